@@ -1,0 +1,89 @@
+//! What a check is: its code ([`HealthCheck`]), and its name and policy ([`Check`]).
+//!
+//! Nothing here knows who asks or how the answer travels.
+
+mod into;
+mod policy;
+mod registered;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::model::{ComponentType, Failure, Outcome};
+pub use into::{IntoHealthCheck, IntoOutcome};
+pub(crate) use policy::Policy;
+pub use registered::Check;
+pub(crate) use registered::Code;
+
+/// The code of a check: one question about one thing that the service needs.
+///
+/// The engine calls [`check`](Self::check) on its schedule, one run at a time; no prober ever does. It gives each
+/// run a time limit and drops the future when that is over, so a run must be cancel-safe: what it holds when it
+/// is dropped is given back. Code that blocks its thread stalls the runtime it shares with the service, as it
+/// would in a handler; for such code there is [`Check::blocking`].
+///
+/// ```
+/// use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
+///
+/// struct Ledger { /* a client */ }
+///
+/// impl Ledger {
+///     async fn backlog(&self) -> std::io::Result<u64> { Ok(12) }
+/// }
+///
+/// #[async_trait]
+/// impl HealthCheck for Ledger {
+///     async fn check(&self) -> Result<Outcome, Failure> {
+///         let backlog = self.backlog().await?;
+///         let outcome = if backlog > 1_000 { Outcome::warn(Reason::LimitExceeded) } else { Outcome::pass() };
+///         Ok(outcome.measure("backlog", backlog, "entries"))
+///     }
+///
+///     fn component_type(&self) -> ComponentType {
+///         ComponentType::Datastore
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a health check",
+    note = "implement `HealthCheck` for it, or give `Check::new` an async function or a closure"
+)]
+#[async_trait]
+pub trait HealthCheck: Send + Sync + 'static {
+    /// Asks once.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] is a failing outcome. `?` makes one of any error.
+    async fn check(&self) -> Result<Outcome, Failure>;
+
+    /// What kind of thing it asks. Defaults to [`ComponentType::Component`].
+    fn component_type(&self) -> ComponentType {
+        ComponentType::default()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<C: HealthCheck + ?Sized> HealthCheck for Arc<C> {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        (**self).check().await
+    }
+
+    fn component_type(&self) -> ComponentType {
+        (**self).component_type()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl<C: HealthCheck + ?Sized> HealthCheck for Box<C> {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        (**self).check().await
+    }
+
+    fn component_type(&self) -> ComponentType {
+        (**self).component_type()
+    }
+}

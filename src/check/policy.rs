@@ -1,0 +1,177 @@
+use std::{fmt, time::Duration};
+
+use crate::model::Criticality;
+
+/// The longest duration that a policy may name: a year.
+const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The shortest: what tokio's timers resolve.
+const MIN_DURATION: Duration = Duration::from_millis(1);
+
+const PERIOD: Duration = Duration::from_secs(10);
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+/// When a check runs, how long it may take, and what its outcomes count for.
+///
+/// What the user did not set is `None` where its default follows from the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) criticality: Criticality,
+    pub(crate) shared_grace: Option<Duration>,
+    pub(crate) period: Duration,
+    pub(crate) retry_period: Option<Duration>,
+    pub(crate) timeout: Duration,
+    pub(crate) max_age: Option<Duration>,
+    pub(crate) fail_after: u32,
+    pub(crate) pass_after: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            criticality: Criticality::default(),
+            shared_grace: None,
+            period: PERIOD,
+            retry_period: None,
+            timeout: TIMEOUT,
+            max_age: None,
+            fail_after: 1,
+            pass_after: 1,
+        }
+    }
+}
+
+impl Policy {
+    /// How old a result may be.
+    pub(crate) fn max_age(&self) -> Duration {
+        self.max_age.unwrap_or(self.period * 3 + self.timeout)
+    }
+
+    /// The first delay after a failure; a short period shortens it.
+    pub(crate) fn retry_period(&self) -> Duration {
+        self.retry_period.unwrap_or(RETRY_PERIOD).min(self.period)
+    }
+
+    /// All that is wrong with it, each with its cure.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let durations = [
+            ("period", Some(self.period)),
+            ("timeout", Some(self.timeout)),
+            ("retry_period", self.retry_period),
+            ("max_age", self.max_age),
+            ("shared_grace", self.shared_grace),
+        ];
+        for (setting, value) in durations {
+            faults.extend(value.and_then(|value| duration_fault(setting, value)));
+        }
+        for (setting, value) in [
+            ("fail_after", self.fail_after),
+            ("pass_after", self.pass_after),
+        ] {
+            if value == 0 {
+                faults.push(format!(
+                    "`{setting}` is 0: it takes at least 1 outcome to change a state"
+                ));
+            }
+        }
+        // What is compared below would be nonsense where a duration is.
+        if faults.is_empty() {
+            faults.extend(self.contradictions());
+        }
+        faults
+    }
+
+    fn contradictions(&self) -> impl Iterator<Item = String> {
+        let retry = self.retry_period.filter(|&retry| retry > self.period).map(|retry| {
+            format!(
+                "`retry_period` ({}) is longer than `period` ({}): a failing check is asked at least as often \
+                 as a passing one, so shorten it",
+                Human(retry),
+                Human(self.period),
+            )
+        });
+        let least = self.period + self.timeout;
+        let age = self.max_age.filter(|&max_age| max_age < least).map(|max_age| {
+            format!(
+                "`max_age` ({}) is shorter than `period` + `timeout` ({}): every result would go stale before \
+                 the next one is due, so lengthen it",
+                Human(max_age),
+                Human(least),
+            )
+        });
+        let grace =
+            (self.shared_grace.is_some() && self.criticality != Criticality::Shared).then(|| {
+                "`shared_grace` is set on a check that is not shared: add `.shared()`".to_owned()
+            });
+        retry.into_iter().chain(age).chain(grace)
+    }
+}
+
+fn duration_fault(setting: &str, value: Duration) -> Option<String> {
+    if value < MIN_DURATION {
+        Some(format!(
+            "`{setting}` is {}: give it at least 1 ms",
+            Human(value)
+        ))
+    } else if value > MAX_DURATION {
+        Some(format!(
+            "`{setting}` is {}: give it at most 365 days",
+            Human(value)
+        ))
+    } else {
+        None
+    }
+}
+
+/// A duration as a person writes it.
+struct Human(Duration);
+
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_sound() {
+        let policy = Policy::default();
+        assert_eq!(policy.faults(), [""; 0]);
+        assert_eq!(policy.max_age(), Duration::from_secs(32));
+        assert_eq!(policy.retry_period(), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_short_period_shortens_the_retry() {
+        let policy = Policy {
+            period: Duration::from_secs(1),
+            ..Policy::default()
+        };
+        assert_eq!(policy.faults(), [""; 0]);
+        assert_eq!(policy.retry_period(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn zero_absurd_and_contradictory_settings_are_all_named() {
+        let absurd = Policy {
+            period: Duration::MAX,
+            timeout: Duration::ZERO,
+            fail_after: 0,
+            pass_after: 0,
+            ..Policy::default()
+        };
+        assert_eq!(absurd.faults().len(), 4);
+        let contradictory = Policy {
+            retry_period: Some(Duration::from_secs(11)),
+            max_age: Some(Duration::from_secs(11)),
+            shared_grace: Some(Duration::from_secs(1)),
+            ..Policy::default()
+        };
+        assert_eq!(contradictory.faults().len(), 3);
+    }
+}

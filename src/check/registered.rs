@@ -1,0 +1,203 @@
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use super::{HealthCheck, IntoHealthCheck, IntoOutcome, Policy, into::StateCheck};
+use crate::model::{ComponentType, Criticality, Outcome};
+
+/// A check with its name and its policy, ready to be registered.
+///
+/// | setting | default |
+/// | --- | --- |
+/// | [`period`](Self::period) | 10 s |
+/// | [`retry_period`](Self::retry_period) | 2 s, or the period if that is shorter |
+/// | [`timeout`](Self::timeout) | 2 s |
+/// | [`max_age`](Self::max_age) | 3 × period + timeout |
+/// | [`fail_after`](Self::fail_after), [`pass_after`](Self::pass_after) | 1, 1 |
+/// | criticality | [`Critical`](Criticality::Critical) |
+///
+/// A bad name or setting is reported when the service's [`Health`](crate::Health) starts, with all others.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_health::{Check, Status};
+///
+/// #[derive(Clone)]
+/// struct Ledger;
+/// impl Ledger {
+///     async fn ping(&self) -> std::io::Result<()> { Ok(()) }
+/// }
+///
+/// let ledger = Ledger;
+/// // The paved path: the closure is given a clone of the value on each run.
+/// let with = Check::with("ledger", ledger, |ledger| async move { ledger.ping().await });
+/// // A function, or a closure that owns what its future needs.
+/// let new = Check::new("clock", || async { Status::Pass }).period(Duration::from_secs(30));
+/// // Code that blocks its thread, on a thread of its own.
+/// let blocking = Check::blocking("mount", || std::fs::metadata("/").map(|_| ())).non_critical();
+/// ```
+#[must_use = "a check does nothing until it is given to `HealthBuilder::check`"]
+pub struct Check {
+    pub(crate) name: String,
+    pub(crate) code: Code,
+    pub(crate) component_type: ComponentType,
+    pub(crate) policy: Policy,
+}
+
+/// How a check's code is run.
+#[derive(Clone)]
+pub(crate) enum Code {
+    /// On the runtime, as a task.
+    Async(Arc<dyn HealthCheck>),
+    /// On a thread of its own.
+    Blocking(Arc<dyn Fn() -> Outcome + Send + Sync>),
+}
+
+impl Check {
+    /// A check of a type that implements [`HealthCheck`], an `Arc` of one, an async function, or a closure
+    /// that returns a future.
+    ///
+    /// The future is `'static`: it cannot borrow what the closure captured. Where it needs a value, use
+    /// [`with`](Self::with).
+    pub fn new<C, M>(name: impl Into<String>, code: C) -> Self
+    where
+        C: IntoHealthCheck<M>,
+        C::Check: HealthCheck,
+    {
+        Self::of(name, code.into_health_check())
+    }
+
+    /// A check of a function that is given a clone of `state` on each run.
+    ///
+    /// Pools and clients are cheap to clone; anything else goes into an [`Arc`].
+    pub fn with<S, F, Fut>(name: impl Into<String>, state: S, function: F) -> Self
+    where
+        S: Clone + Send + Sync + 'static,
+        F: Fn(S) -> Fut + Send + Sync + 'static,
+        Fut: Future + Send + 'static,
+        Fut::Output: IntoOutcome,
+    {
+        Self::of(name, StateCheck { state, function })
+    }
+
+    /// A check of a function that blocks its thread.
+    ///
+    /// Each run has a thread of its own, never one of tokio's: a run that hangs delays no other check, no
+    /// probe and no exit of the process. It cannot be cancelled; while it has not ended, no other is started.
+    pub fn blocking<F, O>(name: impl Into<String>, function: F) -> Self
+    where
+        F: Fn() -> O + Send + Sync + 'static,
+        O: IntoOutcome,
+    {
+        let code = Code::Blocking(Arc::new(move || function().into_outcome()));
+        Self::from_code(name, code, ComponentType::default())
+    }
+
+    fn of(name: impl Into<String>, check: impl HealthCheck) -> Self {
+        let component_type = check.component_type();
+        Self::from_code(name, Code::Async(Arc::new(check)), component_type)
+    }
+
+    fn from_code(name: impl Into<String>, code: Code, component_type: ComponentType) -> Self {
+        Self {
+            name: name.into(),
+            code,
+            component_type,
+            policy: Policy::default(),
+        }
+    }
+
+    /// This instance cannot serve without it: see [`Criticality::Critical`]. This is the default.
+    pub fn critical(self) -> Self {
+        self.criticality(Criticality::Critical)
+    }
+
+    /// Every replica loses it at once: see [`Criticality::Shared`]. Defaults to critical.
+    pub fn shared(self) -> Self {
+        self.criticality(Criticality::Shared)
+    }
+
+    /// The service can do without it: see [`Criticality::NonCritical`]. Defaults to critical.
+    pub fn non_critical(self) -> Self {
+        self.criticality(Criticality::NonCritical)
+    }
+
+    /// What it does to readiness. Defaults to [`Criticality::Critical`].
+    pub fn criticality(mut self, criticality: Criticality) -> Self {
+        self.policy.criticality = criticality;
+        self
+    }
+
+    /// For how long a shared check that was good may fail before this instance is not ready. When the check is
+    /// good again after that, the instance returns after a random part of a period, so that replicas do not
+    /// return all at once. Defaults to no limit.
+    pub fn shared_grace(mut self, grace: Duration) -> Self {
+        self.policy.shared_grace = Some(grace);
+        self
+    }
+
+    /// How long after the end of a run the next one starts, jittered by ±10 %. Defaults to 10 s.
+    pub fn period(mut self, period: Duration) -> Self {
+        self.policy.period = period;
+        self
+    }
+
+    /// How long after a failure the next run starts; each further failure makes it 1.5 times as long, up to
+    /// the period. A shared check keeps its period, so that a falling database is not asked more often.
+    /// Defaults to 2 s, or the period if that is shorter.
+    pub fn retry_period(mut self, retry_period: Duration) -> Self {
+        self.policy.retry_period = Some(retry_period);
+        self
+    }
+
+    /// How long a run may take. Defaults to 2 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.policy.timeout = timeout;
+        self
+    }
+
+    /// How old a result may be before it is not believed and the check reads as
+    /// [stale](crate::Reason::Stale). Defaults to 3 × period + timeout.
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.policy.max_age = Some(max_age);
+        self
+    }
+
+    /// How many failing outcomes in a row make it fail. The first failure of a check that has not been good
+    /// yet counts at once. Defaults to 1.
+    pub fn fail_after(mut self, outcomes: u32) -> Self {
+        self.policy.fail_after = outcomes;
+        self
+    }
+
+    /// How many good outcomes in a row make it good. Defaults to 1.
+    pub fn pass_after(mut self, outcomes: u32) -> Self {
+        self.policy.pass_after = outcomes;
+        self
+    }
+
+    /// What kind of thing it asks. Defaults to what its [`HealthCheck::component_type`] says, and to
+    /// [`ComponentType::Component`] for functions.
+    pub fn component_type(mut self, component_type: ComponentType) -> Self {
+        self.component_type = component_type;
+        self
+    }
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check")
+            .field("name", &self.name)
+            .field("code", &self.code)
+            .field("component_type", &self.component_type)
+            .field("policy", &self.policy)
+            .finish()
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Async(_) => "Async",
+            Self::Blocking(_) => "Blocking",
+        })
+    }
+}

@@ -1,0 +1,20 @@
+/// How much of a report a caller may see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Exposure {
+    /// The verdict alone. The paths of single checks answer 404, whether there is such a check or not.
+    Status,
+    /// Names, statuses, times, durations and public reasons. Never measurements, never causes.
+    #[default]
+    Checks,
+}
+
+impl Exposure {
+    /// The place of answers of this exposure among the forms of an answer.
+    pub(super) fn form(self) -> usize {
+        match self {
+            Self::Status => 0,
+            Self::Checks => 1,
+        }
+    }
+}

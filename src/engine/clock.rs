@@ -1,0 +1,145 @@
+//! Moments on two clocks at once.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+/// Where the engine reads the time: tokio's clock and the wall clock.
+///
+/// Within a runtime whose clock is paused this is that clock, elsewhere the operating system's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    base: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self {
+            base: Instant::now(),
+        }
+    }
+
+    pub(crate) fn now(self) -> Moment {
+        Moment {
+            mono: Instant::now().saturating_duration_since(self.base),
+            wall: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// When a timer has to go off to meet `mono`.
+    pub(crate) fn instant(self, mono: Duration) -> Instant {
+        self.base + mono
+    }
+}
+
+/// A point in time on the monotonic clock (since the engine's start) and on the wall clock (since 1970).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) mono: Duration,
+    pub(crate) wall: Duration,
+}
+
+impl Moment {
+    /// How long ago this is at `now`: the larger of what the two clocks say, for the monotonic clock stands
+    /// still while the machine sleeps, and the wall clock can be set back.
+    pub(crate) fn age_at(self, now: Self) -> Duration {
+        let mono = now.mono.saturating_sub(self.mono);
+        let wall = now.wall.saturating_sub(self.wall);
+        mono.max(wall)
+    }
+
+    pub(crate) fn plus(self, delay: Duration) -> Deadline {
+        Deadline(Self {
+            mono: self.mono + delay,
+            wall: self.wall + delay,
+        })
+    }
+
+    pub(crate) fn time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.wall
+    }
+}
+
+/// A moment that is over as soon as either clock is past it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline(Moment);
+
+impl Deadline {
+    pub(crate) fn reached(self, now: Moment) -> bool {
+        now.mono >= self.0.mono || now.wall >= self.0.wall
+    }
+
+    /// The deadline that is over as soon as one of the two is.
+    pub(crate) fn min(self, other: Self) -> Self {
+        Self(Moment {
+            mono: self.0.mono.min(other.0.mono),
+            wall: self.0.wall.min(other.0.wall),
+        })
+    }
+
+    /// When it was reached, for one that has been at `now`.
+    pub(crate) fn reached_at(self, now: Moment) -> Moment {
+        let late = now
+            .mono
+            .saturating_sub(self.0.mono)
+            .max(now.wall.saturating_sub(self.0.wall));
+        Moment {
+            mono: now.mono.saturating_sub(late),
+            wall: now.wall.saturating_sub(late),
+        }
+    }
+
+    pub(crate) fn mono(self) -> Duration {
+        self.0.mono
+    }
+
+    pub(crate) fn wall(self) -> Duration {
+        self.0.wall
+    }
+
+    pub(crate) fn new(mono: Duration, wall: Duration) -> Self {
+        Self(Moment { mono, wall })
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn moment(seconds: u64) -> Moment {
+    let wall = Duration::from_secs(1_000_000 + seconds);
+    Moment {
+        mono: Duration::from_secs(seconds),
+        wall,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn an_age_is_the_larger_of_the_two_clocks() {
+        let then = moment(10);
+        let mut now = moment(15);
+        assert_eq!(then.age_at(now), 5 * SECOND);
+        // The machine slept.
+        now.wall += 60 * SECOND;
+        assert_eq!(then.age_at(now), 65 * SECOND);
+        // The wall clock was set back.
+        now.wall -= 1_000 * SECOND;
+        assert_eq!(then.age_at(now), 5 * SECOND);
+    }
+
+    #[test]
+    fn a_deadline_is_reached_on_either_clock() {
+        let deadline = moment(0).plus(10 * SECOND);
+        let mut now = moment(9);
+        assert!(!deadline.reached(now));
+        now.wall += SECOND;
+        assert!(deadline.reached(now));
+        let late = moment(13);
+        assert_eq!(deadline.reached_at(late), moment(10));
+    }
+}

@@ -1,0 +1,81 @@
+//! Keeping a panic of a check to itself: it becomes an outcome, and its payload is shown to nobody.
+
+use std::{
+    cell::{Cell, RefCell},
+    panic::{self, AssertUnwindSafe},
+    sync::Once,
+    thread,
+};
+
+use crate::model::{Outcome, Reason};
+
+thread_local! {
+    /// Whether this thread is in the code of a check.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+    /// Where that code panicked.
+    static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Makes the process's panic hook keep quiet about panics in the code of checks, whose payload may hold a
+/// password. All other panics go to the hook that was there before.
+///
+/// Where a panic aborts the process there is nothing to keep quiet about.
+pub(crate) fn install() {
+    static INSTALL: Once = Once::new();
+    if cfg!(panic = "abort") || thread::panicking() {
+        return;
+    }
+    INSTALL.call_once(|| {
+        let inner = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            // A thread that is being torn down has no such value, and is in no check.
+            if GUARDED.try_with(Cell::get).unwrap_or(false) {
+                let location = info.location().map(ToString::to_string);
+                _ = LOCATION.try_with(|slot| slot.replace(location));
+            } else {
+                inner(info);
+            }
+        }));
+    });
+}
+
+/// Calls `f`, the code of a check. A panic comes back as an outcome that names the place and not the payload.
+pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Outcome> {
+    let outer = GUARDED.replace(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    GUARDED.set(outer);
+    result.map_err(|_| {
+        let outcome = panicked();
+        match LOCATION.take() {
+            Some(location) => outcome.with_cause(format_args!("panicked at {location}")),
+            None => outcome,
+        }
+    })
+}
+
+/// The outcome of a run that panicked.
+pub(crate) fn panicked() -> Outcome {
+    Outcome::fail(Reason::Panicked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_outcome_without_its_payload() {
+        install();
+        let outcome = guard(|| panic!("password=hunter2"))
+            .map(|()| ())
+            .unwrap_err();
+        assert_eq!(outcome.reason(), Some(Reason::Panicked));
+        let cause = outcome.cause().map(|cause| cause.redacted().to_owned());
+        assert!(cause.is_some_and(|cause| cause.starts_with("panicked at src/engine/guard.rs")));
+    }
+
+    #[test]
+    fn what_does_not_panic_goes_through() {
+        assert!(matches!(guard(|| 1), Ok(1)));
+        assert!(!GUARDED.get());
+    }
+}

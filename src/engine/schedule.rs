@@ -1,0 +1,146 @@
+//! When a check runs next.
+
+use std::time::Duration;
+
+use super::threshold::{Phase, Threshold};
+use crate::{check::Policy, model::Criticality};
+
+/// The first runs of a process are spread over this long.
+const START_SPREAD: Duration = Duration::from_millis(200);
+
+/// Draws the delays between runs, so that neither the checks of a process nor the replicas of a fleet ask in
+/// step.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    rng: fastrand::Rng,
+}
+
+impl Schedule {
+    /// A schedule that draws from `seed`, or from a seed of its own.
+    pub(crate) fn new(seed: Option<u64>) -> Self {
+        Self {
+            rng: seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+        }
+    }
+
+    /// Before the first run.
+    pub(crate) fn first(&mut self) -> Duration {
+        START_SPREAD.mul_f64(self.unit())
+    }
+
+    /// Before the next run: the nominal delay, ±10 %.
+    pub(crate) fn next(&mut self, nominal: Duration) -> Duration {
+        nominal.mul_f64(0.9 + 0.2 * self.unit())
+    }
+
+    /// Before the first run that follows a period: any point of it, as likely as any other.
+    pub(crate) fn phase(&mut self, period: Duration) -> Duration {
+        period.mul_f64(0.1 + self.unit())
+    }
+
+    /// From 0 to 1, without 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        self.rng.f64()
+    }
+}
+
+/// The delay before the next run, without its jitter.
+pub(crate) fn nominal(policy: &Policy, threshold: Threshold) -> Duration {
+    if policy.criticality == Criticality::Shared {
+        // Every replica sees it fall: asking more often would help it down.
+        return policy.period;
+    }
+    match (threshold.failures(), threshold.phase()) {
+        (0, Phase::Good) => policy.period,
+        (0, Phase::Pending | Phase::Failing) => policy.retry_period(),
+        (failures, _) => backoff(policy, failures),
+    }
+}
+
+fn backoff(policy: &Policy, failures: u32) -> Duration {
+    // 1.5^64 exceeds any ratio of two allowed durations.
+    let exponent = failures.saturating_sub(1).min(64).cast_signed();
+    let seconds = policy.retry_period().as_secs_f64() * 1.5_f64.powi(exponent);
+    Duration::from_secs_f64(seconds.min(policy.period.as_secs_f64())).min(policy.period)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn failed(times: u32) -> Threshold {
+        (0..times).fold(Threshold::pending(), |threshold, _| {
+            threshold.record(false, 1, 1)
+        })
+    }
+
+    #[test]
+    fn a_failing_check_is_retried_soon_and_then_less_often() {
+        let policy = Policy::default();
+        let seconds: Vec<f64> = (0..7)
+            .map(|times| nominal(&policy, failed(times)).as_secs_f64())
+            .collect();
+        assert_eq!(seconds, [2.0, 2.0, 3.0, 4.5, 6.75, 10.0, 10.0]);
+        assert_eq!(
+            nominal(&policy, failed(3).record(true, 1, 1)),
+            policy.period
+        );
+        assert_eq!(
+            nominal(&policy, failed(3).record(true, 1, 2)),
+            policy.retry_period()
+        );
+    }
+
+    #[test]
+    fn pitfall_31_a_falling_shared_dependency_is_not_asked_more_often() {
+        let policy = Policy {
+            criticality: Criticality::Shared,
+            ..Policy::default()
+        };
+        for times in 0..10 {
+            assert_eq!(nominal(&policy, failed(times)), policy.period);
+        }
+    }
+
+    #[test]
+    fn pitfall_13_processes_do_not_ask_in_step() {
+        let phases = |seed| {
+            let mut schedule = Schedule::new(Some(seed));
+            schedule.phase(Duration::from_secs(10))
+        };
+        let mut tenths = [0_u32; 10];
+        for seed in 0..1_000 {
+            tenths[(phases(seed).as_millis() as usize % 10_000) / 1_000] += 1;
+        }
+        assert!(
+            tenths.iter().all(|&n| (60..=140).contains(&n)),
+            "{tenths:?}"
+        );
+        let year = Duration::from_secs(365 * 24 * 3600);
+        let unseeded = || Schedule::new(None).phase(year);
+        assert_ne!(unseeded(), unseeded());
+    }
+
+    proptest! {
+        #[test]
+        fn delays_stay_within_their_bounds(
+            seed: u64,
+            period_ms in 1_u64..=365 * 24 * 3_600_000,
+            retry in 0.0_f64..=1.0,
+            failures in 0_u32..2_000,
+        ) {
+            let period = Duration::from_millis(period_ms);
+            let retry_period = period.mul_f64(retry).max(Duration::from_millis(1));
+            let policy = Policy { period, retry_period: Some(retry_period), ..Policy::default() };
+            let delay = nominal(&policy, failed(failures));
+            prop_assert!(delay <= period);
+            prop_assert!(delay >= retry_period.min(period).mul_f64(0.999_999));
+            let mut schedule = Schedule::new(Some(seed));
+            let next = schedule.next(delay);
+            prop_assert!(next >= delay.mul_f64(0.899_999) && next <= delay.mul_f64(1.100_001));
+            prop_assert!(schedule.first() < START_SPREAD);
+        }
+    }
+}

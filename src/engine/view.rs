@@ -1,0 +1,221 @@
+//! The verdicts: what the states of all checks come to.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    clock::Deadline,
+    memo::Memo,
+    tally::{Group, Tally},
+};
+use crate::model::{CheckReport, Probe, Status, Verdict, VerdictReason};
+
+/// What is published: the verdicts, and until when they hold if nothing happens.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) valid_until: Option<Deadline>,
+    pub(crate) view: Arc<View>,
+}
+
+/// The verdicts of one moment. A new one is made whenever anything that a reader can see changes.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) liveness: Arc<Face>,
+    pub(crate) readiness: Arc<Face>,
+    pub(crate) startup: Arc<Face>,
+    pub(crate) health: Arc<Face>,
+    /// Whether startup passed. Once it did, it does for good.
+    pub(crate) started: bool,
+}
+
+/// One verdict and the answers made of it.
+#[derive(Debug)]
+pub(crate) struct Face {
+    pub(crate) verdict: Verdict,
+    pub(crate) memo: Memo,
+}
+
+/// Everything that decides the verdicts.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) tally: &'a Tally,
+    /// Whether startup passed before.
+    pub(crate) started: bool,
+    /// Whether nothing runs checks any more.
+    pub(crate) stopped: bool,
+}
+
+impl Facts<'_> {
+    pub(crate) fn started(&self) -> bool {
+        self.started || self.tally.starting.is_empty()
+    }
+
+    pub(crate) fn liveness(&self) -> (Status, Option<VerdictReason>) {
+        if self.stopped {
+            (Status::Fail, Some(VerdictReason::EngineStopped))
+        } else {
+            (Status::Pass, None)
+        }
+    }
+
+    pub(crate) fn startup(&self) -> (Status, Option<VerdictReason>) {
+        if self.started() {
+            (Status::Pass, None)
+        } else {
+            (Status::Fail, Some(VerdictReason::Starting))
+        }
+    }
+
+    pub(crate) fn readiness(&self) -> (Status, Option<VerdictReason>) {
+        let fail = |reason| (Status::Fail, Some(reason));
+        if self.stopped {
+            fail(VerdictReason::EngineStopped)
+        } else if !self.started() {
+            fail(VerdictReason::Starting)
+        } else if self.tally.blocking.is_empty() {
+            match self.tally.degrades() {
+                true => (Status::Warn, Some(VerdictReason::Checks)),
+                false => (Status::Pass, None),
+            }
+        } else if self.tally.all_blocking_return() {
+            fail(VerdictReason::Returning)
+        } else {
+            fail(VerdictReason::Checks)
+        }
+    }
+
+    /// The worst of liveness and readiness; liveness speaks first.
+    pub(crate) fn health(&self) -> (Status, Option<VerdictReason>) {
+        let (liveness, readiness) = (self.liveness(), self.readiness());
+        if readiness.0 > liveness.0 {
+            readiness
+        } else {
+            liveness
+        }
+    }
+
+    /// After how long it is worth asking for readiness again, while it fails.
+    pub(crate) fn retry_readiness(&self) -> Option<Duration> {
+        let blocking = self.tally.blocking.shortest_delay();
+        match self.readiness().1? {
+            VerdictReason::EngineStopped => None,
+            VerdictReason::Starting => [blocking, self.retry_startup()].into_iter().flatten().min(),
+            _ => blocking,
+        }
+    }
+
+    fn retry_startup(&self) -> Option<Duration> {
+        (!self.started()).then(|| self.tally.starting.shortest_delay())?
+    }
+}
+
+impl View {
+    /// The verdicts that follow from `facts`, with what `report` tells of single checks. Those that say the
+    /// same as in `before` are kept, with the answers made of them.
+    pub(crate) fn new(
+        facts: &Facts<'_>,
+        report: impl Fn(usize) -> Option<CheckReport>,
+        before: Option<&Self>,
+    ) -> Self {
+        let listed = |checks: &mut dyn Iterator<Item = usize>| -> Arc<[CheckReport]> {
+            checks
+                .take(Verdict::MAX_CHECKS)
+                .filter_map(&report)
+                .collect()
+        };
+        let conspicuous = listed(&mut facts.tally.conspicuous());
+        let more = facts.tally.conspicuous_len() - conspicuous.len();
+        let starting: &Group = &facts.tally.starting;
+        let unstarted = match facts.started() {
+            true => Arc::default(),
+            false => listed(&mut starting.iter()),
+        };
+        let verdict = |probe, (status, reason), checks, more, retry_after| Verdict {
+            probe,
+            status,
+            reason,
+            checks,
+            more,
+            retry_after,
+        };
+        let retry = facts.retry_readiness();
+        Self {
+            liveness: Face::keep_or_make(
+                before.map(|view| &view.liveness),
+                verdict(Probe::Liveness, facts.liveness(), Arc::default(), 0, None),
+            ),
+            startup: Face::keep_or_make(
+                before.map(|view| &view.startup),
+                verdict(
+                    Probe::Startup,
+                    facts.startup(),
+                    unstarted.clone(),
+                    if facts.started() {
+                        0
+                    } else {
+                        starting.len() - unstarted.len()
+                    },
+                    facts.retry_startup(),
+                ),
+            ),
+            readiness: Face::keep_or_make(
+                before.map(|view| &view.readiness),
+                verdict(
+                    Probe::Readiness,
+                    facts.readiness(),
+                    conspicuous.clone(),
+                    more,
+                    retry,
+                ),
+            ),
+            // It tells of every check, so any change makes it new.
+            health: Face::make(verdict(
+                Probe::Health,
+                facts.health(),
+                conspicuous,
+                more,
+                retry,
+            )),
+            started: facts.started(),
+        }
+    }
+
+    pub(crate) fn face(&self, probe: Probe) -> &Arc<Face> {
+        match probe {
+            Probe::Liveness => &self.liveness,
+            Probe::Readiness => &self.readiness,
+            Probe::Startup => &self.startup,
+            Probe::Health => &self.health,
+        }
+    }
+}
+
+impl Face {
+    fn make(verdict: Verdict) -> Arc<Self> {
+        Arc::new(Self {
+            verdict,
+            memo: Memo::default(),
+        })
+    }
+
+    fn keep_or_make(before: Option<&Arc<Self>>, verdict: Verdict) -> Arc<Self> {
+        match before {
+            Some(face) if says_the_same(&face.verdict, &verdict) => Arc::clone(face),
+            _ => Self::make(verdict),
+        }
+    }
+}
+
+fn says_the_same(old: &Verdict, new: &Verdict) -> bool {
+    let same_check = |(old, new): (&CheckReport, &CheckReport)| {
+        old.name == new.name
+            && old.status == new.status
+            && old.reason == new.reason
+            && old.cause == new.cause
+    };
+    old.status == new.status
+        && old.reason == new.reason
+        && old.more == new.more
+        && old.retry_after == new.retry_after
+        && old.checks.len() == new.checks.len()
+        && old.checks.iter().zip(&*new.checks).all(same_check)
+}

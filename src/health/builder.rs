@@ -1,0 +1,188 @@
+use std::{collections::HashSet, time::Duration};
+
+use tokio::runtime::Handle;
+
+use super::{Health, Mistake, StartError};
+use crate::{
+    check::{Check, Code},
+    engine::{Board, Clock, Definition, Engine, Service, guard, guard_panics},
+    model::Name,
+};
+
+/// How many runs may be under way at a time, unless told otherwise.
+const CONCURRENCY: usize = 64;
+
+/// Builds a [`Health`]: made by [`Health::builder`].
+///
+/// The chain never fails; [`start`](Self::start) reports every mistake at once.
+#[derive(Debug)]
+#[must_use = "nothing runs until `start()`"]
+pub struct HealthBuilder {
+    service: String,
+    release: Option<String>,
+    version: Option<String>,
+    description: Option<String>,
+    checks: Vec<Check>,
+    concurrency: usize,
+    seed: Option<u64>,
+    runtime: Option<Handle>,
+}
+
+impl HealthBuilder {
+    pub(super) fn new(service: String) -> Self {
+        Self {
+            service,
+            release: None,
+            version: None,
+            description: None,
+            checks: Vec::new(),
+            concurrency: CONCURRENCY,
+            seed: None,
+            runtime: None,
+        }
+    }
+
+    /// The release that runs, such as `env!("CARGO_PKG_VERSION")`; `releaseId` in health+json. Defaults to
+    /// none.
+    pub fn release(mut self, release: impl Into<String>) -> Self {
+        self.release = Some(release.into());
+        self
+    }
+
+    /// The public version of the service's interface, such as `1`; `version` in health+json. Defaults to none.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// What the service is, for people; `description` in health+json. Defaults to none.
+    pub fn description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Registers a check. Defaults to none, and a service without checks is ready at once.
+    pub fn check(mut self, check: Check) -> Self {
+        self.checks.push(check);
+        self
+    }
+
+    /// Registers several checks.
+    pub fn checks(mut self, checks: impl IntoIterator<Item = Check>) -> Self {
+        self.checks.extend(checks);
+        self
+    }
+
+    /// How many runs may be under way at a time; more wait for their turn. One that outlasted its timeout does
+    /// not count. Defaults to 64.
+    pub fn concurrency(mut self, runs: usize) -> Self {
+        self.concurrency = runs;
+        self
+    }
+
+    /// What the jitter of the schedule is drawn from, so that a test sees the same delays each time. Defaults
+    /// to a seed of this process's own.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// The runtime to run on. Defaults to the one that is current at [`start`](Self::start).
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Starts running the checks.
+    ///
+    /// The first start in a process makes its panic hook keep quiet about panics in the code of checks, as
+    /// their payload may hold a secret; such a panic is a failing outcome whose private cause names the place.
+    /// Any other panic goes to the hook that was set before.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] lists every mistake, and then nothing was started.
+    pub fn start(self) -> Result<Health, StartError> {
+        guard_panics();
+        let mut mistakes = Vec::new();
+        if let Err(error) = valid_service_name(&self.service) {
+            mistakes.push(error);
+        }
+        let (definitions, codes) = define(self.checks, &mut mistakes);
+        if self.concurrency == 0 {
+            mistakes.push(Mistake::NoConcurrency);
+        }
+        let runtime = match self
+            .runtime
+            .map_or_else(current_runtime, Ok)
+            .and_then(with_timers)
+        {
+            Ok(runtime) if mistakes.is_empty() => runtime,
+            Ok(_) => return Err(StartError::new(mistakes)),
+            Err(mistake) => {
+                mistakes.push(mistake);
+                return Err(StartError::new(mistakes));
+            }
+        };
+        let service = Service {
+            name: self.service.into(),
+            release: self.release.map(Into::into),
+            version: self.version.map(Into::into),
+            description: self.description.map(Into::into),
+        };
+        // The clock is read as the runtime reads it: a paused one is, too.
+        let _entered = runtime.enter();
+        let (board, writer) = Board::new(service, Clock::start(), definitions);
+        let engine = Engine::spawn(&runtime, writer, codes, self.concurrency, self.seed);
+        Ok(Health::new(board, engine))
+    }
+}
+
+fn valid_service_name(name: &str) -> Result<(), Mistake> {
+    match Name::new(name) {
+        Err(error) if !error.is_reserved() => Err(Mistake::ServiceName(error)),
+        _ => Ok(()),
+    }
+}
+
+/// What the checks are, and their code in the same order.
+fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> (Vec<Definition>, Vec<Code>) {
+    let mut seen = HashSet::new();
+    let mut defined = Vec::with_capacity(checks.len());
+    for check in checks {
+        let faults = check.policy.faults().into_iter();
+        mistakes.extend(faults.map(|fault| Mistake::Setting {
+            check: check.name.chars().take(Name::MAX_LEN).collect(),
+            fault,
+        }));
+        match Name::new(&check.name) {
+            Err(error) => mistakes.push(Mistake::CheckName(error)),
+            Ok(name) if !seen.insert(name.clone()) => mistakes.push(Mistake::DuplicateName(name)),
+            Ok(name) => defined.push((
+                Definition {
+                    name,
+                    component_type: check.component_type,
+                    policy: check.policy,
+                },
+                check.code,
+            )),
+        }
+    }
+    defined.into_iter().unzip()
+}
+
+fn current_runtime() -> Result<Handle, Mistake> {
+    Handle::try_current().map_err(|_| Mistake::NoRuntime)
+}
+
+/// A runtime without timers says so by a panic alone.
+fn with_timers(runtime: Handle) -> Result<Handle, Mistake> {
+    let timer = guard(|| {
+        let _entered = runtime.enter();
+        drop(tokio::time::sleep(Duration::ZERO));
+    });
+    match timer {
+        Ok(()) => Ok(runtime),
+        Err(_) => Err(Mistake::NoTimers),
+    }
+}

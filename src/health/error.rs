@@ -1,0 +1,86 @@
+use std::{error::Error, fmt};
+
+use crate::model::{InvalidName, Name};
+
+/// Why a [`Health`](crate::Health) did not start: every mistake of its builder, each with its cure.
+///
+/// Nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    mistakes: Vec<Mistake>,
+}
+
+impl StartError {
+    pub(super) fn new(mistakes: Vec<Mistake>) -> Self {
+        Self { mistakes }
+    }
+
+    /// The mistakes, in the order of the builder's calls.
+    #[must_use]
+    pub fn mistakes(&self) -> &[Mistake] {
+        &self.mistakes
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mistakes.as_slice() {
+            [only] => write!(f, "health cannot start: {only}"),
+            all => {
+                write!(f, "health cannot start, for {} reasons:", all.len())?;
+                all.iter()
+                    .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+            }
+        }
+    }
+}
+
+impl Error for StartError {}
+
+/// One mistake in the building of a [`Health`](crate::Health).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mistake {
+    /// The name of the service is no name.
+    ServiceName(InvalidName),
+    /// The name of a check is no name.
+    CheckName(InvalidName),
+    /// Two checks have the same name.
+    DuplicateName(Name),
+    /// A setting of a check cannot be.
+    Setting {
+        /// The check.
+        check: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// No run may start.
+    NoConcurrency,
+    /// There is no runtime to run on.
+    NoRuntime,
+    /// The runtime has no timers.
+    NoTimers,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServiceName(error) => write!(f, "the service's name: {error}"),
+            Self::CheckName(error) => write!(f, "a check's name: {error}"),
+            Self::DuplicateName(name) => {
+                write!(f, "two checks are named {name:?}: rename one of them")
+            }
+            Self::Setting { check, fault } => write!(f, "check {check:?}: {fault}"),
+            Self::NoConcurrency => {
+                f.write_str("`concurrency` is 0: no check could ever run, so give it at least 1")
+            }
+            Self::NoRuntime => f.write_str(
+                "there is no tokio runtime here: call `start()` within one, or give the builder the handle \
+                 of one with `.runtime(handle)`",
+            ),
+            Self::NoTimers => f.write_str(
+                "the tokio runtime has no timers: build it with `enable_time()` or `enable_all()`",
+            ),
+        }
+    }
+}

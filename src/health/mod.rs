@@ -1,0 +1,128 @@
+//! The front door: [`Health`], what builds it, and what can be wrong with that.
+
+mod builder;
+mod error;
+
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+pub use self::{
+    builder::HealthBuilder,
+    error::{Mistake, StartError},
+};
+use crate::{
+    endpoint::Endpoint,
+    engine::Board,
+    layer::probes::{Probes, ProbesLayer},
+    model::{CheckReport, Probe, Report, UnknownCheck, Verdict},
+};
+
+/// The health of a service: its checks run as long as this, a clone of it, or a layer or service made from it
+/// lives.
+///
+/// A clone is cheap and shares everything. When the last one goes, the checks stop at once: runs are cancelled,
+/// and threads of [blocking](crate::Check::blocking) code are left to end by themselves.
+///
+/// Readers never wait, never take a lock and never run a check. They work on any thread, with or without a
+/// runtime. When the runtime that ran the checks has ended, every check and every verdict but a startup that
+/// passed reads as a fail, [engine stopped](crate::Reason::EngineStopped).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Probe, Status};
+///
+/// let health = Health::builder("orders")
+///     .release("1.4.2")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+///
+/// // Nothing has run yet, so nothing is promised.
+/// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
+/// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "the checks stop when the last `Health`, layer or service is dropped"]
+pub struct Health {
+    running: Arc<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    board: Arc<Board>,
+    engine: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.engine.abort();
+    }
+}
+
+impl Health {
+    /// Starts building the health of the service `service`.
+    ///
+    /// The name follows the rule of [`Name`](crate::Name), and may be a reserved word.
+    pub fn builder(service: impl Into<String>) -> HealthBuilder {
+        HealthBuilder::new(service.into())
+    }
+
+    fn new(board: Arc<Board>, engine: AbortHandle) -> Self {
+        Self {
+            running: Arc::new(Running { board, engine }),
+        }
+    }
+
+    /// A layer that answers probes and passes everything else on.
+    ///
+    /// It belongs outermost: make it the last line of a router. See [the module](crate::layer::probes) for
+    /// what happens elsewhere.
+    pub fn layer(&self) -> ProbesLayer {
+        ProbesLayer::new(self.endpoint())
+    }
+
+    /// Wraps any service, so that nothing can stand outside the probes.
+    pub fn wrap<S>(&self, service: S) -> Probes<S> {
+        tower_layer::Layer::layer(&self.layer(), service)
+    }
+
+    /// A service that answers probes, and 404 to everything else, for a port or a route of its own.
+    pub fn service(&self) -> Endpoint {
+        self.endpoint()
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint::new(self.clone())
+    }
+
+    /// Everything that is known now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.board().report().0
+    }
+
+    /// The answer to one probe: a lock-free read, whatever the number of checks.
+    #[must_use]
+    pub fn verdict(&self, probe: Probe) -> Verdict {
+        self.board().published().view.face(probe).verdict.clone()
+    }
+
+    /// What is known of one check now.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownCheck`] lists the names that are registered.
+    pub fn check(&self, name: &str) -> Result<CheckReport, UnknownCheck> {
+        match self.board().check(name) {
+            Some((report, ..)) => Ok(report),
+            None => Err(UnknownCheck::new(name, self.board().names())),
+        }
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.running.board
+    }
+}

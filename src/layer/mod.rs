@@ -1,0 +1,3 @@
+//! tower middleware, one folder each.
+
+pub mod probes;

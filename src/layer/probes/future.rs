@@ -1,0 +1,126 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::ResponseBody;
+use crate::endpoint::ProbeBody;
+
+pin_project! {
+    /// The future of [`Probes`](super::Probes).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        #[pin]
+        state: State<S, ReqBody>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, ReqBody>
+    where
+        S: Service<Request<ReqBody>>,
+    {
+        /// A probe was answered.
+        Answered { response: Option<Response<ProbeBody>> },
+        /// The inner service was ready and has the request.
+        Called { #[pin] future: S::Future },
+        /// The request waits until the inner service is ready.
+        Waiting { service: S, request: Option<Request<ReqBody>> },
+        /// The inner service failed to become ready.
+        Failed { error: Option<S::Error> },
+    }
+}
+
+impl<S, ReqBody> ResponseFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    pub(super) fn answered(response: Response<ProbeBody>) -> Self {
+        Self::new(State::Answered {
+            response: Some(response),
+        })
+    }
+
+    pub(super) fn called(future: S::Future) -> Self {
+        Self::new(State::Called { future })
+    }
+
+    pub(super) fn waiting(service: S, request: Request<ReqBody>) -> Self {
+        Self::new(State::Waiting {
+            service,
+            request: Some(request),
+        })
+    }
+
+    pub(super) fn failed(error: S::Error) -> Self {
+        Self::new(State::Failed { error: Some(error) })
+    }
+
+    fn new(state: State<S, ReqBody>) -> Self {
+        Self { state }
+    }
+}
+
+impl<S, ReqBody, ResBody> Future for ResponseFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
+{
+    type Output = Result<Response<ResponseBody<ResBody>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProj::Called { future } => {
+                    let response = ready!(future.poll(cx))?;
+                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                }
+                StateProj::Answered { response } => {
+                    return once(
+                        response
+                            .take()
+                            .map(|response| Ok(response.map(ResponseBody::probe))),
+                    );
+                }
+                StateProj::Failed { error } => return once(error.take().map(Err)),
+                StateProj::Waiting { service, request } => {
+                    ready!(service.poll_ready(cx))?;
+                    let Some(request) = request.take() else {
+                        return Poll::Pending;
+                    };
+                    let future = service.call(request);
+                    state.set(State::Called { future });
+                }
+            }
+        }
+    }
+}
+
+/// Polled again after it was ready, a future has nothing to say.
+fn once<T>(value: Option<T>) -> Poll<T> {
+    value.map_or(Poll::Pending, Poll::Ready)
+}
+
+impl<S, ReqBody> fmt::Debug for ResponseFuture<S, ReqBody>
+where
+    S: Service<Request<ReqBody>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Answered { .. } => "ResponseFuture::Answered",
+            State::Called { .. } => "ResponseFuture::Called",
+            State::Waiting { .. } => "ResponseFuture::Waiting",
+            State::Failed { .. } => "ResponseFuture::Failed",
+        })
+    }
+}

@@ -1,0 +1,55 @@
+//! A layer that answers probes and passes every other request on.
+//!
+//! 1. A probe is answered at once, from the board, whether or not the inner service is ready.
+//! 2. An answered probe touches nothing of the inner service: it holds no permit of it and no place in its
+//!    queue.
+//! 3. Any other request goes through untouched: its error type stays, nothing is allocated, and the inner
+//!    service is cloned only if it was not ready.
+//! 4. Any other request waits until the inner service is ready, and is told of its error if it fails to be.
+//! 5. The layer itself is always ready. What sheds load belongs inside it, where it cannot shed probes.
+//!
+//! # Where it stands
+//!
+//! Outermost. A layer outside it, such as CORS, authentication or a rate limit, answers in its place: a CORS
+//! layer answers every `OPTIONS` with 200, and that is HAProxy's default probe, so a service that is down
+//! looks healthy. With axum:
+//!
+//! * make it the last line of the router: `Router::layer` covers the routes added before it, and the fallback;
+//! * a route added after it hides what it would answer there, and a `.fallback(…)` set after it hides all of it;
+//! * a catch-all route before it is no matter: probes are answered first;
+//! * on a router that is then merged into another, it answers for both, unless both have a fallback;
+//! * on a router that is nested, it does not answer at all: nest the routes and put it on the outermost router;
+//! * [`Health::wrap`](crate::Health::wrap) goes round the finished service and cannot be misplaced.
+//!
+//! A CORS layer inside it never sees a probe, so a page of another origin cannot read one. That is the safe way
+//! round; serve such pages from a route of your own that reads [`Health::report`](crate::Health::report).
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use http::{Request, StatusCode};
+//! use tower::ServiceExt;
+//! use tower_health::Health;
+//!
+//! let health = Health::builder("orders").start()?;
+//! let app = Router::new()
+//!     .route("/orders", get(|| async { "no orders" }))
+//!     .layer(health.layer()); // the last line
+//!
+//! let ask = |path| app.clone().oneshot(Request::get(path).body(axum::body::Body::empty()).unwrap());
+//! assert_eq!(ask("/ready").await?.status(), StatusCode::OK);
+//! assert_eq!(ask("/orders").await?.status(), StatusCode::OK);
+//! assert_eq!(ask("/other").await?.status(), StatusCode::NOT_FOUND);
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod future;
+mod layer;
+mod service;
+
+pub use self::{body::ResponseBody, future::ResponseFuture, layer::ProbesLayer, service::Probes};

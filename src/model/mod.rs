@@ -1,0 +1,32 @@
+//! Plain values and pure functions: what a check can say, and what the service says because of it.
+//!
+//! Nothing here knows about tokio, HTTP or tower, and nothing here takes a lock.
+
+mod cause;
+mod component;
+mod criticality;
+mod failure;
+mod measurement;
+mod name;
+mod outcome;
+mod probe;
+mod reason;
+mod redact;
+mod report;
+mod status;
+mod timestamp;
+mod verdict;
+
+pub use cause::Cause;
+pub use component::ComponentType;
+pub use criticality::Criticality;
+pub use failure::{BoxError, Failure};
+pub use measurement::{Measurement, Value};
+pub use name::{InvalidName, Name, UnknownCheck};
+pub use outcome::Outcome;
+pub use probe::Probe;
+pub use reason::Reason;
+pub use report::{CheckReport, LastRun, Report};
+pub use status::Status;
+pub(crate) use timestamp::{Timestamp, to_millis};
+pub use verdict::{Verdict, VerdictReason};

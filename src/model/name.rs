@@ -1,0 +1,291 @@
+use std::{borrow::Borrow, error::Error, fmt, ops::Deref, sync::Arc};
+
+use serde::Serialize;
+
+/// Names that are paths or services of their own.
+const RESERVED: &[&str] = &[
+    "health",
+    "live",
+    "liveness",
+    "ready",
+    "readiness",
+    "started",
+    "startup",
+];
+
+/// The name of a check: 1 to 64 of `a-z 0-9 . _ -`, the first and the last a letter or a digit, and none of
+/// the reserved words `health live liveness ready readiness started startup`.
+///
+/// Such a name can stand in a path, a metric label and a gRPC service name as it is.
+///
+/// ```
+/// use tower_health::Name;
+///
+/// assert!(Name::new("payments-api.v2").is_ok());
+/// let error = Name::new("Payments API").unwrap_err();
+/// assert!(error.to_string().contains("try `payments-api`"));
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// The longest name, in bytes.
+    pub const MAX_LEN: usize = 64;
+
+    /// Checks and keeps a name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidName`] says what is wrong with it and, where it can, proposes one that would do.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidName> {
+        let name = name.as_ref();
+        match fault(name) {
+            None => Ok(Self(name.into())),
+            Some(fault) => Err(InvalidName {
+                name: name.chars().take(Self::MAX_LEN).collect(),
+                fault,
+            }),
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn fault(name: &str) -> Option<Fault> {
+    let edge = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let inner = |c: u8| edge(Some(c)) || matches!(c, b'.' | b'_' | b'-');
+    let bytes = name.as_bytes();
+    if bytes.is_empty() {
+        Some(Fault::Empty)
+    } else if bytes.len() > Name::MAX_LEN {
+        Some(Fault::TooLong)
+    } else if RESERVED.contains(&name) {
+        Some(Fault::Reserved)
+    } else if !bytes.iter().all(|&c| inner(c)) {
+        Some(Fault::Character)
+    } else if !(edge(bytes.first().copied()) && edge(bytes.last().copied())) {
+        Some(Fault::Edge)
+    } else {
+        None
+    }
+}
+
+impl Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl PartialEq<str> for Name {
+    fn eq(&self, other: &str) -> bool {
+        *self.0 == *other
+    }
+}
+
+impl PartialEq<&str> for Name {
+    fn eq(&self, other: &&str) -> bool {
+        *self.0 == **other
+    }
+}
+
+/// A text that cannot be a [`Name`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidName {
+    name: String,
+    fault: Fault,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Empty,
+    TooLong,
+    Character,
+    Edge,
+    Reserved,
+}
+
+impl InvalidName {
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.fault == Fault::Reserved
+    }
+
+    /// The text with what cannot stay replaced, if that makes a name.
+    fn proposal(&self) -> Option<String> {
+        let mut proposal: String = self
+            .name
+            .to_ascii_lowercase()
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        if self.fault == Fault::Reserved {
+            proposal.push_str("-check");
+        }
+        let proposal = proposal.trim_matches(['.', '_', '-']);
+        fault(proposal).is_none().then(|| proposal.to_owned())
+    }
+}
+
+impl fmt::Display for InvalidName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match self.fault {
+            Fault::Empty => {
+                return f.write_str("the name is empty: give it 1 to 64 of `a-z 0-9 . _ -`");
+            }
+            Fault::TooLong => write!(f, "the name {name:?}… is longer than 64 characters")?,
+            Fault::Character => write!(
+                f,
+                "the name {name:?} has a character outside `a-z 0-9 . _ -`"
+            )?,
+            Fault::Edge => write!(
+                f,
+                "the name {name:?} does not start and end with a letter or a digit"
+            )?,
+            Fault::Reserved => write!(f, "the name {name:?} is reserved for a probe")?,
+        }
+        match self.proposal() {
+            Some(proposal) => write!(f, ": try `{proposal}`"),
+            None => f.write_str(": choose another"),
+        }
+    }
+}
+
+impl Error for InvalidName {}
+
+/// A name under which no check is registered.
+///
+/// Its message lists the names that are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownCheck {
+    name: String,
+    known: Vec<Name>,
+}
+
+impl UnknownCheck {
+    pub(crate) fn new(name: &str, known: Vec<Name>) -> Self {
+        Self {
+            name: name.chars().take(Name::MAX_LEN).collect(),
+            known,
+        }
+    }
+
+    /// The names of the registered checks, in the order of registration.
+    #[must_use]
+    pub fn known(&self) -> &[Name] {
+        &self.known
+    }
+}
+
+impl fmt::Display for UnknownCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no check is named {:?}: ", self.name)?;
+        match self.known.as_slice() {
+            [] => f.write_str("none is registered"),
+            known => write!(f, "registered are {}", list_names(known)),
+        }
+    }
+}
+
+impl Error for UnknownCheck {}
+
+/// Up to 16 names in a row, and how many more there are.
+fn list_names(names: &[Name]) -> String {
+    const SHOWN: usize = 16;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(Name::as_str).collect();
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_rule_is_kept() {
+        for good in ["a", "0", "a.b_c-d", &"a".repeat(64)] {
+            assert!(Name::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "-a",
+            "a.",
+            "A",
+            "a b",
+            "ä",
+            "a/b",
+            "ready",
+            "health",
+            &"a".repeat(65),
+        ] {
+            assert!(Name::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_error_proposes_a_cure() {
+        let said = |name: &str| Name::new(name).unwrap_err().to_string();
+        assert_eq!(
+            said("ready"),
+            "the name \"ready\" is reserved for a probe: try `ready-check`"
+        );
+        assert!(said("Orders DB!").ends_with("try `orders-db`"));
+        assert!(said("!!").ends_with("choose another"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_proposed_is_a_name(name in "\\PC{0,80}") {
+            if let Err(error) = Name::new(&name) {
+                if let Some(proposal) = error.proposal() {
+                    prop_assert!(Name::new(proposal).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+use std::{error::Error, fmt, io};
+
+use serde::Serialize;
+
+/// Why a check is not passing, in words that anyone may read.
+///
+/// A closed set: no text of a server, a driver or a user gets into it, so it can be shown to an anonymous
+/// caller. What is behind it goes into a [`Cause`](crate::Cause), which is private.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// No outcome has taken effect yet.
+    Pending,
+    /// The check failed, and nothing more is known. What an error that says nothing else becomes.
+    Failed,
+    /// It works, but not as it should. What a bare warning becomes.
+    Degraded,
+    /// No answer within the time allowed.
+    TimedOut,
+    /// A run was given up at its timeout and has not ended since.
+    StillRunning,
+    /// The check's code panicked.
+    Panicked,
+    /// The last result is too old to be believed.
+    Stale,
+    /// The runtime that ran the checks has ended.
+    EngineStopped,
+    /// Nothing listens there.
+    ConnectionRefused,
+    /// The connection was cut.
+    ConnectionLost,
+    /// There is no way to it.
+    Unreachable,
+    /// It does not accept who we are.
+    AuthenticationFailed,
+    /// It knows us and forbids it.
+    PermissionDenied,
+    /// What was asked for is not there.
+    NotFound,
+    /// It is up and has no room for one more: a pool without a free slot, a full queue.
+    Busy,
+    /// A measured value is past its bound.
+    LimitExceeded,
+    /// It answers and accepts no writes.
+    ReadOnly,
+    /// It answers something else than what was expected.
+    UnexpectedAnswer,
+    /// It cannot work as it is set up.
+    Misconfigured,
+}
+
+impl Reason {
+    /// The words that a report shows.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Failed => "failed",
+            Self::Degraded => "degraded",
+            Self::TimedOut => "timed out",
+            Self::StillRunning => "still running",
+            Self::Panicked => "panicked",
+            Self::Stale => "stale",
+            Self::EngineStopped => "engine stopped",
+            Self::ConnectionRefused => "connection refused",
+            Self::ConnectionLost => "connection lost",
+            Self::Unreachable => "unreachable",
+            Self::AuthenticationFailed => "authentication failed",
+            Self::PermissionDenied => "permission denied",
+            Self::NotFound => "not found",
+            Self::Busy => "busy",
+            Self::LimitExceeded => "limit exceeded",
+            Self::ReadOnly => "read-only",
+            Self::UnexpectedAnswer => "unexpected answer",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+
+    /// What an error and its sources tell, going by the first [`io::Error`] among them; else
+    /// [`Failed`](Self::Failed).
+    #[must_use]
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        std::iter::successors(Some(error), |&error| error.source())
+            .filter_map(|error| error.downcast_ref::<io::Error>())
+            .find_map(|error| Self::of_io(error.kind()))
+            .unwrap_or(Self::Failed)
+    }
+
+    fn of_io(kind: io::ErrorKind) -> Option<Self> {
+        use io::ErrorKind as Kind;
+        Some(match kind {
+            Kind::ConnectionRefused => Self::ConnectionRefused,
+            Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::BrokenPipe
+            | Kind::NotConnected
+            | Kind::UnexpectedEof => Self::ConnectionLost,
+            Kind::HostUnreachable
+            | Kind::NetworkUnreachable
+            | Kind::NetworkDown
+            | Kind::AddrNotAvailable => Self::Unreachable,
+            Kind::TimedOut => Self::TimedOut,
+            Kind::PermissionDenied => Self::PermissionDenied,
+            Kind::NotFound => Self::NotFound,
+            Kind::StorageFull | Kind::QuotaExceeded => Self::LimitExceeded,
+            Kind::ReadOnlyFilesystem => Self::ReadOnly,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// As [`as_str`](Reason::as_str).
+impl Serialize for Reason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Outer(io::Error);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("outer")
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn an_io_error_anywhere_in_the_chain_gives_the_reason() {
+        let refused = Outer(io::ErrorKind::ConnectionRefused.into());
+        assert_eq!(Reason::of(&refused), Reason::ConnectionRefused);
+        let other = Outer(io::Error::other("anything"));
+        assert_eq!(Reason::of(&other), Reason::Failed);
+    }
+}

@@ -1,0 +1,96 @@
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+
+use super::{
+    Cause, ComponentType, Criticality, Measurement, Name, Reason, Status, VerdictReason,
+    timestamp::{millis, rfc3339, rfc3339_option},
+};
+
+/// Everything that is known now: what [`Probe::Health`](crate::Probe::Health) asks.
+///
+/// Serialised, it withholds every [`Cause`].
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The name of the service.
+    pub service: Arc<str>,
+    /// The release that runs, where the builder was told.
+    pub release: Option<Arc<str>>,
+    /// The worst of liveness and readiness.
+    pub status: Status,
+    /// Why it is not a pass.
+    pub reason: Option<VerdictReason>,
+    /// Every check, in the order of registration.
+    pub checks: Vec<CheckReport>,
+}
+
+/// What is known of one check.
+///
+/// Serialised, it withholds its [`Cause`].
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The name of the check.
+    pub name: Name,
+    /// What it does to readiness.
+    pub criticality: Criticality,
+    /// What kind of thing it asks.
+    pub component_type: ComponentType,
+    /// How it is. A check that is [pending](Self::is_pending) or [stale](Reason::Stale) reads as a fail.
+    pub status: Status,
+    /// Why it does not pass.
+    pub reason: Option<Reason>,
+    /// What stands behind the reason.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
+    /// What the last run measured.
+    pub measurements: Arc<[Measurement]>,
+    /// Since when it has this status.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: SystemTime,
+    /// The last run that ended or was given up.
+    pub last_run: Option<LastRun>,
+    /// How many outcomes of the same sort, good or failing, came in a row up to the last one.
+    pub streak: u32,
+    /// When a run was last good.
+    #[serde(serialize_with = "rfc3339_option")]
+    pub last_success: Option<SystemTime>,
+}
+
+impl CheckReport {
+    /// Whether no outcome has taken effect yet.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.reason == Some(Reason::Pending)
+    }
+}
+
+/// When a run ended, how long it took, and how old that is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LastRun {
+    /// When it ended or was given up.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: SystemTime,
+    /// How long it took.
+    #[serde(rename = "duration_ms", serialize_with = "millis")]
+    pub duration: Duration,
+    /// How long ago that was when this was read: the larger of what the monotonic clock and the wall clock
+    /// say, for the one stands still while a machine sleeps and the other can be set back.
+    #[serde(rename = "age_ms", serialize_with = "millis")]
+    pub age: Duration,
+}
+
+impl LastRun {
+    pub(crate) fn new(time: SystemTime, duration: Duration, age: Duration) -> Self {
+        Self {
+            time,
+            duration,
+            age,
+        }
+    }
+}

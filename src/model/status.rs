@@ -1,0 +1,53 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How something is: the three words of the IETF health+json draft, and nothing else.
+///
+/// `Pass` and `Warn` are both *good*: the service works. `Fail` is the only word that takes traffic away.
+/// The order is from good to bad, so the worst of several is their maximum.
+///
+/// Source: [draft-inadarei-api-health-check-06, section 3.1](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06#section-3.1).
+///
+/// ```
+/// use tower_health::Status;
+///
+/// let worst = [Status::Pass, Status::Warn].into_iter().max();
+/// assert_eq!(worst, Some(Status::Warn));
+/// assert!(Status::Warn.is_good());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(clippy::exhaustive_enums, reason = "there will never be a fourth word")]
+pub enum Status {
+    /// All is well.
+    Pass,
+    /// It works, and somebody should look.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+impl Status {
+    /// Whether this is [`Pass`](Self::Pass) or [`Warn`](Self::Warn).
+    #[must_use]
+    pub const fn is_good(self) -> bool {
+        !matches!(self, Self::Fail)
+    }
+
+    /// The word on the wire: `pass`, `warn` or `fail`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,69 @@
+use std::time::{Duration, SystemTime};
+
+use serde::{Serialize, Serializer};
+
+/// A moment on the wall clock, written as RFC 3339 in UTC to the millisecond.
+///
+/// A clock set before 1970 or past the year 9999 is written as the nearest moment that has such a form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timestamp(pub(crate) SystemTime);
+
+/// 9999-12-31T23:59:59Z.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let since_epoch = self
+            .0
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .min(Duration::from_secs(LAST_SECOND));
+        let moment = SystemTime::UNIX_EPOCH + since_epoch;
+        serializer.collect_str(&humantime::format_rfc3339_millis(moment))
+    }
+}
+
+/// For `#[serde(serialize_with)]`.
+pub(super) fn rfc3339<S: Serializer>(
+    moment: &SystemTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    Timestamp(*moment).serialize(serializer)
+}
+
+/// For `#[serde(serialize_with)]`.
+pub(super) fn rfc3339_option<S: Serializer>(
+    moment: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    moment.map(Timestamp).serialize(serializer)
+}
+
+/// A duration in milliseconds, for `#[serde(serialize_with)]`.
+pub(super) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(to_millis(*duration))
+}
+
+/// A duration in milliseconds, to the microsecond.
+pub(crate) fn to_millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_out_of_range_are_clamped() {
+        let day = Duration::from_secs(86_400);
+        let written = |moment| serde_json::to_string(&Timestamp(moment)).unwrap();
+        assert_eq!(
+            written(SystemTime::UNIX_EPOCH - day),
+            "\"1970-01-01T00:00:00.000Z\""
+        );
+        assert_eq!(
+            written(SystemTime::UNIX_EPOCH + Duration::from_secs(LAST_SECOND) + day),
+            "\"9999-12-31T23:59:59.000Z\""
+        );
+    }
+}

@@ -1,0 +1,75 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use super::{CheckReport, Probe, Status};
+
+/// The answer to one probe: a status, and why.
+///
+/// A clone costs one reference count.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Verdict {
+    /// The question.
+    pub probe: Probe,
+    /// The answer.
+    pub status: Status,
+    /// Why it is not a pass.
+    pub reason: Option<VerdictReason>,
+    /// The checks that do not pass, as they were when this verdict last changed: first those that fail it,
+    /// then those that make it a warning, then the others; each in the order of registration. At most
+    /// [`Verdict::MAX_CHECKS`]. Always empty for liveness, which no dependency decides.
+    pub checks: Arc<[CheckReport]>,
+    /// How many more do not pass.
+    pub more: usize,
+    /// After how long it is worth asking again: the shortest retry delay among the checks that fail it.
+    /// `None` where it does not fail, and for liveness.
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+}
+
+impl Verdict {
+    /// How many checks a verdict lists.
+    pub const MAX_CHECKS: usize = 16;
+}
+
+/// Why a [`Verdict`] is not a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum VerdictReason {
+    /// The first run of some check has not ended yet.
+    Starting,
+    /// Some check does not pass.
+    Checks,
+    /// A shared dependency is back after its grace was over, and this replica waits a random while before it
+    /// returns, so that not all return at once.
+    Returning,
+    /// The runtime that ran the checks has ended.
+    EngineStopped,
+}
+
+impl VerdictReason {
+    /// The words that a report shows.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Checks => "checks",
+            Self::Returning => "returning",
+            Self::EngineStopped => "engine stopped",
+        }
+    }
+}
+
+impl fmt::Display for VerdictReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// As [`as_str`](VerdictReason::as_str).
+impl Serialize for VerdictReason {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
