@@ -1,0 +1,635 @@
+//! The engine, on a paused clock but where real threads are the matter.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tower_health::{Check, Health, HealthBuilder, Outcome, Probe, Reason, Status, VerdictReason};
+
+use crate::support::{SECOND, Says, Scripted, after, ms, ready, reason};
+
+fn builder() -> HealthBuilder {
+    Health::builder("orders").seed(7)
+}
+
+fn start(checks: impl IntoIterator<Item = Check>) -> Health {
+    builder().checks(checks).start().unwrap()
+}
+
+fn startup(health: &Health) -> Status {
+    health.verdict(Probe::Startup).status
+}
+
+// States and verdicts
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_1_nothing_is_up_before_its_first_success() {
+    let db = Scripted::new(Status::Pass).taking(SECOND);
+    let health = start([Check::new("db", db.clone())]);
+    assert_eq!(
+        (ready(&health), reason(&health, "db")),
+        (Status::Fail, Some(Reason::Pending))
+    );
+    assert_eq!(
+        health.verdict(Probe::Readiness).reason,
+        Some(VerdictReason::Starting)
+    );
+    after(ms(900)).await;
+    assert_eq!(db.runs(), 1);
+    assert_eq!(
+        (ready(&health), startup(&health)),
+        (Status::Fail, Status::Fail)
+    );
+    after(ms(400)).await;
+    assert_eq!(
+        (ready(&health), startup(&health)),
+        (Status::Pass, Status::Pass)
+    );
+    assert_eq!(health.check("db").unwrap().reason, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pass_after_holds_a_new_check_pending() {
+    let db = Scripted::new(Status::Pass);
+    let health = start([Check::new("db", db.clone()).pass_after(2)]);
+    after(ms(300)).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::Pending));
+    assert_eq!(
+        (ready(&health), startup(&health)),
+        (Status::Fail, Status::Pass)
+    );
+    after(3 * SECOND).await;
+    assert_eq!(ready(&health), Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_2_only_failures_in_a_row_count() {
+    let db = Scripted::new(Status::Pass);
+    let health = start([Check::new("db", db.clone()).fail_after(2).period(SECOND)]);
+    after(SECOND).await;
+    for _ in 0..50 {
+        let runs = db.runs();
+        db.say(Status::Fail);
+        while db.runs() == runs {
+            after(ms(10)).await;
+        }
+        db.say(Status::Pass);
+        after(2 * SECOND).await;
+        assert_eq!(ready(&health), Status::Pass);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_4_a_warning_is_ready_and_a_failure_is_not() {
+    let db = Scripted::new(Status::Warn);
+    let health = start([Check::new("db", db.clone()).period(SECOND)]);
+    after(SECOND).await;
+    assert_eq!(
+        (ready(&health), reason(&health, "db")),
+        (Status::Warn, Some(Reason::Degraded))
+    );
+    db.say(Status::Fail);
+    after(2 * SECOND).await;
+    let verdict = health.verdict(Probe::Readiness);
+    assert_eq!(
+        (verdict.status, verdict.reason),
+        (Status::Fail, Some(VerdictReason::Checks))
+    );
+    assert_eq!(verdict.checks[0].name, "db");
+    db.say(Status::Pass);
+    after(2 * SECOND).await;
+    assert_eq!(ready(&health), Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn criticality_decides_what_a_failure_does_to_readiness() {
+    for (criticality, never_good, good_once) in [
+        ("critical", Status::Fail, Status::Fail),
+        ("shared", Status::Fail, Status::Warn),
+        ("non-critical", Status::Warn, Status::Warn),
+    ] {
+        let of = |check: Check| match criticality {
+            "shared" => check.shared(),
+            "non-critical" => check.non_critical(),
+            _ => check.critical(),
+        };
+        let db = Scripted::new(Status::Fail);
+        let health = start([of(Check::new("db", db.clone()).period(SECOND))]);
+        after(ms(300)).await;
+        assert_eq!(ready(&health), never_good, "{criticality}, never good");
+        db.say(Status::Pass);
+        after(2 * SECOND).await;
+        assert_eq!(ready(&health), Status::Pass, "{criticality}");
+        db.say(Status::Fail);
+        after(2 * SECOND).await;
+        assert_eq!(ready(&health), good_once, "{criticality}, good once");
+        assert_eq!(
+            health.verdict(Probe::Liveness).status,
+            Status::Pass,
+            "pitfall 21"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_25_the_grace_of_a_shared_check_bounds_how_long_it_may_fail() {
+    let db = Scripted::new(Status::Pass);
+    let check = Check::new("db", db.clone())
+        .shared()
+        .shared_grace(60 * SECOND);
+    let health = start([check]);
+    after(11 * SECOND).await;
+    db.say(Status::Fail);
+    after(30 * SECOND).await;
+    assert_eq!(ready(&health), Status::Warn);
+    after(60 * SECOND).await;
+    assert_eq!(ready(&health), Status::Fail);
+
+    db.say(Status::Pass);
+    while reason(&health, "db").is_some() {
+        after(ms(10)).await;
+    }
+    let verdict = health.verdict(Probe::Readiness);
+    assert_eq!(
+        (verdict.status, verdict.reason),
+        (Status::Fail, Some(VerdictReason::Returning))
+    );
+    after(10 * SECOND).await;
+    assert_eq!(ready(&health), Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_29_a_failing_dependency_never_holds_startup() {
+    let health = start([
+        Check::new("down", Scripted::new(Status::Fail)),
+        Check::new("hung", Scripted::new(Says::Nothing)),
+    ]);
+    after(SECOND).await;
+    let verdict = health.verdict(Probe::Startup);
+    assert_eq!(
+        (verdict.status, verdict.reason),
+        (Status::Fail, Some(VerdictReason::Starting))
+    );
+    assert_eq!(verdict.checks.len(), 1, "only the hung one is waited for");
+    after(2 * SECOND).await;
+    assert_eq!(
+        (startup(&health), ready(&health)),
+        (Status::Pass, Status::Fail)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_lists_sixteen_checks_and_counts_the_rest() {
+    let health = start((0..40).map(|i| Check::new(format!("c{i}"), Scripted::new(Status::Fail))));
+    after(SECOND).await;
+    let verdict = health.verdict(Probe::Readiness);
+    assert_eq!((verdict.checks.len(), verdict.more), (16, 24));
+    assert_eq!(verdict.checks[15].name, "c15");
+    assert_eq!(health.report().checks.len(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_a_verdict_is_listed_before_what_does_not() {
+    let health = start([
+        Check::new("warns", Scripted::new(Status::Warn)),
+        Check::new("optional", Scripted::new(Status::Fail)).non_critical(),
+        Check::new("fails", Scripted::new(Status::Fail)),
+    ]);
+    after(SECOND).await;
+    let checks = health.verdict(Probe::Readiness).checks;
+    let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+    assert_eq!(names, ["fails", "warns", "optional"]);
+}
+
+// Schedule
+
+#[tokio::test(start_paused = true)]
+async fn runs_keep_to_their_schedule() {
+    let db = Scripted::new(Status::Pass);
+    let _health = start([Check::new("db", db.clone())]);
+    after(ms(200)).await;
+    assert_eq!(db.runs(), 1, "the first run starts within 200 ms");
+    // The second starts anywhere in a period, the others a period apart, give or take a tenth.
+    after(1_000 * SECOND).await;
+    assert!((90..=112).contains(&db.runs()), "{}", db.runs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_check_is_retried_sooner_and_then_less_often() {
+    let (alone, shared) = (Scripted::new(Status::Fail), Scripted::new(Status::Fail));
+    let _health = start([
+        Check::new("alone", alone.clone()),
+        Check::new("shared", shared.clone()).shared(),
+    ]);
+    // At 2, 5, 9.5 and 16.25 s after the first, jittered; then every 10 s.
+    after(20 * SECOND).await;
+    assert_eq!(alone.runs(), 5);
+    after(100 * SECOND).await;
+    assert!((14..=16).contains(&alone.runs()), "{}", alone.runs());
+    assert!(
+        (12..=14).contains(&shared.runs()),
+        "pitfall 31: {}",
+        shared.runs()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_13_replicas_do_not_ask_in_step() {
+    let moments: Arc<Mutex<Vec<Duration>>> = Arc::default();
+    let began = Instant::now();
+    let replicas: Vec<Health> = (0..200)
+        .map(|_| {
+            let moments = Arc::clone(&moments);
+            let check = Check::with("db", moments, move |moments| async move {
+                moments.lock().unwrap().push(began.elapsed());
+                Status::Pass
+            });
+            Health::builder("orders")
+                .check(check.shared())
+                .start()
+                .unwrap()
+        })
+        .collect();
+    after(12 * SECOND).await;
+    drop(replicas);
+    let moments = moments.lock().unwrap();
+    let second = |n: u32| {
+        let within = |at: &&Duration| **at >= n * SECOND && **at < (n + 1) * SECOND;
+        moments.iter().filter(within).count()
+    };
+    // 200 replicas within a period of 10 s: 20 a second on average.
+    for n in 2..10 {
+        assert!(second(n) <= 45, "{} in second {n}", second(n));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_11_slow_checks_do_not_add_up() {
+    let slow = || Scripted::new(Status::Pass).taking(ms(1_500));
+    let health = start((0..10).map(|i| Check::new(format!("slow-{i}"), slow())));
+    after(ms(1_800)).await;
+    assert_eq!(ready(&health), Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_12_runs_of_one_check_never_overlap() {
+    let slow = Scripted::new(Status::Pass).taking(ms(1_900));
+    let hung = Scripted::new(Says::Nothing);
+    let _health = start([
+        Check::new("slow", slow.clone()).period(ms(100)),
+        Check::new("hung", hung.clone())
+            .period(ms(100))
+            .timeout(ms(50)),
+    ]);
+    after(60 * SECOND).await;
+    assert!(slow.runs() > 20 && hung.runs() > 20);
+    assert_eq!((slow.most_running(), hung.most_running()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_runs_are_under_way_than_allowed() {
+    let busy = Scripted::new(Status::Pass).taking(ms(500));
+    let health = builder()
+        .checks((0..20).map(|i| Check::new(format!("c{i}"), busy.clone())))
+        .concurrency(3)
+        .start()
+        .unwrap();
+    after(ms(250)).await;
+    assert_eq!(busy.running(), 3);
+    after(20 * SECOND).await;
+    assert_eq!(busy.most_running(), 3);
+    assert_eq!(ready(&health), Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_given_up_gives_its_room_back() {
+    let hung = (0..5).map(|i| Check::new(format!("hung-{i}"), Scripted::new(Says::Nothing)));
+    let good = Scripted::new(Status::Pass);
+    let health = builder()
+        .checks(hung)
+        .check(Check::new("good", good.clone()))
+        .concurrency(1)
+        .start()
+        .unwrap();
+    after(14 * SECOND).await;
+    assert_eq!(reason(&health, "good"), None);
+}
+
+// Timeouts, panics, blocking code
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_9_a_hung_check_is_cancelled_and_delays_nobody() {
+    let (hung, good) = (Scripted::new(Says::Nothing), Scripted::new(Status::Pass));
+    let health = start([
+        Check::new("hung", hung.clone()),
+        Check::new("good", good.clone()),
+    ]);
+    after(SECOND).await;
+    assert_eq!(
+        (reason(&health, "hung"), reason(&health, "good")),
+        (Some(Reason::Pending), None)
+    );
+    after(ms(1_300)).await;
+    assert_eq!(reason(&health, "hung"), Some(Reason::TimedOut));
+    assert_eq!(hung.running(), 0, "its future was dropped");
+    let run = health.check("hung").unwrap().last_run.unwrap();
+    assert!(
+        run.duration >= 2 * SECOND && run.duration < ms(2_010),
+        "{run:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_10_a_panic_is_a_failure_and_the_check_runs_on() {
+    let db = Scripted::new(Says::Panic("password=hunter2"));
+    let health = start([Check::new("db", db.clone())]);
+    after(SECOND).await;
+    let check = health.check("db").unwrap();
+    assert_eq!(
+        (check.status, check.reason),
+        (Status::Fail, Some(Reason::Panicked))
+    );
+    let cause = check.cause.unwrap();
+    assert!(cause.redacted().contains("support.rs") && !cause.redacted().contains("hunter2"));
+    db.say(Status::Pass);
+    after(3 * SECOND).await;
+    assert_eq!(ready(&health), Status::Pass);
+}
+
+/// A check that blocks its thread until it is told to go on.
+fn blocker(name: &str) -> (Check, mpsc::Sender<()>, Arc<AtomicUsize>) {
+    let (go, wait) = mpsc::channel();
+    let wait = Mutex::new(wait);
+    let runs = Arc::new(AtomicUsize::new(0));
+    let started = Arc::clone(&runs);
+    let check = Check::blocking(name, move || {
+        started.fetch_add(1, Ordering::SeqCst);
+        wait.lock().unwrap().recv().map_err(|_| "gone")
+    });
+    (check, go, runs)
+}
+
+/// Waits in real time until `condition` holds.
+async fn until(condition: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+    panic!("it did not come true within 10 s");
+}
+
+#[tokio::test]
+async fn a_blocking_check_that_hangs_is_still_running_and_never_started_on_top() {
+    let (check, go, runs) = blocker("mount");
+    let check = check.timeout(ms(20)).retry_period(ms(20)).period(ms(100));
+    let health = start([check, Check::new("good", Scripted::new(Status::Pass))]);
+    until(|| reason(&health, "mount") == Some(Reason::StillRunning)).await;
+    assert_eq!(reason(&health, "good"), None);
+    let failures = health.check("mount").unwrap().streak;
+    until(|| health.check("mount").unwrap().streak >= failures + 3).await;
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+
+    // The late success is dropped; the next run counts.
+    go.send(()).unwrap();
+    until(|| runs.load(Ordering::SeqCst) == 2).await;
+    assert_eq!(health.check("mount").unwrap().status, Status::Fail);
+    go.send(()).unwrap();
+    until(|| runs.load(Ordering::SeqCst) == 3).await;
+    go.send(()).unwrap();
+    until(|| health.check("mount").unwrap().last_success.is_some()).await;
+}
+
+#[tokio::test]
+async fn the_first_thing_said_of_a_blocking_check_that_hangs_is_that_it_timed_out() {
+    let (check, _go, _) = blocker("mount");
+    let health = start([check.timeout(ms(20))]);
+    until(|| reason(&health, "mount") == Some(Reason::TimedOut)).await;
+    assert_eq!(startup(&health), Status::Pass);
+}
+
+#[tokio::test]
+async fn a_blocking_check_does_not_use_the_blocking_pool() {
+    let names: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&names);
+    let health = start([Check::blocking("mount", move || {
+        seen.lock()
+            .unwrap()
+            .push(thread::current().name().unwrap_or_default().to_owned());
+        Outcome::warn(Reason::Degraded)
+    })]);
+    until(|| reason(&health, "mount") == Some(Reason::Degraded)).await;
+    assert_eq!(*names.lock().unwrap(), ["health-check"]);
+}
+
+#[tokio::test]
+async fn a_panic_in_blocking_code_is_a_failure() {
+    let health = start([Check::blocking("mount", || -> Status {
+        panic!("password=hunter2")
+    })]);
+    until(|| reason(&health, "mount") == Some(Reason::Panicked)).await;
+}
+
+/// Async code that blocks its thread at its first poll costs one worker, and the board stays right.
+#[test]
+fn async_code_that_blocks_its_thread_costs_one_worker_only() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let blocks = Check::with("blocks", wait, |wait| async move {
+        _ = wait.lock().unwrap().recv();
+        Status::Pass
+    });
+    let good = Scripted::new(Status::Pass);
+    let health = builder()
+        .runtime(runtime.handle().clone())
+        .check(blocks.timeout(ms(50)).retry_period(ms(50)))
+        .check(
+            Check::new("good", good.clone())
+                .period(ms(20))
+                .timeout(ms(20)),
+        )
+        .start()
+        .unwrap();
+    let wait_for = |condition: &dyn Fn() -> bool| {
+        for _ in 0..4_000 {
+            if condition() {
+                return;
+            }
+            thread::sleep(ms(5));
+        }
+        panic!("it did not come true within 20 s");
+    };
+    wait_for(&|| reason(&health, "blocks") == Some(Reason::StillRunning));
+    let runs = good.runs();
+    wait_for(&|| good.runs() > runs + 10);
+    assert_eq!(reason(&health, "good"), None);
+    drop(go);
+    wait_for(&|| reason(&health, "blocks").is_none());
+}
+
+// Expiry
+
+#[test]
+fn pitfall_3_a_reader_does_not_believe_an_old_success_even_if_nothing_runs() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let db = Scripted::new(Status::Pass);
+    let check = Check::new("db", db.clone()).period(ms(200)).timeout(ms(20));
+    let health = runtime.block_on(async {
+        let health = start([check.max_age(ms(220))]);
+        until(|| ready(&health) == Status::Pass).await;
+        health
+    });
+    // Nobody drives the runtime from here on, but it has not ended.
+    thread::sleep(ms(250));
+    assert_eq!(
+        (ready(&health), reason(&health, "db")),
+        (Status::Fail, Some(Reason::Stale))
+    );
+    let check = health.check("db").unwrap();
+    assert!(check.last_run.unwrap().age >= ms(220));
+    assert_eq!(health.report().status, Status::Fail);
+    assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+    assert_eq!(startup(&health), Status::Pass, "latched");
+
+    // Driven again, it recovers by itself.
+    runtime.block_on(until(|| ready(&health) == Status::Pass));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_waits_too_long_for_room_goes_stale() {
+    let slow = || Scripted::new(Status::Pass).taking(ms(1_900));
+    let health = builder()
+        .checks((0..10).map(|i| Check::new(format!("slow-{i}"), slow()).period(SECOND)))
+        .concurrency(1)
+        .start()
+        .unwrap();
+    // Each is run every 19 s, and a result is believed for 5 s.
+    after(60 * SECOND).await;
+    let report = health.report();
+    let stale = report
+        .checks
+        .iter()
+        .filter(|check| check.reason == Some(Reason::Stale));
+    assert!(stale.count() >= 6, "{report:?}");
+    assert_eq!(report.status, Status::Fail);
+}
+
+// Lifetime
+
+#[tokio::test(start_paused = true)]
+async fn the_checks_stop_at_once_when_the_last_handle_goes() {
+    let (db, hung) = (Scripted::new(Status::Pass), Scripted::new(Says::Nothing));
+    let health = start([
+        Check::new("db", db.clone()),
+        Check::new("hung", hung.clone()).timeout(60 * SECOND),
+    ]);
+    let (clone, layer, service) = (health.clone(), health.layer(), health.service());
+    let wrapped = health.wrap(());
+    let mut runs = 0;
+    let handles: [Box<dyn std::any::Any>; 5] = [
+        Box::new(health),
+        Box::new(clone),
+        Box::new(layer),
+        Box::new(service),
+        Box::new(wrapped),
+    ];
+    for handle in handles {
+        after(30 * SECOND).await;
+        assert!(db.runs() > runs, "something keeps it alive");
+        runs = db.runs();
+        drop(handle);
+    }
+    after(ms(1)).await;
+    assert_eq!(hung.running(), 0, "a run under way is cancelled");
+    after(60 * SECOND).await;
+    assert_eq!(db.runs(), runs);
+}
+
+#[test]
+fn when_the_runtime_ends_readers_say_so() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let health = runtime.block_on(async {
+        let health = start([Check::new("db", Scripted::new(Status::Pass))]);
+        until(|| ready(&health) == Status::Pass).await;
+        health
+    });
+    drop(runtime);
+    assert_eq!(reason(&health, "db"), Some(Reason::EngineStopped));
+    for probe in [Probe::Readiness, Probe::Liveness, Probe::Health] {
+        let verdict = health.verdict(probe);
+        assert_eq!(
+            (verdict.status, verdict.reason),
+            (Status::Fail, Some(VerdictReason::EngineStopped)),
+            "{probe}"
+        );
+    }
+    assert_eq!(startup(&health), Status::Pass, "latched");
+    assert_eq!(
+        health.report().checks[0].reason,
+        Some(Reason::EngineStopped)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_healths_in_one_process_know_nothing_of_each_other() {
+    let good = start([Check::new("db", Scripted::new(Status::Pass))]);
+    let bad = start([Check::new("db", Scripted::new(Status::Fail))]);
+    after(SECOND).await;
+    assert_eq!((ready(&good), ready(&bad)), (Status::Pass, Status::Fail));
+}
+
+// Logging
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_lasts_longer_than_a_period_is_logged_once() {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || sink.clone())
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let slow = || Scripted::new(Status::Pass).taking(ms(1_900));
+    let _health = builder()
+        .checks((0..10).map(|i| Check::new(format!("slow-{i}"), slow()).period(SECOND)))
+        .concurrency(1)
+        .start()
+        .unwrap();
+    after(60 * SECOND).await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.matches("raise the concurrency").count(), 1, "{log}");
+}

@@ -1,0 +1,191 @@
+//! Building, starting and reading.
+
+use std::time::Duration;
+
+use tower_health::{Check, Health, Mistake, Probe, Reason, Status};
+
+use crate::support::{SECOND, Scripted, after};
+
+fn check(name: &str) -> Check {
+    Check::new(name, || async { Status::Pass })
+}
+
+#[tokio::test]
+async fn every_mistake_is_reported_at_once_each_with_its_cure() {
+    let error = Health::builder("Orders Service")
+        .check(check("ready"))
+        .check(check("db"))
+        .check(check("db"))
+        .check(check("Cache"))
+        .check(check("a").timeout(Duration::ZERO).fail_after(0))
+        .check(check("b").period(Duration::MAX))
+        .check(check("c").max_age(SECOND).retry_period(60 * SECOND))
+        .check(check("d").shared_grace(SECOND))
+        .concurrency(0)
+        .start()
+        .unwrap_err();
+    assert_eq!(error.mistakes().len(), 11);
+    let text = error.to_string();
+    for cure in [
+        "try `orders-service`",
+        "try `ready-check`",
+        "two checks are named \"db\": rename one",
+        "try `cache`",
+        "`timeout` is 0s: give it at least 1 ms",
+        "`fail_after` is 0",
+        "`period` is",
+        "give it at most 365 days",
+        "`max_age` (1s) is shorter than `period` + `timeout` (12s)",
+        "`retry_period` (1m) is longer than `period` (10s)",
+        "add `.shared()`",
+        "`concurrency` is 0",
+    ] {
+        assert!(text.contains(cure), "{cure:?} is not in {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_single_mistake_stands_in_one_line() {
+    let error = Health::builder("orders")
+        .check(check(""))
+        .start()
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "health cannot start: a check's name: the name is empty: give it 1 to 64 of `a-z 0-9 . _ -`"
+    );
+}
+
+#[test]
+fn without_a_runtime_both_cures_are_named() {
+    let error = Health::builder("orders").start().unwrap_err();
+    assert_eq!(error.mistakes(), [Mistake::NoRuntime]);
+    let text = error.to_string();
+    assert!(
+        text.contains("call `start()` within one") && text.contains("`.runtime(handle)`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_runtime_without_timers_is_a_mistake() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let error = Health::builder("orders")
+        .runtime(runtime.handle().clone())
+        .start()
+        .unwrap_err();
+    assert_eq!(error.mistakes(), [Mistake::NoTimers]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_starts_nothing() {
+    let scripted = Scripted::new(Status::Pass);
+    let result = Health::builder("orders")
+        .check(Check::new("db", scripted.clone()))
+        .check(check("db"))
+        .start();
+    assert!(result.is_err());
+    after(60 * SECOND).await;
+    assert_eq!(scripted.runs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_5_and_6_a_typo_or_a_duplicate_is_an_error_and_never_green() {
+    let health = Health::builder("orders")
+        .checks([check("db"), check("cache")])
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    let error = health.check("bd").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no check is named \"bd\": registered are db, cache"
+    );
+    assert_eq!(error.known(), ["db", "cache"]);
+
+    let failing = Scripted::new(Status::Fail);
+    let both = Health::builder("orders")
+        .check(Check::new("db", failing))
+        .check(check("db"))
+        .start();
+    assert!(
+        both.unwrap_err()
+            .to_string()
+            .contains("two checks are named \"db\"")
+    );
+}
+
+#[test]
+fn another_runtime_can_be_named() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let scripted = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .check(Check::new("db", scripted.clone()))
+        .runtime(runtime.handle().clone())
+        .start()
+        .unwrap();
+    while health.verdict(Probe::Readiness).status != Status::Pass {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(scripted.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_without_checks_is_ready_at_once() {
+    let health = Health::builder("orders").start().unwrap();
+    for probe in [
+        Probe::Liveness,
+        Probe::Startup,
+        Probe::Readiness,
+        Probe::Health,
+    ] {
+        assert_eq!(health.verdict(probe).status, Status::Pass, "{probe}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_tells_everything_and_serialises_without_causes() {
+    let failing = Scripted::new(
+        tower_health::Outcome::fail(Reason::Busy)
+            .with_cause("db.internal has no slot left")
+            .measure("connections", 8, ""),
+    );
+    let health = Health::builder("orders")
+        .release("1.2.3")
+        .check(Check::new("db", failing).shared())
+        .check(check("cache").non_critical())
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    let report = health.report();
+    assert_eq!(report.status, Status::Fail);
+    let db = &report.checks[0];
+    assert_eq!(
+        (db.status, db.reason, db.streak),
+        (Status::Fail, Some(Reason::Busy), 1)
+    );
+    assert_eq!(
+        db.cause.as_ref().unwrap().redacted(),
+        "db.internal has no slot left"
+    );
+    assert_eq!(db.last_success, None);
+    assert!(db.last_run.as_ref().unwrap().age <= SECOND);
+    assert!(report.checks[1].last_success.is_some());
+
+    let written = serde_json::to_value(&report).unwrap();
+    assert_eq!(written["checks"][0]["criticality"], "shared");
+    assert_eq!(written["checks"][0]["reason"], "busy");
+    assert_eq!(written["checks"][0]["measurements"][0]["value"], 8);
+    for text in [
+        written.to_string(),
+        format!("{report:?}"),
+        format!("{:?}", health.verdict(Probe::Readiness)),
+    ] {
+        assert!(!text.contains("db.internal"), "{text}");
+    }
+}
