@@ -1,1 +1,209 @@
+//! Where the layer stands, with axum: what its documentation says, shown.
 
+use axum::{
+    Router,
+    routing::{any, get},
+};
+use http::StatusCode;
+use tower::Layer;
+use tower_health::{Check, Health, Status};
+use tower_http::cors::CorsLayer;
+
+use crate::support::{SECOND, Scripted, after, ask, ask_with};
+
+/// A service that is down.
+async fn down() -> Health {
+    let health = Health::builder("orders")
+        .check(Check::new("db", Scripted::new(Status::Fail)))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    health
+}
+
+fn app() -> Router {
+    Router::new().route("/orders", get(|| async { "orders" }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_the_last_line_it_covers_every_route_and_the_fallback() {
+    let app = app()
+        .fallback(|| async { "fallback" })
+        .layer(down().await.layer());
+    assert_eq!(
+        ask(&app, "/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(
+        ask(&app, "/health/db").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(ask(&app, "/orders").await.body, "orders");
+    assert_eq!(ask(&app, "/health/a/b").await.body, "fallback");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_30_a_cors_layer_outside_answers_options_in_its_place() {
+    let health = down().await;
+    let hidden = app().layer(health.layer()).layer(CorsLayer::permissive());
+    assert_eq!(
+        ask_with(&hidden, "OPTIONS", "/ready").await.status,
+        StatusCode::OK,
+        "a lie"
+    );
+    assert_eq!(
+        ask(&hidden, "/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    let wrapped = health.wrap(app().layer(CorsLayer::permissive()));
+    assert_eq!(
+        ask_with(&wrapped, "OPTIONS", "/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cors_layer_inside_never_sees_a_probe_and_sees_all_else() {
+    let app = app()
+        .layer(CorsLayer::permissive())
+        .layer(down().await.layer());
+    let probe = ask_with(&app, "OPTIONS", "/ready").await;
+    assert_eq!(probe.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(probe.header("access-control-allow-origin"), None);
+    let orders = ask(&app, "/orders").await;
+    assert_eq!(orders.header("access-control-allow-origin"), Some("*"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_added_after_it_hides_it_there() {
+    let app = app()
+        .layer(down().await.layer())
+        .route("/ready", get(|| async { "not asked" }));
+    assert_eq!(ask(&app, "/ready").await.body, "not asked");
+    assert_eq!(
+        ask(&app, "/health").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_set_after_it_hides_all_of_it() {
+    let app = app()
+        .layer(down().await.layer())
+        .fallback(|| async { "not asked" });
+    assert_eq!(ask(&app, "/ready").await.body, "not asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_catch_all_route_before_it_is_no_matter_and_after_it_hides_it() {
+    let health = down().await;
+    let all = || any(|| async { "all" });
+    let before = Router::new().route("/{*path}", all()).layer(health.layer());
+    assert_eq!(
+        ask(&before, "/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(ask(&before, "/orders").await.body, "all");
+    let after = Router::new().layer(health.layer()).route("/{*path}", all());
+    assert_eq!(ask(&after, "/ready").await.body, "all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_router_that_is_merged_into_another_it_does_not_answer() {
+    let health = down().await;
+    let other = || Router::new().route("/other", get(|| async { "other" }));
+    let lost = other().merge(app().layer(health.layer()));
+    assert_eq!(ask(&lost, "/ready").await.status, StatusCode::NOT_FOUND);
+    let after_merging = other().merge(app()).layer(health.layer());
+    let merging_others = app().layer(health.layer()).merge(other());
+    for app in [after_merging, merging_others] {
+        assert_eq!(
+            ask(&app, "/ready").await.status,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        assert_eq!(ask(&app, "/other").await.body, "other");
+        assert_eq!(ask(&app, "/orders").await.body, "orders");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nested_it_does_not_answer_and_outside_the_nest_it_does() {
+    let health = down().await;
+    let nested = Router::new().nest("/api", app().layer(health.layer()));
+    for path in ["/ready", "/api/ready"] {
+        assert_eq!(
+            ask(&nested, path).await.status,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+    let outermost = Router::new().nest("/api", app()).layer(health.layer());
+    assert_eq!(
+        ask(&outermost, "/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(ask(&outermost, "/api/orders").await.body, "orders");
+    assert_eq!(
+        ask(&outermost, "/api/ready").await.status,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nested_with_a_fallback_it_answers_below_the_prefix() {
+    let inner = app()
+        .fallback(|| async { "fallback" })
+        .layer(down().await.layer());
+    let nested = Router::new().nest("/api", inner);
+    assert_eq!(
+        ask(&nested, "/api/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(ask(&nested, "/ready").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_a_route_layer_it_answers_nothing() {
+    let app = app().route_layer(down().await.layer());
+    assert_eq!(ask(&app, "/ready").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_can_be_nested_or_be_a_fallback_of_a_port_of_its_own() {
+    let health = down().await;
+    let nested = app().nest_service("/internal", health.service());
+    assert_eq!(
+        ask(&nested, "/internal/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(
+        ask(&nested, "/internal/other").await.status,
+        StatusCode::NOT_FOUND
+    );
+    let management: Router = Router::new().fallback_service(health.service());
+    assert_eq!(
+        ask(&management, "/health").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deeper_path_of_ours_goes_to_the_inner_service() {
+    let service = down()
+        .await
+        .layer()
+        .layer(tower::service_fn(crate::support::inner));
+    assert_eq!(
+        ask(&service, "/health/history/today").await.body,
+        "inner /health/history/today"
+    );
+    assert_eq!(
+        ask(&service, "/healthz/admin").await.body,
+        "inner /healthz/admin",
+        "pitfall 15"
+    );
+    assert_eq!(
+        ask(&service, "/health/history").await.status,
+        StatusCode::NOT_FOUND
+    );
+}

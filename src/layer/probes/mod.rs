@@ -17,9 +17,10 @@
 //! * make it the last line of the router: `Router::layer` covers the routes added before it, and the fallback;
 //! * a route added after it hides what it would answer there, and a `.fallback(…)` set after it hides all of it;
 //! * a catch-all route before it is no matter: probes are answered first;
-//! * on a router that is then merged into another, it answers for both, unless both have a fallback;
-//! * on a router that is nested, it does not answer at all: nest the routes and put it on the outermost router;
-//! * [`Health::wrap`](crate::Health::wrap) goes round the finished service and cannot be misplaced.
+//! * on a router that is then merged into another, or nested, it does not answer: merge and nest first;
+//! * as a `route_layer` it does not answer: no route is its own;
+//! * [`Health::wrap`](crate::Health::wrap) goes round the finished service and cannot be misplaced. To have
+//!   `axum::serve` take it, make it all there is: `Router::new().fallback_service(health.wrap(app))`.
 //!
 //! A CORS layer inside it never sees a probe, so a page of another origin cannot read one. That is the safe way
 //! round; serve such pages from a route of your own that reads [`Health::report`](crate::Health::report).
