@@ -109,14 +109,14 @@ async fn a_catch_all_route_before_it_is_no_matter_and_after_it_hides_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_a_router_that_is_merged_into_another_it_does_not_answer() {
+async fn a_router_merged_in_after_it_hides_it() {
     let health = down().await;
     let other = || Router::new().route("/other", get(|| async { "other" }));
-    let lost = other().merge(app().layer(health.layer()));
-    assert_eq!(ask(&lost, "/ready").await.status, StatusCode::NOT_FOUND);
-    let after_merging = other().merge(app()).layer(health.layer());
-    let merging_others = app().layer(health.layer()).merge(other());
-    for app in [after_merging, merging_others] {
+    let hidden = app().layer(health.layer()).merge(other());
+    assert_eq!(ask(&hidden, "/ready").await.status, StatusCode::NOT_FOUND);
+    let last_line = app().merge(other()).layer(health.layer());
+    let merged_into_another = other().merge(app().layer(health.layer()));
+    for app in [last_line, merged_into_another] {
         assert_eq!(
             ask(&app, "/ready").await.status,
             StatusCode::SERVICE_UNAVAILABLE

@@ -15,9 +15,10 @@
 //! looks healthy. With axum:
 //!
 //! * make it the last line of the router: `Router::layer` covers the routes added before it, and the fallback;
-//! * a route added after it hides what it would answer there, and a `.fallback(…)` set after it hides all of it;
+//! * a route added after it hides what it would answer there; a `.fallback(…)` set after it, or a router merged
+//!   in after it, hides all of it;
 //! * a catch-all route before it is no matter: probes are answered first;
-//! * on a router that is then merged into another, or nested, it does not answer: merge and nest first;
+//! * on a router that is then nested it does not answer: nest the routes, and put it on the outermost router;
 //! * as a `route_layer` it does not answer: no route is its own;
 //! * [`Health::wrap`](crate::Health::wrap) goes round the finished service and cannot be misplaced. To have
 //!   `axum::serve` take it, make it all there is: `Router::new().fallback_service(health.wrap(app))`.
