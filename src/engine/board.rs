@@ -414,3 +414,172 @@ impl Deadlines {
         due(self.mono.first(), now.mono).or_else(|| due(self.wall.first(), now.wall))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        engine::{clock::moment, state::Run},
+        model::{Criticality, Outcome, Probe, Reason, Status, VerdictReason},
+    };
+
+    const CRITICALITIES: [Criticality; 3] = [
+        Criticality::Critical,
+        Criticality::Shared,
+        Criticality::NonCritical,
+    ];
+
+    fn board(checks: usize) -> (Arc<Board>, Writer) {
+        let service = Service {
+            name: "orders".into(),
+            release: None,
+            version: None,
+            description: None,
+        };
+        let definitions = (0..checks).map(|index| Definition {
+            name: Name::new(format!("c{index}")).unwrap(),
+            component_type: ComponentType::default(),
+            policy: Policy {
+                criticality: CRITICALITIES[index % 3],
+                shared_grace: (index % 6 == 1).then_some(Duration::from_secs(30)),
+                fail_after: 1 + (index % 2) as u32,
+                pass_after: 1 + (index % 4 / 3) as u32,
+                ..Policy::default()
+            },
+        });
+        Board::new(service, Clock::start(), definitions.collect())
+    }
+
+    /// What happens to a board.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Outcome(prop::sample::Index, Status),
+        Wait(u64),
+        Sleep(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let status = prop::sample::select(vec![Status::Pass, Status::Warn, Status::Fail]);
+        prop_oneof![
+            4 => (any::<prop::sample::Index>(), status).prop_map(|(index, status)| Step::Outcome(index, status)),
+            2 => (0_u64..20).prop_map(Step::Wait),
+            1 => (0_u64..60).prop_map(Step::Sleep),
+        ]
+    }
+
+    type Check = (Name, Status, Option<Reason>);
+    type Told = Vec<(
+        Status,
+        Option<VerdictReason>,
+        Vec<Check>,
+        usize,
+        Option<Duration>,
+    )>;
+
+    fn told(view: &View) -> Told {
+        let probes = [
+            Probe::Liveness,
+            Probe::Readiness,
+            Probe::Startup,
+            Probe::Health,
+        ];
+        let told = probes.map(|probe| {
+            let verdict = &view.face(probe).verdict;
+            let check = |check: &CheckReport| (check.name.clone(), check.status, check.reason);
+            let checks = verdict.checks.iter().map(check).collect();
+            (
+                verdict.status,
+                verdict.reason,
+                checks,
+                verdict.more,
+                verdict.retry_after,
+            )
+        });
+        told.into()
+    }
+
+    proptest! {
+        /// The engine keeps the verdicts up to date at O(log n) a change; a reader counts them anew at O(n).
+        /// Both come to the same, and until the next deadline nothing changes by itself.
+        #[test]
+        fn what_is_kept_equals_what_is_counted_anew(
+            checks in 1_usize..30,
+            steps in prop::collection::vec(step(), 1..120),
+        ) {
+            let (board, mut writer) = board(checks);
+            let mut now = moment(0);
+            for step in steps {
+                match step {
+                    Step::Outcome(index, status) => {
+                        let run = Run { ended: now, duration: Duration::ZERO };
+                        let next = |state: &State, policy: &Policy| {
+                            state.record(status.into(), run, policy, 0.5)
+                        };
+                        writer.update(index.index(checks), now, next);
+                    }
+                    Step::Wait(seconds) => {
+                        now.mono += Duration::from_secs(seconds);
+                        now.wall += Duration::from_secs(seconds);
+                    }
+                    // The machine sleeps: its monotonic clock stands still.
+                    Step::Sleep(seconds) => now.wall += Duration::from_secs(seconds),
+                }
+                writer.elapse(now);
+                writer.publish();
+                let kept = board.published.load();
+                let anew = publish(&board.cells, now, false, Some(&kept.view));
+                prop_assert_eq!(told(&kept.view), told(&anew.view));
+                prop_assert_eq!(kept.valid_until, anew.valid_until);
+                prop_assert!(kept.valid_until.is_none_or(|deadline| !deadline.reached(now)));
+                if let Some(deadline) = kept.valid_until {
+                    let mut before = now;
+                    let spare = (deadline.mono() - now.mono).min(deadline.wall() - now.wall);
+                    before.mono += spare.saturating_sub(Duration::from_nanos(1));
+                    before.wall += spare.saturating_sub(Duration::from_nanos(1));
+                    let later = publish(&board.cells, before, false, Some(&kept.view));
+                    prop_assert_eq!(told(&later.view), told(&kept.view));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_timer_makes_an_expiry_true_without_a_reader() {
+        let (board, mut writer) = board(1);
+        let now = moment(1);
+        let run = Run {
+            ended: now,
+            duration: Duration::ZERO,
+        };
+        writer.update(0, now, |state, policy| {
+            state.record(Outcome::pass(), run, policy, 0.0)
+        });
+        writer.publish();
+        assert_eq!(writer.next_deadline(), Some(Duration::from_secs(33)));
+        assert_eq!(
+            board.published.load().view.readiness.verdict.status,
+            Status::Pass
+        );
+        writer.elapse(moment(33));
+        writer.publish();
+        assert_eq!(
+            board.published.load().view.readiness.verdict.status,
+            Status::Fail
+        );
+        assert_eq!(writer.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_dropped_writer_stops_the_board() {
+        let (board, writer) = board(3);
+        drop(writer);
+        let published = board.published();
+        assert_eq!(
+            published.view.readiness.verdict.checks[0].reason,
+            Some(Reason::EngineStopped)
+        );
+        assert_eq!(published.valid_until, None);
+    }
+}
