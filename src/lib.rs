@@ -1,4 +1,68 @@
-#![doc = "placeholder"]
+//! Health checks and probes for tower services: register what a service depends on, answer every prober, and
+//! never run a check on a probe.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::get};
+//! use tower_health::{Check, Health};
+//!
+//! # #[derive(Clone)]
+//! # struct Client;
+//! # impl Client {
+//! #     async fn ping(&self) -> std::io::Result<()> { Ok(()) }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (database, cache) = (Client, Client);
+//! let health = Health::builder("orders")
+//!     .release("1.4.2")
+//!     .check(Check::with("postgres", database, |db| async move { db.ping().await }).shared())
+//!     .check(Check::with("redis", cache, |cache| async move { cache.ping().await }).non_critical())
+//!     .start()?;
+//!
+//! let app: Router = Router::new()
+//!     .route("/orders", get(|| async { "no orders" }))
+//!     .layer(health.layer()); // the last line: outermost
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The one idea: probes never run checks
+//!
+//! An engine runs each check on its schedule, with a time limit, and writes what it learns to a board. Whoever
+//! asks reads the board: one lock-free read, and a body that is rendered once per change. So a thousand probes
+//! cost a database nothing, a check that hangs hangs no probe, a prober that goes away cancels nothing, and two
+//! services that probe each other cannot wait for each other.
+//!
+//! # Order of reading
+//!
+//! 1. [`Health`]: starting it, reading it, and how long it lives.
+//! 2. [`Check`]: the forms of a check, and its policy with all defaults. [`Criticality`] is the setting to
+//!    think about.
+//! 3. [`layer::probes`]: where the layer stands, and what it promises the service below it.
+//! 4. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them.
+//! 5. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
+//!
+//! # What is public and what is private
+//!
+//! A [`Reason`] comes from a closed set and may be read by anyone. A [`Cause`] is an error's own text: it is
+//! redacted when it is made, and no body, log, `Debug` or serialised value shows it. A panic in a check is
+//! reported by its place; its payload is shown to nobody.
+//!
+//! # Time
+//!
+//! The engine uses [`tokio::time`], so on a runtime with a paused clock everything here is deterministic, as
+//! long as it is read within that runtime. Elsewhere a reader uses the operating system's clock. The age of a
+//! result is the larger of what the monotonic and the wall clock say.
+#![warn(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod check;
@@ -8,6 +72,7 @@ mod health;
 pub mod layer;
 mod model;
 
+/// Lets [`HealthCheck`] have an async method; re-exported from the crate of that name.
 pub use async_trait::async_trait;
 pub use check::{Check, HealthCheck, IntoHealthCheck, IntoOutcome};
 pub use endpoint::{Endpoint, Exposure};
@@ -17,3 +82,7 @@ pub use model::{
     Measurement, Name, Outcome, Probe, Reason, Report, Status, UnknownCheck, Value, Verdict,
     VerdictReason,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

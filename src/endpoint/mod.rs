@@ -70,14 +70,17 @@ pub struct Endpoint {
     exposure: Exposure,
 }
 
-impl Endpoint {
-    pub(crate) fn new(health: Health) -> Self {
-        Self {
-            health,
+impl Health {
+    /// A service that answers probes, and 404 to everything else, for a port or a route of its own.
+    pub fn service(&self) -> Endpoint {
+        Endpoint {
+            health: self.clone(),
             exposure: Exposure::default(),
         }
     }
+}
 
+impl Endpoint {
     /// How much callers may see. Defaults to [`Exposure::Checks`].
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         self.exposure = exposure;

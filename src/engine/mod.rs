@@ -1,6 +1,6 @@
 //! The only place that starts, times, retries and counts. It knows nothing of formats and of HTTP.
 //!
-//! The [`Engine`] is one task. It alone writes the [board](board), by way of the [`Writer`]; runs and their
+//! The [`Engine`] is one task. It alone writes the [board], by way of the [`Writer`]; runs and their
 //! supervisors are tasks of their own that tell it what happened.
 
 mod board;

@@ -12,9 +12,7 @@ pub use self::{
     error::{Mistake, StartError},
 };
 use crate::{
-    endpoint::Endpoint,
     engine::Board,
-    layer::probes::{Probes, ProbesLayer},
     model::{CheckReport, Probe, Report, UnknownCheck, Verdict},
 };
 
@@ -74,28 +72,6 @@ impl Health {
         Self {
             running: Arc::new(Running { board, engine }),
         }
-    }
-
-    /// A layer that answers probes and passes everything else on.
-    ///
-    /// It belongs outermost: make it the last line of a router. See [the module](crate::layer::probes) for
-    /// what happens elsewhere.
-    pub fn layer(&self) -> ProbesLayer {
-        ProbesLayer::new(self.endpoint())
-    }
-
-    /// Wraps any service, so that nothing can stand outside the probes.
-    pub fn wrap<S>(&self, service: S) -> Probes<S> {
-        tower_layer::Layer::layer(&self.layer(), service)
-    }
-
-    /// A service that answers probes, and 404 to everything else, for a port or a route of its own.
-    pub fn service(&self) -> Endpoint {
-        self.endpoint()
-    }
-
-    fn endpoint(&self) -> Endpoint {
-        Endpoint::new(self.clone())
     }
 
     /// Everything that is known now.

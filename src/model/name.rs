@@ -281,11 +281,10 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_proposed_is_a_name(name in "\\PC{0,80}") {
-            if let Err(error) = Name::new(&name) {
-                if let Some(proposal) = error.proposal() {
+            if let Err(error) = Name::new(&name)
+                && let Some(proposal) = error.proposal() {
                     prop_assert!(Name::new(proposal).is_ok());
                 }
-            }
         }
     }
 }

@@ -1,9 +1,12 @@
 use tower_layer::Layer;
 
 use super::Probes;
-use crate::endpoint::{Endpoint, Exposure};
+use crate::{
+    Health,
+    endpoint::{Endpoint, Exposure},
+};
 
-/// Answers probes in front of a service: made by [`Health::layer`](crate::Health::layer).
+/// Answers probes in front of a service: made by [`Health::layer`].
 ///
 /// See the [module](super) for its rules and its place.
 #[derive(Clone, Debug)]
@@ -12,11 +15,24 @@ pub struct ProbesLayer {
     endpoint: Endpoint,
 }
 
-impl ProbesLayer {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { endpoint }
+impl Health {
+    /// A layer that answers probes and passes everything else on.
+    ///
+    /// It belongs outermost: make it the last line of a router. See [the module](super) for what happens
+    /// elsewhere.
+    pub fn layer(&self) -> ProbesLayer {
+        ProbesLayer {
+            endpoint: self.service(),
+        }
     }
 
+    /// Wraps any service, so that nothing can stand outside the probes.
+    pub fn wrap<S>(&self, service: S) -> Probes<S> {
+        self.layer().layer(service)
+    }
+}
+
+impl ProbesLayer {
     /// How much callers may see. Defaults to [`Exposure::Checks`].
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         self.endpoint = self.endpoint.exposure(exposure);
