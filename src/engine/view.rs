@@ -219,3 +219,110 @@ fn says_the_same(old: &Verdict, new: &Verdict) -> bool {
         && old.checks.len() == new.checks.len()
         && old.checks.iter().zip(&*new.checks).all(same_check)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        check::Policy,
+        engine::{
+            clock::moment,
+            state::{Run, State},
+            tally::Standing,
+        },
+        model::{Criticality, Outcome, Reason},
+    };
+
+    /// How a check may be, as the table of criticalities tells it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Case {
+        Pending,
+        Pass,
+        Warn,
+        NeverGood,
+        FailsAfterGood,
+    }
+
+    fn state(case: Case, policy: &Policy) -> State {
+        let run = Run {
+            ended: moment(1),
+            duration: Duration::ZERO,
+        };
+        let record = |state: State, outcome| state.record(outcome, run, policy, 0.0);
+        let pending = State::pending(moment(0), policy);
+        let fail = || Outcome::fail(Reason::Failed);
+        match case {
+            Case::Pending => pending,
+            Case::Pass => record(pending, Outcome::pass()),
+            Case::Warn => record(pending, Outcome::warn(Reason::Busy)),
+            Case::NeverGood => record(pending, fail()),
+            Case::FailsAfterGood => record(record(pending, Outcome::pass()), fail()),
+        }
+    }
+
+    /// The table, and nothing else.
+    fn readiness_of(criticality: Criticality, case: Case) -> Status {
+        use Criticality::{Critical, NonCritical, Shared};
+        match (case, criticality) {
+            (Case::Pass, _) | (Case::Pending, NonCritical) => Status::Pass,
+            (Case::Warn, _) | (_, NonCritical) | (Case::FailsAfterGood, Shared) => Status::Warn,
+            (Case::Pending, _) | (_, Critical) | (Case::NeverGood, Shared) => Status::Fail,
+        }
+    }
+
+    fn check() -> impl Strategy<Value = (Criticality, Case)> {
+        let criticalities = [
+            Criticality::Critical,
+            Criticality::Shared,
+            Criticality::NonCritical,
+        ];
+        let cases = [
+            Case::Pending,
+            Case::Pass,
+            Case::Warn,
+            Case::NeverGood,
+            Case::FailsAfterGood,
+        ];
+        (
+            prop::sample::select(criticalities.to_vec()),
+            prop::sample::select(cases.to_vec()),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn the_verdicts_are_those_of_the_table(
+            checks in prop::collection::vec(check(), 0..12),
+            started_before: bool,
+            stopped: bool,
+        ) {
+            let standing = |&(criticality, case): &(Criticality, Case)| {
+                let policy = Policy { criticality, ..Policy::default() };
+                Standing::of(&state(case, &policy), &policy, moment(1))
+            };
+            let tally = Tally::of(checks.iter().map(standing));
+            let facts = Facts { tally: &tally, started: started_before, stopped };
+
+            let all_ended = checks.iter().all(|&(_, case)| case != Case::Pending);
+            let started = started_before || all_ended;
+            prop_assert_eq!(facts.startup().0 == Status::Pass, started);
+            prop_assert_eq!(facts.liveness().0 == Status::Fail, stopped);
+            let worst = checks
+                .iter()
+                .map(|&(criticality, case)| readiness_of(criticality, case))
+                .max()
+                .unwrap_or(Status::Pass);
+            let readiness = if started && !stopped { worst } else { Status::Fail };
+            prop_assert_eq!(facts.readiness().0, readiness);
+            prop_assert_eq!(facts.health().0, readiness.max(facts.liveness().0));
+            // Whatever is not a pass says why; whatever fails for its checks says when to ask again.
+            for (status, reason) in [facts.liveness(), facts.startup(), facts.readiness(), facts.health()] {
+                prop_assert_eq!(status != Status::Pass, reason.is_some());
+            }
+            let asks_again = readiness == Status::Fail && !stopped;
+            prop_assert_eq!(facts.retry_readiness().is_some(), asks_again);
+        }
+    }
+}

@@ -189,3 +189,30 @@ async fn a_report_tells_everything_and_serialises_without_causes() {
         assert!(!text.contains("db.internal"), "{text}");
     }
 }
+
+#[test]
+fn whatever_is_public_can_be_shared_and_shown() {
+    fn is<T: std::fmt::Debug + Send + Sync + 'static>() {}
+    type Inner =
+        tower::util::BoxCloneSyncService<http::Request<()>, http::Response<String>, std::io::Error>;
+    is::<tower_health::BoxError>();
+    is::<tower_health::Cause>();
+    is::<tower_health::CheckReport>();
+    is::<tower_health::Endpoint>();
+    is::<tower_health::Failure>();
+    is::<tower_health::HealthBuilder>();
+    is::<tower_health::InvalidName>();
+    is::<tower_health::Measurement>();
+    is::<tower_health::Name>();
+    is::<tower_health::Outcome>();
+    is::<tower_health::Report>();
+    is::<tower_health::StartError>();
+    is::<tower_health::UnknownCheck>();
+    is::<tower_health::Verdict>();
+    is::<tower_health::endpoint::ProbeBody>();
+    is::<tower_health::layer::probes::Probes<Inner>>();
+    is::<tower_health::layer::probes::ProbesLayer>();
+    is::<tower_health::layer::probes::ResponseBody<String>>();
+    is::<Check>();
+    is::<Health>();
+}
