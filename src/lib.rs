@@ -74,8 +74,8 @@ mod model;
 
 /// Lets [`HealthCheck`] have an async method; re-exported from the crate of that name.
 pub use async_trait::async_trait;
-pub use check::{Check, HealthCheck, IntoHealthCheck, IntoOutcome};
-pub use endpoint::{Endpoint, Exposure};
+pub use check::{Check, HealthCheck, IntoHealthCheck, IntoOutcome, Success};
+pub use endpoint::{Exposure, ProbeService};
 pub use health::{Health, HealthBuilder, Mistake, StartError};
 pub use model::{
     BoxError, Cause, CheckReport, ComponentType, Criticality, Failure, InvalidName, LastRun,

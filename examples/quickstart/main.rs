@@ -28,7 +28,12 @@ use self::demo::Demo;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let port = match env::var("PORT") {
+        Ok(port) => port
+            .parse()
+            .map_err(|_| format!("PORT is {port:?}: set a number up to 65535"))?,
+        Err(_) => 3000,
+    };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|error| {

@@ -131,14 +131,15 @@ impl<T: Success, E: Into<BoxError>> IntoOutcome for Result<T, E> {
     }
 }
 
-/// What may stand in the `Ok` of a check's result.
+/// What may stand in the `Ok` of the [`Result`] that the function of a check returns: `()`, a [`Status`] or an
+/// [`Outcome`].
 #[diagnostic::on_unimplemented(
     message = "a check cannot return `Ok({Self})`",
     label = "must be `Ok` of `()`, a `Status` or an `Outcome`",
     note = "map the value away: `.map(|_| ())`, or judge it: `.map(|value| if … {{ Status::Pass }} else {{ Status::Warn }})`"
 )]
 pub trait Success {
-    #[doc(hidden)]
+    /// Makes it an outcome.
     fn into_outcome(self) -> Outcome;
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{ComponentType, Failure, Outcome};
-pub use into::{IntoHealthCheck, IntoOutcome};
+pub use into::{IntoHealthCheck, IntoOutcome, Success};
 pub(crate) use policy::Policy;
 pub use registered::Check;
 pub(crate) use registered::Code;
@@ -21,7 +21,8 @@ pub(crate) use registered::Code;
 /// The engine calls [`check`](Self::check) on its schedule, one run at a time; no prober ever does. It gives each
 /// run a time limit and drops the future when that is over, so a run must be cancel-safe: what it holds when it
 /// is dropped is given back. Code that blocks its thread stalls the runtime it shares with the service, as it
-/// would in a handler; for such code there is [`Check::blocking`].
+/// would in a handler; for such code there is [`Check::blocking`]. A panic is a failing outcome, unless panics
+/// abort the process (`panic = "abort"`).
 ///
 /// ```
 /// use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};

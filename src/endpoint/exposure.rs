@@ -1,3 +1,5 @@
+use crate::engine::Memo;
+
 /// How much of a report a caller may see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -11,10 +13,12 @@ pub enum Exposure {
 
 impl Exposure {
     /// The place of answers of this exposure among the forms of an answer.
-    pub(super) fn form(self) -> usize {
-        match self {
-            Self::Status => 0,
-            Self::Checks => 1,
-        }
+    pub(super) const fn form(self) -> usize {
+        self as usize
     }
 }
+
+const _: () = assert!(
+    Exposure::Checks.form() + 1 == Memo::FORMS,
+    "there is room for an answer of each exposure"
+);

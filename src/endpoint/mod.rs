@@ -23,25 +23,29 @@
 mod body;
 mod dialect;
 mod exposure;
+mod future;
 mod path;
 mod response;
 
 use std::{
     convert::Infallible,
     fmt,
-    future::{Ready, ready},
     task::{Context, Poll},
 };
 
 use http::{Method, Request, Response};
 use tower_service::Service;
 
-pub use self::{body::ProbeBody, exposure::Exposure};
-use self::{dialect::health_json, path::Target, response::Reply};
+pub use self::{body::ProbeBody, exposure::Exposure, future::ResponseFuture};
+use self::{
+    dialect::health_json,
+    path::Target,
+    response::{Reply, no_such_path},
+};
 use crate::{
     Health,
     engine::{Answer, Board},
-    model::Probe,
+    model::{Probe, Reason},
 };
 
 /// Answers probes: a [`Service`] of its own, made by [`Health::service`].
@@ -65,22 +69,26 @@ use crate::{
 /// ```
 #[derive(Clone)]
 #[must_use = "services do nothing unless called"]
-pub struct Endpoint {
+pub struct ProbeService {
     health: Health,
     exposure: Exposure,
 }
 
 impl Health {
-    /// A service that answers probes, and 404 to everything else, for a port or a route of its own.
-    pub fn service(&self) -> Endpoint {
-        Endpoint {
+    /// A service that answers probes, and 404 to everything else, for a port of its own: with axum,
+    /// `axum::serve(listener, Router::new().fallback_service(health.service()))`.
+    ///
+    /// Nested under a prefix, it answers below it: `nest_service("/internal", health.service())` has
+    /// `/internal/ready`.
+    pub fn service(&self) -> ProbeService {
+        ProbeService {
             health: self.clone(),
             exposure: Exposure::default(),
         }
     }
 }
 
-impl Endpoint {
+impl ProbeService {
     /// How much callers may see. Defaults to [`Exposure::Checks`].
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         self.exposure = exposure;
@@ -131,17 +139,18 @@ impl Endpoint {
         let answer = memo.get_or_make(self.exposure.form(), || {
             health_json::check(&board.service, &report)
         });
+        let runs_again = report.reason != Some(Reason::EngineStopped);
         Some(Answer {
-            retry_after: Some(retry_in),
+            retry_after: runs_again.then_some(retry_in),
             ..answer
         })
     }
 }
 
-impl<B> Service<Request<B>> for Endpoint {
+impl<B> Service<Request<B>> for ProbeService {
     type Response = Response<ProbeBody>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -149,15 +158,13 @@ impl<B> Service<Request<B>> for Endpoint {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let response = self.answer(request.method(), request.uri().path());
-        ready(Ok(response.unwrap_or_else(|| {
-            Reply::NoSuchPath.into_response(request.method())
-        })))
+        ResponseFuture::new(response.unwrap_or_else(|| no_such_path(request.method())))
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for ProbeService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint")
+        f.debug_struct("ProbeService")
             .field("service", &self.health.board().service.name)
             .field("exposure", &self.exposure)
             .finish()

@@ -31,8 +31,6 @@ pub(super) enum Reply {
     Verdict(Answer, Option<Duration>),
     /// There is no such check, or none that the caller may see.
     NoSuchCheck,
-    /// The path is no probe's.
-    NoSuchPath,
 }
 
 impl Reply {
@@ -49,8 +47,6 @@ impl Reply {
 
     pub(super) fn into_response(self, method: &Method) -> Response<ProbeBody> {
         match (self, method) {
-            // What is not there has no methods.
-            (Self::NoSuchPath, _) => problem(StatusCode::NOT_FOUND, NO_SUCH_PATH, method),
             (reply, &Method::OPTIONS) => {
                 let mut response = reply.into_get(method);
                 response.headers_mut().insert(ALLOW, METHODS);
@@ -84,9 +80,13 @@ impl Reply {
                 response
             }
             Self::NoSuchCheck => problem(StatusCode::NOT_FOUND, NO_SUCH_CHECK, method),
-            Self::NoSuchPath => problem(StatusCode::NOT_FOUND, NO_SUCH_PATH, method),
         }
     }
+}
+
+/// The answer to a path that is no probe's. What is not there has no methods.
+pub(super) fn no_such_path(method: &Method) -> Response<ProbeBody> {
+    problem(StatusCode::NOT_FOUND, NO_SUCH_PATH, method)
 }
 
 /// From 1 to 60: a delay of zero would invite a storm.

@@ -158,6 +158,8 @@ impl Board {
         let report = Report {
             service: Arc::clone(&self.service.name),
             release: self.service.release.clone(),
+            version: self.service.version.clone(),
+            description: self.service.description.clone(),
             status,
             reason,
             checks,

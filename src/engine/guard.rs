@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    panic::{self, AssertUnwindSafe},
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
     sync::Once,
     thread,
 };
@@ -16,13 +16,11 @@ thread_local! {
     static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Makes the process's panic hook keep quiet about panics in the code of checks, whose payload may hold a
+/// Makes the process's panic hook withhold the payload of panics in the code of checks, which may hold a
 /// password. All other panics go to the hook that was there before.
-///
-/// Where a panic aborts the process there is nothing to keep quiet about.
 pub(crate) fn install() {
     static INSTALL: Once = Once::new();
-    if cfg!(panic = "abort") || thread::panicking() {
+    if thread::panicking() {
         return;
     }
     INSTALL.call_once(|| {
@@ -30,13 +28,31 @@ pub(crate) fn install() {
         panic::set_hook(Box::new(move |info| {
             // A thread that is being torn down has no such value, and is in no check.
             if GUARDED.try_with(Cell::get).unwrap_or(false) {
-                let location = info.location().map(ToString::to_string);
-                _ = LOCATION.try_with(|slot| slot.replace(location));
+                withhold(info);
             } else {
                 inner(info);
             }
         }));
     });
+}
+
+/// Keeps the place of a panic, and nothing else of it.
+fn withhold(info: &PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string);
+    if cfg!(panic = "abort") {
+        last_words(location.as_deref());
+    }
+    _ = LOCATION.try_with(|slot| slot.replace(location));
+}
+
+/// The process is about to end, and nobody else will say why.
+#[expect(
+    clippy::print_stderr,
+    reason = "no subscriber is sure to get it out in time"
+)]
+fn last_words(location: Option<&str>) {
+    let location = location.unwrap_or("an unknown place");
+    eprintln!("a health check panicked at {location}; its message is withheld");
 }
 
 /// Calls `f`, the code of a check. A panic comes back as an outcome that names the place and not the payload.

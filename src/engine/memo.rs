@@ -6,12 +6,9 @@ use bytes::Bytes;
 
 use crate::model::Status;
 
-/// How many forms of an answer can be kept: one for each exposure.
-const FORMS: usize = 2;
-
 /// An answer in each of its forms, made by the first reader that asks for it.
 #[derive(Debug, Default)]
-pub(crate) struct Memo([OnceLock<Answer>; FORMS]);
+pub(crate) struct Memo([OnceLock<Answer>; Memo::FORMS]);
 
 /// A body with the verdict that it tells.
 #[derive(Clone, Debug)]
@@ -22,6 +19,9 @@ pub(crate) struct Answer {
 }
 
 impl Memo {
+    /// How many forms of an answer can be kept. What the forms are is for readers to say.
+    pub(crate) const FORMS: usize = 2;
+
     /// The answer in the form `form`, which `make` makes if nobody has yet.
     pub(crate) fn get_or_make(&self, form: usize, make: impl FnOnce() -> Answer) -> Answer {
         match self.0.get(form) {

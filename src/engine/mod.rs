@@ -31,7 +31,7 @@ pub(crate) use self::{
     board::{Board, Definition, Service, Writer},
     clock::Clock,
     guard::{guard, install as guard_panics},
-    memo::Answer,
+    memo::{Answer, Memo},
 };
 use self::{
     clock::Moment,

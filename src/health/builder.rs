@@ -95,9 +95,11 @@ impl HealthBuilder {
 
     /// Starts running the checks.
     ///
-    /// The first start in a process makes its panic hook keep quiet about panics in the code of checks, as
-    /// their payload may hold a secret; such a panic is a failing outcome whose private cause names the place.
-    /// Any other panic goes to the hook that was set before.
+    /// The first start in a process wraps its panic hook, so that the payload of a panic in the code of a
+    /// check, which may hold a secret, is not printed; such a panic is a failing outcome whose private cause
+    /// names the place. Any other panic goes to the hook that was set before. A hook that is set later sees
+    /// the payload, unless it passes on to the one it replaces. Where panics abort (`panic = "abort"`), a
+    /// check that panics ends the process like any other code; the place is printed then.
     ///
     /// # Errors
     ///

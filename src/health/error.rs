@@ -48,6 +48,7 @@ pub enum Mistake {
     /// Two checks have the same name.
     DuplicateName(Name),
     /// A setting of a check cannot be.
+    #[non_exhaustive]
     Setting {
         /// The check.
         check: String,

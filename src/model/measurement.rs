@@ -57,8 +57,13 @@ macro_rules! value_from {
 value_from! {
     i64 => Integer,
     i32 => Integer,
+    i16 => Integer,
+    i8 => Integer,
     u32 => Integer,
+    u16 => Integer,
+    u8 => Integer,
     f64 => Float,
+    f32 => Float,
     bool => Bool,
     &'static str => Text,
     String => Text,

@@ -20,6 +20,10 @@ pub struct Report {
     pub service: Arc<str>,
     /// The release that runs, where the builder was told.
     pub release: Option<Arc<str>>,
+    /// The public version of the service's interface, where the builder was told.
+    pub version: Option<Arc<str>>,
+    /// What the service is, where the builder was told.
+    pub description: Option<Arc<str>>,
     /// The worst of liveness and readiness.
     pub status: Status,
     /// Why it is not a pass.

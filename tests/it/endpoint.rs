@@ -4,7 +4,7 @@ use http::StatusCode;
 use insta::assert_snapshot;
 use tower_health::{Check, ComponentType, Exposure, Health, Outcome, Reason, Status};
 
-use crate::support::{SECOND, Says, Scripted, after, ask, ask_with, ms};
+use crate::support::{SECOND, Says, Scripted, after, ask, ask_with, ms, ready};
 
 const PROBES: [&str; 4] = ["/health", "/ready", "/live", "/startup"];
 
@@ -119,10 +119,19 @@ async fn pitfall_18_every_answer_carries_its_headers() {
                 "{method} {path}"
             );
             assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-            assert!(
-                answer.header("content-type").is_some()
-                    && answer.header("content-length").is_some()
+            let content_type = match answer.status.as_u16() {
+                200 | 503 => "application/health+json",
+                _ => "application/problem+json",
+            };
+            assert_eq!(
+                answer.header("content-type"),
+                Some(content_type),
+                "{method} {path}"
             );
+            assert!(answer.header("content-length").is_some());
+            let allows = method == "OPTIONS" || answer.status == StatusCode::METHOD_NOT_ALLOWED;
+            let expected = (allows && path != "/elsewhere").then_some("GET, HEAD, OPTIONS");
+            assert_eq!(answer.header("allow"), expected, "{method} {path}");
         }
     }
 }
@@ -239,7 +248,7 @@ async fn golden_bodies() {
 
 #[tokio::test(start_paused = true)]
 async fn a_verdict_body_stays_small() {
-    let check = |i| Check::new(format!("check-{i}"), Scripted::new(Status::Fail));
+    let check = |i| Check::new(format!("{:x<60}{i:04}", ""), Scripted::new(Status::Fail));
     let health = Health::builder("orders")
         .checks((0..1_000).map(check))
         .start()
@@ -247,7 +256,7 @@ async fn a_verdict_body_stays_small() {
     let service = health.service();
     for _ in 0..2 {
         let answer = ask(&service, "/ready").await;
-        assert!(answer.body.len() < 6_000, "{}", answer.body.len());
+        assert!(answer.body.len() < 10_000, "{}", answer.body.len());
         assert_eq!(answer.json()["notes"][0], "984 more checks do not pass");
         after(3 * SECOND).await;
     }
@@ -338,8 +347,15 @@ async fn pitfall_16_anonymous_callers_learn_reasons_and_no_causes() {
 async fn the_status_exposure_tells_the_verdict_alone() {
     let health = broken().await;
     let service = health.service().exposure(Exposure::Status);
-    assert_eq!(ask(&service, "/health").await.body, r#"{"status":"fail"}"#);
-    assert_eq!(ask(&service, "/live").await.body, r#"{"status":"pass"}"#);
+    for (path, status) in [
+        ("/health", "fail"),
+        ("/ready", "fail"),
+        ("/live", "pass"),
+        ("/startup", "pass"),
+    ] {
+        let body = ask(&service, path).await.body;
+        assert_eq!(body, format!(r#"{{"status":"{status}"}}"#), "{path}");
+    }
     let (known, unknown) = (
         ask(&service, "/health/db").await,
         ask(&service, "/health/none").await,
@@ -418,7 +434,7 @@ async fn bad_input_is_answered_by_the_contract_and_never_echoed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn any_accept_gets_health_json() {
+async fn pitfall_18_any_accept_gets_health_json_and_never_406() {
     use tower::ServiceExt;
     let health = broken().await;
     for accept in [
@@ -468,4 +484,73 @@ async fn pitfall_7_a_thousand_probes_are_no_run_beyond_the_schedule() {
     }
     assert!(db.runs() >= 3);
     assert_eq!(db.runs(), unprobed.runs());
+}
+
+/// What is answered once the runtime that ran the checks has ended.
+#[test]
+fn a_stopped_engine_is_told_on_every_path() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let health = runtime.block_on(async {
+        let checks = ["db", "cache"].map(|name| Check::new(name, Scripted::new(Status::Pass)));
+        let health = Health::builder("orders").checks(checks).start().unwrap();
+        while ready(&health) != Status::Pass {
+            tokio::time::sleep(ms(5)).await;
+        }
+        health
+    });
+    drop(runtime);
+    let another = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    another.block_on(async {
+        let service = health.service();
+        for (path, code, retry) in [
+            ("/health", 503, Some("60")),
+            ("/ready", 503, Some("60")),
+            ("/health/db", 503, Some("60")),
+            ("/live", 503, None),
+            ("/startup", 200, None),
+        ] {
+            let answer = ask(&service, path).await;
+            assert_eq!(answer.status.as_u16(), code, "{path}");
+            assert_eq!(answer.header("retry-after"), retry, "{path}");
+            let output = (code == 503).then_some("engine stopped");
+            assert_eq!(answer.json()["output"].as_str(), output, "{path}");
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_no_probes_is_404_for_every_method() {
+    let health = broken().await;
+    let service = health.service();
+    for method in ["GET", "HEAD", "OPTIONS", "POST", "DELETE"] {
+        for path in ["/", "/orders", "/health/a/b", "/ready/db"] {
+            let answer = ask_with(&service, method, path).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {path}");
+            if method != "HEAD" {
+                assert_eq!(answer.json()["status"], 404);
+                assert_eq!(answer.json()["title"], "Not Found");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_names_sixteen_failing_checks_in_its_output_and_counts_the_rest() {
+    let check = |i| Check::new(format!("c{i}"), Scripted::new(Status::Fail));
+    let health = Health::builder("orders")
+        .checks((0..20).map(check))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    for path in ["/health", "/ready"] {
+        let body = ask(&health.service(), path).await.json();
+        let output = body["output"].as_str().unwrap();
+        assert!(output.starts_with("c0 failed, c1 failed,"), "{output}");
+        assert!(output.ends_with("c15 failed, 4 more"), "{output}");
+    }
 }

@@ -198,7 +198,7 @@ fn whatever_is_public_can_be_shared_and_shown() {
     is::<tower_health::BoxError>();
     is::<tower_health::Cause>();
     is::<tower_health::CheckReport>();
-    is::<tower_health::Endpoint>();
+    is::<tower_health::ProbeService>();
     is::<tower_health::Failure>();
     is::<tower_health::HealthBuilder>();
     is::<tower_health::InvalidName>();

@@ -4,11 +4,13 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::Empty;
+use http_body_util::{BodyExt, Empty, Full};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder};
-use tower_health::Health;
+use tower_health::{Exposure, Health};
 use tower_test::mock::{self, Spawn};
+
+use crate::support::ask;
 
 type Body = Empty<Bytes>;
 type Mock = mock::Mock<Request<()>, Response<Body>>;
@@ -127,9 +129,14 @@ async fn an_ordinary_request_clones_the_inner_service_only_if_that_was_not_ready
     let clones = std::cell::Cell::new(0);
     let health = health();
     let mut ready = health.wrap(CountsClones(&clones, true));
-    assert_ready_ok!(task::spawn(ready.call(ordinary())).poll());
     assert_ready_ok!(task::spawn(ready.call(probe())).poll());
+    assert_ready_ok!(task::spawn(ready.call(ordinary())).poll());
+    assert_ready_ok!(task::spawn(ready.call(ordinary())).poll());
     assert_eq!(clones.get(), 0);
+    // The first probe after it lets go of what ordinary requests may have left behind.
+    assert_ready_ok!(task::spawn(ready.call(probe())).poll());
+    assert_ready_ok!(task::spawn(ready.call(probe())).poll());
+    assert_eq!(clones.take(), 1);
     let mut busy = health.wrap(CountsClones(&clones, false));
     assert_pending!(task::spawn(busy.call(ordinary())).poll());
     assert_eq!(clones.get(), 1);
@@ -248,4 +255,125 @@ async fn a_buffer_is_not_filled_by_probes() {
     let (_, respond) = handle.next_request().await.unwrap();
     respond.send_response(Response::new(Body::new()));
     response.await.unwrap();
+}
+
+/// What shed a request keeps its place in the queue of the limit below; a probe on the same clone gives it up.
+#[tokio::test]
+async fn an_answered_probe_gives_up_what_a_load_shed_request_left_behind() {
+    let health = health();
+    let (mock, mut handle) = mock::pair::<Request<()>, Response<Body>>();
+    handle.allow(10);
+    let shedding = ServiceBuilder::new()
+        .load_shed()
+        .concurrency_limit(1)
+        .service(mock);
+    let mut first = health.wrap(shedding);
+    let (mut second, mut third) = (first.clone(), first.clone());
+
+    let mut stuck = task::spawn(first.call(ordinary()));
+    assert_pending!(stuck.poll());
+    let shed = assert_ready_err!(task::spawn(second.call(ordinary())).poll());
+    assert!(shed.is::<tower::load_shed::error::Overloaded>());
+    assert_ready_ok!(task::spawn(second.call(probe())).poll());
+
+    answer(&mut handle);
+    assert_ready_ok!(stuck.poll());
+    drop(stuck);
+    let mut response = task::spawn(third.call(ordinary()));
+    assert_pending!(response.poll());
+    answer(&mut handle);
+    assert_ready_ok!(response.poll());
+}
+
+/// A body with data and trailers, as gRPC has.
+fn with_trailers() -> impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send {
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+    Full::new(Bytes::from_static(b"data")).with_trailers(async { Some(Ok(trailers)) })
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Extension(u8);
+
+/// Nothing of a request or a response is lost, whether it had to wait or not.
+#[tokio::test]
+async fn an_ordinary_request_goes_through_untouched() {
+    for waits in [false, true] {
+        let health = health();
+        let (mock, mut handle) = mock::pair::<Request<String>, Response<_>>();
+        handle.allow(u64::from(!waits));
+        let mut service = health.wrap(mock);
+        let request = Request::put("/orders?id=1")
+            .version(http::Version::HTTP_2)
+            .header("x-request", "1")
+            .extension(Extension(1))
+            .body("body".to_owned())
+            .unwrap();
+        let mut response = task::spawn(service.call(request));
+        assert!(response.poll().is_pending());
+        handle.allow(1);
+        assert!(response.poll().is_pending());
+
+        let (request, respond) = handle.next_request().await.unwrap();
+        assert_eq!(
+            (request.method(), request.version()),
+            (&http::Method::PUT, http::Version::HTTP_2)
+        );
+        assert_eq!(request.uri(), "/orders?id=1");
+        assert_eq!(request.headers()["x-request"], "1");
+        assert_eq!(request.extensions().get(), Some(&Extension(1)));
+        assert_eq!(request.body(), "body");
+        let inner = Response::builder()
+            .status(StatusCode::CREATED)
+            .header("x-response", "2")
+            .extension(Extension(2))
+            .body(with_trailers())
+            .unwrap();
+        respond.send_response(inner);
+
+        let Poll::Ready(Ok(response)) = response.poll() else {
+            panic!("it has been answered");
+        };
+        assert_eq!(response.status(), StatusCode::CREATED);
+        assert_eq!(response.headers()["x-response"], "2");
+        assert_eq!(response.extensions().get(), Some(&Extension(2)));
+        let body = response.into_body();
+        assert!(!http_body::Body::is_end_stream(&body));
+        let body = body.collect().await.unwrap();
+        assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+        assert_eq!(body.to_bytes(), "data");
+    }
+}
+
+#[tokio::test]
+async fn the_body_of_the_inner_service_keeps_its_size() {
+    let health = health();
+    let inner = tower::service_fn(|_: Request<()>| async {
+        Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from_static(b"1234"))))
+    });
+    let mut service = health.wrap(inner);
+    let body = service.call(ordinary()).await.unwrap().into_body();
+    assert_eq!(http_body::Body::size_hint(&body).exact(), Some(4));
+    let empty = health
+        .wrap(tower::service_fn(|_: Request<()>| async {
+            Ok::<_, std::convert::Infallible>(Response::new(Body::new()))
+        }))
+        .call(ordinary())
+        .await
+        .unwrap()
+        .into_body();
+    assert!(http_body::Body::is_end_stream(&empty));
+}
+
+#[tokio::test]
+async fn a_layer_and_a_wrapped_service_can_lower_the_exposure() {
+    let health = health();
+    let inner = tower::service_fn(crate::support::inner);
+    for service in [
+        health.layer().exposure(Exposure::Status).layer(inner),
+        health.wrap(inner).exposure(Exposure::Status),
+    ] {
+        assert_eq!(ask(&service, "/health").await.body, r#"{"status":"pass"}"#);
+        assert_eq!(ask(&service, "/orders").await.body, "inner /orders");
+    }
 }

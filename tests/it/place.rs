@@ -163,9 +163,70 @@ async fn nested_with_a_fallback_it_answers_below_the_prefix() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_a_route_layer_it_answers_nothing() {
-    let app = app().route_layer(down().await.layer());
+async fn nested_with_a_catch_all_it_answers_below_the_prefix() {
+    let all = Router::new().route("/{*path}", any(|| async { "all" }));
+    let nested = Router::new().nest("/api", all.layer(down().await.layer()));
+    assert_eq!(
+        ask(&nested, "/api/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(ask(&nested, "/ready").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn merged_into_a_router_with_a_fallback_it_is_hidden() {
+    let layered = app().layer(down().await.layer());
+    let hidden = Router::new()
+        .fallback(|| async { "not asked" })
+        .merge(layered);
+    let answer = ask(&hidden, "/ready").await;
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (StatusCode::OK, "not asked"),
+        "a lie"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_that_is_reset_after_it_hides_it() {
+    let app = app().layer(down().await.layer()).reset_fallback();
     assert_eq!(ask(&app, "/ready").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_a_route_layer_it_answers_only_where_a_route_matches() {
+    let health = down().await;
+    let app = app().route_layer(health.layer());
+    assert_eq!(ask(&app, "/ready").await.status, StatusCode::NOT_FOUND);
+    let all = Router::new()
+        .route("/{*path}", any(|| async { "all" }))
+        .route_layer(health.layer());
+    assert_eq!(
+        ask(&all, "/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_of_the_application_below_health_is_hidden() {
+    let app = app().route("/health/{id}", get(|| async { "of the application" }));
+    let app = app.layer(down().await.layer());
+    assert_eq!(ask(&app, "/health/7").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_20_what_refuses_everybody_inside_refuses_no_probe() {
+    let health = down().await;
+    let refuse = axum::middleware::from_fn(
+        async |_: axum::extract::Request, _: axum::middleware::Next| StatusCode::UNAUTHORIZED,
+    );
+    let app = app().layer(refuse).layer(health.layer());
+    assert_eq!(ask(&app, "/orders").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        ask(&app, "/ready").await.status,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(ask(&app, "/live").await.status, StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]

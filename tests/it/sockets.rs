@@ -169,7 +169,10 @@ async fn a_thousand_connections_at_once_are_no_run_more() {
             "{answer}"
         );
     }
-    assert!(db.runs() <= 1);
+    while db.runs() == 0 || health.check("db").unwrap().is_pending() {
+        tokio::time::sleep(ms(5)).await;
+    }
+    assert_eq!(db.runs(), 1);
 }
 
 /// `Health::wrap` goes round the finished router, and axum serves it.

@@ -12,7 +12,8 @@ use crate::{
     endpoint::Exposure,
     engine::{Answer, Service},
     model::{
-        CheckReport, ComponentType, Report, Status, Timestamp, Verdict, VerdictReason, to_millis,
+        CheckReport, ComponentType, Reason, Report, Status, Timestamp, Verdict, VerdictReason,
+        to_millis,
     },
 };
 
@@ -32,7 +33,7 @@ pub(in crate::endpoint) fn report(
             .filter(|check| check.status != Status::Pass)
     };
     let more = conspicuous().count().saturating_sub(Verdict::MAX_CHECKS);
-    let output = report.reason.map(|reason| Output {
+    let output = report.reason.map(|reason| Output::Verdict {
         reason,
         checks: conspicuous().take(Verdict::MAX_CHECKS).collect(),
         more,
@@ -56,7 +57,7 @@ pub(in crate::endpoint) fn verdict(
     if exposure == Exposure::Status {
         return answer(verdict.retry_after, &Document::bare(verdict.status));
     }
-    let output = verdict.reason.map(|reason| Output {
+    let output = verdict.reason.map(|reason| Output::Verdict {
         reason,
         checks: verdict.checks.iter().collect(),
         more: verdict.more,
@@ -78,6 +79,7 @@ pub(in crate::endpoint) fn check(service: &Service, check: &CheckReport) -> Answ
     answer(
         None,
         &Document {
+            output: check.reason.map(Output::Check),
             checks: Checks(std::slice::from_ref(check)),
             ..Document::of(service, check.status)
         },
@@ -141,34 +143,61 @@ impl<'a> Document<'a> {
     }
 }
 
-/// Why the verdict is not a pass, in one line.
-struct Output<'a> {
-    reason: VerdictReason,
-    checks: Vec<&'a CheckReport>,
-    more: usize,
+/// Why the status is not a pass, in one line.
+enum Output<'a> {
+    Check(Reason),
+    Verdict {
+        reason: VerdictReason,
+        checks: Vec<&'a CheckReport>,
+        more: usize,
+    },
 }
 
 impl fmt::Display for Output<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // That some checks do not pass is said by naming them.
-        let mut separator = match self.reason {
-            VerdictReason::Checks => "",
-            reason => {
+        match self {
+            Self::Check(reason) => reason.fmt(f),
+            // That some checks do not pass is said by naming them.
+            Self::Verdict {
+                reason: VerdictReason::Checks,
+                checks,
+                more,
+            } => list(f, "", checks, *more),
+            // Every check reads the same then.
+            Self::Verdict {
+                reason: reason @ VerdictReason::EngineStopped,
+                ..
+            } => reason.fmt(f),
+            Self::Verdict {
+                reason,
+                checks,
+                more,
+            } => {
                 reason.fmt(f)?;
-                ": "
+                list(f, ": ", checks, *more)
             }
-        };
-        for check in &self.checks {
-            write!(f, "{separator}{}", check.name)?;
-            if let Some(reason) = check.reason {
-                write!(f, " {reason}")?;
-            }
-            separator = ", ";
         }
-        match self.more {
-            0 => Ok(()),
-            more => write!(f, "{separator}{more} more"),
+    }
+}
+
+/// The checks, each with its reason, behind `first`.
+fn list(
+    f: &mut fmt::Formatter<'_>,
+    first: &str,
+    checks: &[&CheckReport],
+    more: usize,
+) -> fmt::Result {
+    let mut separator = first;
+    for check in checks {
+        write!(f, "{separator}{}", check.name)?;
+        if let Some(reason) = check.reason {
+            write!(f, " {reason}")?;
         }
+        separator = ", ";
+    }
+    match more {
+        0 => Ok(()),
+        more => write!(f, "{separator}{more} more"),
     }
 }
 

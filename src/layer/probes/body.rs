@@ -11,6 +11,8 @@ use crate::endpoint::ProbeBody;
 
 pin_project! {
     /// The body of a response of [`Probes`](super::Probes): the inner service's, or that of an answer to a probe.
+    ///
+    /// It is a [`Body`] if `B` is one whose data is [`Bytes`], as those of axum, hyper and tonic are.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]

@@ -3,7 +3,7 @@ use tower_layer::Layer;
 use super::Probes;
 use crate::{
     Health,
-    endpoint::{Endpoint, Exposure},
+    endpoint::{Exposure, ProbeService},
 };
 
 /// Answers probes in front of a service: made by [`Health::layer`].
@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug)]
 #[must_use = "layers do nothing unless applied to a service"]
 pub struct ProbesLayer {
-    endpoint: Endpoint,
+    endpoint: ProbeService,
 }
 
 impl Health {
@@ -26,7 +26,7 @@ impl Health {
         }
     }
 
-    /// Wraps any service, so that nothing can stand outside the probes.
+    /// Wraps a finished service, so that nothing that is in it can stand outside the probes.
     pub fn wrap<S>(&self, service: S) -> Probes<S> {
         self.layer().layer(service)
     }

@@ -1,8 +1,8 @@
 //! A layer that answers probes and passes every other request on.
 //!
 //! 1. A probe is answered at once, from the board, whether or not the inner service is ready.
-//! 2. An answered probe touches nothing of the inner service: it holds no permit of it and no place in its
-//!    queue.
+//! 2. An answered probe holds no permit of the inner service and no place in its queue. If an ordinary request
+//!    asked the inner service before, on the same clone of this one, a fresh clone takes its place.
 //! 3. Any other request goes through untouched: its error type stays, nothing is allocated, and the inner
 //!    service is cloned only if it was not ready.
 //! 4. Any other request waits until the inner service is ready, and is told of its error if it fails to be.
@@ -10,18 +10,27 @@
 //!
 //! # Where it stands
 //!
-//! Outermost. A layer outside it, such as CORS, authentication or a rate limit, answers in its place: a CORS
+//! It owns `/ready`, `/live`, `/startup`, `/health` and every `/health/{segment}`; whatever the application has
+//! there is hidden by it, so keep its own routes elsewhere (`/health/a/b` is free).
+//!
+//! It belongs outermost. A layer outside it, such as CORS, authentication or a rate limit, answers in its place: a CORS
 //! layer answers every `OPTIONS` with 200, and that is HAProxy's default probe, so a service that is down
 //! looks healthy. With axum:
 //!
 //! * make it the last line of the router: `Router::layer` covers the routes added before it, and the fallback;
-//! * a route added after it hides what it would answer there; a `.fallback(…)` set after it, or a router merged
-//!   in after it, hides all of it;
+//! * a route added after it hides what it would answer there; a `.fallback(…)` or `.reset_fallback()` after it,
+//!   or a router merged in after it, hides all of it;
+//! * a router with a fallback of its own, into which it is merged, hides all of it: the fallback answers, and a
+//!   service that is down looks healthy;
 //! * a catch-all route before it is no matter: probes are answered first;
-//! * on a router that is then nested it does not answer: nest the routes, and put it on the outermost router;
-//! * as a `route_layer` it does not answer: no route is its own;
+//! * on a router that is then nested it does not answer at `/ready`, and below the prefix only where something
+//!   matches: nest the routes, and put it on the outermost router;
+//! * as a `route_layer` it answers only where some route matches;
 //! * [`Health::wrap`](crate::Health::wrap) goes round the finished service and cannot be misplaced. To have
 //!   `axum::serve` take it, make it all there is: `Router::new().fallback_service(health.wrap(app))`.
+//!
+//! With tonic, `Server::builder().layer(health.layer())` stands outermost. Add `.accept_http1(true)`: kubelets and
+//! load balancers probe over HTTP/1, which a tonic server does not speak by itself.
 //!
 //! A CORS layer inside it never sees a probe, so a page of another origin cannot read one. That is the safe way
 //! round; serve such pages from a route of your own that reads [`Health::report`](crate::Health::report).

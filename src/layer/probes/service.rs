@@ -4,22 +4,41 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{ResponseBody, ResponseFuture};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Exposure, ProbeService};
 
 /// Answers probes in front of the service `S`: made by [`ProbesLayer`](super::ProbesLayer) and
 /// [`Health::wrap`](crate::Health::wrap).
 ///
 /// See the [module](super) for its rules and its place.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 #[must_use = "services do nothing unless called"]
 pub struct Probes<S> {
     inner: S,
-    endpoint: Endpoint,
+    /// Whether the inner service was ever asked for its readiness.
+    asked: bool,
+    endpoint: ProbeService,
 }
 
 impl<S> Probes<S> {
-    pub(super) fn new(inner: S, endpoint: Endpoint) -> Self {
-        Self { inner, endpoint }
+    pub(super) fn new(inner: S, endpoint: ProbeService) -> Self {
+        Self {
+            inner,
+            asked: false,
+            endpoint,
+        }
+    }
+
+    /// How much callers may see. Defaults to [`Exposure::Checks`].
+    pub fn exposure(mut self, exposure: Exposure) -> Self {
+        self.endpoint = self.endpoint.exposure(exposure);
+        self
+    }
+}
+
+/// What a clone of the inner service was asked does not count for the clone's clone.
+impl<S: Clone> Clone for Probes<S> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.endpoint.clone())
     }
 }
 
@@ -40,8 +59,15 @@ where
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         let path = request.uri().path();
         if let Some(answer) = self.endpoint.answer(request.method(), path) {
+            if self.asked {
+                // A service that is always ready, such as one that sheds load, may keep a place in the queue of
+                // what it shed. On a connection that only probes from here on, nobody would give it back.
+                self.inner = self.inner.clone();
+                self.asked = false;
+            }
             return ResponseFuture::answered(answer);
         }
+        self.asked = true;
         // The future asks again, with its own waker, before it waits.
         match self
             .inner
