@@ -91,6 +91,14 @@ fn child() {
     // The runtime is dropped here, and waits for its blocking pool if anything is in it.
 }
 
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("cannot log out with password=hunter2");
+    }
+}
+
 async fn log_in() -> Status {
     panic!("cannot log in with password=hunter2")
 }
@@ -108,6 +116,10 @@ async fn serve() {
             Status::Pass
         })))
         .check(fast(Check::new("panics", log_in)))
+        .check(fast(Check::new("panics-late", || async {
+            let _guard = PanicsWhenDropped;
+            pending::<Status>().await
+        })))
         .check(fast(Check::blocking("panics-blocking", || -> Status {
             panic!("cannot log in with password=hunter2")
         })))
@@ -119,6 +131,7 @@ async fn serve() {
     while !(reads("waits", Some(Reason::TimedOut))
         && reads("blocks", Some(Reason::StillRunning))
         && reads("panics", Some(Reason::Panicked))
+        && reads("panics-late", Some(Reason::TimedOut))
         && reads("panics-blocking", Some(Reason::Panicked))
         && reads("good", None)
         && health.verdict(Probe::Startup).status == Status::Pass)

@@ -109,7 +109,7 @@ type Ended = (Outcome, state::Run);
 fn run_async(check: Arc<dyn HealthCheck>, clock: Clock) -> impl Future<Output = Ended> {
     measured(clock, async move {
         let run = Guarded {
-            future: async { check.check().await.unwrap_or_else(Outcome::from) },
+            future: Some(async { check.check().await.unwrap_or_else(Outcome::from) }),
         };
         run.await
     })
@@ -143,10 +143,17 @@ async fn measured(clock: Clock, run: impl Future<Output = Outcome>) -> Ended {
 }
 
 pin_project! {
-    /// The future of a check; a panic in it becomes an outcome.
+    /// The future of a check; a panic in it becomes an outcome, also while it is dropped.
     struct Guarded<F> {
         #[pin]
-        future: F,
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Guarded<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // A run that is being dropped has no outcome to give.
+            _ = guard(|| this.project().future.set(None));
+        }
     }
 }
 
@@ -155,6 +162,9 @@ impl<F: Future<Output = Outcome>> Future for Guarded<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let future = self.project().future;
-        guard(|| future.poll(cx)).unwrap_or_else(Poll::Ready)
+        match future.as_pin_mut() {
+            Some(future) => guard(|| future.poll(cx)).unwrap_or_else(Poll::Ready),
+            None => Poll::Pending,
+        }
     }
 }
