@@ -92,10 +92,11 @@ impl Policy {
                 Human(self.period),
             )
         });
-        let least = self.period + self.timeout;
+        // The jitter may put the next run off by a tenth.
+        let least = self.period.mul_f64(1.1) + self.timeout;
         let age = self.max_age.filter(|&max_age| max_age < least).map(|max_age| {
             format!(
-                "`max_age` ({}) is shorter than `period` + `timeout` ({}): every result would go stale before \
+                "`max_age` ({}) is shorter than 1.1 × `period` + `timeout` ({}): a result could go stale before \
                  the next one is due, so lengthen it",
                 Human(max_age),
                 Human(least),
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(absurd.faults().len(), 4);
         let contradictory = Policy {
             retry_period: Some(Duration::from_secs(11)),
-            max_age: Some(Duration::from_secs(11)),
+            max_age: Some(Duration::from_millis(12_999)),
             shared_grace: Some(Duration::from_secs(1)),
             ..Policy::default()
         };

@@ -140,8 +140,9 @@ impl Check {
         self
     }
 
-    /// How long after a failure the next run starts; each further failure makes it 1.5 times as long, up to
-    /// the period. A shared check keeps its period, so that a falling database is not asked more often.
+    /// How long after a failing run the next one starts, also while the failures are fewer than
+    /// [`fail_after`](Self::fail_after); each further failure makes it 1.5 times as long, up to the period. A
+    /// shared check keeps its period, so that a falling database is not asked more often.
     /// Defaults to 2 s, or the period if that is shorter.
     pub fn retry_period(mut self, retry_period: Duration) -> Self {
         self.policy.retry_period = Some(retry_period);
@@ -155,7 +156,8 @@ impl Check {
     }
 
     /// How old a result may be before it is not believed and the check reads as
-    /// [stale](crate::Reason::Stale). Defaults to 3 × period + timeout.
+    /// [stale](crate::Reason::Stale); at least 1.1 × period + timeout, as the next result may be that late.
+    /// Defaults to 3 × period + timeout.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.policy.max_age = Some(max_age);
         self

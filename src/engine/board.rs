@@ -3,10 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -61,7 +58,8 @@ pub(crate) struct Board {
     cells: Box<[Cell]>,
     by_name: HashMap<Name, usize>,
     published: ArcSwap<Published>,
-    stopped: AtomicBool,
+    /// When the engine stopped.
+    stopped: OnceLock<Moment>,
 }
 
 impl Board {
@@ -81,7 +79,7 @@ impl Board {
             .into_iter()
             .map(|definition| Cell::pending(definition, now))
             .collect();
-        let published = publish(&cells, now, false, None);
+        let published = publish(&cells, now, None, None);
         let standings: Vec<Standing> = cells.iter().map(|cell| cell.standing(now)).collect();
         let board = Arc::new(Self {
             service,
@@ -89,7 +87,7 @@ impl Board {
             cells,
             by_name,
             published: ArcSwap::from_pointee(published),
-            stopped: AtomicBool::new(false),
+            stopped: OnceLock::new(),
         });
         let view = Arc::clone(&board.published.load().view);
         let writer = Writer {
@@ -131,7 +129,7 @@ impl Board {
     /// engine published nothing meanwhile.
     #[cold]
     fn refresh(&self, now: Moment, old: &Arc<Published>) -> Guard<Arc<Published>> {
-        let stopped = self.stopped.load(Ordering::Acquire);
+        let stopped = self.stopped.get().copied();
         let new = Arc::new(publish(&self.cells, now, stopped, Some(&old.view)));
         self.published.compare_and_swap(old, Arc::clone(&new));
         Guard::from_inner(new)
@@ -141,7 +139,7 @@ impl Board {
     pub(crate) fn report(&self) -> (Report, Option<Duration>) {
         let now = self.clock.now();
         let started = self.published.load().view.started;
-        let stopped = self.stopped.load(Ordering::Acquire);
+        let stopped = self.stopped.get().copied();
         let mut standings = Vec::with_capacity(self.cells.len());
         let mut checks = Vec::with_capacity(self.cells.len());
         for cell in &self.cells {
@@ -152,7 +150,7 @@ impl Board {
         let facts = Facts {
             tally: &Tally::of(standings),
             started,
-            stopped,
+            stopped: stopped.is_some(),
         };
         let (status, reason) = facts.health();
         let report = Report {
@@ -171,7 +169,7 @@ impl Board {
     pub(crate) fn check(&self, name: &str) -> Option<(CheckReport, Duration, Arc<Memo>)> {
         let cell = self.cell(name)?;
         let now = self.clock.now();
-        let stopped = self.stopped.load(Ordering::Acquire);
+        let stopped = self.stopped.get().copied();
         let current = cell.current.load();
         let state = current.read(now, stopped);
         let memo = match state.looks_like(&current.state) {
@@ -204,22 +202,21 @@ impl Cell {
     }
 
     /// The state as it reads at `now`.
-    fn read(&self, now: Moment, stopped: bool) -> State {
+    fn read(&self, now: Moment, stopped: Option<Moment>) -> State {
         self.current.load().read(now, stopped)
     }
 
     fn standing(&self, now: Moment) -> Standing {
-        Standing::of(&self.read(now, false), &self.definition.policy, now)
+        Standing::of(&self.read(now, None), &self.definition.policy, now)
     }
 }
 
 impl Current {
-    fn read(&self, now: Moment, stopped: bool) -> State {
+    fn read(&self, now: Moment, stopped: Option<Moment>) -> State {
         let state = self.state.at(now);
-        if stopped {
-            state.stopped()
-        } else {
-            state.into_owned()
+        match stopped {
+            Some(at) => state.stopped(at),
+            None => state.into_owned(),
         }
     }
 }
@@ -245,7 +242,12 @@ impl Definition {
 }
 
 /// The verdicts counted anew from all states: O(n).
-fn publish(cells: &[Cell], now: Moment, stopped: bool, before: Option<&View>) -> Published {
+fn publish(
+    cells: &[Cell],
+    now: Moment,
+    stopped: Option<Moment>,
+    before: Option<&View>,
+) -> Published {
     let states: Vec<State> = cells.iter().map(|cell| cell.read(now, stopped)).collect();
     let each = || cells.iter().zip(&states);
     let tally =
@@ -253,7 +255,7 @@ fn publish(cells: &[Cell], now: Moment, stopped: bool, before: Option<&View>) ->
     let facts = Facts {
         tally: &tally,
         started: before.is_some_and(|view| view.started),
-        stopped,
+        stopped: stopped.is_some(),
     };
     let report = |index: usize| {
         let (cell, state) = (cells.get(index)?, states.get(index)?);
@@ -262,7 +264,7 @@ fn publish(cells: &[Cell], now: Moment, stopped: bool, before: Option<&View>) ->
     let valid_until = each()
         .filter_map(|(cell, state)| state.changes_at(&cell.definition.policy, now))
         .reduce(Deadline::min)
-        .filter(|_| !stopped);
+        .filter(|_| stopped.is_none());
     Published {
         valid_until,
         view: Arc::new(View::new(&facts, report, before)),
@@ -366,8 +368,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         let board = &self.board;
-        board.stopped.store(true, Ordering::Release);
-        let published = publish(&board.cells, board.clock.now(), true, Some(&self.view));
+        let now = board.clock.now();
+        let at = *board.stopped.get_or_init(|| now);
+        let published = publish(&board.cells, now, Some(at), Some(&self.view));
         board.published.store(Arc::new(published));
     }
 }
@@ -531,7 +534,7 @@ mod tests {
                 writer.elapse(now);
                 writer.publish();
                 let kept = board.published.load();
-                let anew = publish(&board.cells, now, false, Some(&kept.view));
+                let anew = publish(&board.cells, now, None, Some(&kept.view));
                 prop_assert_eq!(told(&kept.view), told(&anew.view));
                 prop_assert_eq!(kept.valid_until, anew.valid_until);
                 prop_assert!(kept.valid_until.is_none_or(|deadline| !deadline.reached(now)));
@@ -540,7 +543,7 @@ mod tests {
                     let spare = (deadline.mono() - now.mono).min(deadline.wall() - now.wall);
                     before.mono += spare.saturating_sub(Duration::from_nanos(1));
                     before.wall += spare.saturating_sub(Duration::from_nanos(1));
-                    let later = publish(&board.cells, before, false, Some(&kept.view));
+                    let later = publish(&board.cells, before, None, Some(&kept.view));
                     prop_assert_eq!(told(&later.view), told(&kept.view));
                 }
             }

@@ -6,32 +6,54 @@ use tokio::time::Instant;
 
 /// Where the engine reads the time: tokio's clock and the wall clock.
 ///
-/// Within a runtime whose clock is paused this is that clock, elsewhere the operating system's.
+/// Within a runtime whose clock is paused both are that clock, elsewhere the operating system's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     base: Instant,
+    base_wall: Duration,
 }
+
+/// The two clocks drift apart by less than this, unless one of them was set, stood still or is not real.
+const DRIFT: Duration = Duration::from_millis(5);
 
 impl Clock {
     pub(crate) fn start() -> Self {
         Self {
             base: Instant::now(),
+            base_wall: wall(),
         }
     }
 
     pub(crate) fn now(self) -> Moment {
-        Moment {
-            mono: Instant::now().saturating_duration_since(self.base),
-            wall: SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .unwrap_or_default(),
-        }
+        let now = Instant::now();
+        let mono = now.saturating_duration_since(self.base);
+        let (wall, expected) = (wall(), self.base_wall + mono);
+        let wall = match wall.abs_diff(expected) > DRIFT && is_virtual(now) {
+            true => expected,
+            false => wall,
+        };
+        Moment { mono, wall }
     }
 
     /// When a timer has to go off to meet `mono`.
     pub(crate) fn instant(self, mono: Duration) -> Instant {
         self.base + mono
     }
+}
+
+fn wall() -> Duration {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+}
+
+/// Whether `now`, which was just read, is the time of a paused clock.
+fn is_virtual(now: Instant) -> bool {
+    let real = std::time::Instant::now();
+    let now = now.into_std();
+    real.saturating_duration_since(now)
+        .max(now.saturating_duration_since(real))
+        > DRIFT
 }
 
 /// A point in time on the monotonic clock (since the engine's start) and on the wall clock (since 1970).

@@ -60,7 +60,9 @@ pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Outcome> {
     let outer = GUARDED.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(f));
     GUARDED.set(outer);
-    result.map_err(|_| {
+    result.map_err(|payload| {
+        // It may panic itself when it is dropped.
+        std::mem::forget(payload);
         let outcome = panicked();
         match LOCATION.take() {
             Some(location) => outcome.with_cause(format_args!("panicked at {location}")),

@@ -17,6 +17,7 @@ mod view;
 use std::{
     collections::{BTreeSet, VecDeque},
     fmt,
+    panic::{self, AssertUnwindSafe},
     time::Duration,
 };
 
@@ -27,16 +28,18 @@ use tokio::{
     time::timeout_at,
 };
 
+use self::{
+    board::Cell,
+    clock::Moment,
+    guard::panicked,
+    run::{AbortOnDrop, Event},
+    schedule::Schedule,
+};
 pub(crate) use self::{
     board::{Board, Definition, Service, Writer},
     clock::Clock,
     guard::{guard, install as guard_panics},
     memo::{Answer, Memo},
-};
-use self::{
-    clock::Moment,
-    run::{AbortOnDrop, Event},
-    schedule::Schedule,
 };
 use crate::{
     check::Code,
@@ -64,6 +67,7 @@ pub(crate) struct Engine {
 /// What the engine knows of one check besides its state.
 struct Slot {
     code: Code,
+    timeout: Duration,
     /// The run that has not ended.
     run: Option<Running>,
     /// Whether the phase of its period has been drawn.
@@ -72,6 +76,8 @@ struct Slot {
 
 struct Running {
     began: Moment,
+    /// Whether its time is over.
+    given_up: bool,
     _task: AbortOnDrop,
 }
 
@@ -89,16 +95,19 @@ impl Engine {
     ) -> AbortHandle {
         let (tell, events) = mpsc::unbounded_channel();
         let clock = writer.board().clock;
-        let slot = |code| Slot {
+        let cells = writer.board().cells().iter();
+        let slot = |(code, cell): (Code, &Cell)| Slot {
             code,
+            timeout: cell.definition.policy.timeout,
             run: None,
             phased: false,
         };
+        let slots = codes.into_iter().zip(cells).map(slot).collect();
         let mut engine = Self {
             writer,
             clock,
             runtime: runtime.clone(),
-            slots: codes.into_iter().map(slot).collect(),
+            slots,
             schedule: Schedule::new(seed),
             agenda: BTreeSet::new(),
             queue: VecDeque::new(),
@@ -176,22 +185,18 @@ impl Engine {
     }
 
     fn start(&mut self, index: usize, now: Moment) {
-        let limit = self
-            .writer
-            .board()
-            .cells()
-            .get(index)
-            .map(|cell| cell.definition.policy.timeout);
-        let (Some(slot), Some(limit)) = (self.slots.get_mut(index), limit) else {
+        let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
         let tell = self.tell.clone();
-        let task = run::start(&self.runtime, self.clock, &slot.code, limit, move |event| {
+        let report = move |event| {
             // Nobody listens if the engine has ended.
             _ = tell.send((index, event));
-        });
+        };
+        let task = run::start(&self.runtime, self.clock, &slot.code, slot.timeout, report);
         slot.run = Some(Running {
             began: now,
+            given_up: false,
             _task: task,
         });
         self.room -= 1;
@@ -202,16 +207,23 @@ impl Engine {
             return;
         };
         match event {
-            Event::Finished(outcome, run) => {
-                slot.run = None;
-                self.room += 1;
-                self.record(index, outcome, run);
-            }
-            Event::TimedOut(run) => {
+            Event::GivenUp(run) => {
+                if let Some(running) = &mut slot.run {
+                    running.given_up = true;
+                }
                 self.room += 1;
                 self.record(index, Outcome::fail(Reason::TimedOut), run);
             }
-            Event::EndedLate => slot.run = None,
+            Event::Ended(said) => {
+                let Some(running) = slot.run.take().filter(|running| !running.given_up) else {
+                    return;
+                };
+                self.room += 1;
+                // A supervisor that says nothing was ended itself, by something that cannot be foreseen.
+                let lost = || (panicked(), running.began.run_until(self.clock.now()));
+                let (outcome, run) = said.unwrap_or_else(lost);
+                self.record(index, outcome, run);
+            }
         }
     }
 
@@ -255,12 +267,16 @@ impl Engine {
         };
         if !self.queue_logged && since.run_until(now).duration > definition.policy.period {
             self.queue_logged = true;
-            tracing::warn!(
-                check = %definition.name,
-                waiting = self.queue.len(),
-                "health checks wait longer than their period for room to run: raise the concurrency, \
-                 lengthen their periods or shorten their timeouts",
-            );
+            // A subscriber is foreign code, and must not end the engine.
+            let log = || {
+                tracing::warn!(
+                    check = %definition.name,
+                    waiting = self.queue.len(),
+                    "health checks wait longer than their period for room to run: raise the concurrency, \
+                     lengthen their periods or shorten their timeouts",
+                );
+            };
+            _ = panic::catch_unwind(AssertUnwindSafe(log));
         }
     }
 }

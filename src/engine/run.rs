@@ -6,15 +6,15 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use pin_project_lite::pin_project;
 use tokio::{
     runtime::Handle,
     sync::oneshot,
-    task::{AbortHandle, JoinHandle},
-    time::timeout,
+    task::{AbortHandle, JoinError, JoinHandle},
+    time::timeout_at,
 };
 
 use super::{
@@ -27,16 +27,17 @@ use crate::{
     model::{Outcome, Reason},
 };
 
-/// What a run tells the engine.
+/// What becomes of a run. [`Ended`](Self::Ended) always comes, and comes last.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// It ended in time.
-    Finished(Outcome, state::Run),
     /// Its time is over. It may go on.
-    TimedOut(state::Run),
-    /// It ended after its time was over.
-    EndedLate,
+    GivenUp(state::Run),
+    /// It ended, and this is what it said if it was not given up.
+    Ended(Option<Ended>),
 }
+
+/// An outcome and the run that had it.
+pub(crate) type Ended = (Outcome, state::Run);
 
 /// Ends a task when it is dropped.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ pub(crate) fn start(
     report: impl Fn(Event) + Send + 'static,
 ) -> AbortOnDrop {
     let began = clock.now();
+    let deadline = clock.instant(began.mono) + limit;
     let (run, cancel) = match code {
         Code::Async(check) => {
             let run = runtime.spawn(run_async(Arc::clone(check), clock));
@@ -80,31 +82,60 @@ pub(crate) fn start(
             None,
         ),
     };
+    // Both go with the supervisor, also with one that is dropped before it was ever polled.
+    let guard = AbortOnDrop::new(&run);
+    let mut end = End { report, said: None };
     let supervisor = runtime.spawn(async move {
         let mut run = run;
-        // If this task is dropped, so is the run.
-        let _guard = AbortOnDrop::new(&run);
-        let so_far = || began.run_until(clock.now());
-        match timeout(limit, &mut run).await {
-            Ok(Ok((outcome, run))) => report(Event::Finished(outcome, run)),
-            // The code of a check is guarded, but its future may still panic when it is dropped.
-            Ok(Err(error)) if error.is_panic() => report(Event::Finished(panicked(), so_far())),
-            // The runtime is shutting down.
-            Ok(Err(_)) => {}
+        let _guard = guard;
+        match timeout_at(deadline, &mut run).await {
+            // On a runtime that was held up, the end of a run can be seen before the end of its time.
+            Ok(Ok((_, run))) if run.duration > limit => {
+                end.say((Outcome::fail(Reason::TimedOut), run));
+            }
+            Ok(Ok(ended)) => end.say(ended),
+            Ok(Err(error)) => {
+                discard(error);
+                end.say((panicked(), began.run_until(clock.now())));
+            }
             Err(_) => {
                 if let Some(cancel) = cancel {
                     cancel.abort();
                 }
-                report(Event::TimedOut(so_far()));
-                _ = run.await;
-                report(Event::EndedLate);
+                (end.report)(Event::GivenUp(began.run_until(clock.now())));
+                if let Err(error) = run.await {
+                    discard(error);
+                }
             }
         }
     });
     AbortOnDrop::new(&supervisor)
 }
 
-type Ended = (Outcome, state::Run);
+/// Tells of the end of a run, whatever becomes of its supervisor.
+struct End<R: Fn(Event)> {
+    report: R,
+    said: Option<Ended>,
+}
+
+impl<R: Fn(Event)> End<R> {
+    fn say(&mut self, ended: Ended) {
+        self.said = Some(ended);
+    }
+}
+
+impl<R: Fn(Event)> Drop for End<R> {
+    fn drop(&mut self) {
+        (self.report)(Event::Ended(self.said.take()));
+    }
+}
+
+/// Leaves the payload of a panic where it is: it may panic itself when it is dropped.
+fn discard(error: JoinError) {
+    if let Ok(payload) = error.try_into_panic() {
+        std::mem::forget(payload);
+    }
+}
 
 fn run_async(check: Arc<dyn HealthCheck>, clock: Clock) -> impl Future<Output = Ended> {
     measured(clock, async move {
@@ -115,25 +146,29 @@ fn run_async(check: Arc<dyn HealthCheck>, clock: Clock) -> impl Future<Output = 
     })
 }
 
-fn run_blocking(
-    function: Arc<dyn Fn() -> Outcome + Send + Sync>,
-    clock: Clock,
-) -> impl Future<Output = Ended> {
-    measured(clock, async move {
-        let (answer, outcome) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name("health-check".to_owned())
-            .spawn(move || {
-                let outcome = guard(|| function()).unwrap_or_else(|panicked| panicked);
-                // Nobody waits for it if the engine has ended.
-                _ = answer.send(outcome);
-            });
-        match thread {
-            Ok(_detached) => outcome.await.unwrap_or_else(|_| panicked()),
-            Err(error) => Outcome::fail(Reason::LimitExceeded)
-                .with_cause(format_args!("no thread could be started: {error}")),
+async fn run_blocking(function: Arc<dyn Fn() -> Outcome + Send + Sync>, clock: Clock) -> Ended {
+    let (answer, answered) = oneshot::channel();
+    let thread = thread::Builder::new()
+        .name("health-check".to_owned())
+        .spawn(move || {
+            // Measured here, for the runtime may be held up.
+            let began = Instant::now();
+            let outcome = guard(|| function()).unwrap_or_else(|panicked| panicked);
+            // Nobody waits for it if the engine has ended.
+            _ = answer.send((outcome, began.elapsed()));
+        });
+    let (outcome, duration) = match thread {
+        Ok(_detached) => answered
+            .await
+            .unwrap_or_else(|_| (panicked(), Duration::ZERO)),
+        Err(error) => {
+            let outcome = Outcome::fail(Reason::LimitExceeded)
+                .with_cause(format_args!("no thread could be started: {error}"));
+            (outcome, Duration::ZERO)
         }
-    })
+    };
+    let ended = clock.now();
+    (outcome, state::Run { ended, duration })
 }
 
 async fn measured(clock: Clock, run: impl Future<Output = Outcome>) -> Ended {

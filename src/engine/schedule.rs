@@ -1,6 +1,9 @@
 //! When a check runs next.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
 
 use super::threshold::{Phase, Threshold};
 use crate::{check::Policy, model::Criticality};
@@ -19,7 +22,7 @@ impl Schedule {
     /// A schedule that draws from `seed`, or from a seed of its own.
     pub(crate) fn new(seed: Option<u64>) -> Self {
         Self {
-            rng: seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed),
+            rng: fastrand::Rng::with_seed(seed.unwrap_or_else(random_seed)),
         }
     }
 
@@ -42,6 +45,11 @@ impl Schedule {
     pub(crate) fn unit(&mut self) -> f64 {
         self.rng.f64()
     }
+}
+
+/// A seed of the operating system's entropy, for replicas that start in the same moment must not draw alike.
+fn random_seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The delay before the next run, without its jitter.
@@ -83,6 +91,12 @@ mod tests {
             .map(|times| nominal(&policy, failed(times)).as_secs_f64())
             .collect();
         assert_eq!(seconds, [2.0, 2.0, 3.0, 4.5, 6.75, 10.0, 10.0]);
+        let good = failed(0).record(true, 3, 1);
+        assert_eq!(
+            nominal(&policy, good.record(false, 3, 1)),
+            policy.retry_period(),
+            "to be sure sooner"
+        );
         assert_eq!(
             nominal(&policy, failed(3).record(true, 1, 1)),
             policy.period

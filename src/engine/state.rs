@@ -25,7 +25,7 @@ pub(crate) struct State {
     pub(crate) last_success: Option<Moment>,
     /// The delay before the next run, without its jitter.
     pub(crate) retry_in: Duration,
-    /// When the last result is too old to be believed; none while there is none to believe.
+    /// When the last result is too old to be believed; none if there is none to believe.
     expires: Option<Deadline>,
     /// Since when a shared check's grace runs.
     grace_from: Option<Moment>,
@@ -116,8 +116,7 @@ impl State {
                 old.last_success
             },
             retry_in: nominal(policy, threshold),
-            expires: (threshold.phase() != Phase::Pending)
-                .then(|| run.ended.plus(policy.max_age())),
+            expires: Some(run.ended.plus(policy.max_age())),
             grace_from: match threshold.phase() {
                 Phase::Failing => old.grace_from.or(Some(run.ended)),
                 _ => old.grace_from.filter(|_| returns.is_some()),
@@ -174,9 +173,11 @@ impl State {
     }
 
     /// The state as it reads once nothing runs checks any more.
-    pub(crate) fn stopped(&self) -> Self {
+    pub(crate) fn stopped(&self, at: Moment) -> Self {
+        let was_failing = self.threshold.phase() == Phase::Failing;
         Self {
             status: Status::Fail,
+            since: if was_failing { self.since } else { at },
             reason: Some(Reason::EngineStopped),
             cause: None,
             threshold: self.threshold.expire(),
@@ -284,6 +285,23 @@ mod tests {
             (Status::Fail, Some(Reason::Stale))
         );
         assert_eq!(pass(&first, 101, &policy).status, Status::Pass);
+    }
+
+    #[test]
+    fn an_old_good_outcome_does_not_count_to_pass_after() {
+        let policy = Policy {
+            pass_after: 2,
+            ..Policy::default()
+        };
+        let once = pass(&State::pending(moment(0), &policy), 1, &policy);
+        assert_eq!(
+            (once.status, once.reason),
+            (Status::Fail, Some(Reason::Pending))
+        );
+        assert_eq!(once.at(moment(300)).reason, Some(Reason::Stale));
+        let later = pass(&once, 300, &policy);
+        assert_eq!(later.status, Status::Fail);
+        assert_eq!(pass(&later, 301, &policy).status, Status::Pass);
     }
 
     #[test]

@@ -60,6 +60,8 @@ impl Facts<'_> {
     pub(crate) fn startup(&self) -> (Status, Option<VerdictReason>) {
         if self.started() {
             (Status::Pass, None)
+        } else if self.stopped {
+            (Status::Fail, Some(VerdictReason::EngineStopped))
         } else {
             (Status::Fail, Some(VerdictReason::Starting))
         }
@@ -104,7 +106,8 @@ impl Facts<'_> {
     }
 
     fn retry_startup(&self) -> Option<Duration> {
-        (!self.started()).then(|| self.tally.starting.shortest_delay())?
+        let starts = !self.started() && !self.stopped;
+        starts.then(|| self.tally.starting.shortest_delay())?
     }
 }
 

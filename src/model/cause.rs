@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, sync::Arc};
 
-use super::redact::redact;
+use super::{reason::MAX_SOURCES, redact::redact};
 
 /// What stands behind a [`Reason`](crate::Reason): an error's own words, for the operator alone.
 ///
@@ -38,7 +38,11 @@ impl Cause {
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut text = error.to_string();
-        for source in std::iter::successors(error.source(), |&error| error.source()) {
+        let sources = std::iter::successors(error.source(), |&error| error.source());
+        for source in sources.take(MAX_SOURCES) {
+            if text.len() > READ {
+                break;
+            }
             let source = source.to_string();
             // Many errors repeat their source in their own message.
             if !text.ends_with(&source) {
@@ -61,10 +65,12 @@ impl fmt::Debug for Cause {
     }
 }
 
+/// How much of a text is looked at.
+const READ: usize = 4 * Cause::MAX_LEN;
+
 /// The start of an overlong text, without the word that a cut would halve: half a URL hides that it holds a
 /// password.
 fn whole_words(text: &str) -> &str {
-    const READ: usize = 4 * Cause::MAX_LEN;
     if text.len() <= READ {
         return text;
     }

@@ -80,7 +80,8 @@ impl Reason {
     /// [`Failed`](Self::Failed).
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Self {
-        std::iter::successors(Some(error), |&error| error.source())
+        std::iter::successors(Some(error), |&error| source(error))
+            .take(MAX_SOURCES)
             .filter_map(|error| error.downcast_ref::<io::Error>())
             .find_map(|error| Self::of_io(error.kind()))
             .unwrap_or(Self::Failed)
@@ -106,6 +107,20 @@ impl Reason {
             Kind::ReadOnlyFilesystem => Self::ReadOnly,
             _ => return None,
         })
+    }
+}
+
+/// A chain of sources that is longer than this is not worth following, or has no end.
+pub(super) const MAX_SOURCES: usize = 32;
+
+/// What is behind an error: what an [`io::Error`] was made of is no source of it, but may tell more.
+fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
 }
 
@@ -145,6 +160,10 @@ mod tests {
     fn an_io_error_anywhere_in_the_chain_gives_the_reason() {
         let refused = Outer(io::ErrorKind::ConnectionRefused.into());
         assert_eq!(Reason::of(&refused), Reason::ConnectionRefused);
+        let wrapped = Outer(io::Error::other(Outer(io::ErrorKind::TimedOut.into())));
+        assert_eq!(Reason::of(&wrapped), Reason::TimedOut);
+        let direct = io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert_eq!(Reason::of(&direct), Reason::ConnectionRefused);
         let other = Outer(io::Error::other("anything"));
         assert_eq!(Reason::of(&other), Reason::Failed);
     }

@@ -480,6 +480,132 @@ fn async_code_that_blocks_its_thread_costs_one_worker_only() {
     wait_for(&|| reason(&health, "blocks").is_none());
 }
 
+/// A runtime that is held up sees the end of a run before the end of its time.
+#[tokio::test]
+async fn a_run_that_outlasts_its_timeout_never_passes() {
+    let blocks = Check::new("blocks", || async {
+        thread::sleep(ms(200));
+        Status::Pass
+    });
+    let health = start([blocks.timeout(ms(50))]);
+    until(|| !health.check("blocks").unwrap().is_pending()).await;
+    assert_eq!(reason(&health, "blocks"), Some(Reason::TimedOut));
+}
+
+#[tokio::test]
+async fn a_blocking_check_that_hangs_gives_its_room_back() {
+    let (check, _go, _) = blocker("mount");
+    let good = Scripted::new(Status::Pass);
+    let health = builder()
+        .check(check.timeout(ms(20)))
+        .check(
+            Check::new("good", good.clone())
+                .period(ms(20))
+                .timeout(ms(20)),
+        )
+        .concurrency(1)
+        .start()
+        .unwrap();
+    until(|| reason(&health, "mount") == Some(Reason::TimedOut)).await;
+    let runs = good.runs();
+    until(|| good.runs() > runs + 3).await;
+}
+
+/// A check whose payload panics itself, wherever it is dropped.
+#[tokio::test(start_paused = true)]
+async fn no_panic_takes_a_check_off_its_schedule() {
+    struct Spiteful;
+    impl Drop for Spiteful {
+        fn drop(&mut self) {
+            std::panic::panic_any("again");
+        }
+    }
+    let runs = Arc::new(AtomicUsize::new(0));
+    let check = Check::with("db", Arc::clone(&runs), |runs| async move {
+        if runs.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+            std::panic::panic_any(Spiteful);
+        }
+        let _spiteful = Spiteful;
+        std::future::pending::<Status>().await
+    });
+    let health = start([check]);
+    after(100 * SECOND).await;
+    assert!(runs.load(Ordering::SeqCst) >= 8, "{runs:?}");
+    assert!(matches!(
+        reason(&health, "db"),
+        Some(Reason::Panicked | Reason::TimedOut)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_defaults_are_those_that_are_documented() {
+    let all = Scripted::new(Says::Nothing);
+    let _health = Health::builder("orders")
+        .checks((0..100).map(|i| Check::new(format!("c{i}"), all.clone())))
+        .start()
+        .unwrap();
+    after(ms(1_900)).await;
+    assert_eq!(all.running(), 64, "runs at a time");
+    after(ms(400)).await;
+    assert!(all.runs() > 64, "after a timeout of 2 s");
+
+    let db = Scripted::new(Status::Pass);
+    let health = start([Check::new("db", db.clone())]);
+    after(SECOND).await;
+    db.say(Status::Fail);
+    while reason(&health, "db").is_none() {
+        after(ms(10)).await;
+    }
+    assert_eq!(
+        health.check("db").unwrap().streak,
+        1,
+        "one failure is enough"
+    );
+    db.say(Status::Pass);
+    while reason(&health, "db").is_some() {
+        after(ms(10)).await;
+    }
+    assert_eq!(
+        health.check("db").unwrap().streak,
+        1,
+        "one good outcome is enough"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_delays() {
+    async fn moments(seed: u64) -> Vec<Duration> {
+        let (began, moments) = (Instant::now(), Arc::<Mutex<Vec<Duration>>>::default());
+        let check = Check::with("db", Arc::clone(&moments), move |moments| async move {
+            moments.lock().unwrap().push(began.elapsed());
+            Status::Pass
+        });
+        let _health = Health::builder("orders")
+            .seed(seed)
+            .check(check)
+            .start()
+            .unwrap();
+        after(60 * SECOND).await;
+        moments.lock().unwrap().clone()
+    }
+    let first = moments(1).await;
+    assert_eq!(first, moments(1).await);
+    assert_ne!(first, moments(2).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_clock_does_not_age_a_result() {
+    let check = Check::new("db", Scripted::new(Status::Pass))
+        .period(ms(20))
+        .timeout(ms(10));
+    let health = start([check]);
+    after(SECOND).await;
+    // Real time goes by, and the runtime's does not.
+    thread::sleep(ms(200));
+    assert_eq!(reason(&health, "db"), None);
+    assert!(health.check("db").unwrap().last_run.unwrap().age < ms(30));
+}
+
 // Expiry
 
 #[test]
@@ -491,18 +617,18 @@ fn pitfall_3_a_reader_does_not_believe_an_old_success_even_if_nothing_runs() {
     let db = Scripted::new(Status::Pass);
     let check = Check::new("db", db.clone()).period(ms(200)).timeout(ms(20));
     let health = runtime.block_on(async {
-        let health = start([check.max_age(ms(220))]);
+        let health = start([check.max_age(ms(300))]);
         until(|| ready(&health) == Status::Pass).await;
         health
     });
     // Nobody drives the runtime from here on, but it has not ended.
-    thread::sleep(ms(250));
+    thread::sleep(ms(350));
     assert_eq!(
         (ready(&health), reason(&health, "db")),
         (Status::Fail, Some(Reason::Stale))
     );
     let check = health.check("db").unwrap();
-    assert!(check.last_run.unwrap().age >= ms(220));
+    assert!(check.last_run.unwrap().age >= ms(300));
     assert_eq!(health.report().status, Status::Fail);
     assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
     assert_eq!(startup(&health), Status::Pass, "latched");
@@ -561,6 +687,74 @@ async fn the_checks_stop_at_once_when_the_last_handle_goes() {
     assert_eq!(db.runs(), runs);
 }
 
+/// Counts the runs that are alive, however they end.
+struct Alive(Arc<AtomicUsize>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn no_run_outlives_the_last_handle_even_if_its_supervisor_never_ran() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let alive = Arc::new(AtomicUsize::new(0));
+    let checks = (0..60).map(|i| {
+        Check::with(format!("c{i}"), Arc::clone(&alive), |alive| async move {
+            alive.fetch_add(1, Ordering::SeqCst);
+            let _alive = Alive(alive);
+            thread::sleep(ms(3));
+            std::future::pending::<Status>().await
+        })
+        .timeout(60 * SECOND)
+    });
+    let health = builder()
+        .runtime(runtime.handle().clone())
+        .checks(checks)
+        .start()
+        .unwrap();
+    // All first runs become due while the only worker is busy.
+    runtime.spawn(async { thread::sleep(ms(300)) });
+    while alive.load(Ordering::SeqCst) < 5 {
+        thread::sleep(ms(1));
+    }
+    drop(health);
+    for _ in 0..2_000 {
+        if alive.load(Ordering::SeqCst) == 0 {
+            // None may start any more, either.
+            thread::sleep(ms(300));
+            break;
+        }
+        thread::sleep(ms(5));
+    }
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn when_the_runtime_ends_before_startup_passed_startup_says_so() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let health = builder()
+        .runtime(runtime.handle().clone())
+        .check(Check::new("db", Scripted::new(Status::Pass)))
+        .start()
+        .unwrap();
+    drop(runtime);
+    let verdict = health.verdict(Probe::Startup);
+    assert_eq!(
+        (verdict.status, verdict.reason),
+        (Status::Fail, Some(VerdictReason::EngineStopped))
+    );
+    assert_eq!(verdict.retry_after, None);
+}
+
 #[test]
 fn when_the_runtime_ends_readers_say_so() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -573,8 +767,14 @@ fn when_the_runtime_ends_readers_say_so() {
         until(|| ready(&health) == Status::Pass).await;
         health
     });
+    let passed_since = health.check("db").unwrap().since;
+    thread::sleep(ms(20));
     drop(runtime);
     assert_eq!(reason(&health, "db"), Some(Reason::EngineStopped));
+    assert!(
+        health.check("db").unwrap().since > passed_since,
+        "it fails since then"
+    );
     for probe in [Probe::Readiness, Probe::Liveness, Probe::Health] {
         let verdict = health.verdict(probe);
         assert_eq!(
@@ -632,4 +832,23 @@ async fn a_queue_that_lasts_longer_than_a_period_is_logged_once() {
     after(60 * SECOND).await;
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert_eq!(log.matches("raise the concurrency").count(), 1, "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_panics_does_not_end_the_engine() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(|| -> std::io::Stdout { panic!("a broken subscriber") })
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let slow = Scripted::new(Status::Pass).taking(ms(1_900));
+    let health = builder()
+        .checks((0..10).map(|i| Check::new(format!("slow-{i}"), slow.clone()).period(SECOND)))
+        .concurrency(1)
+        .start()
+        .unwrap();
+    after(60 * SECOND).await;
+    let runs = slow.runs();
+    after(60 * SECOND).await;
+    assert!(slow.runs() > runs + 20);
+    assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
 }

@@ -35,7 +35,7 @@ async fn every_mistake_is_reported_at_once_each_with_its_cure() {
         "`fail_after` is 0",
         "`period` is",
         "give it at most 365 days",
-        "`max_age` (1s) is shorter than `period` + `timeout` (12s)",
+        "`max_age` (1s) is shorter than 1.1 × `period` + `timeout` (13s)",
         "`retry_period` (1m) is longer than `period` (10s)",
         "add `.shared()`",
         "`concurrency` is 0",
