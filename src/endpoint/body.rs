@@ -23,6 +23,10 @@ impl ProbeBody {
     pub(super) fn empty() -> Self {
         Self::default()
     }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.data.unwrap_or_default()
+    }
 }
 
 impl Body for ProbeBody {

@@ -36,7 +36,12 @@ use std::{
 use http::{Method, Request, Response};
 use tower_service::Service;
 
-pub use self::{body::ProbeBody, exposure::Exposure, future::ResponseFuture};
+pub(crate) use self::future::Answer as ProbeAnswer;
+pub use self::{
+    body::ProbeBody,
+    exposure::Exposure,
+    future::{Respond, ResponseFuture},
+};
 use self::{
     dialect::health_json,
     path::Target,
@@ -95,10 +100,51 @@ impl ProbeService {
         self
     }
 
+    /// The complete answer to a request, for a framework that is not tower; none if the path is no probe's.
+    ///
+    /// `method` and `path` are those of the request line, the path as it came and without its query. What is
+    /// no method is answered 405. The response has every header that belongs to it; send the body as it is:
+    /// it is empty for `HEAD`, whose `Content-Length` is that of `GET`. `query` and `headers` are part of a
+    /// request, and change nothing yet.
+    ///
+    /// The future is ready at once. It works on any executor.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::{HeaderMap, StatusCode};
+    /// use tower_health::Health;
+    ///
+    /// let probes = Health::builder("orders").start()?.service();
+    /// let headers = HeaderMap::new();
+    /// let pairs = || headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    ///
+    /// let answer = probes.respond("GET", "/ready", None, pairs()).expect("a probe");
+    /// assert_eq!(answer.await.status(), StatusCode::OK);
+    /// assert!(probes.respond("GET", "/orders", None, pairs()).is_none(), "for the application");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use = "what is not sent answers nobody"]
+    pub fn respond<'r>(
+        &self,
+        method: &str,
+        path: &str,
+        query: Option<&str>,
+        headers: impl IntoIterator<Item = (&'r str, &'r [u8])>,
+    ) -> Option<Respond> {
+        // They belong to the signature: what is negotiated must not break its callers.
+        let _ = (query, headers);
+        // Any other is no method of ours either.
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
+        self.answer(&method, path).map(ProbeAnswer::into_respond)
+    }
+
     /// The answer to a request, if its path is a probe's.
-    pub(crate) fn answer(&self, method: &Method, path: &str) -> Option<Response<ProbeBody>> {
+    pub(crate) fn answer(&self, method: &Method, path: &str) -> Option<ProbeAnswer> {
         let target = path::target(path)?;
-        Some(self.reply(&target).into_response(method))
+        let response = self.reply(&target).into_response(method);
+        Some(ProbeAnswer::new(response))
     }
 
     fn reply(&self, target: &Target<'_>) -> Reply {
@@ -157,8 +203,9 @@ impl<B> Service<Request<B>> for ProbeService {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let response = self.answer(request.method(), request.uri().path());
-        ResponseFuture::new(response.unwrap_or_else(|| no_such_path(request.method())))
+        self.answer(request.method(), request.uri().path())
+            .unwrap_or_else(|| ProbeAnswer::new(no_such_path(request.method())))
+            .into_response_future()
     }
 }
 

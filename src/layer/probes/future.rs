@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::ResponseBody;
-use crate::endpoint::ProbeBody;
+use crate::endpoint::ProbeAnswer;
 
 pin_project! {
     /// The future of [`Probes`](super::Probes).
@@ -30,8 +30,8 @@ pin_project! {
     where
         S: Service<Request<ReqBody>>,
     {
-        /// A probe was answered.
-        Answered { response: Option<Response<ProbeBody>> },
+        /// A probe is answered.
+        Answered { answer: ProbeAnswer },
         /// The inner service was ready and has the request.
         Called { #[pin] future: S::Future },
         /// The request waits until the inner service is ready.
@@ -45,10 +45,8 @@ impl<S, ReqBody> ResponseFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>>,
 {
-    pub(super) fn answered(response: Response<ProbeBody>) -> Self {
-        Self::new(State::Answered {
-            response: Some(response),
-        })
+    pub(super) fn answered(answer: ProbeAnswer) -> Self {
+        Self::new(State::Answered { answer })
     }
 
     pub(super) fn called(future: S::Future) -> Self {
@@ -85,12 +83,9 @@ where
                     let response = ready!(future.poll(cx))?;
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
-                StateProj::Answered { response } => {
-                    return once(
-                        response
-                            .take()
-                            .map(|response| Ok(response.map(ResponseBody::probe))),
-                    );
+                StateProj::Answered { answer } => {
+                    let response = ready!(Pin::new(answer).poll(cx));
+                    return Poll::Ready(Ok(response.map(ResponseBody::probe)));
                 }
                 StateProj::Failed { error } => return once(error.take().map(Err)),
                 StateProj::Waiting { service, request } => {
