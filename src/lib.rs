@@ -76,7 +76,9 @@ mod model;
 pub use async_trait::async_trait;
 pub use check::{Check, HealthCheck, IntoHealthCheck, IntoOutcome, Success};
 pub use endpoint::{Exposure, ProbeService};
-pub use health::{Health, HealthBuilder, Mistake, StartError};
+pub use health::{
+    Change, ChangeError, Health, HealthBuilder, Mistake, RunError, RunNow, StartError, Stopped,
+};
 pub use model::{
     BoxError, Cause, CheckReport, ComponentType, Criticality, Failure, InvalidName, LastRun,
     Measurement, Name, Outcome, Probe, Reason, Report, Status, UnknownCheck, Value, Verdict,

@@ -11,6 +11,7 @@ const MIN_DURATION: Duration = Duration::from_millis(1);
 const PERIOD: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(2);
+const WAIT: Duration = Duration::from_millis(500);
 
 /// When a check runs, how long it may take, and what its outcomes count for.
 ///
@@ -19,12 +20,17 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Policy {
     pub(crate) criticality: Criticality,
     pub(crate) shared_grace: Option<Duration>,
-    pub(crate) period: Duration,
+    pub(crate) period: Option<Duration>,
+    /// Set for a check that runs when it is read and its result is older than this.
+    pub(crate) on_demand: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
     pub(crate) retry_period: Option<Duration>,
     pub(crate) timeout: Duration,
     pub(crate) max_age: Option<Duration>,
     pub(crate) fail_after: u32,
     pub(crate) pass_after: u32,
+    /// Whether it holds readiness while it is pending, as a check does that is registered before the start.
+    pub(crate) holds_while_pending: bool,
 }
 
 impl Default for Policy {
@@ -32,32 +38,46 @@ impl Default for Policy {
         Self {
             criticality: Criticality::default(),
             shared_grace: None,
-            period: PERIOD,
+            period: None,
+            on_demand: None,
+            wait: None,
             retry_period: None,
             timeout: TIMEOUT,
             max_age: None,
             fail_after: 1,
             pass_after: 1,
+            holds_while_pending: true,
         }
     }
 }
 
 impl Policy {
+    /// How long after a good run the next one is due.
+    pub(crate) fn period(&self) -> Duration {
+        self.on_demand.or(self.period).unwrap_or(PERIOD)
+    }
+
     /// How old a result may be.
     pub(crate) fn max_age(&self) -> Duration {
-        self.max_age.unwrap_or(self.period * 3 + self.timeout)
+        self.max_age.unwrap_or(self.period() * 3 + self.timeout)
     }
 
     /// The first delay after a failure; a short period shortens it.
     pub(crate) fn retry_period(&self) -> Duration {
-        self.retry_period.unwrap_or(RETRY_PERIOD).min(self.period)
+        self.retry_period.unwrap_or(RETRY_PERIOD).min(self.period())
+    }
+
+    /// How long a reader may wait for a run on demand.
+    pub(crate) fn wait(&self) -> Duration {
+        self.wait.unwrap_or(WAIT)
     }
 
     /// All that is wrong with it, each with its cure.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let durations = [
-            ("period", Some(self.period)),
+            ("period", self.period),
+            ("on_demand", self.on_demand),
             ("timeout", Some(self.timeout)),
             ("retry_period", self.retry_period),
             ("max_age", self.max_age),
@@ -76,6 +96,8 @@ impl Policy {
                 ));
             }
         }
+        let too_long = self.wait.filter(|&wait| wait > MAX_DURATION);
+        faults.extend(too_long.and_then(|wait| duration_fault("wait", wait)));
         // What is compared below would be nonsense where a duration is.
         if faults.is_empty() {
             faults.extend(self.contradictions());
@@ -84,20 +106,30 @@ impl Policy {
     }
 
     fn contradictions(&self) -> impl Iterator<Item = String> {
-        let retry = self.retry_period.filter(|&retry| retry > self.period).map(|retry| {
+        let (interval, period) = match self.on_demand {
+            Some(ttl) => ("on_demand", ttl),
+            None => ("period", self.period()),
+        };
+        let retry = self.retry_period.filter(|&retry| retry > period).map(|retry| {
             format!(
-                "`retry_period` ({}) is longer than `period` ({}): a failing check is asked at least as often \
-                 as a passing one, so shorten it",
+                "`retry_period` ({}) is longer than `{interval}` ({}): a failing check is asked at least as \
+                 often as a passing one, so shorten it",
                 Human(retry),
-                Human(self.period),
+                Human(period),
             )
         });
-        // The jitter may put the next run off by a tenth.
-        let least = self.period.mul_f64(1.1) + self.timeout;
+        // The jitter may put the next run off by a tenth. A run on demand comes with the reader.
+        let (least, sum) = match self.on_demand {
+            Some(ttl) => (ttl, "`on_demand`"),
+            None => (
+                period.mul_f64(1.1) + self.timeout,
+                "1.1 × `period` + `timeout`",
+            ),
+        };
         let age = self.max_age.filter(|&max_age| max_age < least).map(|max_age| {
             format!(
-                "`max_age` ({}) is shorter than 1.1 × `period` + `timeout` ({}): a result could go stale before \
-                 the next one is due, so lengthen it",
+                "`max_age` ({}) is shorter than {sum} ({}): a result could go stale before the next one is due, \
+                 so lengthen it",
                 Human(max_age),
                 Human(least),
             )
@@ -106,7 +138,14 @@ impl Policy {
             (self.shared_grace.is_some() && self.criticality != Criticality::Shared).then(|| {
                 "`shared_grace` is set on a check that is not shared: add `.shared()`".to_owned()
             });
-        retry.into_iter().chain(age).chain(grace)
+        let both = (self.on_demand.is_some() && self.period.is_some()).then(|| {
+            "`period` is set on a check that runs on demand: drop one of the two".to_owned()
+        });
+        let wait = (self.wait.is_some() && self.on_demand.is_none()).then(|| {
+            "`wait` is set on a check that does not run on demand: readers never wait for it, so drop it"
+                .to_owned()
+        });
+        [retry, age, grace, both, wait].into_iter().flatten()
     }
 }
 
@@ -150,7 +189,7 @@ mod tests {
     #[test]
     fn a_short_period_shortens_the_retry() {
         let policy = Policy {
-            period: Duration::from_secs(1),
+            period: Some(Duration::from_secs(1)),
             ..Policy::default()
         };
         assert_eq!(policy.faults(), [""; 0]);
@@ -160,7 +199,7 @@ mod tests {
     #[test]
     fn zero_absurd_and_contradictory_settings_are_all_named() {
         let absurd = Policy {
-            period: Duration::MAX,
+            period: Some(Duration::MAX),
             timeout: Duration::ZERO,
             fail_after: 0,
             pass_after: 0,

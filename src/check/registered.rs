@@ -8,6 +8,7 @@ use crate::model::{ComponentType, Criticality, Outcome};
 /// | setting | default |
 /// | --- | --- |
 /// | [`period`](Self::period) | 10 s |
+/// | [`on_demand`](Self::on_demand), [`wait`](Self::wait) | not on demand, 500 ms |
 /// | [`retry_period`](Self::retry_period) | 2 s, or the period if that is shorter |
 /// | [`timeout`](Self::timeout) | 2 s |
 /// | [`max_age`](Self::max_age) | 3 × period + timeout |
@@ -136,7 +137,35 @@ impl Check {
 
     /// How long after the end of a run the next one starts, jittered by ±10 %. Defaults to 10 s.
     pub fn period(mut self, period: Duration) -> Self {
-        self.policy.period = period;
+        self.policy.period = Some(period);
+        self
+    }
+
+    /// Runs the check when somebody reads it, rather than on a schedule: for a process that has no time in the
+    /// background, such as one whose processor is taken away between requests. Defaults to a
+    /// [period](Self::period).
+    ///
+    /// An answer that is older than `ttl`, but not yet [stale](Self::max_age), is given at once, and starts one
+    /// run behind it. Only before the first run, and once the answer is stale, does a reader over HTTP
+    /// [wait](Self::wait). While the check fails, its [retry period](Self::retry_period) stands for a longer
+    /// `ttl`. Runs are shared by all readers, and belong to none of them: one that goes away cancels nothing.
+    ///
+    /// Only probes over HTTP run it, and [`Health::run_now`](crate::Health::run_now): those of readiness and
+    /// health, of the check itself, and of startup until the check has run once. Readers in the process see what
+    /// is known.
+    ///
+    /// Two services that check each other on demand cannot wait for each other for long; but if each is
+    /// [critical](Criticality::Critical) to the other, neither is ever ready. Let them ask for liveness, or be
+    /// [non-critical](Self::non_critical).
+    pub fn on_demand(mut self, ttl: Duration) -> Self {
+        self.policy.on_demand = Some(ttl);
+        self
+    }
+
+    /// The longest that a reader waits for a run [on demand](Self::on_demand) of a check of which nothing is
+    /// known, or only what is stale. Then it is told that. Zero is allowed. Defaults to 500 ms.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.policy.wait = Some(wait);
         self
     }
 
@@ -156,8 +185,8 @@ impl Check {
     }
 
     /// How old a result may be before it is not believed and the check reads as
-    /// [stale](crate::Reason::Stale); at least 1.1 × period + timeout, as the next result may be that late.
-    /// Defaults to 3 × period + timeout.
+    /// [stale](crate::Reason::Stale); at least 1.1 × period + timeout, as the next result may be that late, and
+    /// on demand at least the ttl. Defaults to 3 × period + timeout, the period being the ttl on demand.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.policy.max_age = Some(max_age);
         self

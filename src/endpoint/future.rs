@@ -1,5 +1,6 @@
 use std::{
     convert::Infallible,
+    fmt,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -8,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::Response;
 
-use super::ProbeBody;
+use super::{ProbeBody, waiting::Waiting};
 
 /// The future of [`ProbeService`](super::ProbeService).
 #[derive(Debug)]
@@ -25,15 +26,27 @@ pub struct Respond {
 }
 
 /// The answer to a request for a probe.
-#[derive(Debug)]
 pub(crate) struct Answer {
-    response: Option<Response<ProbeBody>>,
+    state: State,
+}
+
+enum State {
+    Ready(Response<ProbeBody>),
+    /// For checks that run on demand.
+    Waiting(Box<Waiting>),
+    Taken,
 }
 
 impl Answer {
-    pub(super) fn new(response: Response<ProbeBody>) -> Self {
+    pub(super) fn ready(response: Response<ProbeBody>) -> Self {
         Self {
-            response: Some(response),
+            state: State::Ready(response),
+        }
+    }
+
+    pub(super) fn waiting(waiting: Waiting) -> Self {
+        Self {
+            state: State::Waiting(Box::new(waiting)),
         }
     }
 
@@ -49,9 +62,31 @@ impl Answer {
 impl Future for Answer {
     type Output = Response<ProbeBody>;
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        // Polled again after it was ready, it has nothing to say.
-        self.response.take().map_or(Poll::Pending, Poll::Ready)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::Waiting(waiting) = &mut self.state {
+            return match waiting.poll(cx) {
+                Poll::Ready(response) => {
+                    self.state = State::Taken;
+                    Poll::Ready(response)
+                }
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        match std::mem::replace(&mut self.state, State::Taken) {
+            State::Ready(response) => Poll::Ready(response),
+            // Polled again after it was ready, it has nothing to say.
+            State::Waiting(_) | State::Taken => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.state {
+            State::Ready(_) => "Ready",
+            State::Waiting(_) => "Waiting",
+            State::Taken => "Taken",
+        })
     }
 }
 

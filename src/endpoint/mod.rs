@@ -14,6 +14,8 @@
 //! * `HEAD` gets the status and the headers of `GET`; so does `OPTIONS`, with its body and an `Allow`: HAProxy
 //!   probes with a bare `OPTIONS`, and neither a 405 nor a fixed 204 would tell it the truth;
 //! * the body is [health+json], a problem ([RFC 9457]) for 404 and 405; `Accept` and the query change nothing;
+//! * an answer is given at once, from what is known; only one that depends on a check that runs
+//!   [on demand](crate::Check::on_demand) waits for it, a while;
 //! * every answer carries `Content-Type`, `Content-Length`, `Cache-Control: no-store` and
 //!   `X-Content-Type-Options: nosniff`, and a 503 other than that of `/live` carries `Retry-After`.
 //!
@@ -26,6 +28,7 @@ mod exposure;
 mod future;
 mod path;
 mod response;
+mod waiting;
 
 use std::{
     convert::Infallible,
@@ -45,11 +48,12 @@ pub use self::{
 use self::{
     dialect::health_json,
     path::Target,
-    response::{Reply, no_such_path},
+    response::{Reply, no_such_path, refuses},
+    waiting::Waiting,
 };
 use crate::{
     Health,
-    engine::{Answer, Board},
+    engine::{Answer, Awaited, Board},
     model::{Probe, Reason},
 };
 
@@ -107,7 +111,8 @@ impl ProbeService {
     /// it is empty for `HEAD`, whose `Content-Length` is that of `GET`. `query` and `headers` are part of a
     /// request, and change nothing yet.
     ///
-    /// The future is ready at once. It works on any executor.
+    /// The future is ready at once, unless it waits for a check that runs [on demand](crate::Check::on_demand).
+    /// It works on any executor, and outside tokio.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -143,15 +148,32 @@ impl ProbeService {
     /// The answer to a request, if its path is a probe's.
     pub(crate) fn answer(&self, method: &Method, path: &str) -> Option<ProbeAnswer> {
         let target = path::target(path)?;
-        let response = self.reply(&target).into_response(method);
-        Some(ProbeAnswer::new(response))
+        let runs = self.demand(method, target);
+        Some(if runs.is_empty() {
+            ProbeAnswer::ready(self.reply(target).into_response(method))
+        } else {
+            ProbeAnswer::waiting(Waiting::new(self.clone(), method.clone(), target, runs))
+        })
     }
 
-    fn reply(&self, target: &Target<'_>) -> Reply {
+    /// Runs what is to be run on demand, and says what has to be waited for.
+    fn demand(&self, method: &Method, target: Target<'_>) -> Vec<Awaited> {
+        let board = self.health.board();
+        match (target, self.exposure) {
+            _ if refuses(method) => Vec::new(),
+            (Target::Probe(probe), _) => board.demand(probe),
+            (Target::Check(_), Exposure::Status) => Vec::new(),
+            (Target::Check(name), Exposure::Checks) => {
+                board.demand_check(name).into_iter().collect()
+            }
+        }
+    }
+
+    fn reply(&self, target: Target<'_>) -> Reply {
         let board = self.health.board();
         match target {
             Target::Probe(probe) => {
-                let answer = self.verdict(board, *probe);
+                let answer = self.verdict(board, probe);
                 match probe {
                     Probe::Liveness => Reply::without_retry(answer),
                     _ => Reply::verdict(answer),
@@ -204,7 +226,7 @@ impl<B> Service<Request<B>> for ProbeService {
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         self.answer(request.method(), request.uri().path())
-            .unwrap_or_else(|| ProbeAnswer::new(no_such_path(request.method())))
+            .unwrap_or_else(|| ProbeAnswer::ready(no_such_path(request.method())))
             .into_response_future()
     }
 }

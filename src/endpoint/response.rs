@@ -33,6 +33,11 @@ pub(super) enum Reply {
     NoSuchCheck,
 }
 
+/// Whether a method asks nothing of a probe.
+pub(super) fn refuses(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
 impl Reply {
     /// A verdict that says when to ask again.
     pub(super) fn verdict(answer: Answer) -> Self {
@@ -46,19 +51,14 @@ impl Reply {
     }
 
     pub(super) fn into_response(self, method: &Method) -> Response<ProbeBody> {
-        match (self, method) {
-            (reply, &Method::OPTIONS) => {
-                let mut response = reply.into_get(method);
-                response.headers_mut().insert(ALLOW, METHODS);
-                response
-            }
-            (reply, &Method::GET | &Method::HEAD) => reply.into_get(method),
-            _ => {
-                let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD, method);
-                response.headers_mut().insert(ALLOW, METHODS);
-                response
-            }
+        let mut response = match refuses(method) {
+            true => problem(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD, method),
+            false => self.into_get(method),
+        };
+        if refuses(method) || *method == Method::OPTIONS {
+            response.headers_mut().insert(ALLOW, METHODS);
         }
+        response
     }
 
     fn into_get(self, method: &Method) -> Response<ProbeBody> {

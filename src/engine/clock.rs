@@ -89,6 +89,12 @@ impl Moment {
 pub(crate) struct Deadline(Moment);
 
 impl Deadline {
+    /// One that is over.
+    pub(crate) const PAST: Self = Self(Moment {
+        mono: Duration::ZERO,
+        wall: Duration::ZERO,
+    });
+
     pub(crate) fn reached(self, now: Moment) -> bool {
         now.mono >= self.0.mono || now.wall >= self.0.wall
     }

@@ -1,11 +1,15 @@
 //! The only place that starts, times, retries and counts. It knows nothing of formats and of HTTP.
 //!
 //! The [`Engine`] is one task. It alone writes the [board], by way of the [`Writer`]; runs and their
-//! supervisors are tasks of their own that tell it what happened.
+//! supervisors are tasks of their own that tell it what happened, and so do the application and readers.
 
 mod board;
 mod clock;
+mod command;
+mod deadlines;
+mod flight;
 mod guard;
+mod hold_up;
 mod memo;
 mod run;
 mod schedule;
@@ -13,33 +17,40 @@ mod state;
 mod tally;
 mod threshold;
 mod view;
+mod writer;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     panic::{self, AssertUnwindSafe},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
-    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
     task::AbortHandle,
     time::timeout_at,
 };
 
-use self::{
-    board::Cell,
-    clock::Moment,
-    guard::panicked,
-    run::{AbortOnDrop, Event},
-    schedule::Schedule,
-};
 pub(crate) use self::{
-    board::{Board, Definition, Service, Writer},
+    board::{Board, Definition, Service},
     clock::Clock,
+    command::{Answer as Changed, Message, Refused, Registration},
+    flight::{Awaited, Landing},
     guard::{guard, install as guard_panics},
     memo::{Answer, Memo},
+    writer::Writer,
+};
+use self::{
+    board::{Cell, Id, Link},
+    clock::Moment,
+    command::Reply,
+    guard::panicked,
+    hold_up::HoldUp,
+    run::{AbortOnDrop, Event},
+    schedule::Schedule,
 };
 use crate::{
     check::Code,
@@ -51,16 +62,23 @@ pub(crate) struct Engine {
     writer: Writer,
     clock: Clock,
     runtime: Handle,
-    slots: Vec<Slot>,
+    slots: BTreeMap<Id, Slot>,
     schedule: Schedule,
-    /// When each check is due next, but for those that wait or run.
-    agenda: BTreeSet<(Duration, usize)>,
+    /// When each check is due next, but for those that wait or run, and those that run on demand.
+    agenda: BTreeSet<(Duration, Id)>,
     /// Checks that are due and wait for room, and since when.
-    queue: VecDeque<(usize, Moment)>,
+    queue: VecDeque<(Id, Moment)>,
     queue_logged: bool,
-    /// How many more runs may start.
+    /// How many runs may be under way at a time, and how many more may start.
+    capacity: usize,
     room: usize,
-    events: UnboundedReceiver<Message>,
+    runs_started: u64,
+    /// Checks whose runs ended since readers were last shown anything, and whether by a panic.
+    landed: Vec<(Id, bool)>,
+    removed: Vec<Arc<Cell>>,
+    /// Answers that are due once readers can see what they tell.
+    replies: Vec<(Reply, command::Answer)>,
+    messages: UnboundedReceiver<Message>,
     tell: UnboundedSender<Message>,
 }
 
@@ -68,204 +86,367 @@ pub(crate) struct Engine {
 struct Slot {
     code: Code,
     timeout: Duration,
+    /// Its entry in the agenda.
+    due: Option<Duration>,
+    queued: bool,
     /// The run that has not ended.
     run: Option<Running>,
     /// Whether the phase of its period has been drawn.
     phased: bool,
+    /// Whether its last run was not counted, for a hold-up.
+    excused: bool,
+    /// Who wants to know of the end of the next run.
+    waiting: Vec<Reply>,
 }
 
 struct Running {
+    number: u64,
     began: Moment,
     /// Whether its time is over.
     given_up: bool,
+    /// How much of its time the process or its runtime may have been held up.
+    held_up: Duration,
     _task: AbortOnDrop,
 }
 
-type Message = (usize, Event);
-
-impl Engine {
-    /// Starts an engine for the checks of `writer`'s board, whose codes are `codes`, with room for `room` runs
-    /// at a time.
-    pub(crate) fn spawn(
-        runtime: &Handle,
-        writer: Writer,
-        codes: Vec<Code>,
-        room: usize,
-        seed: Option<u64>,
-    ) -> AbortHandle {
-        let (tell, events) = mpsc::unbounded_channel();
-        let clock = writer.board().clock;
-        let cells = writer.board().cells().iter();
-        let slot = |(code, cell): (Code, &Cell)| Slot {
+impl Slot {
+    fn new(code: Code, timeout: Duration) -> Self {
+        Self {
             code,
-            timeout: cell.definition.policy.timeout,
+            timeout,
+            due: None,
+            queued: false,
             run: None,
             phased: false,
+            excused: false,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Whether a run that took so long tells nothing of what it asked, for it was held up. Not twice in a row:
+    /// code that holds its own runtime up shall not be excused for ever.
+    fn excuses(&self, run: state::Run) -> bool {
+        let held_up = self.run.as_ref().map_or(Duration::ZERO, |run| run.held_up);
+        let overrun = run.duration.saturating_sub(self.timeout);
+        !self.excused && !held_up.is_zero() && overrun <= held_up
+    }
+}
+
+impl Engine {
+    /// An engine for a service with these checks, with room for `room` runs at a time.
+    pub(crate) fn new(
+        runtime: &Handle,
+        service: Service,
+        checks: Vec<(Definition, Code)>,
+        room: usize,
+        seed: Option<u64>,
+    ) -> Self {
+        let (tell, messages) = unbounded_channel();
+        // The clock is read as the runtime reads it: a paused one is, too.
+        let _entered = runtime.enter();
+        let clock = Clock::start();
+        let (definitions, codes): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
+        let timeouts: Vec<Duration> = definitions
+            .iter()
+            .map(|definition| definition.policy.timeout)
+            .collect();
+        let link = Link {
+            tell: tell.clone(),
+            runtime: runtime.clone(),
         };
-        let slots = codes.into_iter().zip(cells).map(slot).collect();
+        let writer = Writer::new(service, clock, definitions, link);
+        let slots = codes
+            .into_iter()
+            .zip(timeouts)
+            .map(|(code, timeout)| Slot::new(code, timeout));
         let mut engine = Self {
+            slots: writer.ids().into_iter().zip(slots).collect(),
             writer,
             clock,
             runtime: runtime.clone(),
-            slots,
             schedule: Schedule::new(seed),
             agenda: BTreeSet::new(),
             queue: VecDeque::new(),
             queue_logged: false,
+            capacity: room,
             room,
-            events,
+            runs_started: 0,
+            landed: Vec::new(),
+            removed: Vec::new(),
+            replies: Vec::new(),
+            messages,
             tell,
         };
-        engine.plan_first_runs();
-        runtime.spawn(engine.drive()).abort_handle()
+        for id in engine.writer.ids() {
+            engine.plan_soon(id, clock.now());
+        }
+        engine
     }
 
-    fn plan_first_runs(&mut self) {
-        let now = self.clock.now().mono;
-        for index in 0..self.slots.len() {
-            self.agenda.insert((now + self.schedule.first(), index));
-        }
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        self.writer.board()
+    }
+
+    pub(crate) fn spawn(self) -> AbortHandle {
+        self.runtime.clone().spawn(self.drive()).abort_handle()
     }
 
     async fn drive(mut self) {
         loop {
             let now = self.clock.now();
             self.writer.elapse(now);
-            self.start_what_is_due(now);
+            self.queue_what_is_due(now);
             self.writer.publish();
-            let message = match self.next_wake() {
-                Some(wake) => timeout_at(self.clock.instant(wake), self.events.recv()).await,
-                None => Ok(self.events.recv().await),
+            self.answer();
+            self.start_what_is_queued(now);
+            let wake = self.next_wake(now);
+            let message = match wake {
+                Some(wake) => timeout_at(self.clock.instant(wake), self.messages.recv()).await,
+                None => Ok(self.messages.recv().await),
             };
+            self.notice_hold_up(now, wake);
             // It is never closed, for the engine holds a sender. An error is the time.
             let mut next = message.ok().flatten();
-            while let Some((index, event)) = next {
-                self.handle(index, event);
-                next = self.events.try_recv().ok();
+            while let Some(message) = next {
+                self.handle(message);
+                next = self.messages.try_recv().ok();
             }
         }
     }
 
-    fn next_wake(&self) -> Option<Duration> {
+    fn next_wake(&self, now: Moment) -> Option<Duration> {
         let due = self.agenda.first().map(|&(at, _)| at);
-        [due, self.writer.next_deadline()]
+        let ticks = due.is_some() || self.room < self.capacity;
+        let tick = ticks.then(|| now.mono + HoldUp::TICK);
+        [due, self.writer.next_deadline(), tick]
             .into_iter()
             .flatten()
             .min()
     }
 
-    fn start_what_is_due(&mut self, now: Moment) {
-        while let Some(&(at, index)) = self.agenda.first() {
+    /// A process that was suspended, or a runtime that stood still, is no failure of what is checked. What runs
+    /// is given the time back, and what was learnt before is learnt anew.
+    fn notice_hold_up(&mut self, before: Moment, planned: Option<Duration>) {
+        let now = self.clock.now();
+        let Some(hold_up) = HoldUp::between(before, planned, now) else {
+            return;
+        };
+        for slot in self.slots.values_mut() {
+            if let Some(run) = &mut slot.run {
+                run.held_up += hold_up.credit();
+            }
+        }
+        if hold_up.is_suspension() {
+            let idle: Vec<Id> = self.agenda.iter().map(|&(_, id)| id).collect();
+            for id in idle {
+                self.plan_soon(id, now);
+            }
+        }
+    }
+
+    fn queue_what_is_due(&mut self, now: Moment) {
+        while let Some(&(at, id)) = self.agenda.first() {
             if at > now.mono {
                 break;
             }
-            self.agenda.pop_first();
-            self.due(index, now);
+            self.unplan(id);
+            self.due(id, now);
         }
+    }
+
+    fn start_what_is_queued(&mut self, now: Moment) {
         while self.room > 0 {
-            let Some((index, _)) = self.queue.pop_front() else {
+            let Some((id, _)) = self.queue.pop_front() else {
                 self.queue_logged = false;
                 break;
             };
-            self.start(index, now);
+            self.start(id, now);
         }
         self.log_queue(now);
     }
 
     /// A check's time has come. One whose last run was given up and has not ended is not run on top of it.
-    fn due(&mut self, index: usize, now: Moment) {
-        let running = self.slots.get(index).and_then(|slot| slot.run.as_ref());
-        match running.map(|run| run.began) {
-            None => self.queue.push_back((index, now)),
-            Some(began) => {
-                let run = began.run_until(now);
-                self.record(index, Outcome::fail(Reason::StillRunning), run);
+    fn due(&mut self, id: Id, now: Moment) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        match &slot.run {
+            None => {
+                slot.queued = true;
+                self.queue.push_back((id, now));
+            }
+            Some(run) => {
+                let run = run.began.run_until(now);
+                self.record(id, Outcome::fail(Reason::StillRunning), run);
             }
         }
     }
 
-    fn start(&mut self, index: usize, now: Moment) {
-        let Some(slot) = self.slots.get_mut(index) else {
+    fn start(&mut self, id: Id, now: Moment) {
+        let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
+        self.runs_started += 1;
+        let number = self.runs_started;
         let tell = self.tell.clone();
         let report = move |event| {
             // Nobody listens if the engine has ended.
-            _ = tell.send((index, event));
+            _ = tell.send(Message::Run { id, number, event });
         };
         let task = run::start(&self.runtime, self.clock, &slot.code, slot.timeout, report);
+        slot.queued = false;
         slot.run = Some(Running {
+            number,
             began: now,
             given_up: false,
+            held_up: Duration::ZERO,
             _task: task,
         });
         self.room -= 1;
+        if let Some(cell) = self.writer.cell(id) {
+            cell.flight.start();
+        }
     }
 
-    fn handle(&mut self, index: usize, event: Event) {
-        let Some(slot) = self.slots.get_mut(index) else {
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Run { id, number, event } => {
+                let run = self.slots.get(&id).and_then(|slot| slot.run.as_ref());
+                // A run of a check that is gone, or of code that was replaced, is nobody's.
+                if run.is_some_and(|run| run.number == number) {
+                    self.ran(id, event);
+                }
+            }
+            Message::Demand(id) => self.demand(id),
+            Message::Add(registration) => self.add(registration),
+            Message::Replace(registration) => self.replace(registration),
+            Message::Remove(name, reply) => self.remove(&name, reply),
+        }
+    }
+
+    fn ran(&mut self, id: Id, event: Event) {
+        let now = self.clock.now();
+        let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
         match event {
             Event::GivenUp(run) => {
+                self.room += 1;
+                let excused = slot.excuses(run);
+                let timeout = slot.timeout;
                 if let Some(running) = &mut slot.run {
                     running.given_up = true;
                 }
-                self.room += 1;
-                self.record(index, Outcome::fail(Reason::TimedOut), run);
+                if excused {
+                    slot.excused = true;
+                    // It has as long again to end, and then it is run anew.
+                    self.plan_at(id, now.mono + timeout);
+                } else {
+                    self.record(id, Outcome::fail(Reason::TimedOut), run);
+                }
             }
             Event::Ended(said) => {
-                let Some(running) = slot.run.take().filter(|running| !running.given_up) else {
+                // A supervisor that says nothing was ended itself, by something that cannot be foreseen.
+                let lost = |running: &Running| (panicked(), running.began.run_until(now));
+                let Some((outcome, run)) = said.or_else(|| slot.run.as_ref().map(lost)) else {
                     return;
                 };
+                let excused = run.duration > slot.timeout && slot.excuses(run);
+                let given_up = slot.run.take().is_some_and(|running| running.given_up);
+                if given_up {
+                    if slot.excused {
+                        self.plan_soon(id, now);
+                    }
+                    return;
+                }
                 self.room += 1;
-                // A supervisor that says nothing was ended itself, by something that cannot be foreseen.
-                let lost = || (panicked(), running.began.run_until(self.clock.now()));
-                let (outcome, run) = said.unwrap_or_else(lost);
-                self.record(index, outcome, run);
+                if excused {
+                    slot.excused = true;
+                    self.plan_soon(id, now);
+                } else {
+                    self.record(id, outcome, run);
+                }
             }
         }
     }
 
     /// Records an outcome and plans the next run.
-    fn record(&mut self, index: usize, outcome: Outcome, run: state::Run) {
+    fn record(&mut self, id: Id, outcome: Outcome, run: state::Run) {
         let now = self.clock.now();
         let jitter = self.schedule.unit();
-        self.writer.update(index, now, |state, policy| {
+        self.landed
+            .push((id, outcome.reason() == Some(Reason::Panicked)));
+        self.writer.update(id, now, |state, policy| {
             state
                 .record(outcome, run, policy, jitter)
                 .at(now)
                 .into_owned()
         });
-        self.plan(index, now);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.excused = false;
+            let report = self.writer.report(id);
+            let replies = slot.waiting.drain(..);
+            self.replies
+                .extend(replies.filter_map(|reply| Some((reply, Ok(report.clone()?)))));
+        }
+        self.plan(id, now);
     }
 
-    fn plan(&mut self, index: usize, now: Moment) {
-        let Some((nominal, period)) = self.writer.delay(index) else {
+    /// The next run of a check, after the delay that its state asks for.
+    fn plan(&mut self, id: Id, now: Moment) {
+        let (Some(cell), Some(nominal), Some(slot)) = (
+            self.writer.cell(id),
+            self.writer.delay(id),
+            self.slots.get_mut(&id),
+        ) else {
             return;
         };
-        let Some(slot) = self.slots.get_mut(index) else {
+        let policy = &cell.definition.policy;
+        if policy.on_demand.is_some() {
             return;
-        };
-        let delay = if nominal == period && !slot.phased {
+        }
+        let delay = if nominal == policy.period() && !slot.phased {
             slot.phased = true;
-            self.schedule.phase(period)
+            self.schedule.phase(policy.period())
         } else {
             self.schedule.next(nominal)
         };
-        self.agenda.insert((now.mono + delay, index));
+        self.plan_at(id, now.mono + delay);
+    }
+
+    /// A run at once, but not of all checks in step.
+    fn plan_soon(&mut self, id: Id, now: Moment) {
+        let cell = self.writer.cell(id);
+        if cell.is_some_and(|cell| cell.definition.policy.on_demand.is_none()) {
+            let delay = self.schedule.first();
+            self.plan_at(id, now.mono + delay);
+        }
+    }
+
+    fn plan_at(&mut self, id: Id, at: Duration) {
+        self.unplan(id);
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.due = Some(at);
+            self.agenda.insert((at, id));
+        }
+    }
+
+    fn unplan(&mut self, id: Id) {
+        if let Some(at) = self.slots.get_mut(&id).and_then(|slot| slot.due.take()) {
+            self.agenda.remove(&(at, id));
+        }
     }
 
     /// Says once that checks wait longer for room than they should.
     fn log_queue(&mut self, now: Moment) {
-        let Some(&(index, since)) = self.queue.front() else {
+        let Some(&(id, since)) = self.queue.front() else {
             return;
         };
-        let cells = self.writer.board().cells();
-        let Some(definition) = cells.get(index).map(|cell| &cell.definition) else {
+        let Some(cell) = self.writer.cell(id) else {
             return;
         };
-        if !self.queue_logged && since.run_until(now).duration > definition.policy.period {
+        let definition = &cell.definition;
+        if !self.queue_logged && since.run_until(now).duration > definition.policy.period() {
             self.queue_logged = true;
             // A subscriber is foreign code, and must not end the engine.
             let log = || {

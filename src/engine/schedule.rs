@@ -56,10 +56,10 @@ fn random_seed() -> u64 {
 pub(crate) fn nominal(policy: &Policy, threshold: Threshold) -> Duration {
     if policy.criticality == Criticality::Shared {
         // Every replica sees it fall: asking more often would help it down.
-        return policy.period;
+        return policy.period();
     }
     match (threshold.failures(), threshold.phase()) {
-        (0, Phase::Good) => policy.period,
+        (0, Phase::Good) => policy.period(),
         (0, Phase::Pending | Phase::Failing) => policy.retry_period(),
         (failures, _) => backoff(policy, failures),
     }
@@ -69,7 +69,7 @@ fn backoff(policy: &Policy, failures: u32) -> Duration {
     // 1.5^64 exceeds any ratio of two allowed durations.
     let exponent = failures.saturating_sub(1).min(64).cast_signed();
     let seconds = policy.retry_period().as_secs_f64() * 1.5_f64.powi(exponent);
-    Duration::from_secs_f64(seconds.min(policy.period.as_secs_f64())).min(policy.period)
+    Duration::from_secs_f64(seconds.min(policy.period().as_secs_f64())).min(policy.period())
 }
 
 #[cfg(test)]
@@ -99,7 +99,7 @@ mod tests {
         );
         assert_eq!(
             nominal(&policy, failed(3).record(true, 1, 1)),
-            policy.period
+            policy.period()
         );
         assert_eq!(
             nominal(&policy, failed(3).record(true, 1, 2)),
@@ -114,7 +114,7 @@ mod tests {
             ..Policy::default()
         };
         for times in 0..10 {
-            assert_eq!(nominal(&policy, failed(times)), policy.period);
+            assert_eq!(nominal(&policy, failed(times)), policy.period());
         }
     }
 
@@ -147,7 +147,7 @@ mod tests {
         ) {
             let period = Duration::from_millis(period_ms);
             let retry_period = period.mul_f64(retry).max(Duration::from_millis(1));
-            let policy = Policy { period, retry_period: Some(retry_period), ..Policy::default() };
+            let policy = Policy { period: Some(period), retry_period: Some(retry_period), ..Policy::default() };
             let delay = nominal(&policy, failed(failures));
             prop_assert!(delay <= period);
             prop_assert!(delay >= retry_period.min(period).mul_f64(0.999_999));

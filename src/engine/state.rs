@@ -141,7 +141,7 @@ impl State {
             && self.effect(policy, now) == Effect::Blocks
             && policy.criticality == Criticality::Shared;
         if comes_back {
-            Some(now.plus(policy.period.mul_f64(jitter)))
+            Some(now.plus(policy.period().mul_f64(jitter)))
         } else {
             self.returns.filter(|returns| !returns.reached(now))
         }
@@ -154,6 +154,25 @@ impl State {
                 Cow::Owned(self.expired(expires.reached_at(now)))
             }
             _ => Cow::Borrowed(self),
+        }
+    }
+
+    pub(crate) fn is_expired(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|expires| expires.reached(now))
+    }
+
+    /// Until when nobody who reads it has reason to run it again; none before the first run.
+    pub(crate) fn fresh_until(&self) -> Option<Deadline> {
+        self.last_run.map(|run| run.ended.plus(self.retry_in))
+    }
+
+    /// The same state under another policy.
+    pub(crate) fn under(&self, policy: &Policy) -> Self {
+        let expires = self.expires.and(self.last_run);
+        Self {
+            retry_in: nominal(policy, self.threshold),
+            expires: expires.map(|run| run.ended.plus(policy.max_age())),
+            ..self.clone()
         }
     }
 
@@ -195,6 +214,7 @@ impl State {
                 Effect::Degrades
             }
             (Phase::Pending, Criticality::NonCritical) => Effect::None,
+            (Phase::Pending, _) if !policy.holds_while_pending => Effect::None,
             (Phase::Pending | Phase::Failing, _) => Effect::Blocks,
         }
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
+    board::Id,
     clock::Moment,
     state::{Effect, State},
 };
@@ -28,15 +29,15 @@ impl Standing {
     }
 }
 
-/// The checks, by what they do to the verdicts. A check is known by its place in the order of registration.
+/// The checks, by what they do to the verdicts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// They fail readiness.
     pub(crate) blocking: Group,
     /// They make it a warning.
-    degrading: BTreeSet<usize>,
+    degrading: BTreeSet<Id>,
     /// They do not pass, and change nothing.
-    harmless: BTreeSet<usize>,
+    harmless: BTreeSet<Id>,
     /// Their first run has not ended.
     pub(crate) starting: Group,
     /// How many of the blocking are good, and wait before they return.
@@ -44,39 +45,39 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn of(standings: impl IntoIterator<Item = Standing>) -> Self {
+    pub(crate) fn of(standings: impl IntoIterator<Item = (Id, Standing)>) -> Self {
         let mut tally = Self::default();
-        for (index, standing) in standings.into_iter().enumerate() {
-            tally.insert(index, standing);
+        for (id, standing) in standings {
+            tally.insert(id, standing);
         }
         tally
     }
 
-    pub(crate) fn replace(&mut self, index: usize, old: Standing, new: Standing) {
+    pub(crate) fn replace(&mut self, id: Id, old: Standing, new: Standing) {
         if old != new {
-            self.remove(index, old);
-            self.insert(index, new);
+            self.remove(id, old);
+            self.insert(id, new);
         }
     }
 
-    fn insert(&mut self, index: usize, standing: Standing) {
+    pub(crate) fn insert(&mut self, id: Id, standing: Standing) {
         match standing.effect {
-            Effect::Blocks | Effect::Returning => self.blocking.insert(index, standing.retry_in),
-            Effect::Degrades => _ = self.degrading.insert(index),
-            Effect::None if !standing.good => _ = self.harmless.insert(index),
+            Effect::Blocks | Effect::Returning => self.blocking.insert(id, standing.retry_in),
+            Effect::Degrades => _ = self.degrading.insert(id),
+            Effect::None if !standing.good => _ = self.harmless.insert(id),
             Effect::None => {}
         }
         self.returning += usize::from(standing.effect == Effect::Returning);
         if !standing.started {
-            self.starting.insert(index, standing.retry_in);
+            self.starting.insert(id, standing.retry_in);
         }
     }
 
-    fn remove(&mut self, index: usize, standing: Standing) {
-        self.blocking.remove(index, standing.retry_in);
-        self.starting.remove(index, standing.retry_in);
-        self.degrading.remove(&index);
-        self.harmless.remove(&index);
+    pub(crate) fn remove(&mut self, id: Id, standing: Standing) {
+        self.blocking.remove(id, standing.retry_in);
+        self.starting.remove(id, standing.retry_in);
+        self.degrading.remove(&id);
+        self.harmless.remove(&id);
         self.returning -= usize::from(standing.effect == Effect::Returning);
     }
 
@@ -90,7 +91,7 @@ impl Tally {
     }
 
     /// The checks that do not simply pass, the worst first.
-    pub(crate) fn conspicuous(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn conspicuous(&self) -> impl Iterator<Item = Id> {
         let rest = self.degrading.iter().chain(&self.harmless).copied();
         self.blocking.iter().chain(rest)
     }
@@ -103,22 +104,22 @@ impl Tally {
 /// Some checks in their order, and the shortest retry delay among them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Group {
-    order: BTreeSet<usize>,
-    delays: BTreeSet<(Duration, usize)>,
+    order: BTreeSet<Id>,
+    delays: BTreeSet<(Duration, Id)>,
 }
 
 impl Group {
-    fn insert(&mut self, index: usize, delay: Duration) {
-        self.order.insert(index);
-        self.delays.insert((delay, index));
+    fn insert(&mut self, id: Id, delay: Duration) {
+        self.order.insert(id);
+        self.delays.insert((delay, id));
     }
 
-    fn remove(&mut self, index: usize, delay: Duration) {
-        self.order.remove(&index);
-        self.delays.remove(&(delay, index));
+    fn remove(&mut self, id: Id, delay: Duration) {
+        self.order.remove(&id);
+        self.delays.remove(&(delay, id));
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Id> {
         self.order.iter().copied()
     }
 
@@ -164,12 +165,13 @@ mod tests {
             mut standings in prop::collection::vec(standing(), 1..24),
             changes in prop::collection::vec((any::<prop::sample::Index>(), standing()), 0..64),
         ) {
-            let mut tally = Tally::of(standings.iter().copied());
+            let of = |standings: &[Standing]| Tally::of((0..).map(Id).zip(standings.iter().copied()));
+            let mut tally = of(&standings);
             for (index, new) in changes {
                 let index = index.index(standings.len());
-                tally.replace(index, standings[index], new);
+                tally.replace(Id(index as u64), standings[index], new);
                 standings[index] = new;
-                prop_assert_eq!(&tally, &Tally::of(standings.iter().copied()));
+                prop_assert_eq!(&tally, &of(&standings));
             }
         }
     }

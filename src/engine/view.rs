@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    board::Id,
     clock::Deadline,
     memo::Memo,
     tally::{Group, Tally},
@@ -13,6 +14,8 @@ use crate::model::{CheckReport, Probe, Status, Verdict, VerdictReason};
 #[derive(Debug)]
 pub(crate) struct Published {
     pub(crate) valid_until: Option<Deadline>,
+    /// From when on some check that runs on demand has reason to; none if there is no such check.
+    pub(crate) demand_from: Option<Deadline>,
     pub(crate) view: Arc<View>,
 }
 
@@ -116,10 +119,10 @@ impl View {
     /// same as in `before` are kept, with the answers made of them.
     pub(crate) fn new(
         facts: &Facts<'_>,
-        report: impl Fn(usize) -> Option<CheckReport>,
+        report: impl Fn(Id) -> Option<CheckReport>,
         before: Option<&Self>,
     ) -> Self {
-        let listed = |checks: &mut dyn Iterator<Item = usize>| -> Arc<[CheckReport]> {
+        let listed = |checks: &mut dyn Iterator<Item = Id>| -> Arc<[CheckReport]> {
             checks
                 .take(Verdict::MAX_CHECKS)
                 .filter_map(&report)
@@ -214,6 +217,8 @@ fn says_the_same(old: &Verdict, new: &Verdict) -> bool {
             && old.status == new.status
             && old.reason == new.reason
             && old.cause == new.cause
+            && old.criticality == new.criticality
+            && old.component_type == new.component_type
     };
     old.status == new.status
         && old.reason == new.reason
@@ -305,7 +310,7 @@ mod tests {
                 let policy = Policy { criticality, ..Policy::default() };
                 Standing::of(&state(case, &policy), &policy, moment(1))
             };
-            let tally = Tally::of(checks.iter().map(standing));
+            let tally = Tally::of((0..).map(Id).zip(checks.iter().map(standing)));
             let facts = Facts { tally: &tally, started: started_before, stopped };
 
             let all_ended = checks.iter().all(|&(_, case)| case != Case::Pending);

@@ -1,11 +1,11 @@
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
 use super::{Health, Mistake, StartError};
 use crate::{
     check::{Check, Code},
-    engine::{Board, Clock, Definition, Engine, Service, guard, guard_panics},
+    engine::{Definition, Engine, Service, guard, guard_panics},
     model::Name,
 };
 
@@ -110,7 +110,7 @@ impl HealthBuilder {
         if let Err(error) = valid_service_name(&self.service) {
             mistakes.push(error);
         }
-        let (definitions, codes) = define(self.checks, &mut mistakes);
+        let checks = define(self.checks, &mut mistakes);
         if self.concurrency == 0 {
             mistakes.push(Mistake::NoConcurrency);
         }
@@ -132,11 +132,9 @@ impl HealthBuilder {
             version: self.version.map(Into::into),
             description: self.description.map(Into::into),
         };
-        // The clock is read as the runtime reads it: a paused one is, too.
-        let _entered = runtime.enter();
-        let (board, writer) = Board::new(service, Clock::start(), definitions);
-        let engine = Engine::spawn(&runtime, writer, codes, self.concurrency, self.seed);
-        Ok(Health::new(board, engine))
+        let engine = Engine::new(&runtime, service, checks, self.concurrency, self.seed);
+        let board = Arc::clone(engine.board());
+        Ok(Health::new(board, engine.spawn()))
     }
 }
 
@@ -147,8 +145,8 @@ fn valid_service_name(name: &str) -> Result<(), Mistake> {
     }
 }
 
-/// What the checks are, and their code in the same order.
-fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> (Vec<Definition>, Vec<Code>) {
+/// What the checks are, each with its code.
+pub(super) fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> Vec<(Definition, Code)> {
     let mut seen = HashSet::new();
     let mut defined = Vec::with_capacity(checks.len());
     for check in checks {
@@ -170,7 +168,7 @@ fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> (Vec<Definition>, 
             )),
         }
     }
-    defined.into_iter().unzip()
+    defined
 }
 
 fn current_runtime() -> Result<Handle, Mistake> {

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-use crate::model::{InvalidName, Name};
+use crate::model::{InvalidName, Name, UnknownCheck};
 
 /// Why a [`Health`](crate::Health) did not start: every mistake of its builder, each with its cure.
 ///
@@ -85,3 +85,72 @@ impl fmt::Display for Mistake {
         }
     }
 }
+
+/// Why the checks of a running [`Health`](crate::Health) stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// What is wrong with the check, each with its cure.
+    Mistakes(Vec<Mistake>),
+    /// There is no such check.
+    Unknown(UnknownCheck),
+    /// Nothing runs checks any more.
+    Stopped(Stopped),
+}
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mistakes(mistakes) => match mistakes.as_slice() {
+                [only] => write!(f, "the check is not registered: {only}"),
+                all => {
+                    let count = all.len();
+                    write!(f, "the check is not registered, for {count} reasons:")?;
+                    all.iter()
+                        .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+                }
+            },
+            Self::Unknown(error) => error.fmt(f),
+            Self::Stopped(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for ChangeError {}
+
+/// Why a check was not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RunError {
+    /// There is no such check.
+    Unknown(UnknownCheck),
+    /// Nothing runs checks any more.
+    Stopped(Stopped),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(error) => error.fmt(f),
+            Self::Stopped(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for RunError {}
+
+/// Nothing runs checks any more: the runtime that did has ended, or the last [`Health`](crate::Health) went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "nothing runs checks any more: the runtime has ended, or the last `Health` was dropped; start a new \
+             one on a runtime that lives as long as the service",
+        )
+    }
+}
+
+impl Error for Stopped {}

@@ -1,6 +1,7 @@
 //! The front door: [`Health`], what builds it, and what can be wrong with that.
 
 mod builder;
+mod change;
 mod error;
 
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use tokio::task::AbortHandle;
 
 pub use self::{
     builder::HealthBuilder,
-    error::{Mistake, StartError},
+    change::{Change, RunNow},
+    error::{ChangeError, Mistake, RunError, StartError, Stopped},
 };
 use crate::{
     engine::Board,
@@ -94,11 +96,15 @@ impl Health {
     pub fn check(&self, name: &str) -> Result<CheckReport, UnknownCheck> {
         match self.board().check(name) {
             Some((report, ..)) => Ok(report),
-            None => Err(UnknownCheck::new(name, self.board().names())),
+            None => Err(self.unknown(name)),
         }
     }
 
-    pub(crate) fn board(&self) -> &Board {
+    fn unknown(&self, name: &str) -> UnknownCheck {
+        UnknownCheck::new(name, self.board().names())
+    }
+
+    pub(crate) fn board(&self) -> &Arc<Board> {
         &self.running.board
     }
 }

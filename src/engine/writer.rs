@@ -1,0 +1,474 @@
+//! The half of the board that the engine holds.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    board::{Board, Cell, Current, Definition, Id, Link, Registry, Service, publish},
+    clock::{Clock, Deadline, Moment},
+    deadlines::Deadlines,
+    state::State,
+    tally::{Standing, Tally},
+    view::{Facts, Published, View},
+};
+use crate::{
+    check::Policy,
+    model::{CheckReport, Name},
+};
+
+/// The half of the board that the engine holds. When it is dropped, for whatever reason, every reader learns
+/// that the engine stopped.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    board: Arc<Board>,
+    entries: BTreeMap<Id, Entry>,
+    /// Also those of checks that do not count yet.
+    names: HashMap<Name, Id>,
+    next_id: u64,
+    tally: Tally,
+    /// Of all checks but those that run on demand: nobody needs to know when nobody reads them.
+    deadlines: Deadlines,
+    /// Of those that run on demand.
+    unread: Deadlines,
+    /// From when on those that run on demand have reason to.
+    demands: Deadlines,
+    view: Arc<View>,
+    /// Whether a reader can tell the view from what it would be now.
+    changed: bool,
+    /// Whether checks came, went or took another's place.
+    registered: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    cell: Arc<Cell>,
+    /// None for a check that does not count yet.
+    standing: Option<Standing>,
+}
+
+impl Writer {
+    /// A board with every check pending, and the half that writes it. Readers reach the engine by `engine`.
+    pub(crate) fn new(
+        service: Service,
+        clock: Clock,
+        definitions: Vec<Definition>,
+        engine: Link,
+    ) -> Self {
+        let now = clock.now();
+        let cells: Vec<Arc<Cell>> = (0_u64..)
+            .zip(definitions)
+            .map(|(id, definition)| Arc::new(Cell::pending(Id(id), definition, now)))
+            .collect();
+        let published = publish(&cells, now, None, None);
+        let view = Arc::clone(&published.view);
+        let registry = Registry::new(cells.clone());
+        let mut writer = Self {
+            board: Arc::new(Board::new(service, clock, registry, published, engine)),
+            entries: BTreeMap::new(),
+            names: HashMap::new(),
+            next_id: 0,
+            tally: Tally::default(),
+            deadlines: Deadlines::default(),
+            unread: Deadlines::default(),
+            demands: Deadlines::default(),
+            view,
+            changed: false,
+            registered: false,
+        };
+        for cell in cells {
+            let id = writer.insert(cell);
+            writer.judge(id, now);
+        }
+        (writer.changed, writer.registered) = (false, false);
+        writer
+    }
+
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    pub(crate) fn ids(&self) -> Vec<Id> {
+        self.entries.keys().copied().collect()
+    }
+
+    pub(crate) fn cell(&self, id: Id) -> Option<&Arc<Cell>> {
+        self.entries.get(&id).map(|entry| &entry.cell)
+    }
+
+    /// The names of the checks that count.
+    pub(crate) fn names(&self) -> Vec<Name> {
+        let counting = self
+            .entries
+            .values()
+            .filter(|entry| entry.standing.is_some());
+        counting
+            .map(|entry| entry.cell.definition.name.clone())
+            .collect()
+    }
+
+    /// The check of a name, whether it counts yet or not.
+    pub(crate) fn id(&self, name: &str) -> Option<Id> {
+        self.names.get(name).copied()
+    }
+
+    /// Whether a check counts: it was there from the start, or its first run ended.
+    pub(crate) fn counts(&self, id: Id) -> bool {
+        let entry = self.entries.get(&id);
+        entry.is_some_and(|entry| entry.standing.is_some())
+    }
+
+    /// A new check, which does not count before its first [`update`](Self::update).
+    pub(crate) fn add(&mut self, definition: Definition) -> Id {
+        let now = self.board.clock.now();
+        self.insert(Arc::new(Cell::pending(Id(self.next_id), definition, now)))
+    }
+
+    fn insert(&mut self, cell: Arc<Cell>) -> Id {
+        let id = cell.id;
+        self.next_id = id.0 + 1;
+        self.names.insert(cell.definition.name.clone(), id);
+        self.entries.insert(
+            id,
+            Entry {
+                cell,
+                standing: None,
+            },
+        );
+        id
+    }
+
+    /// Gives a check another definition, and keeps its state.
+    pub(crate) fn replace(&mut self, id: Id, definition: Definition, now: Moment) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.cell = Arc::new(entry.cell.succeeding(definition));
+        self.registered = true;
+        self.changed = true;
+        self.judge(id, now);
+    }
+
+    pub(crate) fn remove(&mut self, id: Id) -> Option<Arc<Cell>> {
+        let entry = self.entries.remove(&id)?;
+        self.names.remove(&*entry.cell.definition.name);
+        if let Some(standing) = entry.standing {
+            self.tally.remove(id, standing);
+            self.changed = true;
+            self.registered = true;
+        }
+        for deadlines in [&mut self.deadlines, &mut self.unread, &mut self.demands] {
+            deadlines.set(id, None);
+        }
+        Some(entry.cell)
+    }
+
+    /// Replaces the state of a check by what `next` makes of it: O(log n), but for a check that counts from now
+    /// on. Readers of verdicts learn of it by [`publish`](Self::publish).
+    pub(crate) fn update(
+        &mut self,
+        id: Id,
+        now: Moment,
+        next: impl FnOnce(&State, &Policy) -> State,
+    ) {
+        let Some(entry) = self.entries.get(&id) else {
+            return;
+        };
+        let cell = &entry.cell;
+        let current = cell.current.load_full();
+        let state = next(&current.state, &cell.definition.policy);
+        let memo = match state.looks_like(&current.state) {
+            true => Arc::clone(&current.memo),
+            false => {
+                self.changed = true;
+                Arc::default()
+            }
+        };
+        cell.current.store(Arc::new(Current { state, memo }));
+        self.judge(id, now);
+    }
+
+    /// Makes a check count as its state and policy say.
+    fn judge(&mut self, id: Id, now: Moment) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let cell = &entry.cell;
+        let policy = &cell.definition.policy;
+        let new = cell.standing(now);
+        match entry.standing.replace(new) {
+            Some(old) => {
+                self.changed |= old != new;
+                self.tally.replace(id, old, new);
+            }
+            None => {
+                self.changed = true;
+                self.registered = true;
+                self.tally.insert(id, new);
+            }
+        }
+        let changes_at = cell.current.load().state.changes_at(policy, now);
+        let demand_from = cell.demand_from();
+        let (timed, unread) = match policy.on_demand {
+            None => (changes_at, None),
+            Some(_) => (None, changes_at),
+        };
+        self.deadlines.set(id, timed);
+        self.unread.set(id, unread);
+        self.demands.set(id, demand_from);
+    }
+
+    /// Makes every change true that has come due by `now`, with no event of its own.
+    pub(crate) fn elapse(&mut self, now: Moment) {
+        while let Some(id) = self.deadlines.due(now) {
+            self.update(id, now, |state, _| state.at(now).into_owned());
+        }
+    }
+
+    /// Shows readers what changed since the last time.
+    pub(crate) fn publish(&mut self) {
+        if std::mem::take(&mut self.registered) {
+            let counting = self
+                .entries
+                .values()
+                .filter(|entry| entry.standing.is_some());
+            let cells = counting.map(|entry| Arc::clone(&entry.cell)).collect();
+            self.board.registry.store(Arc::new(Registry::new(cells)));
+        }
+        let valid_until = [self.deadlines.first(), self.unread.first()]
+            .into_iter()
+            .flatten()
+            .reduce(Deadline::min);
+        let demand_from = self.demands.first();
+        if std::mem::take(&mut self.changed) {
+            // A reader may have published the same before: see `Board::refresh`.
+            let before = Arc::clone(&self.board.published.load().view);
+            let facts = Facts {
+                tally: &self.tally,
+                started: self.view.started,
+                stopped: false,
+            };
+            let now = self.board.clock.now();
+            let report = |id| Some(self.cell(id)?.report(now));
+            self.view = Arc::new(View::new(&facts, report, Some(&before)));
+        } else {
+            let published = self.board.published.load();
+            if published.valid_until == valid_until && published.demand_from == demand_from {
+                return;
+            }
+        }
+        self.board.published.store(Arc::new(Published {
+            valid_until,
+            demand_from,
+            view: Arc::clone(&self.view),
+        }));
+    }
+
+    pub(crate) fn report(&self, id: Id) -> Option<CheckReport> {
+        Some(self.cell(id)?.report(self.board.clock.now()))
+    }
+
+    /// The delay before the next run of a check without its jitter.
+    pub(crate) fn delay(&self, id: Id) -> Option<Duration> {
+        Some(self.cell(id)?.current.load().state.retry_in)
+    }
+
+    /// When [`elapse`](Self::elapse) next has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.deadlines.first().map(Deadline::mono)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let board = &self.board;
+        let now = board.clock.now();
+        let at = *board.stopped.get_or_init(|| now);
+        let registry = board.registry.load();
+        let published = publish(&registry.cells, now, Some(at), Some(&self.view));
+        board.published.store(Arc::new(published));
+        for entry in self.entries.values() {
+            entry.cell.flight.abandon();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        engine::{clock::moment, state::Run},
+        model::{ComponentType, Criticality, Outcome, Probe, Reason, Status, VerdictReason},
+    };
+
+    const CRITICALITIES: [Criticality; 3] = [
+        Criticality::Critical,
+        Criticality::Shared,
+        Criticality::NonCritical,
+    ];
+
+    fn board(checks: u64) -> (Arc<Board>, Writer) {
+        let service = Service {
+            name: "orders".into(),
+            release: None,
+            version: None,
+            description: None,
+        };
+        let definitions = (0..checks).map(|index| Definition {
+            name: Name::new(format!("c{index}")).unwrap(),
+            component_type: ComponentType::default(),
+            policy: Policy {
+                criticality: CRITICALITIES[(index % 3) as usize],
+                shared_grace: (index % 6 == 1).then_some(Duration::from_secs(30)),
+                fail_after: 1 + (index % 2) as u32,
+                pass_after: 1 + (index % 4 / 3) as u32,
+                ..Policy::default()
+            },
+        });
+        let (tell, _) = tokio::sync::mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let engine = Link {
+            tell,
+            runtime: runtime.handle().clone(),
+        };
+        let writer = Writer::new(service, Clock::start(), definitions.collect(), engine);
+        (Arc::clone(writer.board()), writer)
+    }
+
+    /// What happens to a board.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Outcome(prop::sample::Index, Status),
+        Wait(u64),
+        Sleep(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let status = prop::sample::select(vec![Status::Pass, Status::Warn, Status::Fail]);
+        prop_oneof![
+            4 => (any::<prop::sample::Index>(), status).prop_map(|(index, status)| Step::Outcome(index, status)),
+            2 => (0_u64..20).prop_map(Step::Wait),
+            1 => (0_u64..60).prop_map(Step::Sleep),
+        ]
+    }
+
+    type Check = (Name, Status, Option<Reason>);
+    type Told = Vec<(
+        Status,
+        Option<VerdictReason>,
+        Vec<Check>,
+        usize,
+        Option<Duration>,
+    )>;
+
+    fn told(view: &View) -> Told {
+        let probes = [
+            Probe::Liveness,
+            Probe::Readiness,
+            Probe::Startup,
+            Probe::Health,
+        ];
+        let told = probes.map(|probe| {
+            let verdict = &view.face(probe).verdict;
+            let check = |check: &CheckReport| (check.name.clone(), check.status, check.reason);
+            let checks = verdict.checks.iter().map(check).collect();
+            (
+                verdict.status,
+                verdict.reason,
+                checks,
+                verdict.more,
+                verdict.retry_after,
+            )
+        });
+        told.into()
+    }
+
+    proptest! {
+        /// The engine keeps the verdicts up to date at O(log n) a change; a reader counts them anew at O(n).
+        /// Both come to the same, and until the next deadline nothing changes by itself.
+        #[test]
+        fn what_is_kept_equals_what_is_counted_anew(
+            checks in 1_u64..30,
+            steps in prop::collection::vec(step(), 1..120),
+        ) {
+            let (board, mut writer) = board(checks);
+            let mut now = moment(0);
+            for step in steps {
+                match step {
+                    Step::Outcome(index, status) => {
+                        let run = Run { ended: now, duration: Duration::ZERO };
+                        let next = |state: &State, policy: &Policy| {
+                            state.record(status.into(), run, policy, 0.5)
+                        };
+                        writer.update(Id(index.index(checks as usize) as u64), now, next);
+                    }
+                    Step::Wait(seconds) => {
+                        now.mono += Duration::from_secs(seconds);
+                        now.wall += Duration::from_secs(seconds);
+                    }
+                    // The machine sleeps: its monotonic clock stands still.
+                    Step::Sleep(seconds) => now.wall += Duration::from_secs(seconds),
+                }
+                writer.elapse(now);
+                writer.publish();
+                let kept = board.published.load();
+                let anew = publish(&board.registry.load().cells, now, None, Some(&kept.view));
+                prop_assert_eq!(told(&kept.view), told(&anew.view));
+                prop_assert_eq!(kept.valid_until, anew.valid_until);
+                prop_assert!(kept.valid_until.is_none_or(|deadline| !deadline.reached(now)));
+                if let Some(deadline) = kept.valid_until {
+                    let mut before = now;
+                    let spare = (deadline.mono() - now.mono).min(deadline.wall() - now.wall);
+                    before.mono += spare.saturating_sub(Duration::from_nanos(1));
+                    before.wall += spare.saturating_sub(Duration::from_nanos(1));
+                    let later = publish(&board.registry.load().cells, before, None, Some(&kept.view));
+                    prop_assert_eq!(told(&later.view), told(&kept.view));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_timer_makes_an_expiry_true_without_a_reader() {
+        let (board, mut writer) = board(1);
+        let now = moment(1);
+        let run = Run {
+            ended: now,
+            duration: Duration::ZERO,
+        };
+        writer.update(Id(0), now, |state, policy| {
+            state.record(Outcome::pass(), run, policy, 0.0)
+        });
+        writer.publish();
+        assert_eq!(writer.next_deadline(), Some(Duration::from_secs(33)));
+        assert_eq!(
+            board.published.load().view.readiness.verdict.status,
+            Status::Pass
+        );
+        writer.elapse(moment(33));
+        writer.publish();
+        assert_eq!(
+            board.published.load().view.readiness.verdict.status,
+            Status::Fail
+        );
+        assert_eq!(writer.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_dropped_writer_stops_the_board() {
+        let (board, writer) = board(3);
+        drop(writer);
+        let published = board.published();
+        assert_eq!(
+            published.view.readiness.verdict.checks[0].reason,
+            Some(Reason::EngineStopped)
+        );
+        assert_eq!(published.valid_until, None);
+    }
+}

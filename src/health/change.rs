@@ -1,0 +1,227 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::sync::oneshot;
+
+use super::{ChangeError, Health, Mistake, RunError, Stopped, builder::define};
+use crate::{
+    check::Check,
+    engine::{self, Board, Landing, Message, Refused, Registration},
+    model::{CheckReport, UnknownCheck},
+};
+
+impl Health {
+    /// Registers one more check while the service runs.
+    ///
+    /// It is run once before it counts, so a new check takes no instance out of rotation by being pending;
+    /// if that run fails, it counts as failing. The check is handed over by the call: the future tells how its
+    /// first run went, and dropping it takes nothing back.
+    ///
+    /// Unlike one that was registered before the start it never holds readiness while it is pending, nor
+    /// startup.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let tenant = Check::new("tenant-7", || async { Status::Pass });
+    /// assert_eq!(health.add(tenant).await?.status, Status::Pass);
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
+    /// health.remove("tenant-7").await?;
+    /// assert!(health.check("tenant-7").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The future's error is [`ChangeError::Mistakes`] for a bad name or setting and for a name that is taken,
+    /// and [`ChangeError::Stopped`] if nothing runs checks any more.
+    pub fn add(&self, check: Check) -> Change {
+        self.register(check, Message::Add)
+    }
+
+    /// Gives the check of that name other code and another policy. It keeps its state until the new code has
+    /// run, which it does at once; the future then tells how that went. A run of the old code is cancelled;
+    /// a thread of [blocking](Check::blocking) code is left to end by itself.
+    ///
+    /// The check is handed over by the call: dropping the future takes nothing back.
+    ///
+    /// # Errors
+    ///
+    /// As of [`add`](Self::add); [`ChangeError::Unknown`] if there is no check of that name.
+    pub fn replace(&self, check: Check) -> Change {
+        self.register(check, Message::Replace)
+    }
+
+    /// Takes a check away. Its run is cancelled, and the future tells how it was at the end.
+    ///
+    /// The check goes by the call: dropping the future does not keep it.
+    ///
+    /// # Errors
+    ///
+    /// The future's error is [`ChangeError::Unknown`] if there is no check of that name, and
+    /// [`ChangeError::Stopped`] if nothing runs checks any more.
+    pub fn remove(&self, name: &str) -> Change {
+        let (reply, answer) = oneshot::channel();
+        self.change(Message::Remove(name.to_owned(), reply), answer)
+    }
+
+    /// Runs a check at once, whatever its schedule says. A run that is under way is shared rather than started
+    /// again, and so is this one by whoever asks meanwhile. The future tells how the check is afterwards.
+    ///
+    /// The run begins by the call and belongs to the engine: dropping the future does not cancel it.
+    ///
+    /// # Errors
+    ///
+    /// The future's error is [`RunError::Unknown`] if there is no check of that name, and
+    /// [`RunError::Stopped`] if nothing runs checks any more.
+    pub fn run_now(&self, name: &str) -> RunNow {
+        let board = self.board();
+        RunNow {
+            run: match board.cell(name) {
+                Some(cell) => Run::UnderWay {
+                    landing: board.ask(&cell),
+                    board: Arc::clone(board),
+                    name: name.to_owned(),
+                },
+                None => Run::Unknown {
+                    error: self.unknown(name),
+                },
+            },
+        }
+    }
+
+    fn register(&self, check: Check, message: impl FnOnce(Registration) -> Message) -> Change {
+        let mut mistakes = Vec::new();
+        let Some((definition, code)) = define(vec![check], &mut mistakes).pop() else {
+            return Change::failed(ChangeError::Mistakes(mistakes));
+        };
+        if !mistakes.is_empty() {
+            return Change::failed(ChangeError::Mistakes(mistakes));
+        }
+        let (reply, answer) = oneshot::channel();
+        let registration = Registration {
+            definition,
+            code,
+            reply,
+        };
+        self.change(message(registration), answer)
+    }
+
+    fn change(&self, message: Message, answer: oneshot::Receiver<engine::Changed>) -> Change {
+        match self.board().tell(message) {
+            true => Change(State::Waiting(answer)),
+            false => Change::failed(ChangeError::Stopped(Stopped)),
+        }
+    }
+}
+
+/// Tells when a change of the checks is visible to readers: the future of [`Health::add`], [`Health::replace`]
+/// and [`Health::remove`].
+///
+/// It does not keep the checks running.
+#[derive(Debug)]
+pub struct Change(State);
+
+#[derive(Debug)]
+enum State {
+    Waiting(oneshot::Receiver<engine::Changed>),
+    Failed(Option<ChangeError>),
+}
+
+impl Change {
+    fn failed(error: ChangeError) -> Self {
+        Self(State::Failed(Some(error)))
+    }
+}
+
+impl Future for Change {
+    type Output = Result<CheckReport, ChangeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Waiting(answer) => {
+                let answer = ready!(Pin::new(answer).poll(cx));
+                Poll::Ready(match answer {
+                    Ok(answer) => answer.map_err(ChangeError::from),
+                    Err(_) => Err(ChangeError::Stopped(Stopped)),
+                })
+            }
+            // Polled again after it was ready, it has nothing to say.
+            State::Failed(error) => error
+                .take()
+                .map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+        }
+    }
+}
+
+impl From<Refused> for ChangeError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Taken(name) => Self::Mistakes(vec![Mistake::DuplicateName(name)]),
+            Refused::Unknown(error) => Self::Unknown(error),
+        }
+    }
+}
+
+pin_project! {
+    /// Tells how a check is after a run: the future of [`Health::run_now`].
+    ///
+    /// It does not keep the checks running.
+    pub struct RunNow {
+        #[pin]
+        run: Run,
+    }
+}
+
+pin_project! {
+    #[project = RunProj]
+    enum Run {
+        UnderWay {
+            #[pin]
+            landing: Landing,
+            board: Arc<Board>,
+            name: String,
+        },
+        Unknown { error: UnknownCheck },
+    }
+}
+
+impl Future for RunNow {
+    type Output = Result<CheckReport, RunError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().run.project() {
+            RunProj::UnderWay {
+                landing,
+                board,
+                name,
+            } => {
+                ready!(landing.poll(cx));
+                let report = board.check(name).map(|(report, ..)| report);
+                Poll::Ready(match report {
+                    _ if board.is_stopped() => Err(RunError::Stopped(Stopped)),
+                    Some(report) => Ok(report),
+                    // It was removed meanwhile.
+                    None => Err(RunError::Unknown(UnknownCheck::new(name, board.names()))),
+                })
+            }
+            RunProj::Unknown { error } => Poll::Ready(Err(RunError::Unknown(error.clone()))),
+        }
+    }
+}
+
+impl fmt::Debug for RunNow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunNow").finish_non_exhaustive()
+    }
+}

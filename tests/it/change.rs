@@ -1,0 +1,623 @@
+//! Checks that come, go, take another's place or are run at once while the service runs.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use tokio::runtime::Handle;
+use tower_health::{
+    Change, ChangeError, Check, Criticality, Health, Mistake, Probe, Reason, RunError, Status,
+};
+
+use crate::support::{SECOND, Says, Scripted, after, ask, ms, ready, reason};
+
+fn start() -> Health {
+    Health::builder("orders").seed(7).start().unwrap()
+}
+
+fn names(health: &Health) -> Vec<String> {
+    let report = health.report();
+    report
+        .checks
+        .iter()
+        .map(|check| check.name.to_string())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_check_added_to_a_serving_instance_takes_it_out_only_if_its_first_run_failed() {
+    for (says, pass_after, expected) in [
+        (Status::Pass, 1, Status::Pass),
+        (Status::Warn, 1, Status::Warn),
+        (Status::Fail, 1, Status::Fail),
+        // Pending after its first run, and that holds nobody up.
+        (Status::Pass, 3, Status::Pass),
+    ] {
+        let health = start();
+        let service = health.service();
+        let db = Scripted::new(says).taking(SECOND);
+        let adding = tokio::spawn(health.add(Check::new("db", db.clone()).pass_after(pass_after)));
+        while !adding.is_finished() {
+            assert_eq!(ask(&service, "/ready").await.status, 200);
+            assert!(
+                names(&health).is_empty(),
+                "it does not count before it has run"
+            );
+            after(ms(10)).await;
+        }
+        let report = adding.await.unwrap().unwrap();
+        assert_eq!(report.is_pending(), pass_after > 1);
+        assert_eq!((ready(&health), db.runs()), (expected, 1));
+        after(20 * SECOND).await;
+        assert_eq!(health.check("db").unwrap().status, says);
+        assert_eq!(health.verdict(Probe::Startup).status, Status::Pass);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_added_check_that_hangs_counts_once_it_timed_out() {
+    let health = start();
+    let adding = health.add(Check::new("db", Scripted::new(Says::Nothing)));
+    after(SECOND).await;
+    assert_eq!((ready(&health), names(&health).len()), (Status::Pass, 0));
+    assert_eq!(adding.await.unwrap().reason, Some(Reason::TimedOut));
+    assert_eq!(ready(&health), Status::Fail);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_is_handed_over_by_the_call() {
+    let health = start();
+    let db = Scripted::new(Status::Pass);
+    drop(health.add(Check::new("db", db.clone())));
+    drop(health.add(Check::new("cache", db.clone())));
+    drop(health.run_now("db"));
+    after(SECOND).await;
+    assert_eq!(names(&health), ["db", "cache"]);
+    drop(health.remove("db"));
+    drop(health.replace(Check::new("cache", Scripted::new(Status::Warn))));
+    after(SECOND).await;
+    assert_eq!(names(&health), ["cache"]);
+    assert_eq!(ready(&health), Status::Warn);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_added_check_goes_on_as_any_other() {
+    let health = start();
+    let db = Scripted::new(Status::Pass);
+    health
+        .add(Check::new("db", db.clone()).period(SECOND))
+        .await
+        .unwrap();
+    after(10 * SECOND).await;
+    assert!((9..=12).contains(&db.runs()), "{}", db.runs());
+    db.say(Status::Fail);
+    after(2 * SECOND).await;
+    assert_eq!(ready(&health), Status::Fail);
+    assert_eq!(health.remove("db").await.unwrap().status, Status::Fail);
+    let runs = db.runs();
+    assert_eq!(ready(&health), Status::Pass);
+    after(60 * SECOND).await;
+    assert_eq!(db.runs(), runs, "a removed check runs no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_6_a_name_that_is_taken_is_an_error() {
+    let health = start();
+    let check = |says| Check::new("db", Scripted::new(says).taking(ms(50)));
+    let first = health.add(check(Status::Fail));
+    // It is taken from the call on.
+    let error = health.add(check(Status::Pass)).await.unwrap_err();
+    let ChangeError::Mistakes(mistakes) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(matches!(mistakes.as_slice(), [Mistake::DuplicateName(name)] if *name == "db"));
+    assert!(error.to_string().contains("rename one of them"), "{error}");
+    assert_eq!(first.await.unwrap().status, Status::Fail);
+    assert_eq!(health.check("db").unwrap().status, Status::Fail);
+    // And free again once it is gone.
+    health.remove("db").await.unwrap();
+    health.add(check(Status::Pass)).await.unwrap();
+    assert_eq!(ready(&health), Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn mistakes_are_told_and_change_nothing() {
+    let health = start();
+    let check = Check::new("Data Base", Scripted::new(Status::Pass)).timeout(Duration::ZERO);
+    let error = health.add(check).await.unwrap_err().to_string();
+    assert!(
+        error.contains("for 2 reasons") && error.contains("try `data-base`"),
+        "{error}"
+    );
+    let unknown = |error: ChangeError| matches!(error, ChangeError::Unknown(_));
+    assert!(unknown(health.remove("db").await.unwrap_err()));
+    let check = Check::new("db", Scripted::new(Status::Pass));
+    assert!(unknown(health.replace(check).await.unwrap_err()));
+    let error = health.run_now("db").await.unwrap_err();
+    assert!(matches!(error, RunError::Unknown(_)), "{error}");
+    assert!(names(&health).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn replace_keeps_the_state_until_the_new_code_has_run() {
+    let old = Scripted::new(Status::Pass);
+    let health = start();
+    health.add(Check::new("db", old.clone())).await.unwrap();
+    let since = health.check("db").unwrap().since;
+    let new = Scripted::new(Status::Fail).taking(SECOND);
+    let replacing = health.replace(Check::new("db", new.clone()).fail_after(2).non_critical());
+    after(ms(500)).await;
+    let report = health.check("db").unwrap();
+    assert_eq!((report.status, report.since), (Status::Pass, since));
+    assert_eq!(
+        report.criticality,
+        Criticality::NonCritical,
+        "its policy is the new one at once"
+    );
+    // The first failure is below its threshold: the good state goes on.
+    assert_eq!(replacing.await.unwrap().status, Status::Pass);
+    assert_eq!((ready(&health), new.runs()), (Status::Pass, 1));
+    after(5 * SECOND).await;
+    assert_eq!((ready(&health), old.runs()), (Status::Warn, 1));
+    let report = health.check("db").unwrap();
+    assert_eq!(
+        (report.status, report.last_success.is_some()),
+        (Status::Fail, true)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn replace_cancels_a_run_of_the_old_code() {
+    let old = Scripted::new(Says::Nothing);
+    let health = Health::builder("orders")
+        .concurrency(1)
+        .check(Check::new("db", old.clone()).timeout(3_600 * SECOND))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    assert_eq!((old.running(), ready(&health)), (1, Status::Fail));
+    let asked = health.run_now("db");
+    let new = Scripted::new(Status::Pass).taking(ms(50));
+    let report = health.replace(Check::new("db", new.clone())).await.unwrap();
+    assert_eq!((report.status, old.running()), (Status::Pass, 0));
+    assert_eq!(
+        asked.await.unwrap().status,
+        Status::Pass,
+        "who asked is told of the new run"
+    );
+    // It was registered before the start, so it held startup until it ran.
+    assert_eq!(
+        (ready(&health), health.verdict(Probe::Startup).status),
+        (Status::Pass, Status::Pass)
+    );
+    after(60 * SECOND).await;
+    assert!(
+        new.runs() > 3,
+        "its place among the concurrent runs is free again"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn replace_under_another_max_age_believes_the_last_result_as_long_as_that() {
+    let health = start();
+    let check = |says, period: u64| {
+        Check::new("db", Scripted::new(says)).period(Duration::from_secs(period))
+    };
+    health
+        .add(check(Says::from(Status::Pass), 3_600))
+        .await
+        .unwrap();
+    after(60 * SECOND).await;
+    assert_eq!(ready(&health), Status::Pass);
+    drop(health.replace(check(Says::Nothing, 1)));
+    after(ms(1)).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::Stale));
+}
+
+#[tokio::test(start_paused = true)]
+async fn remove_cancels_the_run_and_frees_its_room() {
+    let hung = Scripted::new(Says::Nothing);
+    let health = Health::builder("orders")
+        .concurrency(1)
+        .checks(["a", "b"].map(|name| Check::new(name, hung.clone()).timeout(3_600 * SECOND)))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    assert_eq!(hung.running(), 1);
+    for removed in [health.remove("a"), health.remove("b")] {
+        assert!(removed.await.unwrap().is_pending());
+    }
+    after(ms(1)).await;
+    assert_eq!((hung.running(), ready(&health)), (0, Status::Pass));
+    assert_eq!(
+        health.verdict(Probe::Startup).status,
+        Status::Pass,
+        "nothing is left to wait for"
+    );
+    health
+        .add(Check::new("c", Scripted::new(Status::Pass)))
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_now_shares_a_run_that_is_under_way() {
+    let db = Scripted::new(Status::Pass).taking(ms(50));
+    let health = Health::builder("orders")
+        .check(Check::new("db", db.clone()).period(3_600 * SECOND))
+        .start()
+        .unwrap();
+    let all: Vec<_> = (0..100)
+        .map(|_| tokio::spawn(health.run_now("db")))
+        .collect();
+    after(ms(10)).await;
+    let late = health.run_now("db");
+    for run in all {
+        assert_eq!(run.await.unwrap().unwrap().status, Status::Pass);
+    }
+    assert_eq!((late.await.unwrap().status, db.runs()), (Status::Pass, 1));
+    // The run at start was this one: the schedule goes on from its end.
+    after(600 * SECOND).await;
+    assert_eq!(db.runs(), 1);
+    db.say(Status::Fail);
+    assert_eq!(health.run_now("db").await.unwrap().status, Status::Fail);
+    assert_eq!((db.runs(), ready(&health)), (2, Status::Fail));
+    after(3 * SECOND).await;
+    assert_eq!(db.runs(), 3, "retried as after any failing run");
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_now_of_a_run_that_does_not_end_tells_so() {
+    let gate = Arc::new(AtomicBool::new(false));
+    let blocked = Arc::clone(&gate);
+    let check = Check::blocking("mount", move || {
+        while !blocked.load(Ordering::SeqCst) {
+            thread::sleep(ms(1));
+        }
+        Status::Pass
+    });
+    let health = start();
+    let report = health
+        .add(check.timeout(ms(100)).period(3_600 * SECOND))
+        .await
+        .unwrap();
+    assert_eq!(report.reason, Some(Reason::TimedOut));
+    let report = health.run_now("mount").await.unwrap();
+    assert_eq!(
+        report.reason,
+        Some(Reason::StillRunning),
+        "it is not run on top of itself"
+    );
+    gate.store(true, Ordering::SeqCst);
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_now_goes_before_what_is_merely_due() {
+    let slow = Scripted::new(Status::Pass).taking(SECOND);
+    let db = Scripted::new(Status::Pass);
+    let slow_ones = (0..20).map(|index| Check::new(format!("slow-{index}"), slow.clone()));
+    let health = Health::builder("orders")
+        .concurrency(1)
+        .check(Check::new("db", db.clone()))
+        .checks(slow_ones)
+        .start()
+        .unwrap();
+    after(ms(1_500)).await;
+    let began = tokio::time::Instant::now();
+    health.run_now("db").await.unwrap();
+    assert!(began.elapsed() <= ms(1_010), "{:?}", began.elapsed());
+}
+
+#[test]
+fn after_the_end_everything_says_so() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let check = || Check::new("db", Scripted::new(Says::Nothing)).timeout(3_600 * SECOND);
+    let (health, adding, running) = runtime.block_on(async {
+        let health = Health::builder("orders").check(check()).start().unwrap();
+        let adding = health.add(Check::new("cache", Scripted::new(Says::Nothing)));
+        let running = health.run_now("db");
+        after(ms(10)).await;
+        (health, adding, running)
+    });
+    drop(runtime);
+    let other = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    other.block_on(async {
+        let stopped =
+            |change: Result<_, ChangeError>| matches!(change, Err(ChangeError::Stopped(_)));
+        assert!(stopped(adding.await));
+        assert!(matches!(running.await, Err(RunError::Stopped(_))));
+        assert!(stopped(health.add(check()).await));
+        assert!(stopped(health.replace(check()).await));
+        assert!(stopped(health.remove("db").await));
+        let error = health.run_now("db").await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("start a new one on a runtime that lives"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn the_futures_do_not_keep_the_checks_running() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let health = start();
+        let db = Scripted::new(Says::Nothing);
+        let adding: Change = health.add(Check::new("db", db.clone()));
+        while db.running() == 0 {
+            after(ms(1)).await;
+        }
+        drop(health);
+        assert!(matches!(adding.await, Err(ChangeError::Stopped(_))));
+        while db.running() > 0 {
+            after(ms(1)).await;
+        }
+    });
+}
+
+/// One `Health`, changed and read from the threads of several runtimes.
+#[test]
+fn several_runtimes_share_one_health() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let health = Health::builder("orders")
+        .runtime(runtime.handle().clone())
+        .start()
+        .unwrap();
+    let threads: Vec<_> = (0..4)
+        .map(|thread| {
+            let health = health.clone();
+            thread::spawn(move || {
+                let own = tokio::runtime::Builder::new_current_thread()
+                    .build()
+                    .unwrap();
+                own.block_on(async {
+                    for round in 0..50 {
+                        let name = format!("c{thread}-{round}");
+                        let check = Check::new(&*name, || async { Status::Pass }).on_demand(SECOND);
+                        health.add(check).await.unwrap();
+                        assert_eq!(health.run_now(&name).await.unwrap().status, Status::Pass);
+                        assert_eq!(ask(&health.service(), "/ready").await.status, 200);
+                        health.remove(&name).await.unwrap();
+                    }
+                });
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert!(names(&health).is_empty());
+}
+
+/// What the application does to its checks.
+#[derive(Clone, Debug)]
+enum Step {
+    Add(u8, Criticality, Status),
+    Remove(u8),
+    Replace(u8, Criticality, Status),
+    Run(u8, Status),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = 0_u8..6;
+    let criticality = prop::sample::select(vec![
+        Criticality::Critical,
+        Criticality::Shared,
+        Criticality::NonCritical,
+    ]);
+    let status = prop::sample::select(vec![Status::Pass, Status::Warn, Status::Fail]);
+    let three = (name.clone(), criticality, status.clone());
+    prop_oneof![
+        three
+            .clone()
+            .prop_map(|(name, criticality, status)| Step::Add(name, criticality, status)),
+        name.clone().prop_map(Step::Remove),
+        three.prop_map(|(name, criticality, status)| Step::Replace(name, criticality, status)),
+        (name, status).prop_map(|(name, status)| Step::Run(name, status)),
+    ]
+}
+
+/// A check as a list of facts, without an engine.
+struct Naive {
+    order: usize,
+    criticality: Criticality,
+    status: Status,
+    was_good: bool,
+    script: Scripted,
+}
+
+fn naive_verdict(checks: &BTreeMap<u8, Naive>) -> Status {
+    let effect = |check: &Naive| match (check.status, check.criticality) {
+        (Status::Pass, _) => Status::Pass,
+        (Status::Fail, Criticality::Critical) => Status::Fail,
+        (Status::Fail, Criticality::Shared) if !check.was_good => Status::Fail,
+        _ => Status::Warn,
+    };
+    checks.values().map(effect).max().unwrap_or(Status::Pass)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_comes_and_goes_the_verdict_is_that_of_a_naive_list(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        runtime.block_on(follow(steps));
+    }
+}
+
+async fn follow(steps: Vec<Step>) {
+    let health = start();
+    let service = health.service();
+    let mut model: BTreeMap<u8, Naive> = BTreeMap::new();
+    // No run but those that are asked for.
+    let check = |name: u8, criticality, script: &Scripted| {
+        Check::new(format!("c{name}"), script.clone())
+            .period(3_600 * SECOND)
+            .retry_period(3_600 * SECOND)
+            .criticality(criticality)
+    };
+    for (order, step) in steps.into_iter().enumerate() {
+        match step {
+            Step::Add(name, criticality, status) => {
+                let script = Scripted::new(status);
+                let added = health.add(check(name, criticality, &script)).await;
+                assert_eq!(added.is_ok(), !model.contains_key(&name));
+                let was_good = status.is_good();
+                model.entry(name).or_insert(Naive {
+                    order,
+                    criticality,
+                    status,
+                    was_good,
+                    script,
+                });
+            }
+            Step::Remove(name) => {
+                let removed = health.remove(&format!("c{name}")).await;
+                assert_eq!(removed.is_ok(), model.remove(&name).is_some());
+            }
+            Step::Replace(name, criticality, status) => {
+                let script = Scripted::new(status);
+                let replaced = health.replace(check(name, criticality, &script)).await;
+                assert_eq!(replaced.is_ok(), model.contains_key(&name));
+                if let Some(naive) = model.get_mut(&name) {
+                    let was_good = naive.was_good || status.is_good();
+                    *naive = Naive {
+                        order: naive.order,
+                        criticality,
+                        status,
+                        was_good,
+                        script,
+                    };
+                }
+            }
+            Step::Run(name, status) => {
+                if let Some(naive) = model.get_mut(&name) {
+                    naive.script.say(status);
+                    naive.status = status;
+                    naive.was_good |= status.is_good();
+                }
+                let run = health.run_now(&format!("c{name}")).await;
+                assert_eq!(run.is_ok(), model.contains_key(&name));
+            }
+        }
+        let expected = naive_verdict(&model);
+        assert_eq!(ready(&health), expected);
+        let code = if expected.is_good() { 200 } else { 503 };
+        assert_eq!(ask(&service, "/ready").await.status, code);
+        let mut in_order: Vec<_> = model
+            .iter()
+            .map(|(name, naive)| (naive.order, format!("c{name}")))
+            .collect();
+        in_order.sort();
+        let in_order: Vec<_> = in_order.into_iter().map(|(_, name)| name).collect();
+        assert_eq!(names(&health), in_order);
+        let body = ask(&service, "/health").await.json();
+        let listed = body
+            .get("checks")
+            .map_or(0, |checks| checks.as_object().unwrap().len());
+        assert_eq!(listed, in_order.len());
+    }
+}
+
+/// Ten thousand checks come and go, in random order, while the service is probed: nothing stays behind.
+#[test]
+fn ten_thousand_checks_that_come_and_go_leave_nothing_behind() {
+    const CHECKS: usize = 10_000;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let (mut kept, mut tasks) = (0, 0);
+    // Twice: what a thread keeps for good, it has after the first time.
+    for _ in 0..2 {
+        let info = allocation_counter::measure(|| {
+            runtime.block_on(async {
+                let health = start();
+                come_and_go(&health, CHECKS).await;
+                tasks = Handle::current().metrics().num_alive_tasks();
+                drop(health);
+                after(ms(10)).await;
+            });
+        });
+        kept = info.bytes_current;
+    }
+    assert_eq!(tasks, 1);
+    assert!(
+        kept.abs() < 64 * 1024,
+        "{kept} bytes of {CHECKS} checks are left"
+    );
+}
+
+async fn come_and_go(health: &Health, checks: usize) {
+    let mut random = numbers(11);
+    let service = health.service();
+    let mut present: Vec<String> = Vec::new();
+    let mut next = 0;
+    while next < checks || !present.is_empty() {
+        // In batches, for those that change at the same time are shown at the same time.
+        let adds = (1 + random(100)).min(checks - next);
+        let changes: Vec<Change> = (next..next + adds)
+            .map(|number| {
+                let name = format!("tenant-{number}");
+                present.push(name.clone());
+                health.add(Check::new(name, || async { Status::Pass }))
+            })
+            .collect();
+        next += adds;
+        for change in changes {
+            assert_eq!(change.await.unwrap().status, Status::Pass);
+        }
+        let gone: Vec<Change> = (0..random(100).min(present.len()))
+            .map(|_| {
+                let name = present.swap_remove(random(present.len()));
+                health.remove(&name)
+            })
+            .collect();
+        for change in gone {
+            assert!(change.await.is_ok());
+        }
+        assert_eq!(ask(&service, "/ready").await.status, 200);
+        assert_eq!(health.report().checks.len(), present.len());
+    }
+    assert_eq!(ready(health), Status::Pass);
+}
+
+/// Numbers below a bound, the same each time.
+fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |below| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    }
+}

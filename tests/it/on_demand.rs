@@ -1,0 +1,423 @@
+//! Checks that run when they are read, on a paused clock.
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tokio::time::Instant;
+use tower::{Service, ServiceExt};
+use tower_health::{
+    Check, Exposure, Failure, Health, HealthCheck, Outcome, Probe, ProbeService, Reason, Status,
+    async_trait,
+};
+
+use crate::support::{SECOND, Says, Scripted, after, ask, ask_with, ms, ready, reason};
+
+const TTL: Duration = Duration::from_secs(10);
+
+fn start(db: &Scripted) -> Health {
+    start_with(Check::new("db", db.clone()).on_demand(TTL))
+}
+
+fn start_with(check: Check) -> Health {
+    Health::builder("orders").check(check).start().unwrap()
+}
+
+/// The status of an answer, and how long it took.
+async fn timed(service: &ProbeService, path: &str) -> (u16, Duration) {
+    let began = Instant::now();
+    let status = ask(service, path).await.status.as_u16();
+    (status, began.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_readers_cost_one_run() {
+    let db = Scripted::new(Status::Pass).taking(ms(50));
+    let health = start(&db);
+    let reader = |index: usize| {
+        let service = health.service();
+        let path = ["/ready", "/health", "/health/db", "/startup"][index % 4];
+        async move { timed(&service, path).await }
+    };
+    let readers: Vec<_> = (0..1_000)
+        .map(|index| tokio::spawn(reader(index)))
+        .collect();
+    for reader in readers {
+        let (status, took) = reader.await.unwrap();
+        assert_eq!(status, 200);
+        assert!(took >= ms(50) && took < ms(60), "{took:?}");
+    }
+    assert_eq!((db.runs(), db.most_running()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reader_who_started_a_run_leaves_and_the_others_still_get_the_answer() {
+    let db = Scripted::new(Status::Pass).taking(ms(50));
+    let health = start(&db);
+    let mut first = Box::pin(
+        health
+            .service()
+            .oneshot(Request::get("/ready").body(()).unwrap()),
+    );
+    assert!(poll(&mut first).is_pending());
+    let service = health.service();
+    let second = tokio::spawn(async move { timed(&service, "/ready").await });
+    after(ms(20)).await;
+    assert_eq!(db.running(), 1);
+    drop(first);
+    assert_eq!(second.await.unwrap().0, 200);
+    assert_eq!(db.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_8_a_run_whose_readers_all_left_goes_on_and_counts() {
+    let db = Scripted::new(Status::Pass).taking(ms(50));
+    let health = start(&db);
+    let mut only = Box::pin(
+        health
+            .service()
+            .oneshot(Request::get("/ready").body(()).unwrap()),
+    );
+    assert!(poll(&mut only).is_pending());
+    drop(only);
+    after(ms(60)).await;
+    assert_eq!((db.runs(), ready(&health)), (1, Status::Pass));
+    assert_eq!(
+        timed(&health.service(), "/ready").await,
+        (200, Duration::ZERO)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_runs_unread_and_readers_in_the_process_start_nothing() {
+    let db = Scripted::new(Status::Pass);
+    let health = start(&db);
+    after(3_600 * SECOND).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::Pending));
+    for probe in [
+        Probe::Readiness,
+        Probe::Health,
+        Probe::Startup,
+        Probe::Liveness,
+    ] {
+        _ = health.verdict(probe);
+    }
+    _ = health.report();
+    assert_eq!(ask(&health.service(), "/live").await.status, 200);
+    assert_eq!(
+        ask_with(&health.service(), "POST", "/ready").await.status,
+        405
+    );
+    let secretive = health.service().exposure(Exposure::Status);
+    assert_eq!(ask(&secretive, "/health/db").await.status, 404);
+    after(SECOND).await;
+    assert_eq!(db.runs(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn within_max_age_nobody_waits_and_past_the_ttl_one_run_starts_behind_the_answer() {
+    let db = Scripted::new(Status::Pass).taking(ms(50));
+    let health = start(&db);
+    let service = health.service();
+    assert_eq!(timed(&service, "/ready").await.0, 200);
+    // Fresh: no run.
+    after(TTL - ms(100)).await;
+    assert_eq!(timed(&service, "/ready").await, (200, Duration::ZERO));
+    after(ms(90)).await;
+    assert_eq!(db.runs(), 1);
+    // Older than its ttl: the old answer at once, and one run for all who ask.
+    after(SECOND).await;
+    db.say(Status::Fail);
+    for path in ["/ready", "/health", "/ready", "/health/db"] {
+        assert_eq!(timed(&service, path).await, (200, Duration::ZERO), "{path}");
+    }
+    after(ms(60)).await;
+    assert_eq!(db.runs(), 2);
+    assert_eq!(timed(&service, "/ready").await, (503, Duration::ZERO));
+    // While it fails, the retry period stands for the ttl.
+    db.say(Status::Pass);
+    after(2 * SECOND).await;
+    assert_eq!(timed(&service, "/ready").await, (503, Duration::ZERO));
+    after(ms(60)).await;
+    assert_eq!((db.runs(), ready(&health)), (3, Status::Pass));
+    // Past its max age, 3 × ttl + timeout, nobody believes it: readers wait.
+    after(32 * SECOND).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::Stale));
+    assert_eq!(ready(&health), Status::Fail);
+    let (status, took) = timed(&service, "/ready").await;
+    assert_eq!(
+        (status, took >= ms(50) && took < ms(60)),
+        (200, true),
+        "{took:?}"
+    );
+    assert_eq!((db.runs(), db.most_running()), (4, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_waits_no_longer_than_it_is_worth() {
+    for (check, least, most) in [
+        (
+            Check::new("db", Scripted::new(Says::Nothing)),
+            ms(500),
+            ms(510),
+        ),
+        (
+            Check::new("db", Scripted::new(Says::Nothing)).wait(ms(20)),
+            ms(20),
+            ms(30),
+        ),
+        (
+            Check::new("db", Scripted::new(Says::Nothing)).wait(Duration::ZERO),
+            ms(0),
+            ms(0),
+        ),
+    ] {
+        let health = start_with(check.on_demand(TTL));
+        let began = Instant::now();
+        let answer = ask(&health.service(), "/health/db").await;
+        let took = began.elapsed();
+        assert!(took >= least && took <= most, "{took:?}");
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.json()["output"], "pending");
+        // The run times out, and its next reader starts another.
+        after(3 * SECOND).await;
+        assert_eq!(reason(&health, "db"), Some(Reason::TimedOut));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_an_outcome_and_poisons_nobody() {
+    let db = Scripted::new(Says::Panic("password=hunter2")).taking(ms(50));
+    let health = start(&db);
+    let readers: Vec<_> = (0..10)
+        .map(|_| {
+            let service = health.service();
+            tokio::spawn(async move { ask(&service, "/health/db").await })
+        })
+        .collect();
+    for reader in readers {
+        let answer = reader.await.unwrap();
+        assert_eq!((answer.status.as_u16(), db.runs()), (503, 1));
+        assert_eq!(answer.json()["output"], "panicked");
+    }
+    db.say(Status::Pass);
+    after(2 * SECOND).await;
+    assert_eq!(ask(&health.service(), "/health/db").await.status, 503);
+    after(ms(60)).await;
+    assert_eq!(ask(&health.service(), "/health/db").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_an_engine_that_ends_is_answered() {
+    let db = Scripted::new(Status::Pass).taking(SECOND);
+    let health = start(&db);
+    let service = health.service();
+    let mut waiting = Box::pin(
+        service
+            .clone()
+            .oneshot(Request::get("/ready").body(()).unwrap()),
+    );
+    assert!(poll(&mut waiting).is_pending());
+    let removed = health.remove("db");
+    assert!(
+        waiting.await.unwrap().status().is_success(),
+        "without checks it is ready"
+    );
+    removed.await.unwrap();
+    assert_eq!(ask(&service, "/health/db").await.status, 404);
+}
+
+#[test]
+fn a_runtime_that_ends_leaves_no_reader_waiting() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let db = Scripted::new(Says::Nothing);
+    let check = Check::new("db", db.clone())
+        .on_demand(TTL)
+        .wait(3_600 * SECOND);
+    let health = Health::builder("orders")
+        .check(check)
+        .runtime(runtime.handle().clone())
+        .start()
+        .unwrap();
+    let service = health.service();
+    // No runtime here: the future works all the same.
+    let waiting = thread::spawn(move || block_on(ask(&service, "/health/db")));
+    while db.running() == 0 {
+        runtime.block_on(async { tokio::time::sleep(ms(1)).await });
+    }
+    drop(runtime);
+    let answer = waiting.join().unwrap();
+    assert_eq!(answer.json()["output"], "engine stopped");
+    assert_eq!(block_on(ask(&health.service(), "/health/db")).status, 503);
+}
+
+#[test]
+fn a_reader_on_a_runtime_without_timers_waits_by_those_of_the_engine() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let check = Check::new("db", Scripted::new(Says::Nothing))
+        .on_demand(TTL)
+        .wait(ms(50));
+    let health = Health::builder("orders")
+        .check(check)
+        .runtime(runtime.handle().clone())
+        .start()
+        .unwrap();
+    let bare = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let answer = bare.block_on(ask(&health.service(), "/health/db"));
+    assert_eq!(answer.json()["output"], "pending");
+}
+
+/// Asks another service whether it is ready, over whatever stands between the two.
+struct Upstream(Arc<std::sync::OnceLock<ProbeService>>);
+
+#[async_trait]
+impl HealthCheck for Upstream {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        let service = self.0.get().unwrap();
+        match ask(service, "/ready").await.status.is_success() {
+            true => Ok(Outcome::pass()),
+            false => Err(Failure::new(Reason::UnexpectedAnswer)),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_32_two_services_that_check_each_other_answer_at_once_for_ever() {
+    let (a, b) = (Arc::default(), Arc::default());
+    let service = |name: &str, other: &Arc<_>| {
+        let check = Check::new("other", Upstream(Arc::clone(other)));
+        Health::builder(name)
+            .check(check.on_demand(TTL).non_critical())
+            .start()
+            .unwrap()
+    };
+    let (first, second) = (service("a", &b), service("b", &a));
+    _ = a.set(first.service());
+    _ = b.set(second.service());
+    // Nothing is known yet. They wait for each other, and give up.
+    let (_, took) = timed(&first.service(), "/ready").await;
+    assert!(took <= ms(510), "{took:?}");
+    after(SECOND).await;
+    for round in 0..1_000 {
+        for health in [&first, &second] {
+            let (status, took) = timed(&health.service(), "/ready").await;
+            assert_eq!((status, took), (200, Duration::ZERO), "round {round}");
+        }
+        after(ms(1_700)).await;
+    }
+    assert_eq!(
+        (ready(&first), ready(&second)),
+        (Status::Pass, Status::Pass)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_shared_or_not_critical_waits_and_counts_like_any_other() {
+    let db = Scripted::new(Status::Fail).taking(ms(50));
+    let health = start_with(Check::new("db", db.clone()).on_demand(TTL).non_critical());
+    assert_eq!(ready(&health), Status::Fail, "startup is not over");
+    let answer = ask(&health.service(), "/ready").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.json()["status"].as_str()),
+        (200, Some("warn"))
+    );
+    let health = start_with(Check::new("db", db.clone()).on_demand(TTL).shared());
+    assert_eq!(ask(&health.service(), "/ready").await.status, 503);
+    assert_eq!(ask(&health.service(), "/startup").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn contradictions_are_mistakes() {
+    let check = || Check::new("db", || async { Status::Pass });
+    let error = Health::builder("orders")
+        .checks([
+            check().on_demand(TTL).period(SECOND),
+            check().wait(SECOND),
+            check().on_demand(TTL).max_age(9 * SECOND),
+            check().on_demand(Duration::ZERO),
+            check().on_demand(TTL).retry_period(11 * SECOND),
+            check().on_demand(TTL).wait(Duration::MAX),
+        ])
+        .start()
+        .unwrap_err()
+        .to_string();
+    for part in [
+        "`period` is set on a check that runs on demand",
+        "`wait` is set on a check that does not run on demand",
+        "`max_age` (9s) is shorter than `on_demand` (10s)",
+        "`on_demand` is 0s",
+        "`retry_period` (11s) is longer than `on_demand` (10s)",
+        "`wait` is ",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(
+        start_with(check().on_demand(TTL).max_age(TTL))
+            .check("db")
+            .is_ok()
+    );
+}
+
+fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// An executor that knows nothing of tokio.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(thread::Thread);
+
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// The layer answers as the service does.
+#[tokio::test(start_paused = true)]
+async fn a_probe_through_the_layer_waits_and_other_requests_do_not() {
+    let db = Scripted::new(Status::Pass).taking(ms(50));
+    let health = start(&db);
+    let mut app = health.wrap(tower::service_fn(crate::support::inner));
+    let request = |path| Request::get(path).body(axum::body::Body::empty()).unwrap();
+    let mut probe = Box::pin(app.call(request("/ready")));
+    assert!(poll(&mut probe).is_pending());
+    let mut other = Box::pin(app.call(request("/orders")));
+    assert!(poll(&mut other).is_ready());
+    let response: Response<_> = probe.await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+/// A framework's answer waits as the service's does.
+#[tokio::test(start_paused = true)]
+async fn respond_waits_too() {
+    let db = Scripted::new(Status::Pass).taking(ms(50));
+    let service = start(&db).service();
+    let answer: Response<Bytes> = service.respond("GET", "/ready", None, []).unwrap().await;
+    assert_eq!((answer.status().as_u16(), db.runs()), (200, 1));
+}
