@@ -78,11 +78,12 @@ pub use check::{Check, HealthCheck, IntoHealthCheck, IntoOutcome, Success};
 pub use endpoint::{Exposure, ProbeService};
 pub use health::{
     Change, ChangeError, Health, HealthBuilder, Mistake, RunError, RunNow, StartError, Stopped,
+    Subscription, VerdictWatch, WaitUntil,
 };
 pub use model::{
-    BoxError, Cause, CheckReport, ComponentType, Criticality, Failure, InvalidName, LastRun,
-    Measurement, Name, Outcome, Probe, Reason, Report, Status, UnknownCheck, Value, Verdict,
-    VerdictReason,
+    BoxError, Cause, CheckReport, CheckTransition, ComponentType, Criticality, Event, Failure,
+    InvalidName, LastRun, Measurement, Name, Outcome, Probe, Reason, Report, Status, UnknownCheck,
+    Value, Verdict, VerdictReason, VerdictTransition,
 };
 
 #[cfg(doctest)]

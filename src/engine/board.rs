@@ -8,7 +8,10 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::{runtime::Handle, sync::mpsc::UnboundedSender};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, broadcast, futures::OwnedNotified, mpsc::UnboundedSender},
+};
 
 use super::{
     Message,
@@ -21,7 +24,7 @@ use super::{
 };
 use crate::{
     check::Policy,
-    model::{CheckReport, ComponentType, LastRun, Name, Probe, Report},
+    model::{CheckReport, ComponentType, Event, LastRun, Name, Probe, Report, Verdict},
 };
 
 /// Who reports.
@@ -77,7 +80,19 @@ pub(crate) struct Board {
     pub(super) published: ArcSwap<Published>,
     /// When the engine stopped.
     pub(super) stopped: OnceLock<Moment>,
+    /// Rings whenever a verdict changes, and when the engine stops.
+    pub(super) changes: Arc<Notify>,
+    /// Made by the first subscriber.
+    pub(super) events: OnceLock<broadcast::Sender<Told>>,
     engine: Link,
+}
+
+/// What subscribers are told.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    Event(Event),
+    /// Nothing more will be told.
+    Stopped,
 }
 
 /// The way to the engine.
@@ -88,6 +103,9 @@ pub(crate) struct Link {
 }
 
 impl Board {
+    /// How many events a subscriber may be behind.
+    pub(crate) const EVENTS: usize = 256;
+
     pub(super) fn new(
         service: Service,
         clock: Clock,
@@ -101,6 +119,8 @@ impl Board {
             registry: ArcSwap::from_pointee(registry),
             published: ArcSwap::from_pointee(published),
             stopped: OnceLock::new(),
+            changes: Arc::new(Notify::new()),
+            events: OnceLock::new(),
             engine,
         }
     }
@@ -134,6 +154,23 @@ impl Board {
         let new = Arc::new(publish(&registry.cells, now, stopped, Some(&old.view)));
         self.published.compare_and_swap(old, Arc::clone(&new));
         Guard::from_inner(new)
+    }
+
+    /// The answer to one probe now.
+    pub(crate) fn verdict(&self, probe: Probe) -> Verdict {
+        self.published().view.face(probe).verdict.clone()
+    }
+
+    /// The next change of any verdict, or the end.
+    pub(crate) fn change(&self) -> OwnedNotified {
+        Arc::clone(&self.changes).notified_owned()
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Told> {
+        let events = self
+            .events
+            .get_or_init(|| broadcast::Sender::new(Self::EVENTS));
+        events.subscribe()
     }
 
     /// Everything as it is now. Its status is made of the very states that it lists.

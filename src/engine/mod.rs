@@ -35,7 +35,7 @@ use tokio::{
 };
 
 pub(crate) use self::{
-    board::{Board, Definition, Service},
+    board::{Board, Definition, Service, Told},
     clock::Clock,
     command::{Answer as Changed, Message, Refused, Registration},
     flight::{Awaited, Landing},

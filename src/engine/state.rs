@@ -237,6 +237,17 @@ impl State {
             .reduce(Deadline::min)
     }
 
+    /// What `next`, which came of it, is a transition to: another status, or the first that took effect. Tells
+    /// how it was, if anything was known.
+    pub(crate) fn transition_to(&self, next: &Self) -> Option<Option<Status>> {
+        let known = |state: &Self| state.threshold.phase() != Phase::Pending;
+        match (known(self), known(next)) {
+            (false, true) => Some(None),
+            (true, _) if self.status != next.status => Some(Some(self.status)),
+            _ => None,
+        }
+    }
+
     /// Whether nobody who reads statuses and reasons can tell the two apart.
     pub(crate) fn looks_like(&self, other: &Self) -> bool {
         self.status == other.status && self.reason == other.reason && self.cause == other.cause

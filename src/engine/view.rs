@@ -205,27 +205,10 @@ impl Face {
 
     fn keep_or_make(before: Option<&Arc<Self>>, verdict: Verdict) -> Arc<Self> {
         match before {
-            Some(face) if says_the_same(&face.verdict, &verdict) => Arc::clone(face),
+            Some(face) if face.verdict.says_the_same(&verdict) => Arc::clone(face),
             _ => Self::make(verdict),
         }
     }
-}
-
-fn says_the_same(old: &Verdict, new: &Verdict) -> bool {
-    let same_check = |(old, new): (&CheckReport, &CheckReport)| {
-        old.name == new.name
-            && old.status == new.status
-            && old.reason == new.reason
-            && old.cause == new.cause
-            && old.criticality == new.criticality
-            && old.component_type == new.component_type
-    };
-    old.status == new.status
-        && old.reason == new.reason
-        && old.more == new.more
-        && old.retry_after == new.retry_after
-        && old.checks.len() == new.checks.len()
-        && old.checks.iter().zip(&*new.checks).all(same_check)
 }
 
 #[cfg(test)]

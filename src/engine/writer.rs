@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    board::{Board, Cell, Current, Definition, Id, Link, Registry, Service, publish},
+    board::{Board, Cell, Current, Definition, Id, Link, Registry, Service, Told, publish},
     clock::{Clock, Deadline, Moment},
     deadlines::Deadlines,
     state::State,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     check::Policy,
-    model::{CheckReport, Name},
+    model::{CheckReport, CheckTransition, Event, Name, Probe, VerdictTransition},
 };
 
 /// The half of the board that the engine holds. When it is dropped, for whatever reason, every reader learns
@@ -40,7 +40,18 @@ pub(crate) struct Writer {
     changed: bool,
     /// Whether checks came, went or took another's place.
     registered: bool,
+    /// Since when each verdict of the view has its status.
+    since: [Moment; PROBES.len()],
+    /// What subscribers are told once readers can see it.
+    events: Vec<Event>,
 }
+
+const PROBES: [Probe; 4] = [
+    Probe::Liveness,
+    Probe::Startup,
+    Probe::Readiness,
+    Probe::Health,
+];
 
 #[derive(Debug)]
 struct Entry {
@@ -77,12 +88,15 @@ impl Writer {
             view,
             changed: false,
             registered: false,
+            since: [now; PROBES.len()],
+            events: Vec::new(),
         };
         for cell in cells {
             let id = writer.insert(cell);
             writer.judge(id, now);
         }
         (writer.changed, writer.registered) = (false, false);
+        writer.events.clear();
         writer
     }
 
@@ -158,6 +172,8 @@ impl Writer {
             self.tally.remove(id, standing);
             self.changed = true;
             self.registered = true;
+            let name = entry.cell.definition.name.clone();
+            self.events.push(Event::Removed(name));
         }
         for deadlines in [&mut self.deadlines, &mut self.unread, &mut self.demands] {
             deadlines.set(id, None);
@@ -186,8 +202,20 @@ impl Writer {
                 Arc::default()
             }
         };
+        let transition = current.state.transition_to(&state).map(|from| {
+            Event::Check(CheckTransition {
+                name: cell.definition.name.clone(),
+                from,
+                to: state.status,
+                reason: state.reason,
+                cause: state.cause.clone(),
+                at: state.since.time(),
+                lasted: current.state.since.age_at(state.since),
+            })
+        });
         cell.current.store(Arc::new(Current { state, memo }));
         self.judge(id, now);
+        self.events.extend(transition);
     }
 
     /// Makes a check count as its state and policy say.
@@ -207,6 +235,8 @@ impl Writer {
                 self.changed = true;
                 self.registered = true;
                 self.tally.insert(id, new);
+                let name = cell.definition.name.clone();
+                self.events.push(Event::Added(name));
             }
         }
         let changes_at = cell.current.load().state.changes_at(policy, now);
@@ -242,7 +272,8 @@ impl Writer {
             .flatten()
             .reduce(Deadline::min);
         let demand_from = self.demands.first();
-        if std::mem::take(&mut self.changed) {
+        let changed = std::mem::take(&mut self.changed);
+        if changed {
             // A reader may have published the same before: see `Board::refresh`.
             let before = Arc::clone(&self.board.published.load().view);
             let facts = Facts {
@@ -252,7 +283,9 @@ impl Writer {
             };
             let now = self.board.clock.now();
             let report = |id| Some(self.cell(id)?.report(now));
-            self.view = Arc::new(View::new(&facts, report, Some(&before)));
+            let view = Arc::new(View::new(&facts, report, Some(&before)));
+            let old = std::mem::replace(&mut self.view, view);
+            self.note_transitions(&old, now);
         } else {
             let published = self.board.published.load();
             if published.valid_until == valid_until && published.demand_from == demand_from {
@@ -264,6 +297,38 @@ impl Writer {
             demand_from,
             view: Arc::clone(&self.view),
         }));
+        if changed {
+            self.board.changes.notify_waiters();
+            self.tell_events();
+        }
+    }
+
+    /// Notes which verdicts of the view have another status than in `old`.
+    fn note_transitions(&mut self, old: &View, now: Moment) {
+        for (probe, since) in PROBES.into_iter().zip(&mut self.since) {
+            let (from, to) = (&old.face(probe).verdict, &self.view.face(probe).verdict);
+            if from.status != to.status {
+                let lasted = std::mem::replace(since, now).age_at(now);
+                self.events.push(Event::Verdict(VerdictTransition {
+                    probe,
+                    from: from.status,
+                    to: to.status,
+                    reason: to.reason,
+                    at: now.time(),
+                    lasted,
+                }));
+            }
+        }
+    }
+
+    fn tell_events(&mut self) {
+        let events = self.events.drain(..);
+        if let Some(subscribers) = self.board.events.get() {
+            for event in events {
+                // Nobody listens at the moment, perhaps.
+                _ = subscribers.send(Told::Event(event));
+            }
+        }
     }
 
     pub(crate) fn report(&self, id: Id) -> Option<CheckReport> {
@@ -292,6 +357,10 @@ impl Drop for Writer {
         for entry in self.entries.values() {
             entry.cell.flight.abandon();
         }
+        board.changes.notify_waiters();
+        if let Some(subscribers) = board.events.get() {
+            _ = subscribers.send(Told::Stopped);
+        }
     }
 }
 
@@ -302,7 +371,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::{clock::moment, state::Run},
-        model::{ComponentType, Criticality, Outcome, Probe, Reason, Status, VerdictReason},
+        model::{ComponentType, Criticality, Outcome, Reason, Status, VerdictReason},
     };
 
     const CRITICALITIES: [Criticality; 3] = [

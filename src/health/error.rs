@@ -141,7 +141,7 @@ impl Error for RunError {}
 
 /// Nothing runs checks any more: the runtime that did has ended, or the last [`Health`](crate::Health) went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_structs, reason = "there is no more to say")]
 pub struct Stopped;
 
 impl fmt::Display for Stopped {

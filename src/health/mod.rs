@@ -3,6 +3,8 @@
 mod builder;
 mod change;
 mod error;
+mod subscription;
+mod watch;
 
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ pub use self::{
     builder::HealthBuilder,
     change::{Change, RunNow},
     error::{ChangeError, Mistake, RunError, StartError, Stopped},
+    subscription::Subscription,
+    watch::{VerdictWatch, WaitUntil},
 };
 use crate::{
     engine::Board,
@@ -85,7 +89,7 @@ impl Health {
     /// The answer to one probe: a lock-free read, whatever the number of checks.
     #[must_use]
     pub fn verdict(&self, probe: Probe) -> Verdict {
-        self.board().published().view.face(probe).verdict.clone()
+        self.board().verdict(probe)
     }
 
     /// What is known of one check now.

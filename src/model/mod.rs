@@ -5,6 +5,7 @@
 mod cause;
 mod component;
 mod criticality;
+mod event;
 mod failure;
 mod measurement;
 mod name;
@@ -20,6 +21,7 @@ mod verdict;
 pub use cause::Cause;
 pub use component::ComponentType;
 pub use criticality::Criticality;
+pub use event::{CheckTransition, Event, VerdictTransition};
 pub use failure::{BoxError, Failure};
 pub use measurement::{Measurement, Value};
 pub use name::{InvalidName, Name, UnknownCheck};

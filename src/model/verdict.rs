@@ -31,6 +31,24 @@ pub struct Verdict {
 impl Verdict {
     /// How many checks a verdict lists.
     pub const MAX_CHECKS: usize = 16;
+
+    /// Whether nobody who reads statuses, reasons and causes can tell the two apart.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        let same_check = |(old, new): (&CheckReport, &CheckReport)| {
+            old.name == new.name
+                && old.status == new.status
+                && old.reason == new.reason
+                && old.cause == new.cause
+                && old.criticality == new.criticality
+                && old.component_type == new.component_type
+        };
+        self.status == other.status
+            && self.reason == other.reason
+            && self.more == other.more
+            && self.retry_after == other.retry_after
+            && self.checks.len() == other.checks.len()
+            && self.checks.iter().zip(&*other.checks).all(same_check)
+    }
 }
 
 /// Why a [`Verdict`] is not a pass.

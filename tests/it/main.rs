@@ -9,3 +9,4 @@ mod on_demand;
 mod place;
 mod sockets;
 mod support;
+mod watch;
