@@ -77,8 +77,8 @@ pub use async_trait::async_trait;
 pub use check::{Check, HealthCheck, IntoHealthCheck, IntoOutcome, Success};
 pub use endpoint::{Exposure, ProbeService};
 pub use health::{
-    Change, ChangeError, Health, HealthBuilder, Mistake, RunError, RunNow, StartError, Stopped,
-    Subscription, VerdictWatch, WaitUntil,
+    Change, ChangeError, CheckConfig, Health, HealthBuilder, HealthConfig, Mistake, RunError,
+    RunNow, StartError, Stopped, Subscription, VerdictWatch, WaitUntil,
 };
 pub use model::{
     BoxError, Cause, CheckReport, CheckTransition, ComponentType, Criticality, Event, Failure,

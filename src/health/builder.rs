@@ -2,7 +2,10 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use super::{Health, Mistake, StartError};
+use super::{
+    Health, Mistake, StartError,
+    config::{self, HealthConfig},
+};
 use crate::{
     check::{Check, Code},
     engine::{Definition, Engine, Service, guard, guard_panics},
@@ -26,6 +29,7 @@ pub struct HealthBuilder {
     concurrency: usize,
     seed: Option<u64>,
     runtime: Option<Handle>,
+    configs: Vec<HealthConfig>,
 }
 
 impl HealthBuilder {
@@ -39,6 +43,7 @@ impl HealthBuilder {
             concurrency: CONCURRENCY,
             seed: None,
             runtime: None,
+            configs: Vec::new(),
         }
     }
 
@@ -80,6 +85,31 @@ impl HealthBuilder {
         self
     }
 
+    /// What an operator sets, on top of what the code says about the checks that are registered by now or until
+    /// [`start`](Self::start); a later one on top of an earlier one. Settings for a check that is not
+    /// registered, and values that cannot be, are mistakes. A disabled check is not registered, and that is
+    /// logged. Defaults to nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, HealthConfig, Status};
+    ///
+    /// let config: HealthConfig = serde_json::from_str(r#"{"checks": {"clok": {"timeout": "1s"}}}"#)?;
+    /// let error = Health::builder("orders")
+    ///     .check(Check::new("clock", || async { Status::Pass }))
+    ///     .config(config)
+    ///     .start()
+    ///     .unwrap_err();
+    /// assert!(error.to_string().contains(r#"no check is named "clok": registered are clock"#));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn config(mut self, config: HealthConfig) -> Self {
+        self.configs.push(config);
+        self
+    }
+
     /// What the jitter of the schedule is drawn from, so that a test sees the same delays each time. Defaults
     /// to a seed of this process's own.
     pub fn seed(mut self, seed: u64) -> Self {
@@ -110,8 +140,10 @@ impl HealthBuilder {
         if let Err(error) = valid_service_name(&self.service) {
             mistakes.push(error);
         }
-        let checks = define(self.checks, &mut mistakes);
-        if self.concurrency == 0 {
+        let (mut checks, mut concurrency) = (self.checks, self.concurrency);
+        config::apply(&self.configs, &mut checks, &mut concurrency, &mut mistakes);
+        let checks = define(checks, &mut mistakes);
+        if concurrency == 0 {
             mistakes.push(Mistake::NoConcurrency);
         }
         let runtime = match self
@@ -132,7 +164,7 @@ impl HealthBuilder {
             version: self.version.map(Into::into),
             description: self.description.map(Into::into),
         };
-        let engine = Engine::new(&runtime, service, checks, self.concurrency, self.seed);
+        let engine = Engine::new(&runtime, service, checks, concurrency, self.seed);
         let board = Arc::clone(engine.board());
         Ok(Health::new(board, engine.spawn()))
     }

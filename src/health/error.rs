@@ -47,6 +47,8 @@ pub enum Mistake {
     CheckName(InvalidName),
     /// Two checks have the same name.
     DuplicateName(Name),
+    /// The configuration sets something of a check that is not registered.
+    UnknownCheck(UnknownCheck),
     /// A setting of a check cannot be.
     #[non_exhaustive]
     Setting {
@@ -71,6 +73,7 @@ impl fmt::Display for Mistake {
             Self::DuplicateName(name) => {
                 write!(f, "two checks are named {name:?}: rename one of them")
             }
+            Self::UnknownCheck(error) => write!(f, "the configuration: {error}"),
             Self::Setting { check, fault } => write!(f, "check {check:?}: {fault}"),
             Self::NoConcurrency => {
                 f.write_str("`concurrency` is 0: no check could ever run, so give it at least 1")

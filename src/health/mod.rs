@@ -2,6 +2,7 @@
 
 mod builder;
 mod change;
+mod config;
 mod error;
 mod subscription;
 mod watch;
@@ -13,6 +14,7 @@ use tokio::task::AbortHandle;
 pub use self::{
     builder::HealthBuilder,
     change::{Change, RunNow},
+    config::{CheckConfig, HealthConfig},
     error::{ChangeError, Mistake, RunError, StartError, Stopped},
     subscription::Subscription,
     watch::{VerdictWatch, WaitUntil},

@@ -1,0 +1,240 @@
+//! What an operator sets, from a file and from the environment.
+
+use std::time::Duration;
+
+use config::{Config, Environment, File, FileFormat};
+use tower_health::{Check, Criticality, Health, HealthConfig, Mistake, Reason, Status};
+
+use crate::support::{SECOND, Says, Scripted, after, ask, ms, ready, reason};
+
+fn toml(text: &str) -> Result<HealthConfig, String> {
+    let file = File::from_str(text, FileFormat::Toml);
+    let source = Config::builder().add_source(file).build().unwrap();
+    source.try_deserialize().map_err(|error| error.to_string())
+}
+
+/// What an application reads, with what is ours in it.
+#[derive(serde::Deserialize)]
+struct Settings {
+    health: HealthConfig,
+}
+
+fn environment(variables: &[(&str, &str)]) -> Result<HealthConfig, String> {
+    let pairs = variables
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    let environment = Environment::with_prefix("ORDERS")
+        .prefix_separator("_")
+        .separator("__")
+        .source(Some(pairs.collect()));
+    let source = Config::builder().add_source(environment).build().unwrap();
+    let settings = source.try_deserialize::<Settings>();
+    settings
+        .map(|settings| settings.health)
+        .map_err(|error| error.to_string())
+}
+
+fn check(name: &str, code: &Scripted) -> Check {
+    Check::new(name, code.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_sets_every_setting() {
+    let config = toml(
+        r#"
+        concurrency = 1
+        [checks.db]
+        enabled = true
+        criticality = "shared"
+        shared_grace = "1m"
+        period = "3s"
+        retry_period = "1s"
+        timeout = "200ms"
+        max_age = "1m 30s"
+        fail_after = 2
+        pass_after = 3
+        [checks.search]
+        enabled = false
+        [checks.cache]
+        on_demand = "5s"
+        wait = "0s"
+        "#,
+    )
+    .unwrap();
+    let (db, search) = (Scripted::new(Status::Pass), Scripted::new(Status::Fail));
+    let cache = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .seed(7)
+        .check(check("db", &db))
+        .check(check("search", &search))
+        .check(check("cache", &cache).period(SECOND).non_critical())
+        .config(config)
+        .start()
+        .unwrap();
+    assert!(health.check("search").is_err(), "it is not registered");
+    assert_eq!(health.check("db").unwrap().criticality, Criticality::Shared);
+    after(4 * SECOND).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::Pending), "pass_after 3");
+    after(8 * SECOND).await;
+    assert_eq!(reason(&health, "db"), None);
+    assert!((4..=6).contains(&db.runs()), "period 3 s: {}", db.runs());
+    assert_eq!((search.runs(), cache.runs()), (0, 0));
+    assert_eq!(
+        ask(&health.service(), "/health/cache").await.json()["output"],
+        "pending"
+    );
+    after(SECOND).await;
+    assert_eq!(cache.runs(), 1, "on demand, and nobody waited for it");
+    db.say(Says::Nothing);
+    after(3 * SECOND + ms(600)).await;
+    assert_eq!(
+        health.check("db").unwrap().status,
+        Status::Pass,
+        "fail_after 2"
+    );
+    after(4 * SECOND).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::TimedOut));
+    assert_eq!(
+        health
+            .check("db")
+            .unwrap()
+            .last_run
+            .unwrap()
+            .duration
+            .as_millis()
+            / 10,
+        20
+    );
+    assert_eq!(ready(&health), Status::Warn, "within its grace");
+    after(60 * SECOND).await;
+    assert_eq!(ready(&health), Status::Fail, "past its grace");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_environment_says_what_a_file_says_and_comes_on_top_of_it() {
+    let file = toml("[checks.payments-api]\nenabled = false\ntimeout = \"1s\"").unwrap();
+    let variables = environment(&[
+        ("ORDERS_HEALTH__CONCURRENCY", "3"),
+        ("ORDERS_HEALTH__CHECKS__PAYMENTS_API__ENABLED", "true"),
+        (
+            "ORDERS_HEALTH__CHECKS__PAYMENTS_API__CRITICALITY",
+            "non_critical",
+        ),
+        ("ORDERS_HEALTH__CHECKS__PAYMENTS_API__FAIL_AFTER", "3"),
+    ])
+    .unwrap();
+    assert_eq!(variables.concurrency, Some(3));
+    let api = Scripted::new(Says::Nothing);
+    let health = Health::builder("orders")
+        .config(file)
+        .config(variables)
+        .check(check("payments-api", &api))
+        .start()
+        .unwrap();
+    after(ms(1_300)).await;
+    assert_eq!(
+        reason(&health, "payments-api"),
+        Some(Reason::TimedOut),
+        "1 s, of the file"
+    );
+    assert_eq!(
+        ready(&health),
+        Status::Warn,
+        "non-critical, of the environment"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_5_unknown_names_are_mistakes_and_so_are_values_that_cannot_be() {
+    let config = toml(
+        r#"
+        concurrency = 0
+        [checks.postgers]
+        enabled = false
+        [checks.db]
+        timeout = "0s"
+        period = "400days"
+        fail_after = 0
+        [checks.a_b]
+        timeout = "1s"
+        "#,
+    )
+    .unwrap();
+    let code = Scripted::new(Status::Pass);
+    let error = Health::builder("orders")
+        .checks(["db", "a-b", "a.b"].map(|name| check(name, &code)))
+        .config(config)
+        .start()
+        .unwrap_err();
+    let unknown = |mistake: &&Mistake| matches!(mistake, Mistake::UnknownCheck(_));
+    assert_eq!(
+        error.mistakes().iter().filter(unknown).count(),
+        2,
+        "one of them is ambiguous"
+    );
+    let error = error.to_string();
+    for part in [
+        "the configuration: no check is named \"postgers\": registered are db, a-b, a.b",
+        "the configuration: no check is named \"a_b\"",
+        "check \"db\": `timeout` is 0s",
+        "check \"db\": `period` is 1year",
+        "check \"db\": `fail_after` is 0",
+        "`concurrency` is 0",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    after(SECOND).await;
+    assert_eq!(code.runs(), 0);
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_of_the_reader_that_names_it() {
+    for (text, part) in [
+        ("[checks.db]\ntimeuot = \"1s\"", "timeuot"),
+        ("checcks = {}", "checcks"),
+        (
+            "[checks.db]\ntimeout = \"soon\"",
+            "a duration with its unit",
+        ),
+        ("[checks.db]\ntimeout = \"\"", "a duration with its unit"),
+        ("[checks.db]\ntimeout = \"10\"", "a duration with its unit"),
+        ("[checks.db]\ncriticality = \"vital\"", "vital"),
+        ("[checks.db]\nfail_after = -1", "fail_after"),
+        ("[checks.db]\nenabled = \"perhaps\"", "enabled"),
+    ] {
+        let error = toml(text).unwrap_err();
+        assert!(error.contains(part), "{text}: {error}");
+    }
+    let error = environment(&[("ORDERS_HEALTH__CHECKS__DB__TIMEOUT", "10 parsecs")]).unwrap_err();
+    assert!(
+        error.contains("10 parsecs") && error.contains("timeout"),
+        "{error}"
+    );
+    // A number has no unit.
+    let error = serde_json::from_str::<HealthConfig>(r#"{"checks":{"db":{"timeout":10}}}"#);
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("a duration with its unit")
+    );
+    let nothing: HealthConfig = serde_json::from_str("{}").unwrap();
+    assert_eq!(nothing, HealthConfig::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_set_stays_as_the_code_says() {
+    let db = Scripted::new(Status::Fail);
+    let health = Health::builder("orders")
+        .check(
+            check("db", &db)
+                .non_critical()
+                .timeout(Duration::from_secs(7)),
+        )
+        .config(HealthConfig::default())
+        .config(toml("[checks.db]").unwrap())
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    assert_eq!(ready(&health), Status::Warn);
+}

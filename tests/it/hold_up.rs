@@ -1,0 +1,121 @@
+//! A process or a runtime that stood still, on a paused clock that is moved at once.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::time::advance;
+use tower_health::{Check, Event, Health, Reason, Status, Subscription};
+
+use crate::support::{SECOND, Scripted, after, ms, ready, reason};
+
+fn start(db: &Scripted) -> Health {
+    let check = Check::new("db", db.clone())
+        .timeout(2 * SECOND)
+        .period(20 * SECOND);
+    Health::builder("orders")
+        .seed(7)
+        .check(check)
+        .start()
+        .unwrap()
+}
+
+async fn events(subscription: &mut Subscription) -> Vec<Event> {
+    let mut events = Vec::new();
+    while let Ok(Some(event)) = tokio::time::timeout(ms(1), subscription.next()).await {
+        events.push(event);
+    }
+    events
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_cut_by_a_suspension_is_repeated_and_is_no_failure() {
+    let db = Scripted::new(Status::Pass).taking(SECOND);
+    let health = start(&db);
+    after(5 * SECOND).await;
+    while db.running() == 0 {
+        after(ms(100)).await;
+    }
+    let (runs, mut subscription) = (db.runs(), health.subscribe());
+    // Everything stands still, within what a result is believed for.
+    advance(30 * SECOND).await;
+    after(3 * SECOND).await;
+    assert_eq!((ready(&health), db.runs()), (Status::Pass, runs + 1));
+    assert_eq!(db.most_running(), 1);
+    assert!(events(&mut subscription).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_suspension_everything_is_asked_anew_once() {
+    let db = Scripted::new(Status::Pass);
+    let check = |name: &'static str| Check::new(name, db.clone()).period(600 * SECOND);
+    let health = Health::builder("orders")
+        .checks(["a", "b", "c", "d"].map(check))
+        .check(Check::new("on-demand", db.clone()).on_demand(SECOND))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    assert_eq!(db.runs(), 4);
+    advance(60 * SECOND).await;
+    after(ms(300)).await;
+    assert_eq!(db.runs(), 8, "one round, of those that run by themselves");
+    after(30 * SECOND).await;
+    assert_eq!(db.runs(), 8);
+    drop(health);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_hold_up_asks_nothing_anew() {
+    let db = Scripted::new(Status::Pass);
+    let check = Check::new("db", db.clone()).period(600 * SECOND);
+    let _health = Health::builder("orders").check(check).start().unwrap();
+    after(SECOND).await;
+    for _ in 0..10 {
+        advance(3 * SECOND).await;
+        after(ms(300)).await;
+    }
+    assert_eq!(db.runs(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dependency_that_hangs_is_not_excused_by_a_hold_up() {
+    let db = Scripted::new(Status::Pass);
+    let health = start(&db);
+    after(5 * SECOND).await;
+    db.take(3_600 * SECOND);
+    while db.running() == 0 {
+        after(ms(100)).await;
+    }
+    advance(10 * SECOND).await;
+    after(SECOND).await;
+    assert_eq!(ready(&health), Status::Pass, "it is asked again first");
+    after(3 * SECOND).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::TimedOut));
+}
+
+/// Code that blocks the thread of its own runtime holds itself up.
+#[tokio::test]
+async fn a_check_that_blocks_its_runtime_is_excused_once_and_no_more() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let check = Check::with("db", Arc::clone(&runs), |runs| async move {
+        runs.fetch_add(1, Ordering::SeqCst);
+        thread::sleep(ms(1_800));
+        Status::Pass
+    });
+    let check = check.timeout(ms(100)).period(ms(200));
+    let health = Health::builder("orders").check(check).start().unwrap();
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while reason(&health, "db") == Some(Reason::Pending) {
+            after(ms(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(reason(&health, "db"), Some(Reason::TimedOut));
+    assert_eq!(runs.load(Ordering::SeqCst), 2);
+}

@@ -1,0 +1,254 @@
+//! A real process that is stopped and goes on, and one whose machine slept.
+//!
+//! The tests start themselves again as a child, which runs a service and prints what happens to it.
+
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tower_health::{
+    Check, CheckTransition, Event, Health, Probe, Status, Subscription, VerdictTransition,
+};
+
+const CHILD: &str = "TOWER_HEALTH_SUSPEND_CHILD";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a kubelet would have seen: nothing for a minute, and then the truth.
+#[test]
+fn a_process_that_was_stopped_for_a_minute_is_alive_and_asks_everything_anew_once() {
+    if env::var_os(CHILD).is_some() {
+        return service();
+    }
+    let directory = Scratch::new("stopped");
+    let file = directory.join("spool");
+    fs::write(&file, "").unwrap();
+    let child = Running::start(
+        "a_process_that_was_stopped_for_a_minute_is_alive_and_asks_everything_anew_once",
+        &[("SPOOL", file.as_os_str())],
+    );
+    child.wait_for("readiness: fail → pass", 30 * SECOND);
+    // In the middle of a run, as it would be.
+    child.lines();
+    child.wait_for("run slow", 30 * SECOND);
+    let pid = Pid::from_child(&child.process);
+    kill_process(pid, Signal::STOP).unwrap();
+    fs::remove_file(&file).unwrap();
+    thread::sleep(60 * SECOND);
+    assert!(child.lines().is_empty(), "it stood still");
+    kill_process(pid, Signal::CONT).unwrap();
+    let after = child.lines_for(6 * SECOND);
+    let count = |line: &str| after.iter().filter(|told| told.starts_with(line)).count();
+    for check in ["run good", "run slow", "run spool"] {
+        assert_eq!(count(check), 1, "one round of runs: {after:#?}");
+    }
+    assert_eq!(count("liveness"), 0, "{after:#?}");
+    for reason in ["timed out", "still running", "panicked"] {
+        assert!(
+            !after.iter().any(|line| line.contains(reason)),
+            "{after:#?}"
+        );
+    }
+    // And then the right verdict: the spool was lost meanwhile.
+    let last = after.iter().rfind(|line| line.starts_with("now "));
+    assert_eq!(
+        last.unwrap(),
+        "now liveness pass, readiness fail: spool not found"
+    );
+}
+
+/// The monotonic clock of a machine that slept stood still; the wall clock did not.
+#[test]
+fn after_the_sleep_of_a_machine_everything_is_asked_anew_at_once() {
+    if env::var_os(CHILD).is_some() {
+        return service();
+    }
+    let library = Path::new("/usr/lib")
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
+        .find(|path| path.exists())
+        .expect("install what sets the clock of a process: apt-get install libfaketime");
+    let directory = Scratch::new("asleep");
+    let (file, clock) = (directory.join("spool"), directory.join("clock"));
+    fs::write(&file, "").unwrap();
+    fs::write(&clock, "+0").unwrap();
+    let child = Running::start(
+        "after_the_sleep_of_a_machine_everything_is_asked_anew_at_once",
+        &[
+            ("SPOOL", file.as_os_str()),
+            ("LD_PRELOAD", library.as_os_str()),
+            ("FAKETIME_TIMESTAMP_FILE", clock.as_os_str()),
+            ("FAKETIME_NO_CACHE", "1".as_ref()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".as_ref()),
+        ],
+    );
+    child.wait_for("readiness: fail → pass", 30 * SECOND);
+    // Not while a run is due anyway.
+    child.wait_for("run good", 30 * SECOND);
+    child.lines_for(SECOND);
+    let asleep = directory.join("asleep");
+    fs::write(&asleep, "+8h").unwrap();
+    fs::rename(&asleep, &clock).unwrap();
+    let after = child.lines_for(5 * SECOND);
+    let count = |line: &str| after.iter().filter(|told| told.starts_with(line)).count();
+    assert_eq!(count("run good"), 1, "{after:#?}");
+    assert_eq!(count("liveness"), 0, "{after:#?}");
+    let last = after.iter().rfind(|line| line.starts_with("now "));
+    assert_eq!(last.unwrap(), "now liveness pass, readiness pass");
+}
+
+/// The child: a service that prints what happens to it.
+fn service() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let spool = env::var_os("SPOOL").unwrap();
+        let health = Health::builder("orders")
+            .check(Check::new("good", || async {
+                println!("run good");
+                Status::Pass
+            }))
+            .check(Check::new("slow", || async {
+                println!("run slow");
+                tokio::time::sleep(SECOND).await;
+                Status::Pass
+            }))
+            .check(
+                Check::blocking("spool", move || {
+                    println!("run spool");
+                    fs::metadata(&spool).map(|_| ())
+                })
+                // So that a retry is no part of the round.
+                .retry_period(10 * SECOND),
+            )
+            .start()
+            .unwrap();
+        tokio::spawn(print_events(health.subscribe()));
+        loop {
+            print_verdicts(&health);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    });
+}
+
+async fn print_events(mut events: Subscription) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Check(CheckTransition {
+                name, to, reason, ..
+            }) => {
+                let reason = reason.map_or("fine", |reason| reason.as_str());
+                println!("{name}: {to}, {reason}");
+            }
+            Event::Verdict(VerdictTransition {
+                probe, from, to, ..
+            }) => {
+                println!("{probe}: {from} → {to}");
+            }
+            other => println!("{other:?}"),
+        }
+    }
+}
+
+fn print_verdicts(health: &Health) {
+    let liveness = health.verdict(Probe::Liveness).status;
+    let readiness = health.verdict(Probe::Readiness);
+    let why: String = readiness
+        .checks
+        .iter()
+        .filter_map(|check| Some(format!(": {} {}", check.name, check.reason?)))
+        .collect();
+    println!(
+        "now liveness {liveness}, readiness {}{why}",
+        readiness.status
+    );
+}
+
+/// A child and what it prints.
+struct Running {
+    process: Child,
+    printed: Receiver<String>,
+}
+
+impl Running {
+    fn start(test: &str, variables: &[(&str, &OsStr)]) -> Self {
+        let mut process = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", test])
+            .env(CHILD, "1")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let (print, printed) = channel();
+        thread::spawn(move || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| print.send(line))
+        });
+        Self { process, printed }
+    }
+
+    /// What it printed since the last look.
+    fn lines(&self) -> Vec<String> {
+        self.printed.try_iter().collect()
+    }
+
+    fn lines_for(&self, time: Duration) -> Vec<String> {
+        thread::sleep(time);
+        self.lines()
+    }
+
+    fn wait_for(&self, wanted: &str, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|line| line != wanted) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.printed.recv_timeout(left) {
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("{error}: {wanted:?} is not in {seen:#?}"),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// A directory of this test's own, which goes with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("tower-health-{}-{name}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        _ = fs::remove_dir_all(&self.0);
+    }
+}
