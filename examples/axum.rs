@@ -1,8 +1,9 @@
 //! The smallest axum service that answers probes.
 //!
 //! `cargo run --example axum`, then `curl -i localhost:3000/ready`: 200 once the first run of the check ended.
+//! `PORT` sets another port.
 
-use std::sync::Arc;
+use std::{env, io, net::Ipv4Addr, sync::Arc};
 
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
@@ -17,6 +18,15 @@ impl Ledger {
     }
 }
 
+/// Says hello, and how it is.
+pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
+    let app = Router::new()
+        .route("/", get(|| async { "Hello" }))
+        .layer(health.layer()); // the last line: outermost
+
+    axum::serve(listener, app).await
+}
+
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let ledger = Arc::new(Ledger);
@@ -26,10 +36,8 @@ async fn main() -> Result<(), BoxError> {
         }))
         .start()?;
 
-    let app = Router::new()
-        .route("/", get(|| async { "Hello" }))
-        .layer(health.layer()); // the last line: outermost
-
-    axum::serve(TcpListener::bind("127.0.0.1:3000").await?, app).await?;
+    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    serve(listener, health).await?;
     Ok(())
 }

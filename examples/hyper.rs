@@ -1,8 +1,9 @@
 //! The smallest hyper service that answers probes.
 //!
 //! `cargo run --example hyper`, then `curl -i localhost:3000/ready`: 200 once the first run of the check ended.
+//! `PORT` sets another port.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, env, io, net::Ipv4Addr};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,14 +21,9 @@ async fn hello(_: Request<hyper::body::Incoming>) -> Result<Response<Full<Bytes>
     Ok(Response::new(Full::from("Hello")))
 }
 
-#[tokio::main]
-async fn main() -> Result<(), BoxError> {
-    let health = Health::builder("orders")
-        .check(Check::new("clock", || async { Status::Pass }))
-        .start()?;
+/// Says hello, and how it is.
+pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
     let service = TowerToHyperService::new(health.wrap(service_fn(hello)));
-
-    let listener = TcpListener::bind("127.0.0.1:3000").await?;
     loop {
         let (stream, _) = listener.accept().await?;
         let service = service.clone();
@@ -40,4 +36,16 @@ async fn main() -> Result<(), BoxError> {
             }
         });
     }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), BoxError> {
+    let health = Health::builder("orders")
+        .check(Check::new("clock", || async { Status::Pass }))
+        .start()?;
+
+    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    serve(listener, health).await?;
+    Ok(())
 }
