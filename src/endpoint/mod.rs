@@ -107,9 +107,9 @@ impl ProbeService {
     /// The complete answer to a request, for a framework that is not tower; none if the path is no probe's.
     ///
     /// `method` and `path` are those of the request line, the path as it came and without its query. What is
-    /// no method is answered 405. The response has every header that belongs to it; send the body as it is:
-    /// it is empty for `HEAD`, whose `Content-Length` is that of `GET`. `query` and `headers` are part of a
-    /// request, and change nothing yet.
+    /// no method is answered 405. The response has every header that belongs to it. For `HEAD` its body is empty
+    /// and its `Content-Length` that of `GET`; a framework that counts the length itself, and leaves out the body
+    /// of `HEAD`, is to ask with `GET`. `query` and `headers` are part of a request, and change nothing yet.
     ///
     /// The future is ready at once, unless it waits for a check that runs [on demand](crate::Check::on_demand).
     /// It works on any executor, and outside tokio.
