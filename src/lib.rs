@@ -71,6 +71,9 @@ mod engine;
 mod health;
 pub mod layer;
 mod model;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 
 /// Lets [`HealthCheck`] have an async method; re-exported from the crate of that name.
 pub use async_trait::async_trait;

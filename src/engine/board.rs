@@ -84,7 +84,8 @@ pub(crate) struct Board {
     pub(super) changes: Arc<Notify>,
     /// Made by the first subscriber.
     pub(super) events: OnceLock<broadcast::Sender<Told>>,
-    engine: Link,
+    /// None if nothing ever runs here.
+    engine: Option<Link>,
 }
 
 /// What subscribers are told.
@@ -111,7 +112,7 @@ impl Board {
         clock: Clock,
         registry: Registry,
         published: Published,
-        engine: Link,
+        engine: Option<Link>,
     ) -> Self {
         Self {
             service,
@@ -259,15 +260,15 @@ impl Board {
         let landing = self.ask(cell);
         let believed = state.last_run.is_some() && !state.is_expired(now);
         let wait = cell.definition.policy.wait();
-        (!believed && !wait.is_zero() && !self.is_stopped())
-            .then(|| Awaited::new(landing, wait, &self.engine.runtime))
+        let engine = self.engine.as_ref().filter(|_| !self.is_stopped())?;
+        (!believed && !wait.is_zero()).then(|| Awaited::new(landing, wait, &engine.runtime))
     }
 
     /// Asks for a run of a check, or for the one that is under way.
     pub(crate) fn ask(&self, cell: &Cell) -> Landing {
         cell.flight.ask(|| {
             // Nobody listens if the engine has ended; then it has abandoned the flight, or will.
-            _ = self.engine.tell.send(Message::Demand(cell.id));
+            _ = self.tell(Message::Demand(cell.id));
         })
     }
 
@@ -276,10 +277,16 @@ impl Board {
         self.stopped.get().is_some()
     }
 
+    /// Whether nothing will change any more.
+    pub(crate) fn is_final(&self) -> bool {
+        self.engine.is_none() || self.is_stopped()
+    }
+
     /// Tells the engine something, and whether there is one.
     #[must_use]
     pub(crate) fn tell(&self, message: Message) -> bool {
-        self.engine.tell.send(message).is_ok()
+        let engine = self.engine.as_ref();
+        engine.is_some_and(|engine| engine.tell.send(message).is_ok())
     }
 }
 

@@ -7,6 +7,8 @@ mod board;
 mod clock;
 mod command;
 mod deadlines;
+#[cfg(feature = "testing")]
+mod fixed;
 mod flight;
 mod guard;
 mod hold_up;
@@ -30,10 +32,11 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    task::AbortHandle,
     time::timeout_at,
 };
 
+#[cfg(feature = "testing")]
+pub(crate) use self::fixed::Fixed;
 pub(crate) use self::{
     board::{Board, Definition, Service, Told},
     clock::Clock,
@@ -154,7 +157,7 @@ impl Engine {
             tell: tell.clone(),
             runtime: runtime.clone(),
         };
-        let writer = Writer::new(service, clock, definitions, link);
+        let writer = Writer::new(service, clock, definitions, Some(link));
         let slots = codes
             .into_iter()
             .zip(timeouts)
@@ -187,8 +190,9 @@ impl Engine {
         self.writer.board()
     }
 
-    pub(crate) fn spawn(self) -> AbortHandle {
-        self.runtime.clone().spawn(self.drive()).abort_handle()
+    /// Starts it. It ends when what is returned is dropped.
+    pub(crate) fn spawn(self) -> AbortOnDrop {
+        AbortOnDrop::new(&self.runtime.clone().spawn(self.drive()))
     }
 
     async fn drive(mut self) {

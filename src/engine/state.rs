@@ -176,6 +176,15 @@ impl State {
         }
     }
 
+    /// The same state, which never becomes too old.
+    #[cfg(feature = "testing")]
+    pub(crate) fn for_good(self) -> Self {
+        Self {
+            expires: None,
+            ..self
+        }
+    }
+
     fn expired(&self, at: Moment) -> Self {
         let was_failing = self.threshold.phase() == Phase::Failing;
         Self {

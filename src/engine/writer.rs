@@ -66,7 +66,7 @@ impl Writer {
         service: Service,
         clock: Clock,
         definitions: Vec<Definition>,
-        engine: Link,
+        engine: Option<Link>,
     ) -> Self {
         let now = clock.now();
         let cells: Vec<Arc<Cell>> = (0_u64..)
@@ -331,6 +331,13 @@ impl Writer {
         }
     }
 
+    /// Tells whoever waits for a run that there will be none.
+    pub(crate) fn abandon_runs(&self) {
+        for entry in self.entries.values() {
+            entry.cell.flight.abandon();
+        }
+    }
+
     pub(crate) fn report(&self, id: Id) -> Option<CheckReport> {
         Some(self.cell(id)?.report(self.board.clock.now()))
     }
@@ -354,9 +361,7 @@ impl Drop for Writer {
         let registry = board.registry.load();
         let published = publish(&registry.cells, now, Some(at), Some(&self.view));
         board.published.store(Arc::new(published));
-        for entry in self.entries.values() {
-            entry.cell.flight.abandon();
-        }
+        self.abandon_runs();
         board.changes.notify_waiters();
         if let Some(subscribers) = board.events.get() {
             _ = subscribers.send(Told::Stopped);
@@ -406,7 +411,7 @@ mod tests {
             tell,
             runtime: runtime.handle().clone(),
         };
-        let writer = Writer::new(service, Clock::start(), definitions.collect(), engine);
+        let writer = Writer::new(service, Clock::start(), definitions.collect(), Some(engine));
         (Arc::clone(writer.board()), writer)
     }
 

@@ -4,12 +4,12 @@ mod builder;
 mod change;
 mod config;
 mod error;
+#[cfg(feature = "testing")]
+mod fixed;
 mod subscription;
 mod watch;
 
-use std::sync::Arc;
-
-use tokio::task::AbortHandle;
+use std::{fmt, sync::Arc};
 
 pub use self::{
     builder::HealthBuilder,
@@ -59,13 +59,8 @@ pub struct Health {
 #[derive(Debug)]
 struct Running {
     board: Arc<Board>,
-    engine: AbortHandle,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.engine.abort();
-    }
+    /// What makes the board what it is, and ends when it is dropped.
+    _source: Box<dyn fmt::Debug + Send + Sync>,
 }
 
 impl Health {
@@ -76,9 +71,12 @@ impl Health {
         HealthBuilder::new(service.into())
     }
 
-    fn new(board: Arc<Board>, engine: AbortHandle) -> Self {
+    fn new(board: Arc<Board>, source: impl fmt::Debug + Send + Sync + 'static) -> Self {
         Self {
-            running: Arc::new(Running { board, engine }),
+            running: Arc::new(Running {
+                board,
+                _source: Box::new(source),
+            }),
         }
     }
 

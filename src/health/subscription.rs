@@ -56,7 +56,7 @@ impl Subscription {
     /// Dropping the future loses nothing. Readers see what it tells: a change is published before it is told.
     pub async fn next(&mut self) -> Option<Event> {
         let events = self.events.as_mut()?;
-        if self.board.is_stopped() && events.is_empty() {
+        if self.board.is_final() && events.is_empty() {
             self.events = None;
             return None;
         }

@@ -106,12 +106,12 @@ impl Future for WaitUntil {
         loop {
             // First the ear to the bell, then the look: a change in between is heard.
             this.bell.as_mut().enable();
-            let stopped = this.board.is_stopped();
+            let last = this.board.is_final();
             let verdict = this.board.verdict(*this.probe);
             if this.wanted.is(verdict.status) {
                 return Poll::Ready(Ok(verdict));
             }
-            if stopped {
+            if last {
                 return Poll::Ready(Err(Stopped));
             }
             ready!(this.bell.as_mut().poll(cx));
@@ -159,13 +159,13 @@ impl VerdictWatch {
         loop {
             let mut bell = pin!(self.board.change());
             bell.as_mut().enable();
-            let stopped = self.board.is_stopped();
+            let last = self.board.is_final();
             let verdict = self.current();
             if !verdict.says_the_same(&self.seen) {
                 self.seen = verdict.clone();
                 return Ok(verdict);
             }
-            if stopped {
+            if last {
                 return Err(Stopped);
             }
             bell.await;

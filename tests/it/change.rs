@@ -16,7 +16,7 @@ use tower_health::{
     Change, ChangeError, Check, Criticality, Health, Mistake, Probe, Reason, RunError, Status,
 };
 
-use crate::support::{SECOND, Says, Scripted, after, ask, ms, ready, reason};
+use crate::support::{SECOND, Scripted, after, ask, ms, ready, reason};
 
 fn start() -> Health {
     Health::builder("orders").seed(7).start().unwrap()
@@ -64,7 +64,7 @@ async fn a_critical_check_added_to_a_serving_instance_takes_it_out_only_if_its_f
 #[tokio::test(start_paused = true)]
 async fn an_added_check_that_hangs_counts_once_it_timed_out() {
     let health = start();
-    let adding = health.add(Check::new("db", Scripted::new(Says::Nothing)));
+    let adding = health.add(Check::new("db", Scripted::hanging()));
     after(SECOND).await;
     assert_eq!((ready(&health), names(&health).len()), (Status::Pass, 0));
     assert_eq!(adding.await.unwrap().reason, Some(Reason::TimedOut));
@@ -175,7 +175,7 @@ async fn replace_keeps_the_state_until_the_new_code_has_run() {
 
 #[tokio::test(start_paused = true)]
 async fn replace_cancels_a_run_of_the_old_code() {
-    let old = Scripted::new(Says::Nothing);
+    let old = Scripted::hanging();
     let health = Health::builder("orders")
         .concurrency(1)
         .check(Check::new("db", old.clone()).timeout(3_600 * SECOND))
@@ -207,23 +207,22 @@ async fn replace_cancels_a_run_of_the_old_code() {
 #[tokio::test(start_paused = true)]
 async fn replace_under_another_max_age_believes_the_last_result_as_long_as_that() {
     let health = start();
-    let check = |says, period: u64| {
-        Check::new("db", Scripted::new(says)).period(Duration::from_secs(period))
-    };
+    let check =
+        |code: Scripted, period: u64| Check::new("db", code).period(Duration::from_secs(period));
     health
-        .add(check(Says::from(Status::Pass), 3_600))
+        .add(check(Scripted::new(Status::Pass), 3_600))
         .await
         .unwrap();
     after(60 * SECOND).await;
     assert_eq!(ready(&health), Status::Pass);
-    drop(health.replace(check(Says::Nothing, 1)));
+    drop(health.replace(check(Scripted::hanging(), 1)));
     after(ms(1)).await;
     assert_eq!(reason(&health, "db"), Some(Reason::Stale));
 }
 
 #[tokio::test(start_paused = true)]
 async fn remove_cancels_the_run_and_frees_its_room() {
-    let hung = Scripted::new(Says::Nothing);
+    let hung = Scripted::hanging();
     let health = Health::builder("orders")
         .concurrency(1)
         .checks(["a", "b"].map(|name| Check::new(name, hung.clone()).timeout(3_600 * SECOND)))
@@ -263,8 +262,8 @@ async fn run_now_shares_a_run_that_is_under_way() {
         assert_eq!(run.await.unwrap().unwrap().status, Status::Pass);
     }
     assert_eq!((late.await.unwrap().status, db.runs()), (Status::Pass, 1));
-    // The run at start was this one: the schedule goes on from its end.
-    after(600 * SECOND).await;
+    // The run at start was this one: the schedule goes on from its end, by a tenth of a period at least.
+    after(350 * SECOND).await;
     assert_eq!(db.runs(), 1);
     db.say(Status::Fail);
     assert_eq!(health.run_now("db").await.unwrap().status, Status::Fail);
@@ -321,10 +320,10 @@ fn after_the_end_everything_says_so() {
         .enable_all()
         .build()
         .unwrap();
-    let check = || Check::new("db", Scripted::new(Says::Nothing)).timeout(3_600 * SECOND);
+    let check = || Check::new("db", Scripted::hanging()).timeout(3_600 * SECOND);
     let (health, adding, running) = runtime.block_on(async {
         let health = Health::builder("orders").check(check()).start().unwrap();
-        let adding = health.add(Check::new("cache", Scripted::new(Says::Nothing)));
+        let adding = health.add(Check::new("cache", Scripted::hanging()));
         let running = health.run_now("db");
         after(ms(10)).await;
         (health, adding, running)
@@ -359,7 +358,7 @@ fn the_futures_do_not_keep_the_checks_running() {
         .unwrap();
     runtime.block_on(async {
         let health = start();
-        let db = Scripted::new(Says::Nothing);
+        let db = Scripted::hanging();
         let adding: Change = health.add(Check::new("db", db.clone()));
         while db.running() == 0 {
             after(ms(1)).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::{Config, Environment, File, FileFormat};
 use tower_health::{Check, Criticality, Health, HealthConfig, Mistake, Reason, Status};
 
-use crate::support::{SECOND, Says, Scripted, after, ask, ms, ready, reason};
+use crate::support::{SECOND, Scripted, after, ask, ms, ready, reason};
 
 fn toml(text: &str) -> Result<HealthConfig, String> {
     let file = File::from_str(text, FileFormat::Toml);
@@ -85,7 +85,7 @@ async fn a_file_sets_every_setting() {
     );
     after(SECOND).await;
     assert_eq!(cache.runs(), 1, "on demand, and nobody waited for it");
-    db.say(Says::Nothing);
+    db.hang();
     after(3 * SECOND + ms(600)).await;
     assert_eq!(
         health.check("db").unwrap().status,
@@ -124,7 +124,7 @@ async fn the_environment_says_what_a_file_says_and_comes_on_top_of_it() {
     ])
     .unwrap();
     assert_eq!(variables.concurrency, Some(3));
-    let api = Scripted::new(Says::Nothing);
+    let api = Scripted::hanging();
     let health = Health::builder("orders")
         .config(file)
         .config(variables)

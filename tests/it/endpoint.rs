@@ -4,7 +4,7 @@ use http::StatusCode;
 use insta::assert_snapshot;
 use tower_health::{Check, ComponentType, Exposure, Health, Outcome, Reason, Status};
 
-use crate::support::{SECOND, Says, Scripted, after, ask, ask_with, ms, ready};
+use crate::support::{SECOND, Scripted, after, ask, ask_with, ms, ready};
 
 const PROBES: [&str; 4] = ["/health", "/ready", "/live", "/startup"];
 
@@ -209,7 +209,7 @@ async fn golden_bodies() {
             Scripted::new(Status::Pass).taking(ms(1)),
         ))
         .check(
-            Check::new("hung", Scripted::new(Says::Nothing))
+            Check::new("hung", Scripted::hanging())
                 .timeout(30 * SECOND)
                 .non_critical(),
         )

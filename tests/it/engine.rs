@@ -13,7 +13,7 @@ use std::{
 use tokio::time::Instant;
 use tower_health::{Check, Health, HealthBuilder, Outcome, Probe, Reason, Status, VerdictReason};
 
-use crate::support::{SECOND, Says, Scripted, after, ms, ready, reason};
+use crate::support::{SECOND, Scripted, after, ms, ready, reason};
 
 fn builder() -> HealthBuilder {
     Health::builder("orders").seed(7)
@@ -169,7 +169,7 @@ async fn pitfall_25_the_grace_of_a_shared_check_bounds_how_long_it_may_fail() {
 async fn pitfall_29_a_failing_dependency_never_holds_startup() {
     let health = start([
         Check::new("down", Scripted::new(Status::Fail)),
-        Check::new("hung", Scripted::new(Says::Nothing)),
+        Check::new("hung", Scripted::hanging()),
     ]);
     after(SECOND).await;
     let verdict = health.verdict(Probe::Startup);
@@ -281,7 +281,7 @@ async fn pitfall_11_slow_checks_do_not_add_up() {
 #[tokio::test(start_paused = true)]
 async fn pitfall_12_runs_of_one_check_never_overlap() {
     let slow = Scripted::new(Status::Pass).taking(ms(1_900));
-    let hung = Scripted::new(Says::Nothing);
+    let hung = Scripted::hanging();
     let _health = start([
         Check::new("slow", slow.clone()).period(ms(100)),
         Check::new("hung", hung.clone())
@@ -310,7 +310,7 @@ async fn no_more_runs_are_under_way_than_allowed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_given_up_gives_its_room_back() {
-    let hung = (0..5).map(|i| Check::new(format!("hung-{i}"), Scripted::new(Says::Nothing)));
+    let hung = (0..5).map(|i| Check::new(format!("hung-{i}"), Scripted::hanging()));
     let good = Scripted::new(Status::Pass);
     let health = builder()
         .checks(hung)
@@ -326,7 +326,7 @@ async fn a_run_that_is_given_up_gives_its_room_back() {
 
 #[tokio::test(start_paused = true)]
 async fn pitfall_9_a_hung_check_is_cancelled_and_delays_nobody() {
-    let (hung, good) = (Scripted::new(Says::Nothing), Scripted::new(Status::Pass));
+    let (hung, good) = (Scripted::hanging(), Scripted::new(Status::Pass));
     let health = start([
         Check::new("hung", hung.clone()),
         Check::new("good", good.clone()),
@@ -348,7 +348,7 @@ async fn pitfall_9_a_hung_check_is_cancelled_and_delays_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn pitfall_10_a_panic_is_a_failure_and_the_check_runs_on() {
-    let db = Scripted::new(Says::Panic("password=hunter2"));
+    let db = Scripted::panicking("password=hunter2");
     let health = start([Check::new("db", db.clone())]);
     after(SECOND).await;
     let check = health.check("db").unwrap();
@@ -357,7 +357,7 @@ async fn pitfall_10_a_panic_is_a_failure_and_the_check_runs_on() {
         (Status::Fail, Some(Reason::Panicked))
     );
     let cause = check.cause.unwrap();
-    assert!(cause.redacted().contains("support.rs") && !cause.redacted().contains("hunter2"));
+    assert!(cause.redacted().contains("script.rs") && !cause.redacted().contains("hunter2"));
     db.say(Status::Pass);
     after(3 * SECOND).await;
     assert_eq!(ready(&health), Status::Pass);
@@ -539,7 +539,7 @@ async fn no_panic_takes_a_check_off_its_schedule() {
 
 #[tokio::test(start_paused = true)]
 async fn the_defaults_are_those_that_are_documented() {
-    let all = Scripted::new(Says::Nothing);
+    let all = Scripted::hanging();
     let _health = Health::builder("orders")
         .checks((0..100).map(|i| Check::new(format!("c{i}"), all.clone())))
         .start()
@@ -660,7 +660,7 @@ async fn a_check_that_waits_too_long_for_room_goes_stale() {
 
 #[tokio::test(start_paused = true)]
 async fn the_checks_stop_at_once_when_the_last_handle_goes() {
-    let (db, hung) = (Scripted::new(Status::Pass), Scripted::new(Says::Nothing));
+    let (db, hung) = (Scripted::new(Status::Pass), Scripted::hanging());
     let health = start([
         Check::new("db", db.clone()),
         Check::new("hung", hung.clone()).timeout(60 * SECOND),

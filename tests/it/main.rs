@@ -11,4 +11,5 @@ mod on_demand;
 mod place;
 mod sockets;
 mod support;
+mod testing;
 mod watch;

@@ -18,7 +18,7 @@ use tower_health::{
     async_trait,
 };
 
-use crate::support::{SECOND, Says, Scripted, after, ask, ask_with, ms, ready, reason};
+use crate::support::{SECOND, Scripted, after, ask, ask_with, ms, ready, reason};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -163,18 +163,14 @@ async fn within_max_age_nobody_waits_and_past_the_ttl_one_run_starts_behind_the_
 #[tokio::test(start_paused = true)]
 async fn a_reader_waits_no_longer_than_it_is_worth() {
     for (check, least, most) in [
+        (Check::new("db", Scripted::hanging()), ms(500), ms(510)),
         (
-            Check::new("db", Scripted::new(Says::Nothing)),
-            ms(500),
-            ms(510),
-        ),
-        (
-            Check::new("db", Scripted::new(Says::Nothing)).wait(ms(20)),
+            Check::new("db", Scripted::hanging()).wait(ms(20)),
             ms(20),
             ms(30),
         ),
         (
-            Check::new("db", Scripted::new(Says::Nothing)).wait(Duration::ZERO),
+            Check::new("db", Scripted::hanging()).wait(Duration::ZERO),
             ms(0),
             ms(0),
         ),
@@ -194,7 +190,7 @@ async fn a_reader_waits_no_longer_than_it_is_worth() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_outcome_and_poisons_nobody() {
-    let db = Scripted::new(Says::Panic("password=hunter2")).taking(ms(50));
+    let db = Scripted::panicking("password=hunter2").taking(ms(50));
     let health = start(&db);
     let readers: Vec<_> = (0..10)
         .map(|_| {
@@ -240,7 +236,7 @@ fn a_runtime_that_ends_leaves_no_reader_waiting() {
         .enable_all()
         .build()
         .unwrap();
-    let db = Scripted::new(Says::Nothing);
+    let db = Scripted::hanging();
     let check = Check::new("db", db.clone())
         .on_demand(TTL)
         .wait(3_600 * SECOND);
@@ -268,7 +264,7 @@ fn a_reader_on_a_runtime_without_timers_waits_by_those_of_the_engine() {
         .enable_all()
         .build()
         .unwrap();
-    let check = Check::new("db", Scripted::new(Says::Nothing))
+    let check = Check::new("db", Scripted::hanging())
         .on_demand(TTL)
         .wait(ms(50));
     let health = Health::builder("orders")

@@ -7,7 +7,7 @@ use tower_health::{
     VerdictReason, VerdictTransition,
 };
 
-use crate::support::{SECOND, Says, Scripted, after, ask, ms, ready};
+use crate::support::{SECOND, Scripted, after, ask, ms, ready};
 
 fn start(db: &Scripted) -> Health {
     let check = Check::new("db", db.clone()).period(SECOND);
@@ -184,7 +184,7 @@ async fn an_expiry_is_told_and_that_of_an_unread_check_is_not() {
         .unwrap();
     after(SECOND).await;
     let mut events = health.subscribe();
-    db.say(Says::Nothing);
+    db.hang();
     after(10 * SECOND).await;
     assert_eq!(
         told(&mut events).await,
@@ -270,7 +270,7 @@ fn whatever_waits_ends_with_the_engine_and_does_not_keep_it() {
     };
     for by_runtime in [false, true] {
         let (engine, own) = (runtime(), runtime());
-        let db = Scripted::new(Says::Nothing);
+        let db = Scripted::hanging();
         let check = Check::new("db", db.clone()).timeout(3_600 * SECOND);
         let health = Health::builder("orders")
             .check(check)
