@@ -35,6 +35,9 @@
 //! cost a database nothing, a check that hangs hangs no probe, a prober that goes away cancels nothing, and two
 //! services that probe each other cannot wait for each other.
 //!
+//! Where there is no time in the background, a check may run [on demand](Check::on_demand). Its readers share the
+//! runs, and wait only where nothing is known.
+//!
 //! # Order of reading
 //!
 //! 1. [`Health`]: starting it, reading it, and how long it lives.
@@ -42,7 +45,9 @@
 //!    think about.
 //! 3. [`layer::probes`]: where the layer stands, and what it promises the service below it.
 //! 4. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them.
-//! 5. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
+//! 5. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`]: what real services need beyond
+//!    a fixed list of checks. [`ProbeService::respond`]: frameworks that are not tower.
+//! 6. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
 //!
 //! # What is public and what is private
 //!
@@ -55,6 +60,9 @@
 //! The engine uses [`tokio::time`], so on a runtime with a paused clock everything here is deterministic, as
 //! long as it is read within that runtime. Elsewhere a reader uses the operating system's clock. The age of a
 //! result is the larger of what the monotonic and the wall clock say.
+//!
+//! A process that was suspended, or whose machine slept, is no failure: runs that were cut are repeated, and
+//! everything is asked anew at once.
 #![warn(
     clippy::expect_used,
     clippy::indexing_slicing,

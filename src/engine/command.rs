@@ -127,7 +127,7 @@ impl Engine {
     }
 
     /// Runs a check as soon as there is room, before those that are merely due.
-    fn run_next(&mut self, id: Id) {
+    pub(super) fn run_next(&mut self, id: Id) {
         let now = self.clock.now();
         let Some(slot) = self.slots.get_mut(&id) else {
             return;

@@ -243,6 +243,10 @@ impl Engine {
         if hold_up.is_suspension() {
             let idle: Vec<Id> = self.agenda.iter().map(|&(_, id)| id).collect();
             for id in idle {
+                // What stood still together shall not go on in step.
+                if let Some(slot) = self.slots.get_mut(&id) {
+                    slot.phased = false;
+                }
                 self.plan_soon(id, now);
             }
         }
@@ -359,14 +363,14 @@ impl Engine {
                 let given_up = slot.run.take().is_some_and(|running| running.given_up);
                 if given_up {
                     if slot.excused {
-                        self.plan_soon(id, now);
+                        self.run_next(id);
                     }
                     return;
                 }
                 self.room += 1;
                 if excused {
                     slot.excused = true;
-                    self.plan_soon(id, now);
+                    self.run_next(id);
                 } else {
                     self.record(id, outcome, run);
                 }

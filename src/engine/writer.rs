@@ -36,6 +36,8 @@ pub(crate) struct Writer {
     /// From when on those that run on demand have reason to.
     demands: Deadlines,
     view: Arc<View>,
+    /// The deadlines that were last published with it. A reader may have published later ones.
+    published: (Option<Deadline>, Option<Deadline>),
     /// Whether a reader can tell the view from what it would be now.
     changed: bool,
     /// Whether checks came, went or took another's place.
@@ -75,6 +77,7 @@ impl Writer {
             .collect();
         let published = publish(&cells, now, None, None);
         let view = Arc::clone(&published.view);
+        let deadlines = (published.valid_until, published.demand_from);
         let registry = Registry::new(cells.clone());
         let mut writer = Self {
             board: Arc::new(Board::new(service, clock, registry, published, engine)),
@@ -86,6 +89,7 @@ impl Writer {
             unread: Deadlines::default(),
             demands: Deadlines::default(),
             view,
+            published: deadlines,
             changed: false,
             registered: false,
             since: [now; PROBES.len()],
@@ -272,6 +276,7 @@ impl Writer {
             .flatten()
             .reduce(Deadline::min);
         let demand_from = self.demands.first();
+        let published = std::mem::replace(&mut self.published, (valid_until, demand_from));
         let changed = std::mem::take(&mut self.changed);
         if changed {
             // A reader may have published the same before: see `Board::refresh`.
@@ -286,11 +291,8 @@ impl Writer {
             let view = Arc::new(View::new(&facts, report, Some(&before)));
             let old = std::mem::replace(&mut self.view, view);
             self.note_transitions(&old, now);
-        } else {
-            let published = self.board.published.load();
-            if published.valid_until == valid_until && published.demand_from == demand_from {
-                return;
-            }
+        } else if published == self.published {
+            return;
         }
         self.board.published.store(Arc::new(Published {
             valid_until,

@@ -30,6 +30,22 @@ use crate::{
 /// A clone is cheap and shares everything. When the last one goes, the checks stop at once: runs are cancelled,
 /// and threads of [blocking](crate::Check::blocking) code are left to end by themselves.
 ///
+/// Futures, watches and subscriptions that it hands out do not keep the checks running: they end with them.
+///
+/// There can be several in a process, for parts that are up or down on their own; none knows of another.
+///
+/// # Runtimes, statics and forks
+///
+/// The checks run on the runtime that is current at the start, or on the one that the builder was given; when
+/// it ends, so do they. So a `Health` in a `static` belongs on a runtime that lives as long: in tests, where each has
+/// a runtime of its own, start one in each, or give the builder the handle of a runtime that the `static` holds
+/// too.
+///
+/// Start it after a `fork`, as with everything that has threads: in the child of a process that forked after the
+/// start nothing runs, and every check becomes [stale](crate::Reason::Stale) there.
+///
+/// # Reading
+///
 /// Readers never wait, never take a lock and never run a check. They work on any thread, with or without a
 /// runtime. When the runtime that ran the checks has ended, every check and every verdict but a startup that
 /// passed reads as a fail, [engine stopped](crate::Reason::EngineStopped).

@@ -1,10 +1,13 @@
 //! Building, starting and reading.
 
-use std::time::Duration;
+use std::{
+    sync::{LazyLock, OnceLock},
+    time::Duration,
+};
 
 use tower_health::{Check, Health, Mistake, Probe, Reason, Status};
 
-use crate::support::{SECOND, Scripted, after};
+use crate::support::{SECOND, Scripted, after, ready};
 
 fn check(name: &str) -> Check {
     Check::new(name, || async { Status::Pass })
@@ -215,4 +218,56 @@ fn whatever_is_public_can_be_shared_and_shown() {
     is::<tower_health::layer::probes::ResponseBody<String>>();
     is::<Check>();
     is::<Health>();
+}
+
+/// As in tests that share a `static`, each on a runtime of its own.
+#[test]
+fn a_static_ends_with_the_runtime_it_was_started_on_unless_it_has_one_of_its_own() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    static FIRST: OnceLock<Health> = OnceLock::new();
+    let first = || FIRST.get_or_init(|| Health::builder("orders").start().unwrap());
+    let alive = || first().verdict(Probe::Liveness).status;
+    assert_eq!(runtime().block_on(async { alive() }), Status::Pass);
+    assert_eq!(runtime().block_on(async { alive() }), Status::Fail);
+
+    static OWN: LazyLock<(tokio::runtime::Runtime, Health)> = LazyLock::new(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let health = Health::builder("orders").runtime(runtime.handle().clone());
+        (runtime, health.start().unwrap())
+    });
+    for _ in 0..2 {
+        let alive = runtime().block_on(async { OWN.1.verdict(Probe::Liveness).status });
+        assert_eq!(alive, Status::Pass);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn several_in_one_process_know_nothing_of_each_other() {
+    let check = |status| Check::new("db", Scripted::new(status));
+    let orders = Health::builder("orders")
+        .check(check(Status::Pass))
+        .start()
+        .unwrap();
+    let billing = Health::builder("billing")
+        .check(check(Status::Fail))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    assert_eq!(
+        (ready(&orders), ready(&billing)),
+        (Status::Pass, Status::Fail)
+    );
+    drop(billing);
+    after(60 * SECOND).await;
+    assert_eq!(ready(&orders), Status::Pass);
+    assert_eq!(orders.verdict(Probe::Liveness).status, Status::Pass);
 }

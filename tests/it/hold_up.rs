@@ -12,7 +12,7 @@ use std::{
 use tokio::time::advance;
 use tower_health::{Check, Event, Health, Reason, Status, Subscription};
 
-use crate::support::{SECOND, Scripted, after, ms, ready, reason};
+use crate::support::{SECOND, Scripted, after, ask, ms, ready, reason};
 
 fn start(db: &Scripted) -> Health {
     let check = Check::new("db", db.clone())
@@ -96,6 +96,35 @@ async fn a_dependency_that_hangs_is_not_excused_by_a_hold_up() {
     assert_eq!(ready(&health), Status::Pass, "it is asked again first");
     after(3 * SECOND).await;
     assert_eq!(reason(&health, "db"), Some(Reason::TimedOut));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_on_demand_that_was_cut_is_repeated_for_its_readers() {
+    for takes in [SECOND, 3_600 * SECOND] {
+        let db = Scripted::new(Status::Pass).taking(takes);
+        let check = Check::new("db", db.clone())
+            .on_demand(SECOND)
+            .wait(60 * SECOND);
+        let health = Health::builder("orders")
+            .check(check)
+            .check(Check::new("other", Scripted::new(Status::Pass)))
+            .start()
+            .unwrap();
+        after(SECOND).await;
+        let service = health.service();
+        let reader = tokio::spawn(async move { ask(&service, "/ready").await });
+        while db.running() == 0 {
+            after(ms(10)).await;
+        }
+        advance(30 * SECOND).await;
+        db.take(SECOND);
+        let answer = tokio::time::timeout(10 * SECOND, reader).await.unwrap();
+        assert_eq!((answer.unwrap().status.as_u16(), db.runs()), (200, 2));
+        after(10 * SECOND).await;
+        assert_eq!(ask(&health.service(), "/ready").await.status, 200);
+        after(2 * SECOND).await;
+        assert_eq!((db.runs(), db.most_running()), (3, 1));
+    }
 }
 
 /// Code that blocks the thread of its own runtime holds itself up.
