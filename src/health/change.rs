@@ -24,7 +24,8 @@ impl Health {
     /// first run went, and dropping it takes nothing back.
     ///
     /// Unlike one that was registered before the start it never holds readiness while it is pending, nor
-    /// startup.
+    /// startup. To show readers a change costs time in proportion to the number of checks, once for all changes that
+    /// come together.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -128,8 +129,9 @@ impl Health {
 /// Tells when a change of the checks is visible to readers: the future of [`Health::add`], [`Health::replace`]
 /// and [`Health::remove`].
 ///
-/// It does not keep the checks running.
+/// The change is under way, whether or not this is awaited. It does not keep the checks running.
 #[derive(Debug)]
+#[must_use = "it tells whether the change was made"]
 pub struct Change(State);
 
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! A layer that answers probes and passes every other request on.
 //!
-//! 1. A probe is answered at once, from the board, whether or not the inner service is ready.
+//! 1. A probe is answered at once, from the board, whether or not the inner service is ready. (One that depends on
+//!    a check [on demand](crate::Check::on_demand) may wait for that check; never for the inner service.)
 //! 2. An answered probe holds no permit of the inner service and no place in its queue. If an ordinary request
 //!    asked the inner service before, on the same clone of this one, a fresh clone takes its place.
 //! 3. Any other request goes through untouched: its error type stays, nothing is allocated, and the inner
