@@ -2,6 +2,8 @@
 //!
 //! Nothing here knows who asks or how the answer travels.
 
+mod foreign;
+mod guard;
 mod into;
 mod policy;
 mod registered;
@@ -11,6 +13,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{ComponentType, Failure, Outcome};
+pub(crate) use foreign::Foreign;
+pub(crate) use guard::{guard, install as guard_panics, panicked};
 pub use into::{IntoHealthCheck, IntoOutcome, Success};
 pub(crate) use policy::Policy;
 pub use registered::Check;

@@ -1,6 +1,8 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use super::{HealthCheck, IntoHealthCheck, IntoOutcome, Policy, into::StateCheck};
+use super::{
+    HealthCheck, IntoHealthCheck, IntoOutcome, Policy, foreign::Foreign, into::StateCheck,
+};
 use crate::model::{ComponentType, Criticality, Outcome};
 
 /// A check with its name and its policy, ready to be registered.
@@ -47,9 +49,9 @@ pub struct Check {
 #[derive(Clone)]
 pub(crate) enum Code {
     /// On the runtime, as a task.
-    Async(Arc<dyn HealthCheck>),
+    Async(Arc<Foreign<dyn HealthCheck>>),
     /// On a thread of its own.
-    Blocking(Arc<dyn Fn() -> Outcome + Send + Sync>),
+    Blocking(Arc<Foreign<dyn Fn() -> Outcome + Send + Sync>>),
 }
 
 impl Check {
@@ -83,18 +85,21 @@ impl Check {
     ///
     /// Each run has a thread of its own, never one of tokio's: a run that hangs delays no other check, no
     /// probe and no exit of the process. It cannot be cancelled; while it has not ended, no other is started.
+    /// The function is dropped outside the runtime, so it may hold a client that has a runtime of its own.
     pub fn blocking<F, O>(name: impl Into<String>, function: F) -> Self
     where
         F: Fn() -> O + Send + Sync + 'static,
         O: IntoOutcome,
     {
-        let code = Code::Blocking(Arc::new(move || function().into_outcome()));
+        let function = Foreign::blocking(Box::new(move || function().into_outcome()) as Box<_>);
+        let code = Code::Blocking(Arc::new(function));
         Self::from_code(name, code, ComponentType::default())
     }
 
     fn of(name: impl Into<String>, check: impl HealthCheck) -> Self {
         let component_type = check.component_type();
-        Self::from_code(name, Code::Async(Arc::new(check)), component_type)
+        let code = Code::Async(Arc::new(Foreign::new(Box::new(check) as Box<_>)));
+        Self::from_code(name, code, component_type)
     }
 
     fn from_code(name: impl Into<String>, code: Code, component_type: ComponentType) -> Self {

@@ -148,71 +148,69 @@ impl ProbeService {
     /// The answer to a request, if its path is a probe's.
     pub(crate) fn answer(&self, method: &Method, path: &str) -> Option<ProbeAnswer> {
         let target = path::target(path)?;
-        let runs = self.demand(method, target);
+        let (board, exposure) = (self.health.board(), self.exposure);
+        let runs = demand(board, exposure, method, target);
         Some(if runs.is_empty() {
-            ProbeAnswer::ready(self.reply(target).into_response(method))
+            ProbeAnswer::ready(reply(board, exposure, target).into_response(method))
         } else {
-            ProbeAnswer::waiting(Waiting::new(self.clone(), method.clone(), target, runs))
+            ProbeAnswer::waiting(Waiting::new(board, exposure, method, target, runs))
         })
     }
+}
 
-    /// Runs what is to be run on demand, and says what has to be waited for.
-    fn demand(&self, method: &Method, target: Target<'_>) -> Vec<Awaited> {
-        let board = self.health.board();
-        match (target, self.exposure) {
-            _ if refuses(method) => Vec::new(),
-            (Target::Probe(probe), _) => board.demand(probe),
-            (Target::Check(_), Exposure::Status) => Vec::new(),
-            (Target::Check(name), Exposure::Checks) => {
-                board.demand_check(name).into_iter().collect()
+/// Runs what is to be run on demand, and says what has to be waited for.
+fn demand(board: &Board, exposure: Exposure, method: &Method, target: Target<'_>) -> Vec<Awaited> {
+    match (target, exposure) {
+        _ if refuses(method) => Vec::new(),
+        (Target::Probe(probe), _) => board.demand(probe),
+        (Target::Check(_), Exposure::Status) => Vec::new(),
+        (Target::Check(name), Exposure::Checks) => board.demand_check(name).into_iter().collect(),
+    }
+}
+
+/// What a target reads as now.
+fn reply(board: &Board, exposure: Exposure, target: Target<'_>) -> Reply {
+    match target {
+        Target::Probe(probe) => {
+            let answer = verdict(board, exposure, probe);
+            match probe {
+                Probe::Liveness => Reply::without_retry(answer),
+                _ => Reply::verdict(answer),
             }
         }
-    }
-
-    fn reply(&self, target: Target<'_>) -> Reply {
-        let board = self.health.board();
-        match target {
-            Target::Probe(probe) => {
-                let answer = self.verdict(board, probe);
-                match probe {
-                    Probe::Liveness => Reply::without_retry(answer),
-                    _ => Reply::verdict(answer),
-                }
+        Target::Check(name) => match exposure {
+            // Whether there is such a check is for nobody to know.
+            Exposure::Status => Reply::NoSuchCheck,
+            Exposure::Checks => {
+                check(board, exposure, name).map_or(Reply::NoSuchCheck, Reply::verdict)
             }
-            Target::Check(name) => match self.exposure {
-                // Whether there is such a check is for nobody to know.
-                Exposure::Status => Reply::NoSuchCheck,
-                Exposure::Checks => self
-                    .check(board, name)
-                    .map_or(Reply::NoSuchCheck, Reply::verdict),
-            },
-        }
+        },
     }
+}
 
-    fn verdict(&self, board: &Board, probe: Probe) -> Answer {
-        let published = board.published();
-        let face = published.view.face(probe);
-        face.memo
-            .get_or_make(self.exposure.form(), || match (probe, self.exposure) {
-                (Probe::Health, Exposure::Checks) => {
-                    let (report, retry_after) = board.report();
-                    health_json::report(&board.service, &report, retry_after)
-                }
-                (_, exposure) => health_json::verdict(&board.service, &face.verdict, exposure),
-            })
-    }
-
-    fn check(&self, board: &Board, name: &str) -> Option<Answer> {
-        let (report, retry_in, memo) = board.check(name)?;
-        let answer = memo.get_or_make(self.exposure.form(), || {
-            health_json::check(&board.service, &report)
-        });
-        let runs_again = report.reason != Some(Reason::EngineStopped);
-        Some(Answer {
-            retry_after: runs_again.then_some(retry_in),
-            ..answer
+fn verdict(board: &Board, exposure: Exposure, probe: Probe) -> Answer {
+    let published = board.published();
+    let face = published.view.face(probe);
+    face.memo
+        .get_or_make(exposure.form(), || match (probe, exposure) {
+            (Probe::Health, Exposure::Checks) => {
+                let (report, retry_after) = board.report();
+                health_json::report(&board.service, &report, retry_after)
+            }
+            _ => health_json::verdict(&board.service, &face.verdict, exposure),
         })
-    }
+}
+
+fn check(board: &Board, exposure: Exposure, name: &str) -> Option<Answer> {
+    let (report, retry_in, memo) = board.check(name)?;
+    let answer = memo.get_or_make(exposure.form(), || {
+        health_json::check(&board.service, &report)
+    });
+    let runs_again = report.reason != Some(Reason::EngineStopped);
+    Some(Answer {
+        retry_after: runs_again.then_some(retry_in),
+        ..answer
+    })
 }
 
 impl<B> Service<Request<B>> for ProbeService {

@@ -1,18 +1,24 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use http::{Method, Response};
 
-use super::{ProbeBody, ProbeService, path::Target};
-use crate::{engine::Awaited, model::Probe};
+use super::{Exposure, ProbeBody, path::Target, reply};
+use crate::{
+    engine::{Awaited, Board},
+    model::Probe,
+};
 
-/// A reader that waits for checks that run on demand, and then answers with what is known.
+/// A reader that waits for checks that run on demand, and then answers with what is known. It does not keep the
+/// checks running.
 pub(super) struct Waiting {
     runs: Vec<Pin<Box<Awaited>>>,
-    service: ProbeService,
+    board: Arc<Board>,
+    exposure: Exposure,
     method: Method,
     asked: Asked,
 }
@@ -25,15 +31,17 @@ enum Asked {
 
 impl Waiting {
     pub(super) fn new(
-        service: ProbeService,
-        method: Method,
+        board: &Arc<Board>,
+        exposure: Exposure,
+        method: &Method,
         target: Target<'_>,
         runs: Vec<Awaited>,
     ) -> Self {
         Self {
             runs: runs.into_iter().map(Box::pin).collect(),
-            service,
-            method,
+            board: Arc::clone(board),
+            exposure,
+            method: method.clone(),
             asked: match target {
                 Target::Probe(probe) => Asked::Probe(probe),
                 Target::Check(name) => Asked::Check(name.to_owned()),
@@ -42,15 +50,16 @@ impl Waiting {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<ProbeBody>> {
-        self.runs
-            .retain_mut(|run| run.as_mut().poll(cx).is_pending());
-        if !self.runs.is_empty() {
-            return Poll::Pending;
+        // All have to end: the last is as good as any to wait for first.
+        while let Some(run) = self.runs.last_mut() {
+            ready!(run.as_mut().poll(cx));
+            self.runs.pop();
         }
         let target = match &self.asked {
             Asked::Probe(probe) => Target::Probe(*probe),
             Asked::Check(name) => Target::Check(name),
         };
-        Poll::Ready(self.service.reply(target).into_response(&self.method))
+        let reply = reply(&self.board, self.exposure, target);
+        Poll::Ready(reply.into_response(&self.method))
     }
 }

@@ -252,16 +252,14 @@ impl Board {
     }
 
     fn demand_cell(&self, cell: &Cell, now: Moment) -> Option<Awaited> {
-        let current = cell.current.load();
-        let state = &current.state;
-        if !state.fresh_until().is_none_or(|fresh| fresh.reached(now)) {
+        if !cell.is_demanded(now) {
             return None;
         }
         let landing = self.ask(cell);
-        let believed = state.last_run.is_some() && !state.is_expired(now);
         let wait = cell.definition.policy.wait();
         let engine = self.engine.as_ref().filter(|_| !self.is_stopped())?;
-        (!believed && !wait.is_zero()).then(|| Awaited::new(landing, wait, &engine.runtime))
+        let waits = !cell.current.load().state.is_believed(now) && !wait.is_zero();
+        waits.then(|| Awaited::new(landing, wait, &engine.runtime))
     }
 
     /// Asks for a run of a check, or for the one that is under way.
@@ -317,9 +315,10 @@ impl Cell {
         Self::new(id, definition, state, Arc::new(flight::Shared::new()))
     }
 
-    /// A cell that takes another's place, and its state.
-    pub(super) fn succeeding(&self, definition: Definition) -> Self {
+    /// A cell that takes another's place, and its state as it reads at `now`.
+    pub(super) fn succeeding(&self, definition: Definition, now: Moment) -> Self {
         let state = self.current.load().state.under(&definition.policy);
+        let state = state.at(now).into_owned();
         Self::new(self.id, definition, state, Arc::clone(&self.flight))
     }
 
@@ -348,6 +347,11 @@ impl Cell {
     /// What was last recorded.
     pub(super) fn report(&self, now: Moment) -> CheckReport {
         self.definition.report(&self.current.load().state, now)
+    }
+
+    /// Whether it runs on demand, and a reader has reason to run it.
+    pub(super) fn is_demanded(&self, now: Moment) -> bool {
+        self.demand_from().is_some_and(|from| from.reached(now))
     }
 
     /// From when on a reader has reason to run it, if it runs on demand.

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 use super::{
     Engine, Slot,
     board::{Definition, Id},
+    queue::Lane,
     run::Event,
 };
 use crate::{
@@ -47,6 +48,8 @@ pub(crate) enum Refused {
     /// There is a check of that name.
     Taken(Name),
     Unknown(UnknownCheck),
+    /// The check was removed before it had run.
+    Removed,
 }
 
 impl Engine {
@@ -66,7 +69,7 @@ impl Engine {
         slot.waiting.push(reply);
         let id = self.writer.add(definition);
         self.slots.insert(id, slot);
-        self.run_next(id);
+        self.enqueue(id, Lane::New);
     }
 
     /// Gives a check other code and another policy. What its old code was asked is nobody's any more.
@@ -76,7 +79,7 @@ impl Engine {
             code,
             reply,
         } = registration;
-        let Some(id) = self.counting(&definition.name) else {
+        let Some(id) = self.writer.id(&definition.name) else {
             let answer = Err(self.unknown(&definition.name));
             return self.replies.push((reply, answer));
         };
@@ -95,20 +98,19 @@ impl Engine {
     }
 
     pub(super) fn remove(&mut self, name: &str, reply: Reply) {
-        let Some(id) = self.counting(name) else {
+        let Some(id) = self.writer.id(name) else {
             let answer = Err(self.unknown(name));
             return self.replies.push((reply, answer));
         };
         self.end_run(id);
         self.unplan(id);
         if let Some(slot) = self.slots.remove(&id) {
-            if slot.queued {
-                self.queue.retain(|&(queued, _)| queued != id);
+            if slot.queued.is_some() {
+                self.queue.remove(id);
             }
-            for waiting in slot.waiting {
-                let answer = Err(self.unknown(name));
-                self.replies.push((waiting, answer));
-            }
+            let waiting = slot.waiting.into_iter();
+            self.replies
+                .extend(waiting.map(|reply| (reply, Err(Refused::Removed))));
         }
         if let Some(report) = self.writer.report(id) {
             self.replies.push((reply, Ok(report)));
@@ -126,24 +128,21 @@ impl Engine {
         }
     }
 
-    /// Runs a check as soon as there is room, before those that are merely due.
+    /// Runs a check as soon as there is room, whatever its schedule says. A run that was given up and has not ended
+    /// is not run on top of: it is counted as often as it is retried, and whoever asks meanwhile is told how it is.
     pub(super) fn run_next(&mut self, id: Id) {
         let now = self.clock.now();
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let Some(slot) = self.slots.get(&id) else {
             return;
         };
         match &slot.run {
-            None => {
-                if slot.queued {
-                    self.queue.retain(|&(queued, _)| queued != id);
-                }
-                slot.queued = true;
-                self.queue.push_front((id, now));
-                self.unplan(id);
-            }
+            None => self.enqueue(id, Lane::Asked),
             Some(run) if run.given_up => {
-                self.unplan(id);
-                self.due(id, now);
+                let cell = self.writer.cell(id);
+                match cell.is_some_and(|cell| cell.is_demanded(now)) {
+                    true => self.due(id, now),
+                    false => self.landed.push((id, false)),
+                }
             }
             Some(_) => {}
         }
@@ -155,11 +154,6 @@ impl Engine {
         if run.is_some_and(|run| !run.given_up) {
             self.room += 1;
         }
-    }
-
-    /// The check of a name, if it counts.
-    fn counting(&self, name: &str) -> Option<Id> {
-        self.writer.id(name).filter(|&id| self.writer.counts(id))
     }
 
     fn unknown(&self, name: &str) -> Refused {

@@ -15,14 +15,13 @@ use std::{
     time::Duration,
 };
 
+use futures_timer::Delay;
 use pin_project_lite::pin_project;
 use tokio::{
     runtime::Handle,
     sync::{Notify, futures::OwnedNotified},
     time::{Sleep, sleep},
 };
-
-use super::guard::guard;
 
 /// How far a check's run has come, and how many ended before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -233,29 +232,31 @@ pin_project! {
         #[pin]
         landing: Landing,
         #[pin]
-        time: Option<Sleep>,
+        time: Time,
+    }
+}
+
+pin_project! {
+    #[project = TimeProj]
+    #[derive(Debug)]
+    enum Time {
+        Engine { #[pin] sleep: Sleep },
+        Thread { #[pin] delay: Delay },
     }
 }
 
 impl Awaited {
-    /// The time is that of the runtime that is current, if it has timers, else that of `fallback`, which does.
-    pub(super) fn new(landing: Landing, wait: Duration, fallback: &Handle) -> Self {
-        let sleep_on = |runtime: &Handle| {
-            let sleep = || {
-                let _entered = runtime.enter();
-                sleep(wait)
-            };
-            // A runtime without timers says so by a panic alone.
-            guard(sleep).ok()
-        };
+    /// On the runtime of the engine the time is that runtime's, which may be paused. Elsewhere it is that of a thread:
+    /// the runtime of the engine may stand still, and another may have no timers.
+    pub(super) fn new(landing: Landing, wait: Duration, engine: &Handle) -> Self {
         let here = Handle::try_current().ok();
-        Self {
-            landing,
-            time: here
-                .as_ref()
-                .and_then(sleep_on)
-                .or_else(|| sleep_on(fallback)),
-        }
+        let time = match here.is_some_and(|here| here.id() == engine.id()) {
+            true => Time::Engine { sleep: sleep(wait) },
+            false => Time::Thread {
+                delay: Delay::new(wait),
+            },
+        };
+        Self { landing, time }
     }
 }
 
@@ -268,9 +269,9 @@ impl Future for Awaited {
         if this.landing.poll(cx).is_ready() {
             return Poll::Ready(());
         }
-        match this.time.as_pin_mut() {
-            Some(time) => time.poll(cx),
-            None => Poll::Ready(()),
+        match this.time.project() {
+            TimeProj::Engine { sleep } => sleep.poll(cx),
+            TimeProj::Thread { delay } => delay.poll(cx),
         }
     }
 }
@@ -308,6 +309,8 @@ mod tests {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     enum Engine {
         Idle,
+        /// A run is in line, and waits for room.
+        Queued,
         Runs,
         Rings,
         Dying,
@@ -322,6 +325,8 @@ mod tests {
         messages: u8,
         /// Runs that the schedule still starts, of itself.
         scheduled: u8,
+        /// Runs that are still to be repeated, for a hold-up.
+        repeats: u8,
         runs: u8,
         told: u8,
     }
@@ -390,26 +395,34 @@ mod tests {
                     Reader::Answered | Reader::Left => {}
                 }
             }
-            let run = |world: &mut Self| {
-                world.flight = world.flight.start();
-                world.engine = Engine::Runs;
-                world.runs += 1;
-            };
+            let heard = self.with(|world| world.messages = world.messages.saturating_sub(1));
             match self.engine {
                 Engine::Idle => {
-                    if self.messages > 0 {
-                        next.push(self.with(|world| {
-                            world.messages -= 1;
-                            if world.flight.phase == Phase::Waiting {
-                                run(world);
-                            }
+                    if self.messages > 0 && self.flight.phase == Phase::Waiting {
+                        next.push(heard.with(|world| world.engine = Engine::Queued));
+                        // A run that was given up has not ended: who asks is told so, and none is started.
+                        next.push(heard.with(|world| {
+                            world.flight = world.flight.end(false);
+                            world.engine = Engine::Rings;
                         }));
+                    } else if self.messages > 0 {
+                        next.push(heard);
                     }
                     if self.scheduled > 0 {
                         next.push(self.with(|world| {
                             world.scheduled -= 1;
-                            run(world);
+                            world.engine = Engine::Queued;
                         }));
+                    }
+                }
+                Engine::Queued => {
+                    next.push(self.with(|world| {
+                        world.flight = world.flight.start();
+                        world.engine = Engine::Runs;
+                        world.runs += 1;
+                    }));
+                    if self.messages > 0 {
+                        next.push(heard);
                     }
                 }
                 Engine::Runs => {
@@ -419,8 +432,14 @@ mod tests {
                             world.engine = Engine::Rings;
                         }));
                     }
+                    if self.repeats > 0 {
+                        next.push(self.with(|world| {
+                            world.repeats -= 1;
+                            world.engine = Engine::Queued;
+                        }));
+                    }
                     if self.messages > 0 {
-                        next.push(self.with(|world| world.messages -= 1));
+                        next.push(heard);
                     }
                 }
                 Engine::Rings => next.push(self.with(|world| {
@@ -443,12 +462,10 @@ mod tests {
         }
 
         fn check(&self, before: &Self) {
-            // A schedule of its own apart, a run is started only for somebody who had to tell the engine, and
+            // Its schedule and repeats apart, a run is started only for somebody who had to tell the engine, and
             // nobody has to while one is asked for or under way.
-            assert!(
-                self.runs <= self.told + (2 - self.scheduled),
-                "{before:?} → {self:?}"
-            );
+            let of_itself = (1 - self.scheduled) + (1 - self.repeats);
+            assert!(self.runs <= self.told + of_itself, "{before:?} → {self:?}");
             for (old, new) in before.readers.iter().zip(&self.readers) {
                 if let (Reader::Listens { ticket, .. }, Reader::Answered) = (old, new) {
                     let ended = self.flight.landed != *ticket;
@@ -456,7 +473,8 @@ mod tests {
                 }
             }
             if self.flight.phase == Phase::Running {
-                assert_eq!(self.engine, Engine::Runs, "{self:?}");
+                let at_work = matches!(self.engine, Engine::Runs | Engine::Queued);
+                assert!(at_work, "{self:?}");
             }
         }
     }
@@ -470,7 +488,8 @@ mod tests {
             readers: [Reader::Outside; READERS],
             engine: Engine::Idle,
             messages: 0,
-            scheduled: 2,
+            scheduled: 1,
+            repeats: 1,
             runs: 0,
             told: 0,
         };

@@ -12,8 +12,8 @@ pub(crate) struct HoldUp(Duration);
 /// Less than this is the ordinary lateness of a timer on a busy machine.
 const LEAST: Duration = Duration::from_millis(500);
 
-/// From this on what was learnt before is no longer news.
-const SUSPENSION: Duration = Duration::from_secs(5);
+/// From this on nothing that was learnt before is news any more.
+const SUSPENSION: Duration = Duration::from_secs(30);
 
 impl HoldUp {
     /// How often the engine wakes at least, while there is anything to run: a hold-up is noticed this late, and
@@ -32,9 +32,10 @@ impl HoldUp {
         (longest >= LEAST).then_some(Self(longest))
     }
 
-    /// Whether it was so long that all is to be asked anew.
-    pub(crate) fn is_suspension(self) -> bool {
-        self.0 >= SUSPENSION
+    /// Whether it was so long that a check of this period is to be asked anew at once. A runtime that its own
+    /// application holds up now and then is to ask hardly more often than on schedule.
+    pub(crate) fn outdates(self, period: Duration) -> bool {
+        self.0 >= SUSPENSION.min(period / 2)
     }
 
     /// By how much it may have lengthened a run.
@@ -63,7 +64,11 @@ mod tests {
         let planned = Some(Duration::from_secs(11));
         let stopped = HoldUp::between(moment(10), planned, moment(71));
         assert_eq!(stopped, Some(HoldUp(Duration::from_secs(60))));
-        assert!(stopped.is_some_and(HoldUp::is_suspension));
+        let hour = Duration::from_secs(3_600);
+        assert!(stopped.is_some_and(|hold_up| hold_up.outdates(hour)));
+        let short = HoldUp::between(moment(10), planned, moment(18));
+        assert!(short.is_some_and(|hold_up| !hold_up.outdates(Duration::from_secs(20))));
+        assert!(short.is_some_and(|hold_up| hold_up.outdates(Duration::from_secs(10))));
         let mut woken = moment(11);
         woken.wall += Duration::from_secs(3_600);
         let slept = HoldUp::between(moment(10), planned, woken);

@@ -10,9 +10,9 @@ mod deadlines;
 #[cfg(feature = "testing")]
 mod fixed;
 mod flight;
-mod guard;
 mod hold_up;
 mod memo;
+mod queue;
 mod run;
 mod schedule;
 mod state;
@@ -22,7 +22,7 @@ mod view;
 mod writer;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
@@ -42,7 +42,6 @@ pub(crate) use self::{
     clock::Clock,
     command::{Answer as Changed, Message, Refused, Registration},
     flight::{Awaited, Landing},
-    guard::{guard, install as guard_panics},
     memo::{Answer, Memo},
     writer::Writer,
 };
@@ -50,13 +49,13 @@ use self::{
     board::{Cell, Id, Link},
     clock::Moment,
     command::Reply,
-    guard::panicked,
     hold_up::HoldUp,
+    queue::{Lane, Queue},
     run::{AbortOnDrop, Event},
     schedule::Schedule,
 };
 use crate::{
-    check::Code,
+    check::{Code, panicked},
     model::{Outcome, Reason},
 };
 
@@ -69,8 +68,7 @@ pub(crate) struct Engine {
     schedule: Schedule,
     /// When each check is due next, but for those that wait or run, and those that run on demand.
     agenda: BTreeSet<(Duration, Id)>,
-    /// Checks that are due and wait for room, and since when.
-    queue: VecDeque<(Id, Moment)>,
+    queue: Queue,
     queue_logged: bool,
     /// How many runs may be under way at a time, and how many more may start.
     capacity: usize,
@@ -91,7 +89,7 @@ struct Slot {
     timeout: Duration,
     /// Its entry in the agenda.
     due: Option<Duration>,
-    queued: bool,
+    queued: Option<Lane>,
     /// The run that has not ended.
     run: Option<Running>,
     /// Whether the phase of its period has been drawn.
@@ -118,7 +116,7 @@ impl Slot {
             code,
             timeout,
             due: None,
-            queued: false,
+            queued: None,
             run: None,
             phased: false,
             excused: false,
@@ -169,7 +167,7 @@ impl Engine {
             runtime: runtime.clone(),
             schedule: Schedule::new(seed),
             agenda: BTreeSet::new(),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             queue_logged: false,
             capacity: room,
             room,
@@ -240,15 +238,24 @@ impl Engine {
                 run.held_up += hold_up.credit();
             }
         }
-        if hold_up.is_suspension() {
-            let idle: Vec<Id> = self.agenda.iter().map(|&(_, id)| id).collect();
-            for id in idle {
-                // What stood still together shall not go on in step.
-                if let Some(slot) = self.slots.get_mut(&id) {
-                    slot.phased = false;
-                }
-                self.plan_soon(id, now);
+        let outdated = |id: &Id| {
+            let cell = self.writer.cell(*id);
+            // A run that was given up and goes on is not asked anew, and shall not be counted sooner.
+            let idle = self.slots.get(id).is_some_and(|slot| slot.run.is_none());
+            idle && cell.is_some_and(|cell| hold_up.outdates(cell.definition.policy.period()))
+        };
+        let outdated: Vec<Id> = self
+            .agenda
+            .iter()
+            .map(|&(_, id)| id)
+            .filter(outdated)
+            .collect();
+        for id in outdated {
+            // What stood still together shall not go on in step.
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.phased = false;
             }
+            self.plan_soon(id, now);
         }
     }
 
@@ -264,7 +271,7 @@ impl Engine {
 
     fn start_what_is_queued(&mut self, now: Moment) {
         while self.room > 0 {
-            let Some((id, _)) = self.queue.pop_front() else {
+            let Some(id) = self.queue.pop() else {
                 self.queue_logged = false;
                 break;
             };
@@ -279,15 +286,27 @@ impl Engine {
             return;
         };
         match &slot.run {
-            None => {
-                slot.queued = true;
-                self.queue.push_back((id, now));
-            }
+            None => self.enqueue(id, Lane::Due),
             Some(run) => {
                 let run = run.began.run_until(now);
                 self.record(id, Outcome::fail(Reason::StillRunning), run);
             }
         }
+    }
+
+    /// Puts a check in line. One that was merely due before is asked for now.
+    fn enqueue(&mut self, id: Id, lane: Lane) {
+        self.unplan(id);
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        match slot.queued {
+            Some(Lane::Due) if lane == Lane::Asked => self.queue.remove(id),
+            Some(_) => return,
+            None => {}
+        }
+        slot.queued = Some(lane);
+        self.queue.push(lane, id, self.clock.now());
     }
 
     fn start(&mut self, id: Id, now: Moment) {
@@ -302,7 +321,7 @@ impl Engine {
             _ = tell.send(Message::Run { id, number, event });
         };
         let task = run::start(&self.runtime, self.clock, &slot.code, slot.timeout, report);
-        slot.queued = false;
+        slot.queued = None;
         slot.run = Some(Running {
             number,
             began: now,
@@ -447,7 +466,7 @@ impl Engine {
 
     /// Says once that checks wait longer for room than they should.
     fn log_queue(&mut self, now: Moment) {
-        let Some(&(id, since)) = self.queue.front() else {
+        let Some((id, since)) = self.queue.oldest(Lane::Due) else {
             return;
         };
         let Some(cell) = self.writer.cell(id) else {

@@ -17,13 +17,9 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{
-    clock::Clock,
-    guard::{guard, panicked},
-    state,
-};
+use super::{clock::Clock, state};
 use crate::{
-    check::{Code, HealthCheck},
+    check::{Code, Foreign, HealthCheck, guard, panicked},
     model::{Outcome, Reason},
 };
 
@@ -137,23 +133,32 @@ fn discard(error: JoinError) {
     }
 }
 
-fn run_async(check: Arc<dyn HealthCheck>, clock: Clock) -> impl Future<Output = Ended> {
+fn run_async(check: Arc<Foreign<dyn HealthCheck>>, clock: Clock) -> impl Future<Output = Ended> {
     measured(clock, async move {
         let run = Guarded {
-            future: Some(async { check.check().await.unwrap_or_else(Outcome::from) }),
+            future: Some(async move {
+                match check.get() {
+                    Some(check) => check.check().await.unwrap_or_else(Outcome::from),
+                    None => panicked(),
+                }
+            }),
         };
         run.await
     })
 }
 
-async fn run_blocking(function: Arc<dyn Fn() -> Outcome + Send + Sync>, clock: Clock) -> Ended {
+async fn run_blocking(
+    function: Arc<Foreign<dyn Fn() -> Outcome + Send + Sync>>,
+    clock: Clock,
+) -> Ended {
     let (answer, answered) = oneshot::channel();
     let thread = thread::Builder::new()
         .name("health-check".to_owned())
         .spawn(move || {
             // Measured here, for the runtime may be held up.
             let began = Instant::now();
-            let outcome = guard(|| function()).unwrap_or_else(|panicked| panicked);
+            let run = || function.get().map_or_else(panicked, |function| function());
+            let outcome = guard(run).unwrap_or_else(|panicked| panicked);
             // Nobody waits for it if the engine has ended.
             _ = answer.send((outcome, began.elapsed()));
         });

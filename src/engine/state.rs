@@ -157,8 +157,9 @@ impl State {
         }
     }
 
-    pub(crate) fn is_expired(&self, now: Moment) -> bool {
-        self.expires.is_some_and(|expires| expires.reached(now))
+    /// Whether there is a result that is not too old.
+    pub(crate) fn is_believed(&self, now: Moment) -> bool {
+        self.expires.is_some_and(|expires| !expires.reached(now))
     }
 
     /// Until when nobody who reads it has reason to run it again; none before the first run.
@@ -172,6 +173,9 @@ impl State {
         Self {
             retry_in: nominal(policy, self.threshold),
             expires: expires.map(|run| run.ended.plus(policy.max_age())),
+            returns: self
+                .returns
+                .filter(|_| policy.criticality == Criticality::Shared),
             ..self.clone()
         }
     }
@@ -239,22 +243,29 @@ impl State {
 
     /// When the state will read otherwise, if nothing happens.
     pub(crate) fn changes_at(&self, policy: &Policy, now: Moment) -> Option<Deadline> {
-        [self.expires, self.grace_ends(policy), self.returns]
+        [self.expires_at(now), self.effect_changes_at(policy, now)]
+            .into_iter()
+            .flatten()
+            .reduce(Deadline::min)
+    }
+
+    /// When its result will be too old.
+    pub(crate) fn expires_at(&self, now: Moment) -> Option<Deadline> {
+        self.expires.filter(|deadline| !deadline.reached(now))
+    }
+
+    /// When it will do something else to readiness, though it stays as it is.
+    pub(crate) fn effect_changes_at(&self, policy: &Policy, now: Moment) -> Option<Deadline> {
+        [self.grace_ends(policy), self.returns]
             .into_iter()
             .flatten()
             .filter(|deadline| !deadline.reached(now))
             .reduce(Deadline::min)
     }
 
-    /// What `next`, which came of it, is a transition to: another status, or the first that took effect. Tells
-    /// how it was, if anything was known.
-    pub(crate) fn transition_to(&self, next: &Self) -> Option<Option<Status>> {
-        let known = |state: &Self| state.threshold.phase() != Phase::Pending;
-        match (known(self), known(next)) {
-            (false, true) => Some(None),
-            (true, _) if self.status != next.status => Some(Some(self.status)),
-            _ => None,
-        }
+    /// Its status, once anything is known.
+    pub(crate) fn known(&self) -> Option<Status> {
+        (self.threshold.phase() != Phase::Pending).then_some(self.status)
     }
 
     /// Whether nobody who reads statuses and reasons can tell the two apart.

@@ -90,6 +90,10 @@ impl Tally {
         !self.degrading.is_empty()
     }
 
+    pub(crate) fn degrading(&self) -> impl Iterator<Item = Id> {
+        self.degrading.iter().copied()
+    }
+
     /// The checks that do not simply pass, the worst first.
     pub(crate) fn conspicuous(&self) -> impl Iterator<Item = Id> {
         let rest = self.degrading.iter().chain(&self.harmless).copied();

@@ -205,7 +205,12 @@ impl Face {
 
     fn keep_or_make(before: Option<&Arc<Self>>, verdict: Verdict) -> Arc<Self> {
         match before {
-            Some(face) if face.verdict.says_the_same(&verdict) => Arc::clone(face),
+            Some(face)
+                if face.verdict.says_the_same(&verdict)
+                    && face.verdict.retry_after == verdict.retry_after =>
+            {
+                Arc::clone(face)
+            }
             _ => Self::make(verdict),
         }
     }

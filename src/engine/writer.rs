@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     check::Policy,
-    model::{CheckReport, CheckTransition, Event, Name, Probe, VerdictTransition},
+    model::{CheckReport, CheckTransition, Event, Name, Probe, Reason, Status, VerdictTransition},
 };
 
 /// The half of the board that the engine holds. When it is dropped, for whatever reason, every reader learns
@@ -29,9 +29,9 @@ pub(crate) struct Writer {
     names: HashMap<Name, Id>,
     next_id: u64,
     tally: Tally,
-    /// Of all checks but those that run on demand: nobody needs to know when nobody reads them.
+    /// When a check will change by itself.
     deadlines: Deadlines,
-    /// Of those that run on demand.
+    /// When the result of one that runs on demand will be too old. Nobody needs to know when nobody reads it.
     unread: Deadlines,
     /// From when on those that run on demand have reason to.
     demands: Deadlines,
@@ -42,8 +42,8 @@ pub(crate) struct Writer {
     changed: bool,
     /// Whether checks came, went or took another's place.
     registered: bool,
-    /// Since when each verdict of the view has its status.
-    since: [Moment; PROBES.len()],
+    /// The status of each verdict that subscribers were last told, and since when it is so.
+    told: [(Status, Moment); PROBES.len()],
     /// What subscribers are told once readers can see it.
     events: Vec<Event>,
 }
@@ -60,6 +60,10 @@ struct Entry {
     cell: Arc<Cell>,
     /// None for a check that does not count yet.
     standing: Option<Standing>,
+    /// The status that subscribers were last told, or none while nothing is known, and since when it is so.
+    told: (Option<Status>, Moment),
+    /// Whether its result has become too old while nobody read it, which subscribers are not told.
+    unread: bool,
 }
 
 impl Writer {
@@ -92,9 +96,12 @@ impl Writer {
             published: deadlines,
             changed: false,
             registered: false,
-            since: [now; PROBES.len()],
+            told: [(Status::Pass, now); PROBES.len()],
             events: Vec::new(),
         };
+        for (probe, told) in PROBES.into_iter().zip(&mut writer.told) {
+            told.0 = writer.view.face(probe).verdict.status;
+        }
         for cell in cells {
             let id = writer.insert(cell);
             writer.judge(id, now);
@@ -132,12 +139,6 @@ impl Writer {
         self.names.get(name).copied()
     }
 
-    /// Whether a check counts: it was there from the start, or its first run ended.
-    pub(crate) fn counts(&self, id: Id) -> bool {
-        let entry = self.entries.get(&id);
-        entry.is_some_and(|entry| entry.standing.is_some())
-    }
-
     /// A new check, which does not count before its first [`update`](Self::update).
     pub(crate) fn add(&mut self, definition: Definition) -> Id {
         let now = self.board.clock.now();
@@ -148,11 +149,14 @@ impl Writer {
         let id = cell.id;
         self.next_id = id.0 + 1;
         self.names.insert(cell.definition.name.clone(), id);
+        let since = cell.current.load().state.since;
         self.entries.insert(
             id,
             Entry {
                 cell,
                 standing: None,
+                told: (None, since),
+                unread: false,
             },
         );
         id
@@ -163,10 +167,12 @@ impl Writer {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        entry.cell = Arc::new(entry.cell.succeeding(definition));
-        self.registered = true;
-        self.changed = true;
-        self.judge(id, now);
+        entry.cell = Arc::new(entry.cell.succeeding(definition, now));
+        if entry.standing.is_some() {
+            self.registered = true;
+            self.changed = true;
+            self.judge(id, now);
+        }
     }
 
     pub(crate) fn remove(&mut self, id: Id) -> Option<Arc<Cell>> {
@@ -197,38 +203,31 @@ impl Writer {
             return;
         };
         let cell = &entry.cell;
+        let policy = &cell.definition.policy;
         let current = cell.current.load_full();
-        let state = next(&current.state, &cell.definition.policy);
+        let state = next(&current.state, policy);
         let memo = match state.looks_like(&current.state) {
             true => Arc::clone(&current.memo),
-            false => {
-                self.changed = true;
-                Arc::default()
-            }
+            false => Arc::default(),
         };
-        let transition = current.state.transition_to(&state).map(|from| {
-            Event::Check(CheckTransition {
-                name: cell.definition.name.clone(),
-                from,
-                to: state.status,
-                reason: state.reason,
-                cause: state.cause.clone(),
-                at: state.since.time(),
-                lasted: current.state.since.age_at(state.since),
-            })
-        });
+        // Readers may have seen more than was recorded: that its result was too old, or a grace over.
+        let seen = current.state.at(now);
+        let seen_as = Standing::of(&seen, policy, now);
+        let shown = state.looks_like(&current.state) && state.looks_like(&seen);
+        self.changed |= !shown || seen_as != Standing::of(&state, policy, now);
         cell.current.store(Arc::new(Current { state, memo }));
         self.judge(id, now);
-        self.events.extend(transition);
     }
 
-    /// Makes a check count as its state and policy say.
+    /// Makes a check count as its state and policy say, and notes what subscribers are to be told.
     fn judge(&mut self, id: Id, now: Moment) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         let cell = &entry.cell;
         let policy = &cell.definition.policy;
+        let current = cell.current.load();
+        let state = &current.state;
         let new = cell.standing(now);
         match entry.standing.replace(new) {
             Some(old) => {
@@ -243,20 +242,35 @@ impl Writer {
                 self.events.push(Event::Added(name));
             }
         }
-        let changes_at = cell.current.load().state.changes_at(policy, now);
-        let demand_from = cell.demand_from();
-        let (timed, unread) = match policy.on_demand {
-            None => (changes_at, None),
-            Some(_) => (None, changes_at),
+        let on_demand = policy.on_demand.is_some();
+        entry.unread = on_demand && state.reason == Some(Reason::Stale);
+        let known = state.known().filter(|_| !entry.unread);
+        if let Some(to) = known.filter(|&to| entry.told.0 != Some(to)) {
+            let (from, since) = std::mem::replace(&mut entry.told, (Some(to), state.since));
+            self.events.push(Event::Check(CheckTransition {
+                name: cell.definition.name.clone(),
+                from,
+                to,
+                reason: state.reason,
+                cause: state.cause.clone(),
+                at: state.since.time(),
+                lasted: since.age_at(state.since),
+            }));
+        }
+        let expires = state.expires_at(now);
+        let changes = state.effect_changes_at(policy, now);
+        let (timed, unread) = match on_demand {
+            true => (changes, expires),
+            false => (state.changes_at(policy, now), None),
         };
         self.deadlines.set(id, timed);
         self.unread.set(id, unread);
-        self.demands.set(id, demand_from);
+        self.demands.set(id, cell.demand_from());
     }
 
     /// Makes every change true that has come due by `now`, with no event of its own.
     pub(crate) fn elapse(&mut self, now: Moment) {
-        while let Some(id) = self.deadlines.due(now) {
+        while let Some(id) = self.deadlines.due(now).or_else(|| self.unread.due(now)) {
             self.update(id, now, |state, _| state.at(now).into_owned());
         }
     }
@@ -288,9 +302,8 @@ impl Writer {
             };
             let now = self.board.clock.now();
             let report = |id| Some(self.cell(id)?.report(now));
-            let view = Arc::new(View::new(&facts, report, Some(&before)));
-            let old = std::mem::replace(&mut self.view, view);
-            self.note_transitions(&old, now);
+            self.view = Arc::new(View::new(&facts, report, Some(&before)));
+            self.note_transitions(now);
         } else if published == self.published {
             return;
         }
@@ -305,21 +318,32 @@ impl Writer {
         }
     }
 
-    /// Notes which verdicts of the view have another status than in `old`.
-    fn note_transitions(&mut self, old: &View, now: Moment) {
-        for (probe, since) in PROBES.into_iter().zip(&mut self.since) {
-            let (from, to) = (&old.face(probe).verdict, &self.view.face(probe).verdict);
-            if from.status != to.status {
-                let lasted = std::mem::replace(since, now).age_at(now);
-                self.events.push(Event::Verdict(VerdictTransition {
-                    probe,
-                    from: from.status,
-                    to: to.status,
-                    reason: to.reason,
-                    at: now.time(),
-                    lasted,
-                }));
+    /// Notes which verdicts have another status than subscribers were told.
+    fn note_transitions(&mut self, now: Moment) {
+        let unread = |id: Id| self.entries.get(&id).is_some_and(|entry| entry.unread);
+        // That a check has become too old while nobody read it is no news.
+        let is_news = |status: Status| match status {
+            Status::Fail => {
+                self.tally.blocking.is_empty() || !self.tally.blocking.iter().all(unread)
             }
+            Status::Warn => !self.tally.degrading().all(unread),
+            Status::Pass => true,
+        };
+        for (probe, told) in PROBES.into_iter().zip(&mut self.told) {
+            let verdict = &self.view.face(probe).verdict;
+            let to = verdict.status;
+            if to == told.0 || (to > told.0 && !is_news(to)) {
+                continue;
+            }
+            let (from, since) = std::mem::replace(told, (to, now));
+            self.events.push(Event::Verdict(VerdictTransition {
+                probe,
+                from,
+                to,
+                reason: verdict.reason,
+                at: now.time(),
+                lasted: since.age_at(now),
+            }));
         }
     }
 
@@ -359,10 +383,11 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let board = &self.board;
         let now = board.clock.now();
-        let at = *board.stopped.get_or_init(|| now);
         let registry = board.registry.load();
-        let published = publish(&registry.cells, now, Some(at), Some(&self.view));
+        let published = publish(&registry.cells, now, Some(now), Some(&self.view));
+        // First what readers see, then that it is the last.
         board.published.store(Arc::new(published));
+        _ = board.stopped.set(now);
         self.abandon_runs();
         board.changes.notify_waiters();
         if let Some(subscribers) = board.events.get() {
@@ -378,7 +403,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::{clock::moment, state::Run},
-        model::{ComponentType, Criticality, Outcome, Reason, Status, VerdictReason},
+        model::{ComponentType, Criticality, Outcome, VerdictReason},
     };
 
     const CRITICALITIES: [Criticality; 3] = [

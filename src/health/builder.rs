@@ -7,8 +7,8 @@ use super::{
     config::{self, HealthConfig},
 };
 use crate::{
-    check::{Check, Code},
-    engine::{Definition, Engine, Service, guard, guard_panics},
+    check::{Check, Code, guard, guard_panics},
+    engine::{Definition, Engine, Service},
     model::Name,
 };
 

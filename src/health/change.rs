@@ -45,14 +45,16 @@ impl Health {
     /// # Errors
     ///
     /// The future's error is [`ChangeError::Mistakes`] for a bad name or setting and for a name that is taken,
-    /// and [`ChangeError::Stopped`] if nothing runs checks any more.
+    /// [`ChangeError::Removed`] if the check was removed before it had run, and [`ChangeError::Stopped`] if nothing
+    /// runs checks any more.
     pub fn add(&self, check: Check) -> Change {
         self.register(check, Message::Add)
     }
 
     /// Gives the check of that name other code and another policy. It keeps its state until the new code has
-    /// run, which it does at once; the future then tells how that went. A run of the old code is cancelled;
-    /// a thread of [blocking](Check::blocking) code is left to end by itself.
+    /// run, which it does at once; the future then tells how that went. A run of the old code is cancelled. A
+    /// thread of [blocking](Check::blocking) code is left to end by itself, and the new code is run beside it: do not
+    /// replace code that hangs again and again.
     ///
     /// The check is handed over by the call: dropping the future takes nothing back.
     ///
@@ -63,7 +65,8 @@ impl Health {
         self.register(check, Message::Replace)
     }
 
-    /// Takes a check away. Its run is cancelled, and the future tells how it was at the end.
+    /// Takes a check away, also one that was just added and has not run yet. Its run is cancelled, and the future
+    /// tells how it was at the end.
     ///
     /// The check goes by the call: dropping the future does not keep it.
     ///
@@ -76,10 +79,12 @@ impl Health {
         self.change(Message::Remove(name.to_owned(), reply), answer)
     }
 
-    /// Runs a check at once, whatever its schedule says. A run that is under way is shared rather than started
-    /// again, and so is this one by whoever asks meanwhile. The future tells how the check is afterwards.
+    /// Runs a check at once, whatever its schedule says, as soon as there is
+    /// [room](crate::HealthBuilder::concurrency). A run that is under way is shared rather than started again, and so is
+    /// this one by whoever asks meanwhile. The future tells how the check is afterwards; if a run was given up and
+    /// has not ended yet, how it is now.
     ///
-    /// The run begins by the call and belongs to the engine: dropping the future does not cancel it.
+    /// The run is asked for by the call and belongs to the engine: dropping the future does not cancel it.
     ///
     /// # Errors
     ///
@@ -137,12 +142,12 @@ pub struct Change(State);
 #[derive(Debug)]
 enum State {
     Waiting(oneshot::Receiver<engine::Changed>),
-    Failed(Option<ChangeError>),
+    Ended(Option<ChangeError>),
 }
 
 impl Change {
     fn failed(error: ChangeError) -> Self {
-        Self(State::Failed(Some(error)))
+        Self(State::Ended(Some(error)))
     }
 }
 
@@ -150,19 +155,19 @@ impl Future for Change {
     type Output = Result<CheckReport, ChangeError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            State::Waiting(answer) => {
-                let answer = ready!(Pin::new(answer).poll(cx));
-                Poll::Ready(match answer {
-                    Ok(answer) => answer.map_err(ChangeError::from),
-                    Err(_) => Err(ChangeError::Stopped(Stopped)),
-                })
-            }
-            // Polled again after it was ready, it has nothing to say.
-            State::Failed(error) => error
-                .take()
-                .map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
-        }
+        let ended = match &mut self.0 {
+            State::Waiting(answer) => match ready!(Pin::new(answer).poll(cx)) {
+                Ok(answer) => answer.map_err(ChangeError::from),
+                Err(_) => Err(ChangeError::Stopped(Stopped)),
+            },
+            State::Ended(error) => match error.take() {
+                Some(error) => Err(error),
+                // Polled again after it was ready, it has nothing to say.
+                None => return Poll::Pending,
+            },
+        };
+        self.0 = State::Ended(None);
+        Poll::Ready(ended)
     }
 }
 
@@ -171,6 +176,7 @@ impl From<Refused> for ChangeError {
         match refused {
             Refused::Taken(name) => Self::Mistakes(vec![Mistake::DuplicateName(name)]),
             Refused::Unknown(error) => Self::Unknown(error),
+            Refused::Removed => Self::Removed,
         }
     }
 }

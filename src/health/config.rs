@@ -114,7 +114,8 @@ pub(super) fn apply(
                 .as_mut_slice()
             {
                 [check] => config.apply(check, &mut disabled),
-                _ => mistakes.push(Mistake::UnknownCheck(UnknownCheck::new(
+                [_, _, ..] => mistakes.push(Mistake::AmbiguousCheck(name.clone())),
+                [] => mistakes.push(Mistake::UnknownCheck(UnknownCheck::new(
                     name,
                     names(checks),
                 ))),
@@ -144,9 +145,18 @@ impl CheckConfig {
         set(&mut policy.timeout, self.timeout);
         set(&mut policy.fail_after, self.fail_after);
         set(&mut policy.pass_after, self.pass_after);
-        // One way of being run stands for the other.
+        // One way of being run stands for the other. What goes with the one that the code chose goes with it.
         if self.period.is_some() || self.on_demand.is_some() {
             (policy.period, policy.on_demand) = (self.period, self.on_demand);
+        }
+        if self.period.is_some() {
+            policy.wait = None;
+        }
+        if self
+            .criticality
+            .is_some_and(|criticality| criticality != Criticality::Shared)
+        {
+            policy.shared_grace = None;
         }
         for (setting, value) in [
             (&mut policy.shared_grace, self.shared_grace),
@@ -179,9 +189,17 @@ fn names(checks: &[Check]) -> Vec<Name> {
 
 /// For `#[serde(deserialize_with)]`.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    struct Written;
+    struct Written(Duration);
 
-    impl Visitor<'_> for Written {
+    impl<'de> Deserialize<'de> for Written {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_str(Reader).map(Self)
+        }
+    }
+
+    struct Reader;
+
+    impl Visitor<'_> for Reader {
         type Value = Duration;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,5 +212,6 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
         }
     }
 
-    deserializer.deserialize_str(Written).map(Some)
+    let written = Option::<Written>::deserialize(deserializer)?;
+    Ok(written.map(|written| written.0))
 }

@@ -49,6 +49,8 @@ pub enum Mistake {
     DuplicateName(Name),
     /// The configuration sets something of a check that is not registered.
     UnknownCheck(UnknownCheck),
+    /// The configuration names a check in a way that may mean several.
+    AmbiguousCheck(String),
     /// A setting of a check cannot be.
     #[non_exhaustive]
     Setting {
@@ -74,6 +76,10 @@ impl fmt::Display for Mistake {
                 write!(f, "two checks are named {name:?}: rename one of them")
             }
             Self::UnknownCheck(error) => write!(f, "the configuration: {error}"),
+            Self::AmbiguousCheck(name) => write!(
+                f,
+                "the configuration: {name:?} may mean several checks: write `-` and `.` as they are"
+            ),
             Self::Setting { check, fault } => write!(f, "check {check:?}: {fault}"),
             Self::NoConcurrency => {
                 f.write_str("`concurrency` is 0: no check could ever run, so give it at least 1")
@@ -97,6 +103,8 @@ pub enum ChangeError {
     Mistakes(Vec<Mistake>),
     /// There is no such check.
     Unknown(UnknownCheck),
+    /// The check was removed before it had run.
+    Removed,
     /// Nothing runs checks any more.
     Stopped(Stopped),
 }
@@ -114,6 +122,7 @@ impl fmt::Display for ChangeError {
                 }
             },
             Self::Unknown(error) => error.fmt(f),
+            Self::Removed => f.write_str("the check was removed before it had run"),
             Self::Stopped(error) => error.fmt(f),
         }
     }

@@ -18,6 +18,9 @@ use crate::{
 impl Health {
     /// Waits until a verdict has this very status; it may have it already.
     ///
+    /// Waiting runs nothing. That the result of a check [on demand](crate::Check::on_demand) becomes too old while
+    /// nobody reads it may be noticed only when something else happens.
+    ///
     /// To wait for a service that is up, whether or not there is a warning, use
     /// [`wait_until_good`](Self::wait_until_good).
     ///
@@ -61,7 +64,8 @@ impl Health {
         }
     }
 
-    /// Watches a verdict: how it is, and each time that it becomes another.
+    /// Watches a verdict: how it is, and each time that it becomes another. Watching runs nothing; see
+    /// [`wait_until`](Self::wait_until).
     pub fn watch(&self, probe: Probe) -> VerdictWatch {
         let board = Arc::clone(self.board());
         let seen = board.published().view.face(probe).verdict.clone();

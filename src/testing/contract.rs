@@ -11,8 +11,7 @@ use std::{
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    check::HealthCheck,
-    engine::{guard, guard_panics},
+    check::{HealthCheck, guard, guard_panics},
     model::{Cause, Outcome, Reason, Status, Value},
 };
 

@@ -86,7 +86,8 @@
 //! # Clocks and statics
 //!
 //! On a paused clock, read health on the runtime that it was started on: other threads see the operating system's
-//! clock. Start a `Health` in each test: one in a `static` lives on the runtime of the test that came first, and
+//! clock. A thread takes no part in it either, so a run of [`Check::blocking`](crate::Check::blocking) may time out
+//! before it began. Start a `Health` in each test: one in a `static` lives on the runtime of the test that came first, and
 //! says [engine stopped](crate::Reason::EngineStopped) as soon as that test ends, unless the builder was given
 //! the handle of a [runtime](crate::HealthBuilder::runtime) that lives longer.
 #![allow(clippy::panic, reason = "a test says by a panic that it failed")]

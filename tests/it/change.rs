@@ -11,12 +11,13 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 use tower_health::{
-    Change, ChangeError, Check, Criticality, Health, Mistake, Probe, Reason, RunError, Status,
+    Change, ChangeError, Check, Criticality, Failure, Health, HealthCheck, Mistake, Outcome, Probe,
+    Reason, RunError, Status, async_trait,
 };
 
-use crate::support::{SECOND, Scripted, after, ask, ms, ready, reason};
+use crate::support::{SECOND, Scripted, after, ask, ms, poll_once, ready, reason};
 
 fn start() -> Health {
     Health::builder("orders").seed(7).start().unwrap()
@@ -291,9 +292,12 @@ async fn run_now_of_a_run_that_does_not_end_tells_so() {
     let report = health.run_now("mount").await.unwrap();
     assert_eq!(
         report.reason,
-        Some(Reason::StillRunning),
+        Some(Reason::TimedOut),
         "it is not run on top of itself"
     );
+    after(3 * SECOND).await;
+    let report = health.run_now("mount").await.unwrap();
+    assert_eq!(report.reason, Some(Reason::StillRunning));
     gate.store(true, Ordering::SeqCst);
 }
 
@@ -619,4 +623,258 @@ fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
             .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below.max(1)
     }
+}
+
+// Who waits for room
+
+/// Defaults throughout: a serving instance gets many tenants at once while their hosts hang.
+#[tokio::test(start_paused = true)]
+async fn adding_many_checks_that_hang_takes_no_serving_instance_out() {
+    let db = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .seed(1)
+        .check(Check::new("db", db.clone()))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    assert_eq!(ready(&health), Status::Pass);
+    for number in 0..1_300 {
+        let tenant = Check::new(format!("tenant-{number}"), Scripted::hanging()).non_critical();
+        drop(health.add(tenant));
+    }
+    for second in 0..45 {
+        after(SECOND).await;
+        assert_ne!(
+            ready(&health),
+            Status::Fail,
+            "after {second} s: db is {:?}, {} runs",
+            reason(&health, "db"),
+            db.runs()
+        );
+    }
+}
+
+/// What is asked for comes last in, first out: whoever asked first may never have a turn.
+#[tokio::test(start_paused = true)]
+async fn run_now_gets_its_turn() {
+    let code = || Scripted::new(Status::Pass).taking(ms(50));
+    let health = Health::builder("orders")
+        .concurrency(1)
+        .checks(["a", "b", "c"].map(|name| Check::new(name, code()).period(3_600 * SECOND)))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    let ask_on = |name: &'static str| {
+        let health = health.clone();
+        tokio::spawn(async move {
+            loop {
+                health.run_now(name).await.unwrap();
+            }
+        })
+    };
+    ask_on("a");
+    after(ms(10)).await;
+    let first = health.run_now("c");
+    after(ms(10)).await;
+    ask_on("b");
+    let asked = timeout(60 * SECOND, first).await;
+    assert!(
+        asked.is_ok(),
+        "it waited for a minute, behind runs of 50 ms"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_gets_its_turn_beside_what_is_asked_for() {
+    let code = || Scripted::new(Status::Pass).taking(ms(50));
+    let due = code();
+    let health = Health::builder("orders")
+        .concurrency(1)
+        .checks(["a", "b"].map(|name| Check::new(name, code()).period(3_600 * SECOND)))
+        .check(
+            Check::new("due", due.clone())
+                .period(SECOND)
+                .timeout(SECOND),
+        )
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    for name in ["a", "b"] {
+        let health = health.clone();
+        tokio::spawn(async move {
+            loop {
+                health.run_now(name).await.unwrap();
+            }
+        });
+    }
+    let runs = due.runs();
+    after(60 * SECOND).await;
+    assert!(
+        due.runs() > runs,
+        "it never ran again: {:?}",
+        reason(&health, "due")
+    );
+}
+
+// Foreign code, and changes of mind
+
+/// A check is foreign code also when it is dropped, and holds what it likes.
+struct PanicsWhenDropped;
+
+impl Drop for PanicsWhenDropped {
+    fn drop(&mut self) {
+        panic!("password=hunter2");
+    }
+}
+
+#[async_trait]
+impl HealthCheck for PanicsWhenDropped {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        Ok(Outcome::pass())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_when_it_is_dropped_does_not_end_the_engine() {
+    let health = start();
+    health
+        .add(Check::new("db", PanicsWhenDropped))
+        .await
+        .unwrap();
+    let removed = health.remove("db").await;
+    after(SECOND).await;
+    assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+    removed.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_when_it_is_replaced_does_not_end_the_engine() {
+    let health = start();
+    health
+        .add(Check::new("db", PanicsWhenDropped))
+        .await
+        .unwrap();
+    _ = health
+        .replace(Check::new("db", Scripted::new(Status::Pass)))
+        .await;
+    assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_when_it_is_refused_does_not_end_the_engine() {
+    let health = start();
+    health
+        .add(Check::new("db", Scripted::new(Status::Pass)))
+        .await
+        .unwrap();
+    _ = health.add(Check::new("db", PanicsWhenDropped)).await;
+    assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+}
+
+/// The same, as it happens: a blocking check with a client that has a runtime of its own, as
+/// `reqwest::blocking` and `postgres` have. Such a runtime must not be dropped by a worker of another.
+#[tokio::test]
+async fn a_blocking_check_that_holds_a_runtime_can_be_removed() {
+    let health = start();
+    let client = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let check = Check::blocking("client", move || client.block_on(async { Status::Pass }));
+    health.add(check).await.unwrap();
+    after(ms(50)).await;
+    let removed = health.remove("client").await;
+    assert_eq!(
+        health.verdict(Probe::Liveness).status,
+        Status::Pass,
+        "{removed:?}"
+    );
+}
+
+/// `add` says that the check is handed over by the call.
+#[tokio::test(start_paused = true)]
+async fn a_check_that_was_just_added_can_be_removed() {
+    let health = start();
+    drop(health.add(Check::new("tenant", Scripted::hanging())));
+    let removed = health.remove("tenant").await;
+    after(10 * SECOND).await;
+    assert_eq!(ready(&health), Status::Pass, "{removed:?}");
+    assert!(health.check("tenant").is_err());
+}
+
+/// A check that is replaced under a shorter `max_age` blocks at once, and is listed as what does not pass: as a
+/// pass.
+#[tokio::test(start_paused = true)]
+async fn a_verdict_lists_what_fails_it_as_failing() {
+    let health = start();
+    let check =
+        |code: Scripted, period: u64| Check::new("db", code).period(Duration::from_secs(period));
+    health
+        .add(check(Scripted::new(Status::Pass), 3_600))
+        .await
+        .unwrap();
+    after(60 * SECOND).await;
+    drop(health.replace(check(Scripted::hanging(), 1)));
+    after(ms(1)).await;
+    let verdict = health.verdict(Probe::Readiness);
+    assert_eq!(verdict.status, Status::Fail);
+    assert_eq!(
+        (verdict.checks[0].status, verdict.checks[0].reason),
+        (Status::Fail, Some(Reason::Stale))
+    );
+}
+
+/// A shared check that waits before it returns is replaced by one that is not critical.
+#[tokio::test(start_paused = true)]
+async fn a_non_critical_check_never_blocks_whatever_it_was_before() {
+    let db = Scripted::new(Status::Pass);
+    let check = || Check::new("db", db.clone()).period(3_600 * SECOND);
+    let health = Health::builder("orders")
+        .seed(7)
+        .check(check().shared().shared_grace(SECOND))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    db.say(Status::Fail);
+    health.run_now("db").await.unwrap();
+    after(2 * SECOND).await;
+    assert_eq!(ready(&health), Status::Fail);
+    db.say(Status::Pass);
+    health.run_now("db").await.unwrap();
+    assert_eq!(ready(&health), Status::Fail, "it waits before it returns");
+    health.replace(check().non_critical()).await.unwrap();
+    assert_eq!(ready(&health), Status::Pass);
+}
+
+/// Asking does not make it worse: one more failure per retry period. A thread takes no part in a paused clock.
+#[tokio::test]
+async fn run_now_of_a_run_that_does_not_end_adds_no_failures() {
+    let gate = Arc::new(AtomicBool::new(false));
+    let open = Arc::clone(&gate);
+    let check = Check::blocking("mount", move || {
+        while !open.load(Ordering::SeqCst) {
+            thread::sleep(ms(1));
+        }
+        Status::Pass
+    });
+    gate.store(true, Ordering::SeqCst);
+    let health = start();
+    health
+        .add(check.timeout(ms(100)).fail_after(5).period(3_600 * SECOND))
+        .await
+        .unwrap();
+    gate.store(false, Ordering::SeqCst);
+    for _ in 0..6 {
+        health.run_now("mount").await.unwrap();
+    }
+    let status = health.check("mount").unwrap().status;
+    gate.store(true, Ordering::SeqCst);
+    assert_eq!(status, Status::Pass, "one run failed, and five are needed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_polled_again_does_not_panic() {
+    let health = start();
+    let mut change = health.add(Check::new("db", Scripted::new(Status::Pass)));
+    (&mut change).await.unwrap();
+    assert!(poll_once(&mut change).is_pending());
 }

@@ -3,14 +3,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 
 use tokio::time::advance;
-use tower_health::{Check, Event, Health, Reason, Status, Subscription};
+use tower_health::{Check, Event, Health, Probe, Reason, Status, Subscription};
 
 use crate::support::{SECOND, Scripted, after, ask, ms, ready, reason};
 
@@ -147,4 +147,49 @@ async fn a_check_that_blocks_its_runtime_is_excused_once_and_no_more() {
     .unwrap();
     assert_eq!(reason(&health, "db"), Some(Reason::TimedOut));
     assert_eq!(runs.load(Ordering::SeqCst), 2);
+}
+
+/// A run that overran honestly, once, and then the process is suspended: that is no second failure.
+#[tokio::test(start_paused = true)]
+async fn a_suspension_adds_no_failure_to_a_run_that_has_not_ended() {
+    let gate = Arc::new(AtomicBool::new(true));
+    let open = Arc::clone(&gate);
+    let check = Check::blocking("mount", move || {
+        while !open.load(Ordering::SeqCst) {
+            thread::sleep(ms(1));
+        }
+        Status::Pass
+    });
+    let check = check
+        .timeout(SECOND)
+        .fail_after(2)
+        .retry_period(10 * SECOND);
+    let health = Health::builder("orders").check(check).start().unwrap();
+    health
+        .wait_until(Probe::Readiness, Status::Pass)
+        .await
+        .unwrap();
+    gate.store(false, Ordering::SeqCst);
+    let report = health.run_now("mount").await.unwrap();
+    assert_eq!((report.status, report.streak), (Status::Pass, 1));
+    // Suspended, thread and all, shortly after.
+    tokio::time::advance(8 * SECOND).await;
+    after(ms(300)).await;
+    let status = health.check("mount").unwrap().status;
+    gate.store(true, Ordering::SeqCst);
+    assert_eq!(status, Status::Pass);
+}
+
+/// A runtime that its own application blocks now and then is no suspended process.
+#[tokio::test(start_paused = true)]
+async fn a_shared_check_keeps_its_period_on_a_runtime_that_stalls() {
+    let db = Scripted::new(Status::Pass);
+    let check = Check::new("db", db.clone()).shared().period(600 * SECOND);
+    let _health = Health::builder("orders").check(check).start().unwrap();
+    after(SECOND).await;
+    for _ in 0..20 {
+        tokio::time::advance(7 * SECOND).await;
+        after(ms(300)).await;
+    }
+    assert!(db.runs() <= 3, "{} runs in 146 s", db.runs());
 }

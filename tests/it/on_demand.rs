@@ -1,24 +1,19 @@
 //! Checks that run when they are read, on a paused clock.
 
-use std::{
-    future::Future,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    thread,
-    time::Duration,
-};
+use std::{sync::Arc, thread, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt};
 use tower_health::{
     Check, Exposure, Failure, Health, HealthCheck, Outcome, Probe, ProbeService, Reason, Status,
     async_trait,
 };
 
-use crate::support::{SECOND, Scripted, after, ask, ask_with, ms, ready, reason};
+use crate::support::{
+    SECOND, Scripted, after, ask, ask_with, block_on, ms, poll_once, ready, reason,
+};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -66,7 +61,7 @@ async fn the_reader_who_started_a_run_leaves_and_the_others_still_get_the_answer
             .service()
             .oneshot(Request::get("/ready").body(()).unwrap()),
     );
-    assert!(poll(&mut first).is_pending());
+    assert!(poll_once(&mut first).is_pending());
     let service = health.service();
     let second = tokio::spawn(async move { timed(&service, "/ready").await });
     after(ms(20)).await;
@@ -85,7 +80,7 @@ async fn pitfall_8_a_run_whose_readers_all_left_goes_on_and_counts() {
             .service()
             .oneshot(Request::get("/ready").body(()).unwrap()),
     );
-    assert!(poll(&mut only).is_pending());
+    assert!(poll_once(&mut only).is_pending());
     drop(only);
     after(ms(60)).await;
     assert_eq!((db.runs(), ready(&health)), (1, Status::Pass));
@@ -220,7 +215,7 @@ async fn a_reader_of_an_engine_that_ends_is_answered() {
             .clone()
             .oneshot(Request::get("/ready").body(()).unwrap()),
     );
-    assert!(poll(&mut waiting).is_pending());
+    assert!(poll_once(&mut waiting).is_pending());
     let removed = health.remove("db");
     assert!(
         waiting.await.unwrap().status().is_success(),
@@ -370,30 +365,6 @@ async fn contradictions_are_mistakes() {
     );
 }
 
-fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// An executor that knows nothing of tokio.
-fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(thread::Thread);
-
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
-    }
-}
-
 /// The layer answers as the service does.
 #[tokio::test(start_paused = true)]
 async fn a_probe_through_the_layer_waits_and_other_requests_do_not() {
@@ -402,9 +373,9 @@ async fn a_probe_through_the_layer_waits_and_other_requests_do_not() {
     let mut app = health.wrap(tower::service_fn(crate::support::inner));
     let request = |path| Request::get(path).body(axum::body::Body::empty()).unwrap();
     let mut probe = Box::pin(app.call(request("/ready")));
-    assert!(poll(&mut probe).is_pending());
+    assert!(poll_once(&mut probe).is_pending());
     let mut other = Box::pin(app.call(request("/orders")));
-    assert!(poll(&mut other).is_ready());
+    assert!(poll_once(&mut other).is_ready());
     let response: Response<_> = probe.await.unwrap();
     assert_eq!(response.status(), 200);
 }
@@ -416,4 +387,88 @@ async fn respond_waits_too() {
     let service = start(&db).service();
     let answer: Response<Bytes> = service.respond("GET", "/ready", None, []).unwrap().await;
     assert_eq!((answer.status().as_u16(), db.runs()), (200, 1));
+}
+
+/// "Futures […] do not keep the checks running: they end with them."
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_does_not_keep_the_checks_running() {
+    let db = Scripted::hanging();
+    let check = Check::new("db", db.clone())
+        .on_demand(TTL)
+        .timeout(3_600 * SECOND)
+        .wait(3_600 * SECOND);
+    let health = Health::builder("orders").check(check).start().unwrap();
+    let mut waiting = Box::pin(
+        health
+            .service()
+            .oneshot(Request::get("/ready").body(()).unwrap()),
+    );
+    assert!(poll_once(&mut waiting).is_pending());
+    after(ms(10)).await;
+    assert_eq!(db.running(), 1);
+    drop(health);
+    after(ms(10)).await;
+    let answered = timeout(SECOND, waiting).await;
+    assert!(answered.is_ok(), "it ends with the engine");
+    assert_eq!(db.running(), 0);
+}
+
+/// A reader outside tokio waits no longer than `wait`, also while the engine's runtime stands still.
+#[test]
+fn a_reader_without_timers_is_answered_while_the_runtime_of_the_engine_stands_still() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let check = Check::new("db", Scripted::new(Status::Pass))
+        .on_demand(TTL)
+        .wait(ms(50));
+    let health = Health::builder("orders")
+        .check(check)
+        .runtime(runtime.handle().clone())
+        .start()
+        .unwrap();
+    // Nobody drives `runtime` from here on.
+    let service = health.service();
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        block_on(service.respond("GET", "/ready", None, []).unwrap());
+        _ = tell.send(());
+    });
+    assert!(told.recv_timeout(Duration::from_secs(3)).is_ok());
+}
+
+/// A check that was stale on its schedule is replaced by one on demand: its reader waits for the run, which is
+/// under way.
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_what_is_stale_waits_also_after_a_replacement() {
+    let health = Health::builder("orders")
+        .concurrency(1)
+        .check(
+            Check::new("db", Scripted::new(Status::Pass))
+                .period(SECOND)
+                .timeout(SECOND),
+        )
+        .start()
+        .unwrap();
+    after(ms(300)).await;
+    let hog = Check::new("hog", Scripted::hanging())
+        .timeout(60 * SECOND)
+        .non_critical();
+    drop(health.add(hog));
+    after(30 * SECOND).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::Stale));
+    drop(
+        health.replace(
+            Check::new("db", Scripted::new(Status::Pass))
+                .on_demand(TTL)
+                .wait(60 * SECOND),
+        ),
+    );
+    after(ms(1)).await;
+    let answer = ask(&health.service(), "/health/db").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.contains("stale")),
+        (200, false)
+    );
 }

@@ -1,13 +1,27 @@
 //! Waiting for health, watching it, and being told of each change.
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use tokio::time::timeout;
 
 use tower_health::{
     Check, CheckTransition, Event, Health, Outcome, Probe, Reason, Status, Stopped, Subscription,
     VerdictReason, VerdictTransition,
 };
 
-use crate::support::{SECOND, Scripted, after, ask, ms, ready};
+use crate::support::{SECOND, Scripted, after, ask, ms, poll_once, ready, reason};
+
+const TTL: Duration = Duration::from_secs(10);
 
 fn start(db: &Scripted) -> Health {
     let check = Check::new("db", db.clone()).period(SECOND);
@@ -303,4 +317,204 @@ fn whatever_waits_ends_with_the_engine_and_does_not_keep_it() {
             }
         });
     }
+}
+
+/// The reader saw `stale`; the engine's own view never did, so it finds nothing changed and rings no bell.
+#[tokio::test(start_paused = true)]
+async fn wait_until_wakes_when_a_stale_check_on_demand_passes_again() {
+    let check = Check::new("db", Scripted::new(Status::Pass)).on_demand(TTL);
+    let health = Health::builder("orders").check(check).start().unwrap();
+    assert_eq!(ask(&health.service(), "/ready").await.status, 200);
+    after(60 * SECOND).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::Stale));
+    let waiting = tokio::spawn(health.wait_until(Probe::Readiness, Status::Pass));
+    after(ms(1)).await;
+    assert!(!waiting.is_finished());
+    assert_eq!(ask(&health.service(), "/ready").await.status, 200);
+    assert_eq!(ready(&health), Status::Pass);
+    let verdict = timeout(5 * SECOND, waiting)
+        .await
+        .expect("it is a pass by now");
+    assert_eq!(verdict.unwrap().unwrap().status, Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_made_while_a_check_on_demand_is_stale_tells_that_it_passes() {
+    let check = Check::new("db", Scripted::new(Status::Pass)).on_demand(TTL);
+    let health = Health::builder("orders").check(check).start().unwrap();
+    assert_eq!(ask(&health.service(), "/ready").await.status, 200);
+    after(60 * SECOND).await;
+    let mut watch = health.watch(Probe::Readiness);
+    assert_eq!(watch.current().status, Status::Fail);
+    let told = tokio::spawn(async move { watch.changed().await });
+    after(ms(1)).await;
+    assert_eq!(ask(&health.service(), "/ready").await.status, 200);
+    let verdict = timeout(5 * SECOND, told)
+        .await
+        .expect("it changed")
+        .unwrap();
+    assert_eq!(verdict.unwrap().status, Status::Pass);
+}
+
+/// The same for a scheduled check: the engine's runtime stands still past an expiry, and the good outcome that
+/// came meanwhile is the first thing that the engine sees.
+#[test]
+fn wait_until_wakes_when_an_expiry_that_the_engine_never_saw_is_over() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let ended = Arc::new(AtomicBool::new(false));
+    let says = Arc::clone(&ended);
+    // Its first run is quick, its second one ends while the runtime stands still.
+    let check = Check::blocking("db", move || {
+        thread::sleep(ms(if says.swap(true, Ordering::SeqCst) {
+            1_500
+        } else {
+            0
+        }));
+        Status::Pass
+    });
+    let check = check.period(ms(300)).timeout(ms(1_600)).max_age(ms(2_000));
+    let health = Health::builder("orders")
+        .check(check)
+        .runtime(runtime.handle().clone())
+        .start()
+        .unwrap();
+    runtime.block_on(async {
+        health
+            .wait_until(Probe::Readiness, Status::Pass)
+            .await
+            .unwrap();
+        // Until the second run is surely under way, and has not ended.
+        after(ms(700)).await;
+    });
+    thread::sleep(ms(1_500));
+    struct Bell(AtomicBool);
+    impl std::task::Wake for Bell {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let bell = Arc::new(Bell(AtomicBool::new(false)));
+    let mut waiting = pin!(health.wait_until(Probe::Readiness, Status::Pass));
+    let waker = Waker::from(Arc::clone(&bell));
+    let polled = waiting.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending(), "stale");
+    runtime.block_on(async {
+        after(ms(500)).await;
+        assert_eq!(ready(&health), Status::Pass);
+    });
+    assert!(bell.0.load(Ordering::SeqCst), "it is a pass by now");
+}
+
+/// A subscriber is told of a pass that no reader sees.
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_is_told_is_the_one_that_readers_see() {
+    let other = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .check(Check::new("db", Scripted::new(Status::Pass)).on_demand(TTL))
+        .check(Check::new("other", other.clone()))
+        .start()
+        .unwrap();
+    assert_eq!(ask(&health.service(), "/health/db").await.status, 200);
+    after(SECOND).await;
+    other.say(Status::Fail);
+    after(60 * SECOND).await;
+    assert_eq!(reason(&health, "db"), Some(Reason::Stale));
+    let mut events = health.subscribe();
+    other.say(Status::Pass);
+    health.run_now("other").await.unwrap();
+    while let Ok(Some(event)) = timeout(SECOND, events.next()).await {
+        if let Event::Verdict(told) = event {
+            assert_eq!(
+                told.to,
+                health.verdict(told.probe).status,
+                "{:?}: told, and seen",
+                told.probe
+            );
+        }
+    }
+}
+
+/// A watch tells of a change of `retry_after` alone, which is none of those that its docs list.
+#[tokio::test(start_paused = true)]
+async fn a_watch_does_not_tell_the_same_twice() {
+    let health = Health::builder("orders")
+        .check(Check::new("db", Scripted::new(Status::Fail)))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    let mut watch = health.watch(Probe::Readiness);
+    let seen = watch.current();
+    if let Ok(Ok(next)) = timeout(30 * SECOND, watch.changed()).await {
+        assert_eq!((next.status, next.reason), (seen.status, seen.reason));
+        let told = |verdict: &tower_health::Verdict| {
+            let check = |check: &tower_health::CheckReport| {
+                (check.name.clone(), check.status, check.reason)
+            };
+            verdict.checks.iter().map(check).collect::<Vec<_>>()
+        };
+        assert_ne!(
+            told(&next),
+            told(&seen),
+            "nothing that the docs name is another"
+        );
+    }
+}
+
+/// A shared check on demand that waits before it returns: readers see that it has returned, waiters never do.
+#[tokio::test(start_paused = true)]
+async fn wait_until_wakes_when_a_shared_check_on_demand_has_returned() {
+    let db = Scripted::new(Status::Pass);
+    let check = Check::new("db", db.clone())
+        .on_demand(TTL)
+        .shared()
+        .shared_grace(SECOND);
+    let health = Health::builder("orders")
+        .seed(7)
+        .check(check)
+        .start()
+        .unwrap();
+    for (status, wait) in [(Status::Pass, 0), (Status::Fail, 2), (Status::Pass, 0)] {
+        db.say(status);
+        health.run_now("db").await.unwrap();
+        after(wait * SECOND).await;
+    }
+    assert_eq!(ready(&health), Status::Fail, "it waits before it returns");
+    let waiting = tokio::spawn(health.wait_until(Probe::Readiness, Status::Pass));
+    after(TTL + SECOND).await;
+    assert_eq!(ready(&health), Status::Pass);
+    assert!(waiting.is_finished());
+}
+
+/// "The verdict that says so comes before that."
+#[test]
+fn a_watch_tells_the_last_verdict_before_it_ends() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let check = |n: usize| Check::new(format!("c{n}"), Scripted::new(Status::Pass)).non_critical();
+    let health = Health::builder("orders")
+        .checks((0..20_000).map(check))
+        .concurrency(1)
+        .runtime(runtime.handle().clone())
+        .start()
+        .unwrap();
+    let mut watch = health.watch(Probe::Liveness);
+    let reader = thread::spawn(move || {
+        let mut last = None;
+        loop {
+            match poll_once(&mut pin!(watch.changed())) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(verdict)) => last = Some(verdict.status),
+                Poll::Ready(Err(Stopped)) => return last,
+            }
+        }
+    });
+    thread::sleep(ms(100));
+    drop(runtime);
+    drop(health);
+    assert_eq!(reader.join().unwrap(), Some(Status::Fail));
 }
