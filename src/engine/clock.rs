@@ -47,6 +47,13 @@ fn wall() -> Duration {
         .unwrap_or_default()
 }
 
+/// Whether tokio's clock is paused here: it then stands still, or is ahead.
+pub(super) fn is_paused() -> bool {
+    let before = std::time::Instant::now();
+    let now = Instant::now().into_std();
+    now < before || now > std::time::Instant::now()
+}
+
 /// Whether `now`, which was just read, is the time of a paused clock.
 fn is_virtual(now: Instant) -> bool {
     let real = std::time::Instant::now();

@@ -140,7 +140,10 @@ impl Engine {
             Some(run) if run.given_up => {
                 let cell = self.writer.cell(id);
                 match cell.is_some_and(|cell| cell.is_demanded(now)) {
-                    true => self.due(id, now),
+                    true => {
+                        self.unplan(id);
+                        self.due(id, now);
+                    }
                     false => self.landed.push((id, false)),
                 }
             }

@@ -23,6 +23,8 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::clock;
+
 /// How far a check's run has come, and how many ended before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Flight {
@@ -246,11 +248,12 @@ pin_project! {
 }
 
 impl Awaited {
-    /// On the runtime of the engine the time is that runtime's, which may be paused. Elsewhere it is that of a thread:
-    /// the runtime of the engine may stand still, and another may have no timers.
+    /// On the runtime of the engine, while its clock is paused, the time is that runtime's. Otherwise it is that of a
+    /// thread: the runtime may stand still, and another may have no timers.
     pub(super) fn new(landing: Landing, wait: Duration, engine: &Handle) -> Self {
         let here = Handle::try_current().ok();
-        let time = match here.is_some_and(|here| here.id() == engine.id()) {
+        let here = here.is_some_and(|here| here.id() == engine.id());
+        let time = match here && clock::is_paused() {
             true => Time::Engine { sleep: sleep(wait) },
             false => Time::Thread {
                 delay: Delay::new(wait),

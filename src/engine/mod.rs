@@ -90,6 +90,8 @@ struct Slot {
     /// Its entry in the agenda.
     due: Option<Duration>,
     queued: Option<Lane>,
+    /// Whether it is in line as one that was asked for, too.
+    hurried: bool,
     /// The run that has not ended.
     run: Option<Running>,
     /// Whether the phase of its period has been drawn.
@@ -117,6 +119,7 @@ impl Slot {
             timeout,
             due: None,
             queued: None,
+            hurried: false,
             run: None,
             phased: false,
             excused: false,
@@ -207,6 +210,8 @@ impl Engine {
                 None => Ok(self.messages.recv().await),
             };
             self.notice_hold_up(now, wake);
+            // What became too old before somebody asked did so unread.
+            self.writer.elapse(self.clock.now());
             // It is never closed, for the engine holds a sender. An error is the time.
             let mut next = message.ok().flatten();
             while let Some(message) = next {
@@ -294,19 +299,21 @@ impl Engine {
         }
     }
 
-    /// Puts a check in line. One that was merely due before is asked for now.
+    /// Puts a check in line. One that is merely due and is asked for now stands in two, and whichever comes first
+    /// counts.
     fn enqueue(&mut self, id: Id, lane: Lane) {
         self.unplan(id);
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
         match slot.queued {
-            Some(Lane::Due) if lane == Lane::Asked => self.queue.remove(id),
+            // It keeps its place in the other line.
+            Some(Lane::Due) if lane == Lane::Asked && !slot.hurried => slot.hurried = true,
             Some(_) => return,
-            None => {}
+            None => slot.queued = Some(lane),
         }
-        slot.queued = Some(lane);
         self.queue.push(lane, id, self.clock.now());
+        self.writer.note_run(id, true);
     }
 
     fn start(&mut self, id: Id, now: Moment) {
@@ -322,6 +329,9 @@ impl Engine {
         };
         let task = run::start(&self.runtime, self.clock, &slot.code, slot.timeout, report);
         slot.queued = None;
+        if std::mem::take(&mut slot.hurried) {
+            self.queue.remove(id);
+        }
         slot.run = Some(Running {
             number,
             began: now,
@@ -403,6 +413,7 @@ impl Engine {
         let jitter = self.schedule.unit();
         self.landed
             .push((id, outcome.reason() == Some(Reason::Panicked)));
+        self.writer.note_run(id, false);
         self.writer.update(id, now, |state, policy| {
             state
                 .record(outcome, run, policy, jitter)
@@ -466,7 +477,7 @@ impl Engine {
 
     /// Says once that checks wait longer for room than they should.
     fn log_queue(&mut self, now: Moment) {
-        let Some((id, since)) = self.queue.oldest(Lane::Due) else {
+        let Some((id, since)) = self.queue.oldest() else {
             return;
         };
         let Some(cell) = self.writer.cell(id) else {
@@ -484,7 +495,10 @@ impl Engine {
                      lengthen their periods or shorten their timeouts",
                 );
             };
-            _ = panic::catch_unwind(AssertUnwindSafe(log));
+            if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(log)) {
+                // It may panic itself when it is dropped.
+                std::mem::forget(payload);
+            }
         }
     }
 }

@@ -49,9 +49,10 @@ impl Queue {
         }
     }
 
-    /// The check that has waited longest in a line, and since when.
-    pub(crate) fn oldest(&self, lane: Lane) -> Option<(Id, Moment)> {
-        self.lanes.get(lane as usize)?.front().copied()
+    /// The check that has waited longest, and since when.
+    pub(crate) fn oldest(&self) -> Option<(Id, Moment)> {
+        let first = self.lanes.iter().filter_map(VecDeque::front);
+        first.min_by_key(|(_, since)| since.mono).copied()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -77,7 +78,7 @@ mod tests {
         ] {
             queue.push(lane, Id(id), moment(id));
         }
-        assert_eq!(queue.oldest(Lane::Due), Some((Id(3), moment(3))));
+        assert_eq!(queue.oldest(), Some((Id(0), moment(0))));
         queue.remove(Id(1));
         assert_eq!(queue.len(), 5);
         let order: Vec<Id> = std::iter::from_fn(|| queue.pop()).collect();

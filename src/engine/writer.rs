@@ -64,6 +64,8 @@ struct Entry {
     told: (Option<Status>, Moment),
     /// Whether its result has become too old while nobody read it, which subscribers are not told.
     unread: bool,
+    /// Whether a run is in line or under way.
+    asked: bool,
 }
 
 impl Writer {
@@ -157,6 +159,7 @@ impl Writer {
                 standing: None,
                 told: (None, since),
                 unread: false,
+                asked: false,
             },
         );
         id
@@ -219,6 +222,13 @@ impl Writer {
         self.judge(id, now);
     }
 
+    /// Notes whether a run of a check is in line or under way.
+    pub(crate) fn note_run(&mut self, id: Id, asked: bool) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.asked = asked;
+        }
+    }
+
     /// Makes a check count as its state and policy say, and notes what subscribers are to be told.
     fn judge(&mut self, id: Id, now: Moment) {
         let Some(entry) = self.entries.get_mut(&id) else {
@@ -243,7 +253,8 @@ impl Writer {
             }
         }
         let on_demand = policy.on_demand.is_some();
-        entry.unread = on_demand && state.reason == Some(Reason::Stale);
+        let stale = state.reason == Some(Reason::Stale) && !state.is_believed(now);
+        entry.unread = on_demand && stale && !entry.asked;
         let known = state.known().filter(|_| !entry.unread);
         if let Some(to) = known.filter(|&to| entry.told.0 != Some(to)) {
             let (from, since) = std::mem::replace(&mut entry.told, (Some(to), state.since));
@@ -290,6 +301,10 @@ impl Writer {
             .flatten()
             .reduce(Deadline::min);
         let demand_from = self.demands.first();
+        // Readers may have seen what was true for a moment before the engine came to it.
+        let now = self.board.clock.now();
+        self.changed |= self.published.0.is_some_and(|until| until.reached(now));
+        self.changed |= !self.events.is_empty();
         let published = std::mem::replace(&mut self.published, (valid_until, demand_from));
         let changed = std::mem::take(&mut self.changed);
         if changed {
@@ -300,7 +315,6 @@ impl Writer {
                 started: self.view.started,
                 stopped: false,
             };
-            let now = self.board.clock.now();
             let report = |id| Some(self.cell(id)?.report(now));
             self.view = Arc::new(View::new(&facts, report, Some(&before)));
             self.note_transitions(now);
@@ -571,5 +585,56 @@ mod tests {
             Some(Reason::EngineStopped)
         );
         assert_eq!(published.valid_until, None);
+    }
+
+    #[test]
+    fn a_watcher_that_saw_an_expiry_learns_that_it_was_none() {
+        let service = Service {
+            name: "orders".into(),
+            release: None,
+            version: None,
+            description: None,
+        };
+        let definition = Definition {
+            name: Name::new("c0").unwrap(),
+            component_type: ComponentType::default(),
+            policy: Policy {
+                max_age: Some(Duration::from_millis(100)),
+                ..Policy::default()
+            },
+        };
+        let clock = Clock::start();
+        let mut writer = Writer::new(service, clock, vec![definition], None);
+        let board = Arc::clone(writer.board());
+        let pass = |at| {
+            let run = Run {
+                ended: at,
+                duration: Duration::ZERO,
+            };
+            move |state: &State, policy: &Policy| {
+                state
+                    .record(Outcome::pass(), run, policy, 0.0)
+                    .at(at)
+                    .into_owned()
+            }
+        };
+        let now = clock.now();
+        writer.update(Id(0), now, pass(now));
+        writer.publish();
+        std::thread::sleep(Duration::from_millis(60));
+        // `Engine::record`: the engine reads the clock before the expiry …
+        let now = clock.now();
+        // … its thread is preempted; a watcher on another looks after the expiry.
+        std::thread::sleep(Duration::from_millis(60));
+        let bell = board.change();
+        let mut bell = std::pin::pin!(bell);
+        bell.as_mut().enable();
+        assert_eq!(board.verdict(Probe::Readiness).status, Status::Fail);
+        // The engine goes on.
+        writer.update(Id(0), now, pass(now));
+        writer.publish();
+        assert_eq!(board.verdict(Probe::Readiness).status, Status::Pass);
+        let rang = tokio_test::task::spawn(bell).poll().is_ready();
+        assert!(rang, "the watcher sleeps on with `fail`");
     }
 }

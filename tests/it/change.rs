@@ -1,9 +1,9 @@
 //! Checks that come, go, take another's place or are run at once while the service runs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -877,4 +877,217 @@ async fn a_change_that_is_polled_again_does_not_panic() {
     let mut change = health.add(Check::new("db", Scripted::new(Status::Pass)));
     (&mut change).await.unwrap();
     assert!(poll_once(&mut change).is_pending());
+}
+
+/// How long a check waits for its next run in a crowd, if somebody asks for it then.
+async fn asked_at(seed: u64, ask_at: Option<Duration>) -> Duration {
+    let make = || Scripted::new(Status::Pass).taking(SECOND);
+    let x = make();
+    let health = Health::builder("orders")
+        .concurrency(1)
+        .seed(seed)
+        .start()
+        .unwrap();
+    let adds: Vec<_> = (0..30)
+        .map(|i| health.add(Check::new(format!("n{i}"), make()).period(36000 * SECOND)))
+        .collect();
+    for add in adds {
+        add.await.unwrap();
+    }
+    health
+        .add(
+            Check::new("x", x.clone())
+                .period(10 * SECOND)
+                .max_age(3600 * SECOND),
+        )
+        .await
+        .unwrap();
+    let began = tokio::time::Instant::now();
+    let _asked: Vec<_> = (0..30).map(|i| health.run_now(&format!("n{i}"))).collect();
+    let mut ask_at = ask_at;
+    while x.runs() == 1 {
+        after(ms(10)).await;
+        if ask_at.is_some_and(|at| began.elapsed() >= at) {
+            drop(health.run_now("x"));
+            ask_at = None;
+        }
+    }
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_for_a_run_never_makes_it_later() {
+    let alone = asked_at(7, None).await;
+    let asked = asked_at(7, Some(alone - ms(30))).await;
+    assert!(asked <= alone + ms(20), "{alone:?} {asked:?}");
+}
+
+/// What a run that blocks waits at.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<bool>, Condvar)>);
+impl Gate {
+    fn set(&self, shut: bool) {
+        *self.0.0.lock().unwrap() = shut;
+        self.0.1.notify_all();
+    }
+    fn pass(&self) {
+        let mut shut = self.0.0.lock().unwrap();
+        while *shut {
+            shut = self.0.1.wait(shut).unwrap();
+        }
+    }
+}
+
+struct Opens(Gate);
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+async fn muddle(seed: u64) {
+    let mut rng = numbers(seed);
+    let gate = Gate::default();
+    let _opens = Opens(gate.clone());
+    let mut scripts: BTreeMap<String, (Scripted, bool)> = BTreeMap::new();
+    let health = Health::builder("orders")
+        .concurrency(2)
+        .seed(seed)
+        .start()
+        .unwrap();
+    let mut blocking = BTreeSet::new();
+    let mut log = Vec::new();
+    for _ in 0..150 {
+        let name = format!("c{}", rng(5));
+        let op = rng(12);
+        log.push((op, name.clone()));
+        match op {
+            0..=2 => {
+                let script = Scripted::new(Status::Pass);
+                let demand = rng(3) == 0;
+                let is_blocking = rng(3) == 0;
+                script.take(ms(rng(4) as u64 * 700));
+                let check = if is_blocking {
+                    let gate = gate.clone();
+                    Check::blocking(&name, move || {
+                        gate.pass();
+                        Status::Pass
+                    })
+                } else {
+                    Check::new(&name, script.clone())
+                };
+                let check = if demand {
+                    check.on_demand(5 * SECOND)
+                } else {
+                    check.period(5 * SECOND)
+                };
+                if scripts.contains_key(&name) {
+                    drop(health.replace(check));
+                } else {
+                    drop(health.add(check));
+                }
+                scripts.insert(name.clone(), (script, demand));
+                if is_blocking {
+                    blocking.insert(name);
+                } else {
+                    blocking.remove(&name);
+                }
+            }
+            3 => {
+                drop(health.remove(&name));
+                scripts.remove(&name);
+                blocking.remove(&name);
+            }
+            4 => drop(health.run_now(&name)),
+            5 => {
+                let service = health.service();
+                let path = format!("/health/{name}");
+                drop(tokio::spawn(async move { ask(&service, &path).await }));
+            }
+            6 => {
+                let service = health.service();
+                drop(tokio::spawn(async move { ask(&service, "/ready").await }));
+            }
+            7 => tokio::time::advance(Duration::from_millis(700 + 500 * rng(20) as u64)).await,
+            8 => after(ms(rng(3000) as u64)).await,
+            9 => {
+                if let Some((script, _)) = scripts.get(&name) {
+                    match rng(3) {
+                        0 => script.hang(),
+                        1 => script.say(Status::Fail),
+                        _ => script.say(Status::Pass),
+                    }
+                }
+            }
+            10 => gate.set(rng(2) == 0),
+            _ => tokio::task::yield_now().await,
+        }
+    }
+    gate.set(false);
+    thread::sleep(ms(2));
+    for (script, _) in scripts.values() {
+        script.say(Status::Pass);
+        script.take(ms(10));
+    }
+    after(30 * SECOND).await;
+    thread::sleep(ms(2));
+    after(60 * SECOND).await;
+    for round in 0..3 {
+        let before: BTreeMap<_, _> = scripts.iter().map(|(n, (s, _))| (n, s.runs())).collect();
+        let last: BTreeMap<_, _> = scripts
+            .keys()
+            .map(|n| (n, health.check(n).unwrap().last_run.unwrap().time))
+            .collect();
+        // A period, its jitter, and a run that times out, for a thread takes no part in a paused clock.
+        after(8 * SECOND).await;
+        thread::sleep(ms(1));
+        after(ms(10)).await;
+        for (name, (script, demand)) in &scripts {
+            if blocking.contains(name) {
+                if !demand {
+                    let now = health.check(name).unwrap().last_run.unwrap().time;
+                    assert_ne!(last[name], now, "{seed} {round} {name} {log:?}");
+                }
+                continue;
+            }
+            let ran = script.runs() - before[name];
+            match demand {
+                true => assert_eq!(ran, 0, "{seed} {round} {name} on demand {log:?}"),
+                false => assert!(
+                    (1..=2).contains(&ran),
+                    "{seed} {round} {name} {ran} {log:?}"
+                ),
+            }
+            assert!(script.most_running() <= 2, "{seed} {name}");
+            if !demand {
+                assert_eq!(reason(&health, name), None, "{seed} {name}");
+            }
+        }
+    }
+    for (name, (script, demand)) in &scripts {
+        if *demand && !blocking.contains(name) {
+            after(20 * SECOND).await;
+            let before = script.runs();
+            let a = ask(&health.service(), &format!("/health/{name}")).await;
+            assert_eq!(
+                (a.status.as_u16(), script.runs()),
+                (200, before + 1),
+                "{seed} {name} {log:?}"
+            );
+        }
+    }
+    assert_eq!(scripts.len(), health.report().checks.len());
+}
+
+/// Changes, hang-ups, hold-ups and readers, in random order; then all is well again.
+#[test]
+fn whatever_happens_every_check_stays_on_its_schedule() {
+    for seed in 0..40 {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+            .block_on(muddle(seed));
+    }
 }

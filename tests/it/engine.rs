@@ -852,3 +852,24 @@ async fn a_subscriber_that_panics_does_not_end_the_engine() {
     assert!(slow.runs() > runs + 20);
     assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_asked_for_and_waits_too_long_is_logged_once() {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || sink.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let health = builder()
+        .concurrency(1)
+        .check(Check::new("hog", Scripted::hanging()).timeout(600 * SECOND))
+        .check(Check::new("db", Scripted::new(Status::Pass)).on_demand(SECOND))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    drop(health.run_now("db"));
+    after(60 * SECOND).await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(log.lines().count(), 1, "{log}");
+}

@@ -1,14 +1,14 @@
 //! Checks that run when they are read, on a paused clock.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, task::Poll, thread, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt};
 use tower_health::{
-    Check, Exposure, Failure, Health, HealthCheck, Outcome, Probe, ProbeService, Reason, Status,
-    async_trait,
+    Check, Event, Exposure, Failure, Health, HealthCheck, Outcome, Probe, ProbeService, Reason,
+    Status, async_trait,
 };
 
 use crate::support::{
@@ -470,5 +470,74 @@ async fn a_reader_of_what_is_stale_waits_also_after_a_replacement() {
     assert_eq!(
         (answer.status.as_u16(), answer.body.contains("stale")),
         (200, false)
+    );
+}
+
+#[test]
+fn a_reader_who_entered_a_runtime_that_nobody_drives_is_answered() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let _entered = runtime.enter();
+        let health = Health::builder("orders")
+            .check(Check::new("db", Scripted::new(Status::Pass)).on_demand(SECOND))
+            .start()
+            .unwrap();
+        let answer = block_on(ask(&health.service(), "/ready"));
+        done.send(answer.status.as_u16()).unwrap();
+    });
+    assert_eq!(is_done.recv_timeout(5 * SECOND), Ok(503));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_and_becomes_stale_all_the_same_is_told() {
+    let db = Scripted::new(Status::Pass);
+    let hog = Scripted::hanging();
+    let health = Health::builder("orders")
+        .concurrency(1)
+        .check(Check::new("db", db.clone()).on_demand(SECOND))
+        .start()
+        .unwrap();
+    health.run_now("db").await.unwrap();
+    drop(health.add(Check::new("hog", hog).timeout(600 * SECOND).non_critical()));
+    let mut events = health.subscribe();
+    let mut last = 0;
+    for _ in 0..60 {
+        last = ask(&health.service(), "/ready").await.status.as_u16();
+        after(SECOND).await;
+    }
+    assert_eq!(last, 503);
+    let events = std::iter::from_fn(|| match poll_once(&mut Box::pin(events.next())) {
+        Poll::Ready(event) => event,
+        Poll::Pending => None,
+    });
+    let told: Vec<_> = events.collect();
+    assert!(
+        matches!(&told[..], [Event::Check(check), Event::Verdict(_), Event::Verdict(_)]
+            if check.reason == Some(Reason::Stale)),
+        "{told:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_and_is_not_good_again_is_told() {
+    let health = start_with(
+        Check::new("db", Scripted::new(Status::Pass))
+            .on_demand(SECOND)
+            .pass_after(2),
+    );
+    for _ in 0..2 {
+        health.run_now("db").await.unwrap();
+    }
+    let mut events = health.subscribe();
+    after(100 * SECOND).await;
+    assert_eq!(ask(&health.service(), "/health/db").await.status, 503);
+    let told = timeout(SECOND, events.next()).await.unwrap();
+    assert!(
+        matches!(&told, Some(Event::Check(check)) if check.to == Status::Fail),
+        "{told:?}"
     );
 }

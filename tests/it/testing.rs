@@ -402,3 +402,78 @@ async fn a_contract_notices_what_a_dropped_run_leaves_behind() {
         "{only}"
     );
 }
+
+/// A watch does not hear of an expiry that nobody reads; the assertion looks itself.
+#[tokio::test(start_paused = true)]
+async fn what_became_stale_unread_did_not_stay_a_pass() {
+    let health = Health::builder("orders")
+        .check(Check::new("db", ScriptedCheck::new(Status::Pass)).on_demand(SECOND))
+        .start()
+        .unwrap();
+    health.run_now("db").await.unwrap();
+    let stays = assert_stays(&health, Probe::Readiness, Status::Pass, 60 * SECOND);
+    assert!(panics(stays).await.contains("db fail, stale"));
+}
+
+/// A check that panics when it is dropped itself.
+struct Bad;
+
+impl Drop for Bad {
+    fn drop(&mut self) {
+        panic!("hunter2");
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Bad {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        Ok(Outcome::pass())
+    }
+}
+
+#[tokio::test]
+async fn a_contract_notices_a_check_that_panics_when_it_is_dropped() {
+    let error = Contract::new(|| Bad).verify().await.unwrap_err();
+    let [only] = error.breaches() else {
+        panic!("{error}");
+    };
+    assert!(
+        only.contains("while it was dropped") && !only.contains("hunter2"),
+        "{only}"
+    );
+}
+
+#[tokio::test]
+async fn an_empty_secret_is_none_and_a_quoted_one_is_found() {
+    let check =
+        || ScriptedCheck::new(Outcome::pass().measure("user", "pa\"ss\\word".to_owned(), ""));
+    Contract::new(check).secret("").assert().await;
+    let error = Contract::new(check).secret("pa\"ss\\word").verify().await;
+    assert_eq!(error.unwrap_err().breaches(), ["an outcome holds a secret"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_contract_gives_a_check_that_hangs_up_soon_and_sees_one_that_blocks() {
+    let began = tokio::time::Instant::now();
+    assert!(
+        Contract::new(ScriptedCheck::hanging)
+            .verify()
+            .await
+            .is_err()
+    );
+    assert!(began.elapsed() < 10 * SECOND, "{:?}", began.elapsed());
+    let blocks = |_: &Broken| {
+        thread::sleep(ms(120));
+        Ok(Outcome::pass())
+    };
+    let make = || Broken {
+        runs: AtomicUsize::new(0),
+        code: blocks,
+    };
+    let error = Contract::new(make)
+        .timeout(ms(200))
+        .verify()
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("`Check::blocking`"), "{error}");
+}
