@@ -64,7 +64,8 @@ pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Outcome> {
         // It may panic itself when it is dropped.
         std::mem::forget(payload);
         let outcome = panicked();
-        match LOCATION.take() {
+        // A thread that is being torn down knows no place any more.
+        match LOCATION.try_with(RefCell::take).ok().flatten() {
             Some(location) => outcome.with_cause(format_args!("panicked at {location}")),
             None => outcome,
         }

@@ -2,10 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Condvar, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
     thread,
     time::Duration,
 };
@@ -17,7 +13,7 @@ use tower_health::{
     Reason, RunError, Status, async_trait,
 };
 
-use crate::support::{SECOND, Scripted, after, ask, ms, poll_once, ready, reason};
+use crate::support::{Gate, SECOND, Scripted, after, ask, ms, poll_once, ready, reason};
 
 fn start() -> Health {
     Health::builder("orders").seed(7).start().unwrap()
@@ -219,6 +215,13 @@ async fn replace_under_another_max_age_believes_the_last_result_as_long_as_that(
     drop(health.replace(check(Scripted::hanging(), 1)));
     after(ms(1)).await;
     assert_eq!(reason(&health, "db"), Some(Reason::Stale));
+    let verdict = health.verdict(Probe::Readiness);
+    assert_eq!(verdict.status, Status::Fail);
+    let listed = &verdict.checks[0];
+    assert_eq!(
+        (listed.status, listed.reason),
+        (Status::Fail, Some(Reason::Stale))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,14 +278,9 @@ async fn run_now_shares_a_run_that_is_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn run_now_of_a_run_that_does_not_end_tells_so() {
-    let gate = Arc::new(AtomicBool::new(false));
-    let blocked = Arc::clone(&gate);
-    let check = Check::blocking("mount", move || {
-        while !blocked.load(Ordering::SeqCst) {
-            thread::sleep(ms(1));
-        }
-        Status::Pass
-    });
+    let gate = Gate::default();
+    gate.set(true);
+    let check = gate.check("mount");
     let health = start();
     let report = health
         .add(check.timeout(ms(100)).period(3_600 * SECOND))
@@ -298,7 +296,7 @@ async fn run_now_of_a_run_that_does_not_end_tells_so() {
     after(3 * SECOND).await;
     let report = health.run_now("mount").await.unwrap();
     assert_eq!(report.reason, Some(Reason::StillRunning));
-    gate.store(true, Ordering::SeqCst);
+    gate.set(false);
 }
 
 #[tokio::test(start_paused = true)]
@@ -654,7 +652,7 @@ async fn adding_many_checks_that_hang_takes_no_serving_instance_out() {
     }
 }
 
-/// What is asked for comes last in, first out: whoever asked first may never have a turn.
+/// Whoever asks first has the first turn, however often others ask.
 #[tokio::test(start_paused = true)]
 async fn run_now_gets_its_turn() {
     let code = || Scripted::new(Status::Pass).taking(ms(50));
@@ -790,7 +788,7 @@ async fn a_blocking_check_that_holds_a_runtime_can_be_removed() {
     );
 }
 
-/// `add` says that the check is handed over by the call.
+/// A check is there from the call of `add` on, for whoever takes it away, too.
 #[tokio::test(start_paused = true)]
 async fn a_check_that_was_just_added_can_be_removed() {
     let health = start();
@@ -799,28 +797,6 @@ async fn a_check_that_was_just_added_can_be_removed() {
     after(10 * SECOND).await;
     assert_eq!(ready(&health), Status::Pass, "{removed:?}");
     assert!(health.check("tenant").is_err());
-}
-
-/// A check that is replaced under a shorter `max_age` blocks at once, and is listed as what does not pass: as a
-/// pass.
-#[tokio::test(start_paused = true)]
-async fn a_verdict_lists_what_fails_it_as_failing() {
-    let health = start();
-    let check =
-        |code: Scripted, period: u64| Check::new("db", code).period(Duration::from_secs(period));
-    health
-        .add(check(Scripted::new(Status::Pass), 3_600))
-        .await
-        .unwrap();
-    after(60 * SECOND).await;
-    drop(health.replace(check(Scripted::hanging(), 1)));
-    after(ms(1)).await;
-    let verdict = health.verdict(Probe::Readiness);
-    assert_eq!(verdict.status, Status::Fail);
-    assert_eq!(
-        (verdict.checks[0].status, verdict.checks[0].reason),
-        (Status::Fail, Some(Reason::Stale))
-    );
 }
 
 /// A shared check that waits before it returns is replaced by one that is not critical.
@@ -848,26 +824,19 @@ async fn a_non_critical_check_never_blocks_whatever_it_was_before() {
 /// Asking does not make it worse: one more failure per retry period. A thread takes no part in a paused clock.
 #[tokio::test]
 async fn run_now_of_a_run_that_does_not_end_adds_no_failures() {
-    let gate = Arc::new(AtomicBool::new(false));
-    let open = Arc::clone(&gate);
-    let check = Check::blocking("mount", move || {
-        while !open.load(Ordering::SeqCst) {
-            thread::sleep(ms(1));
-        }
-        Status::Pass
-    });
-    gate.store(true, Ordering::SeqCst);
+    let gate = Gate::default();
+    let check = gate.check("mount");
     let health = start();
     health
         .add(check.timeout(ms(100)).fail_after(5).period(3_600 * SECOND))
         .await
         .unwrap();
-    gate.store(false, Ordering::SeqCst);
+    gate.set(true);
     for _ in 0..6 {
         health.run_now("mount").await.unwrap();
     }
     let status = health.check("mount").unwrap().status;
-    gate.store(true, Ordering::SeqCst);
+    gate.set(false);
     assert_eq!(status, Status::Pass, "one run failed, and five are needed");
 }
 
@@ -922,33 +891,9 @@ async fn asking_for_a_run_never_makes_it_later() {
     assert!(asked <= alone + ms(20), "{alone:?} {asked:?}");
 }
 
-/// What a run that blocks waits at.
-#[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<bool>, Condvar)>);
-impl Gate {
-    fn set(&self, shut: bool) {
-        *self.0.0.lock().unwrap() = shut;
-        self.0.1.notify_all();
-    }
-    fn pass(&self) {
-        let mut shut = self.0.0.lock().unwrap();
-        while *shut {
-            shut = self.0.1.wait(shut).unwrap();
-        }
-    }
-}
-
-struct Opens(Gate);
-impl Drop for Opens {
-    fn drop(&mut self) {
-        self.0.set(false);
-    }
-}
-
 async fn muddle(seed: u64) {
     let mut rng = numbers(seed);
     let gate = Gate::default();
-    let _opens = Opens(gate.clone());
     let mut scripts: BTreeMap<String, (Scripted, bool)> = BTreeMap::new();
     let health = Health::builder("orders")
         .concurrency(2)
@@ -968,11 +913,7 @@ async fn muddle(seed: u64) {
                 let is_blocking = rng(3) == 0;
                 script.take(ms(rng(4) as u64 * 700));
                 let check = if is_blocking {
-                    let gate = gate.clone();
-                    Check::blocking(&name, move || {
-                        gate.pass();
-                        Status::Pass
-                    })
+                    gate.check(&name)
                 } else {
                     Check::new(&name, script.clone())
                 };

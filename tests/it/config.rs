@@ -239,7 +239,7 @@ fn json(json: &str) -> HealthConfig {
     serde_json::from_str(json).unwrap()
 }
 
-/// An operator cannot unset what the code sets for the other way of being run.
+/// What the code sets for the other way of being run goes with it.
 #[tokio::test]
 async fn a_period_from_outside_makes_a_check_with_a_wait_not_on_demand() {
     let check = Check::new("db", Scripted::new(Status::Pass))

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use tokio::time::advance;
 use tower_health::{Check, Event, Health, Probe, Reason, Status, Subscription};
 
-use crate::support::{SECOND, Scripted, after, ask, ms, ready, reason};
+use crate::support::{Gate, SECOND, Scripted, after, ask, ms, ready, reason};
 
 fn start(db: &Scripted) -> Health {
     let check = Check::new("db", db.clone())
@@ -152,15 +152,9 @@ async fn a_check_that_blocks_its_runtime_is_excused_once_and_no_more() {
 /// A run that overran honestly, once, and then the process is suspended: that is no second failure.
 #[tokio::test(start_paused = true)]
 async fn a_suspension_adds_no_failure_to_a_run_that_has_not_ended() {
-    let gate = Arc::new(AtomicBool::new(true));
-    let open = Arc::clone(&gate);
-    let check = Check::blocking("mount", move || {
-        while !open.load(Ordering::SeqCst) {
-            thread::sleep(ms(1));
-        }
-        Status::Pass
-    });
-    let check = check
+    let gate = Gate::default();
+    let check = gate
+        .check("mount")
         .timeout(SECOND)
         .fail_after(2)
         .retry_period(10 * SECOND);
@@ -169,14 +163,14 @@ async fn a_suspension_adds_no_failure_to_a_run_that_has_not_ended() {
         .wait_until(Probe::Readiness, Status::Pass)
         .await
         .unwrap();
-    gate.store(false, Ordering::SeqCst);
+    gate.set(true);
     let report = health.run_now("mount").await.unwrap();
     assert_eq!((report.status, report.streak), (Status::Pass, 1));
     // Suspended, thread and all, shortly after.
     tokio::time::advance(8 * SECOND).await;
     after(ms(300)).await;
     let status = health.check("mount").unwrap().status;
-    gate.store(true, Ordering::SeqCst);
+    gate.set(false);
     assert_eq!(status, Status::Pass);
 }
 

@@ -389,7 +389,7 @@ async fn respond_waits_too() {
     assert_eq!((answer.status().as_u16(), db.runs()), (200, 1));
 }
 
-/// "Futures […] do not keep the checks running: they end with them."
+/// It ends with them.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_does_not_keep_the_checks_running() {
     let db = Scripted::hanging();

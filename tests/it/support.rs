@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     future::Future,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, Condvar, Mutex},
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::Duration,
@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::{Service, ServiceExt};
-use tower_health::{Health, Probe, Reason, Status};
+use tower_health::{Check, Health, Probe, Reason, Status};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -24,6 +24,33 @@ pub(crate) fn ms(millis: u64) -> Duration {
 }
 
 pub(crate) use tower_health::testing::ScriptedCheck as Scripted;
+
+/// What runs that block wait at while it is shut.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub(crate) fn set(&self, shut: bool) {
+        *self.0.0.lock().unwrap() = shut;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut shut = self.0.0.lock().unwrap();
+        while *shut {
+            shut = self.0.1.wait(shut).unwrap();
+        }
+    }
+
+    /// A check that passes once it is past the gate.
+    pub(crate) fn check(&self, name: &str) -> Check {
+        let gate = self.clone();
+        Check::blocking(name, move || {
+            gate.pass();
+            Status::Pass
+        })
+    }
+}
 
 /// Lets the paused clock run, so that whatever is due in that time is done.
 pub(crate) async fn after(duration: Duration) {

@@ -319,7 +319,7 @@ fn whatever_waits_ends_with_the_engine_and_does_not_keep_it() {
     }
 }
 
-/// The reader saw `stale`; the engine's own view never did, so it finds nothing changed and rings no bell.
+/// Whoever saw `stale`, which the engine may not have recorded yet, learns that it is over.
 #[tokio::test(start_paused = true)]
 async fn wait_until_wakes_when_a_stale_check_on_demand_passes_again() {
     let check = Check::new("db", Scripted::new(Status::Pass)).on_demand(TTL);
@@ -408,7 +408,7 @@ fn wait_until_wakes_when_an_expiry_that_the_engine_never_saw_is_over() {
     assert!(bell.0.load(Ordering::SeqCst), "it is a pass by now");
 }
 
-/// A subscriber is told of a pass that no reader sees.
+/// Also while a check on demand is stale that nobody reads.
 #[tokio::test(start_paused = true)]
 async fn a_verdict_that_is_told_is_the_one_that_readers_see() {
     let other = Scripted::new(Status::Pass);
@@ -437,7 +437,7 @@ async fn a_verdict_that_is_told_is_the_one_that_readers_see() {
     }
 }
 
-/// A watch tells of a change of `retry_after` alone, which is none of those that its docs list.
+/// When to ask again is no part of what a watch tells.
 #[tokio::test(start_paused = true)]
 async fn a_watch_does_not_tell_the_same_twice() {
     let health = Health::builder("orders")
@@ -463,7 +463,7 @@ async fn a_watch_does_not_tell_the_same_twice() {
     }
 }
 
-/// A shared check on demand that waits before it returns: readers see that it has returned, waiters never do.
+/// Its return is a change in time, and no outcome.
 #[tokio::test(start_paused = true)]
 async fn wait_until_wakes_when_a_shared_check_on_demand_has_returned() {
     let db = Scripted::new(Status::Pass);
@@ -488,7 +488,7 @@ async fn wait_until_wakes_when_a_shared_check_on_demand_has_returned() {
     assert!(waiting.is_finished());
 }
 
-/// "The verdict that says so comes before that."
+/// However long it takes to count the last verdicts.
 #[test]
 fn a_watch_tells_the_last_verdict_before_it_ends() {
     let runtime = tokio::runtime::Builder::new_current_thread()
