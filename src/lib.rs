@@ -79,6 +79,7 @@ mod engine;
 mod health;
 pub mod layer;
 mod model;
+mod telemetry;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
@@ -96,6 +97,11 @@ pub use model::{
     InvalidName, LastRun, Measurement, Name, Outcome, Probe, Reason, Report, Status, UnknownCheck,
     Value, Verdict, VerdictReason, VerdictTransition,
 };
+
+#[cfg(feature = "metrics")]
+#[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
+#[doc(inline)]
+pub use telemetry::metrics;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

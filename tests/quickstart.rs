@@ -115,6 +115,14 @@ fn break_and_mend() {
         assert_eq!(quickstart.code(path), 200, "{path}");
     }
 
+    let metric = "health_check_status{service=\"quickstart\",check=\"sqlite\"}";
+    assert!(
+        quickstart
+            .ask("GET", "/metrics")
+            .1
+            .contains(&format!("{metric} 1"))
+    );
+
     quickstart.act("/demo/break/sqlite");
     let (head, body) = quickstart.ready(503, "sqlite");
     assert!(head.to_lowercase().contains("\r\nretry-after: 1"), "{head}");
@@ -126,6 +134,11 @@ fn break_and_mend() {
     assert_eq!(quickstart.code("/startup"), 200);
     assert_eq!(quickstart.code("/health/sqlite"), 503);
     assert_eq!(quickstart.code("/"), 200, "a layer takes nothing away");
+    let (head, metrics) = quickstart.ask("GET", "/metrics");
+    assert!(
+        head.contains(" 200 ") && metrics.contains(&format!("{metric} 0")),
+        "{metrics}"
+    );
     quickstart.act("/demo/mend/sqlite");
     quickstart.ready(200, "\"pass\"");
 

@@ -4,6 +4,7 @@
 //! `QUICKSTART_UPSTREAM=down` starts it without its upstream.
 
 mod demo;
+mod introduction;
 
 use std::{
     env,
@@ -20,6 +21,7 @@ use axum::{
 };
 use http_body_util::Empty;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::net::TcpListener;
 use tower_health::{BoxError, Check, ComponentType, Failure, Health, Outcome, Reason};
@@ -28,12 +30,10 @@ use self::demo::Demo;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let port = match env::var("PORT") {
-        Ok(port) => port
-            .parse()
-            .map_err(|_| format!("PORT is {port:?}: set a number up to 65535"))?,
-        Err(_) => 3000,
-    };
+    let port = env::var("PORT").unwrap_or("3000".to_owned());
+    let port = port
+        .parse()
+        .map_err(|_| format!("PORT is {port:?}: set a number up to 65535"))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|error| {
@@ -64,13 +64,25 @@ async fn main() -> Result<(), BoxError> {
         )
         .start()?;
 
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    tokio::spawn(keep_up(metrics.clone()));
+
     let app = Router::new()
         .route("/", get(|| async { "Hello" }))
+        .route("/metrics", get(async move || metrics.render()))
         .route("/demo/{action}/{thing}", post(demo::act).with_state(demo))
         .layer(health.layer()); // the last line: outermost
-    introduce(address);
+    introduction::introduce(address);
     axum::serve(listener, app).await?;
     Ok(())
+}
+
+/// The exporter keeps what was recorded until it is asked to sum it up.
+async fn keep_up(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        metrics.run_upkeep();
+    }
 }
 
 /// Opened anew each time: a handle that is open outlives its file.
@@ -105,20 +117,4 @@ fn free_space(directory: &Path, least: u64) -> std::io::Result<Outcome> {
         Outcome::pass()
     };
     Ok(outcome.measure("free", free, "bytes"))
-}
-
-fn introduce(address: SocketAddr) {
-    println!("Listening on http://{address}. Ask it how it is:");
-    for path in ["health", "ready", "live", "startup", "health/sqlite"] {
-        println!("  curl -i http://{address}/{path}");
-    }
-    println!("Break something, ask again, and mend it:");
-    for (thing, effect) in [
-        ("sqlite", "critical: /ready is 503"),
-        ("upstream", "shared: /ready is 200 and warns"),
-        ("disk", "non-critical: /ready is 200 and warns"),
-    ] {
-        println!("  curl -X POST http://{address}/demo/break/{thing}  # {effect}");
-        println!("  curl -X POST http://{address}/demo/mend/{thing}");
-    }
 }

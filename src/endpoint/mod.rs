@@ -55,6 +55,7 @@ use crate::{
     Health,
     engine::{Answer, Awaited, Board},
     model::{Probe, Reason},
+    telemetry::Asked,
 };
 
 /// Answers probes: a [`Service`] of its own, made by [`Health::service`].
@@ -151,7 +152,7 @@ impl ProbeService {
         let (board, exposure) = (self.health.board(), self.exposure);
         let runs = demand(board, exposure, method, target);
         Some(if runs.is_empty() {
-            ProbeAnswer::ready(reply(board, exposure, target).into_response(method))
+            ProbeAnswer::ready(respond(board, exposure, method, target))
         } else {
             ProbeAnswer::waiting(Waiting::new(board, exposure, method, target, runs))
         })
@@ -166,6 +167,22 @@ fn demand(board: &Board, exposure: Exposure, method: &Method, target: Target<'_>
         (Target::Check(_), Exposure::Status) => Vec::new(),
         (Target::Check(name), Exposure::Checks) => board.demand_check(name).into_iter().collect(),
     }
+}
+
+/// The response to a request for a target, as it reads now.
+fn respond(
+    board: &Board,
+    exposure: Exposure,
+    method: &Method,
+    target: Target<'_>,
+) -> Response<ProbeBody> {
+    let response = reply(board, exposure, target).into_response(method);
+    let asked = match target {
+        Target::Probe(probe) => Asked::Probe(probe),
+        Target::Check(_) => Asked::Check,
+    };
+    board.requests.count(asked, response.status().as_u16());
+    response
 }
 
 /// What a target reads as now.

@@ -7,7 +7,7 @@ use std::{
 
 use http::{Method, Response};
 
-use super::{Exposure, ProbeBody, path::Target, reply};
+use super::{Exposure, ProbeBody, path::Target, respond};
 use crate::{
     engine::{Awaited, Board},
     model::Probe,
@@ -20,11 +20,11 @@ pub(super) struct Waiting {
     board: Arc<Board>,
     exposure: Exposure,
     method: Method,
-    asked: Asked,
+    target: OwnedTarget,
 }
 
 /// A [`Target`] that outlives its request.
-enum Asked {
+enum OwnedTarget {
     Probe(Probe),
     Check(String),
 }
@@ -42,9 +42,9 @@ impl Waiting {
             board: Arc::clone(board),
             exposure,
             method: method.clone(),
-            asked: match target {
-                Target::Probe(probe) => Asked::Probe(probe),
-                Target::Check(name) => Asked::Check(name.to_owned()),
+            target: match target {
+                Target::Probe(probe) => OwnedTarget::Probe(probe),
+                Target::Check(name) => OwnedTarget::Check(name.to_owned()),
             },
         }
     }
@@ -55,11 +55,10 @@ impl Waiting {
             ready!(run.as_mut().poll(cx));
             self.runs.pop();
         }
-        let target = match &self.asked {
-            Asked::Probe(probe) => Target::Probe(*probe),
-            Asked::Check(name) => Target::Check(name),
+        let target = match &self.target {
+            OwnedTarget::Probe(probe) => Target::Probe(*probe),
+            OwnedTarget::Check(name) => Target::Check(name),
         };
-        let reply = reply(&self.board, self.exposure, target);
-        Poll::Ready(reply.into_response(&self.method))
+        Poll::Ready(respond(&self.board, self.exposure, &self.method, target))
     }
 }

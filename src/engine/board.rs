@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,6 +28,7 @@ use super::{
 use crate::{
     check::Policy,
     model::{CheckReport, ComponentType, Event, LastRun, Name, Probe, Report, Verdict},
+    telemetry::ProbeRequests,
 };
 
 /// Who reports.
@@ -84,6 +88,9 @@ pub(crate) struct Board {
     pub(super) changes: Arc<Notify>,
     /// Made by the first subscriber.
     pub(super) events: OnceLock<broadcast::Sender<Told>>,
+    pub(crate) requests: ProbeRequests,
+    /// Whether nobody answers for the service any more.
+    released: AtomicBool,
     /// None if nothing ever runs here.
     engine: Option<Link>,
 }
@@ -122,6 +129,8 @@ impl Board {
             stopped: OnceLock::new(),
             changes: Arc::new(Notify::new()),
             events: OnceLock::new(),
+            requests: ProbeRequests::default(),
+            released: AtomicBool::new(false),
             engine,
         }
     }
@@ -275,9 +284,23 @@ impl Board {
         self.stopped.get().is_some()
     }
 
+    /// Whether anything ever runs here.
+    pub(super) fn runs(&self) -> bool {
+        self.engine.is_some()
+    }
+
     /// Whether nothing will change any more.
     pub(crate) fn is_final(&self) -> bool {
-        self.engine.is_none() || self.is_stopped()
+        !self.runs() || self.is_stopped()
+    }
+
+    /// The last handle has gone.
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Acquire)
     }
 
     /// Tells the engine something, and whether there is one.

@@ -12,6 +12,7 @@ mod fixed;
 mod flight;
 mod hold_up;
 mod memo;
+mod operators;
 mod queue;
 mod run;
 mod schedule;
@@ -24,7 +25,6 @@ mod writer;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    panic::{self, AssertUnwindSafe},
     sync::Arc,
     time::Duration,
 };
@@ -57,6 +57,7 @@ use self::{
 use crate::{
     check::{Code, panicked},
     model::{Outcome, Reason},
+    telemetry::{self, RunResult},
 };
 
 /// Runs the checks on their schedule and records what they say.
@@ -204,6 +205,7 @@ impl Engine {
             self.writer.publish();
             self.answer();
             self.start_what_is_queued(now);
+            self.writer.tell_operators(now);
             let wake = self.next_wake(now);
             let message = match wake {
                 Some(wake) => timeout_at(self.clock.instant(wake), self.messages.recv()).await,
@@ -225,10 +227,8 @@ impl Engine {
         let due = self.agenda.first().map(|&(at, _)| at);
         let ticks = due.is_some() || self.room < self.capacity;
         let tick = ticks.then(|| now.mono + HoldUp::TICK);
-        [due, self.writer.next_deadline(), tick]
-            .into_iter()
-            .flatten()
-            .min()
+        let (expiry, operators) = (self.writer.next_deadline(), self.writer.operators_due());
+        [due, expiry, operators, tick].into_iter().flatten().min()
     }
 
     /// A process that was suspended, or a runtime that stood still, is no failure of what is checked. What runs
@@ -414,6 +414,9 @@ impl Engine {
         self.landed
             .push((id, outcome.reason() == Some(Reason::Panicked)));
         self.writer.note_run(id, false);
+        if let Some(result) = RunResult::of(&outcome) {
+            self.writer.note_result(id, result, run.duration);
+        }
         self.writer.update(id, now, |state, policy| {
             state
                 .record(outcome, run, policy, jitter)
@@ -486,19 +489,8 @@ impl Engine {
         let definition = &cell.definition;
         if !self.queue_logged && since.run_until(now).duration > definition.policy.period() {
             self.queue_logged = true;
-            // A subscriber is foreign code, and must not end the engine.
-            let log = || {
-                tracing::warn!(
-                    check = %definition.name,
-                    waiting = self.queue.len(),
-                    "health checks wait longer than their period for room to run: raise the concurrency, \
-                     lengthen their periods or shorten their timeouts",
-                );
-            };
-            if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(log)) {
-                // It may panic itself when it is dropped.
-                std::mem::forget(payload);
-            }
+            let service = &self.writer.board().service.name;
+            telemetry::crowded(service, &definition.name, self.queue.len());
         }
     }
 }

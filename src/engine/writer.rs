@@ -10,6 +10,7 @@ use super::{
     board::{Board, Cell, Current, Definition, Id, Link, Registry, Service, Told, publish},
     clock::{Clock, Deadline, Moment},
     deadlines::Deadlines,
+    operators::Operators,
     state::State,
     tally::{Standing, Tally},
     view::{Facts, Published, View},
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     check::Policy,
     model::{CheckReport, CheckTransition, Event, Name, Probe, Reason, Status, VerdictTransition},
+    telemetry::{CheckFacts, Note, RunResult, Totals},
 };
 
 /// The half of the board that the engine holds. When it is dropped, for whatever reason, every reader learns
@@ -43,20 +45,14 @@ pub(crate) struct Writer {
     /// Whether checks came, went or took another's place.
     registered: bool,
     /// The status of each verdict that subscribers were last told, and since when it is so.
-    told: [(Status, Moment); PROBES.len()],
+    told: [(Status, Moment); Probe::ALL.len()],
     /// What subscribers are told once readers can see it.
     events: Vec<Event>,
+    operators: Operators,
 }
 
-const PROBES: [Probe; 4] = [
-    Probe::Liveness,
-    Probe::Startup,
-    Probe::Readiness,
-    Probe::Health,
-];
-
 #[derive(Debug)]
-struct Entry {
+pub(super) struct Entry {
     cell: Arc<Cell>,
     /// None for a check that does not count yet.
     standing: Option<Standing>,
@@ -66,6 +62,34 @@ struct Entry {
     unread: bool,
     /// Whether a run is in line or under way.
     asked: bool,
+    totals: Totals,
+}
+
+impl Entry {
+    pub(super) fn name(&self) -> &Name {
+        &self.cell.definition.name
+    }
+
+    /// Whether readers can see it.
+    pub(super) fn counts(&self) -> bool {
+        self.standing.is_some()
+    }
+
+    pub(super) fn is_on_demand(&self) -> bool {
+        self.cell.definition.policy.on_demand.is_some()
+    }
+
+    /// Tells what operators may know of it.
+    pub(super) fn tell(&self, now: Moment, tell: impl FnOnce(&CheckFacts<'_>)) {
+        let current = self.cell.current.load();
+        let state = current.state.at(now);
+        tell(&CheckFacts {
+            name: self.name(),
+            status: state.status,
+            last_success: state.last_success.map(Moment::time),
+            totals: &self.totals,
+        });
+    }
 }
 
 impl Writer {
@@ -85,8 +109,10 @@ impl Writer {
         let view = Arc::clone(&published.view);
         let deadlines = (published.valid_until, published.demand_from);
         let registry = Registry::new(cells.clone());
+        let board = Arc::new(Board::new(service, clock, registry, published, engine));
         let mut writer = Self {
-            board: Arc::new(Board::new(service, clock, registry, published, engine)),
+            operators: Operators::new(&board),
+            board,
             entries: BTreeMap::new(),
             names: HashMap::new(),
             next_id: 0,
@@ -98,10 +124,10 @@ impl Writer {
             published: deadlines,
             changed: false,
             registered: false,
-            told: [(Status::Pass, now); PROBES.len()],
+            told: [(Status::Pass, now); Probe::ALL.len()],
             events: Vec::new(),
         };
-        for (probe, told) in PROBES.into_iter().zip(&mut writer.told) {
+        for (probe, told) in Probe::ALL.into_iter().zip(&mut writer.told) {
             told.0 = writer.view.face(probe).verdict.status;
         }
         for cell in cells {
@@ -109,6 +135,7 @@ impl Writer {
             writer.judge(id, now);
         }
         (writer.changed, writer.registered) = (false, false);
+        // They have always been there.
         writer.events.clear();
         writer
     }
@@ -127,13 +154,8 @@ impl Writer {
 
     /// The names of the checks that count.
     pub(crate) fn names(&self) -> Vec<Name> {
-        let counting = self
-            .entries
-            .values()
-            .filter(|entry| entry.standing.is_some());
-        counting
-            .map(|entry| entry.cell.definition.name.clone())
-            .collect()
+        let counting = self.entries.values().filter(|entry| entry.counts());
+        counting.map(|entry| entry.name().clone()).collect()
     }
 
     /// The check of a name, whether it counts yet or not.
@@ -160,6 +182,7 @@ impl Writer {
                 told: (None, since),
                 unread: false,
                 asked: false,
+                totals: Totals::default(),
             },
         );
         id
@@ -185,8 +208,8 @@ impl Writer {
             self.tally.remove(id, standing);
             self.changed = true;
             self.registered = true;
-            let name = entry.cell.definition.name.clone();
-            self.events.push(Event::Removed(name));
+            self.operators.note_gone(entry.name());
+            self.events.push(Event::Removed(entry.name().clone()));
         }
         for deadlines in [&mut self.deadlines, &mut self.unread, &mut self.demands] {
             deadlines.set(id, None);
@@ -222,6 +245,15 @@ impl Writer {
         self.judge(id, now);
     }
 
+    /// Notes how a run of a check ended.
+    pub(crate) fn note_result(&mut self, id: Id, result: RunResult, duration: Duration) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let note = Note::Ran(result, duration);
+            entry.totals.count(note);
+            self.operators.note(id, note);
+        }
+    }
+
     /// Notes whether a run of a check is in line or under way.
     pub(crate) fn note_run(&mut self, id: Id, asked: bool) {
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -250,6 +282,7 @@ impl Writer {
                 self.tally.insert(id, new);
                 let name = cell.definition.name.clone();
                 self.events.push(Event::Added(name));
+                self.operators.note(id, Note::Came);
             }
         }
         let on_demand = policy.on_demand.is_some();
@@ -267,7 +300,11 @@ impl Writer {
                 at: state.since.time(),
                 lasted: since.age_at(state.since),
             }));
+            let note = Note::Became(to);
+            entry.totals.count(note);
+            self.operators.note(id, note);
         }
+        self.operators.note(id, Note::Changed);
         let expires = state.expires_at(now);
         let changes = state.effect_changes_at(policy, now);
         let (timed, unread) = match on_demand {
@@ -289,10 +326,7 @@ impl Writer {
     /// Shows readers what changed since the last time.
     pub(crate) fn publish(&mut self) {
         if std::mem::take(&mut self.registered) {
-            let counting = self
-                .entries
-                .values()
-                .filter(|entry| entry.standing.is_some());
+            let counting = self.entries.values().filter(|entry| entry.counts());
             let cells = counting.map(|entry| Arc::clone(&entry.cell)).collect();
             self.board.registry.store(Arc::new(Registry::new(cells)));
         }
@@ -343,7 +377,7 @@ impl Writer {
             Status::Warn => !self.tally.degrading().all(unread),
             Status::Pass => true,
         };
-        for (probe, told) in PROBES.into_iter().zip(&mut self.told) {
+        for (probe, told) in Probe::ALL.into_iter().zip(&mut self.told) {
             let verdict = &self.view.face(probe).verdict;
             let to = verdict.status;
             if to == told.0 || (to > told.0 && !is_news(to)) {
@@ -362,13 +396,19 @@ impl Writer {
     }
 
     fn tell_events(&mut self) {
-        let events = self.events.drain(..);
         if let Some(subscribers) = self.board.events.get() {
-            for event in events {
+            for event in &self.events {
                 // Nobody listens at the moment, perhaps.
-                _ = subscribers.send(Told::Event(event));
+                _ = subscribers.send(Told::Event(event.clone()));
             }
         }
+        self.operators.note_published(&mut self.events);
+    }
+
+    /// Tells operators what readers and subscribers have been shown.
+    pub(crate) fn tell_operators(&mut self, now: Moment) {
+        self.operators
+            .tell(now, &self.board, &self.view, &self.entries);
     }
 
     /// Tells whoever waits for a run that there will be none.
@@ -391,6 +431,11 @@ impl Writer {
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.deadlines.first().map(Deadline::mono)
     }
+
+    /// When [`tell_operators`](Self::tell_operators) has something to do, whatever happens.
+    pub(crate) fn operators_due(&self) -> Option<Duration> {
+        self.operators.due()
+    }
 }
 
 impl Drop for Writer {
@@ -399,6 +444,7 @@ impl Drop for Writer {
         let now = board.clock.now();
         let registry = board.registry.load();
         let published = publish(&registry.cells, now, Some(now), Some(&self.view));
+        let view = Arc::clone(&published.view);
         // First what readers see, then that it is the last.
         board.published.store(Arc::new(published));
         _ = board.stopped.set(now);
@@ -406,6 +452,9 @@ impl Drop for Writer {
         board.changes.notify_waiters();
         if let Some(subscribers) = board.events.get() {
             _ = subscribers.send(Told::Stopped);
+        }
+        if board.runs() {
+            self.operators.tell_end(now, board, &view, &self.entries);
         }
     }
 }

@@ -79,6 +79,12 @@ struct Running {
     _source: Box<dyn fmt::Debug + Send + Sync>,
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.board.release();
+    }
+}
+
 impl Health {
     /// Starts building the health of the service `service`.
     ///

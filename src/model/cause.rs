@@ -22,7 +22,8 @@ impl Cause {
     /// The longest text that is kept, in bytes.
     pub const MAX_LEN: usize = 1024;
 
-    /// Redacts and keeps a text: the userinfo of URLs, the values of pairs whose key speaks of a password, a
+    /// Redacts and keeps a text: the userinfo of URLs and of addresses such as
+    /// `user:password@host`, the values of pairs whose key speaks of a password, a
     /// secret, a token, a key or credentials, and what follows `Bearer` and `Basic`, become `***`; control
     /// characters become spaces. Past [`MAX_LEN`](Self::MAX_LEN) it is cut.
     pub fn new(text: impl fmt::Display) -> Self {

@@ -53,6 +53,11 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    #[cfg(feature = "metrics")]
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
 }
 
 fn fault(name: &str) -> Option<Fault> {

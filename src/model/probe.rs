@@ -25,6 +25,9 @@ pub enum Probe {
 }
 
 impl Probe {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Liveness, Self::Startup, Self::Readiness, Self::Health];
+
     /// The word for this probe in logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -71,7 +71,7 @@ fn secret_in(here: &str, starts_word: bool) -> Option<(usize, usize)> {
         let value = after.trim_start_matches([' ', ':', '=']);
         (value.len() < after.len()).then_some((value, word_len(value)))?
     } else {
-        return None;
+        return bare_userinfo(here).map(|len| (0, len));
     };
     let (value, len) = value;
     let start = here.len() - value.len();
@@ -101,10 +101,22 @@ fn is_quote(c: char) -> bool {
     matches!(c, '"' | '\'' | '`')
 }
 
+fn ends_word(c: char) -> bool {
+    c.is_whitespace() || is_quote(c) || matches!(c, '<' | '>')
+}
+
+/// How long a `user:password` before an `@` is that starts here, in an address that has no scheme.
+fn bare_userinfo(here: &str) -> Option<usize> {
+    let word = here.split(ends_word).next()?;
+    let len = word.rfind('@')?;
+    let user = word.get(..len)?;
+    let password = user.split_once(':')?.1;
+    Some(len).filter(|_| !password.is_empty() && !user.contains("://"))
+}
+
 /// How long the userinfo at the start of `authority` is. A password may hold what ends a word, or an `@`, that
 /// nobody encoded: so it is all up to the last `@` of the word, and of what comes before another URL.
 fn userinfo(authority: &str) -> Option<usize> {
-    let ends_word = |c: char| c.is_whitespace() || is_quote(c) || matches!(c, '<' | '>');
     let word = authority.split(ends_word).next()?;
     let until_next_url = authority.split("://").next()?;
     let len = word.rfind('@').max(until_next_url.rfind('@'))?;
@@ -165,6 +177,11 @@ mod tests {
     fn secrets_are_taken_out() {
         for (text, clean) in [
             ("postgres://app:pw@db:5432/x", "postgres://***@db:5432/x"),
+            ("no host app:pw@db:5432", "no host ***@db:5432"),
+            (
+                "app:p@ss@tcp(db:3306)/x git@host:x",
+                "***@tcp(db:3306)/x git@host:x",
+            ),
             (
                 "redis://:p@ss/word@host/0 is down",
                 "redis://***@host/0 is down",

@@ -11,5 +11,6 @@ mod on_demand;
 mod place;
 mod sockets;
 mod support;
+mod telemetry;
 mod testing;
 mod watch;

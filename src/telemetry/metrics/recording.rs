@@ -1,0 +1,332 @@
+//! Telling the recorder.
+
+use std::{
+    ptr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use metrics::{
+    Counter, Gauge, Key, Label, Level, Metadata, Recorder, SharedString, Unit, with_recorder,
+};
+
+use super::{
+    HEALTH_CHECK_DURATION_SECONDS, HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
+    HEALTH_CHECK_RUNS_TOTAL, HEALTH_CHECK_STATUS, HEALTH_CHECK_TRANSITIONS_TOTAL,
+    HEALTH_PROBE_REQUESTS_TOTAL, HEALTH_STATUS, ProbeRequests,
+    requests::{ASKED, CODES, Counts},
+};
+use crate::{
+    model::{Name, Probe, Status},
+    telemetry::{CheckFacts, Note, RunResult},
+};
+
+static METADATA: Metadata<'static> =
+    Metadata::new("tower_health", Level::INFO, Some("tower_health"));
+
+/// What a service tells the recorder, and what it has told.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    service: Arc<str>,
+    /// Where the recorders are that were told everything.
+    known: Vec<usize>,
+    /// When the gauges of verdicts are due again, on the engine's clock.
+    due: Duration,
+    requests: Counts,
+}
+
+/// What was counted of one check.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    runs: [u64; RunResult::ALL.len()],
+    transitions: [u64; STATUSES.len()],
+}
+
+const STATUSES: [Status; 3] = [Status::Pass, Status::Warn, Status::Fail];
+
+impl Totals {
+    pub(crate) fn count(&mut self, note: Note) {
+        let count = match note {
+            Note::Ran(result, _) => self.runs.get_mut(result as usize),
+            Note::Became(status) => self.transitions.get_mut(status as usize),
+            Note::Came | Note::Changed => None,
+        };
+        if let Some(count) = count {
+            *count += 1;
+        }
+    }
+}
+
+impl Metrics {
+    /// How often the gauges of verdicts are set again, at least.
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    /// More recorders than a process has. From then on one that is new is told what is new.
+    const MOST_KNOWN: usize = 16;
+
+    pub(crate) fn new(service: &Arc<str>) -> Self {
+        Self {
+            service: Arc::clone(service),
+            known: Vec::new(),
+            due: Duration::ZERO,
+            requests: Counts::default(),
+        }
+    }
+
+    /// When there is something to tell, whatever happens.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        Some(self.due)
+    }
+
+    /// Has `tell` tell the recorder that is installed now. Counts `requests` by itself.
+    pub(crate) fn tell(
+        &mut self,
+        now: Duration,
+        requests: &ProbeRequests,
+        tell: impl FnOnce(&Telling<'_>),
+    ) {
+        with_recorder(|recorder| {
+            let everything = self.is_new(recorder);
+            let due = self.due <= now;
+            let telling = Telling {
+                recorder,
+                service: &self.service,
+                everything,
+                due: due || everything,
+            };
+            if telling.due {
+                self.due = now + Self::PERIOD;
+                telling.describe();
+            }
+            let counts = requests.counts();
+            telling.requests(&counts, &self.requests);
+            self.requests = counts;
+            tell(&telling);
+        });
+    }
+
+    /// Whether a recorder has been told nothing yet. It is known by its place: what is installed stays there.
+    fn is_new(&mut self, recorder: &dyn Recorder) -> bool {
+        let place = ptr::from_ref(recorder).cast::<()>().addr();
+        let new = !self.known.contains(&place) && self.known.len() < Self::MOST_KNOWN;
+        if new {
+            self.known.push(place);
+        }
+        new
+    }
+}
+
+/// Tells a recorder.
+pub(crate) struct Telling<'a> {
+    recorder: &'a dyn Recorder,
+    service: &'a Arc<str>,
+    everything: bool,
+    due: bool,
+}
+
+impl Telling<'_> {
+    /// Whether the recorder is new, and is to be told of every check.
+    pub(crate) fn everything(&self) -> bool {
+        self.everything
+    }
+
+    /// Whether the verdicts are to be told though they are as they were.
+    pub(crate) fn due(&self) -> bool {
+        self.due
+    }
+
+    pub(crate) fn verdict(&self, probe: Probe, status: Status) {
+        self.verdict_gauge(probe).set(value(status));
+    }
+
+    /// A check as it is, and to who is told everything what was counted of it.
+    pub(crate) fn check(&self, check: &CheckFacts<'_>) {
+        self.gauges(check.name, check.status, check.last_success);
+        if self.everything {
+            self.counters(check.name, check.totals);
+        }
+    }
+
+    /// What happened to a check.
+    pub(crate) fn note(&self, check: &CheckFacts<'_>, note: Note) {
+        let name = check.name;
+        if let Note::Ran(_, duration) = note {
+            let key = Key::from_parts(HEALTH_CHECK_DURATION_SECONDS, self.labels(name, None));
+            let histogram = self.recorder.register_histogram(&key, &METADATA);
+            histogram.record(duration.as_secs_f64());
+        }
+        match note {
+            // Who is told everything is told of it there.
+            _ if self.everything => {}
+            // So that no counter begins with its first count, which a rate would miss.
+            Note::Came => self.counters(name, &Totals::default()),
+            Note::Ran(result, _) => self.runs(name, result).increment(1),
+            Note::Became(status) => self.transitions(name, status).increment(1),
+            Note::Changed => self.gauges(name, check.status, check.last_success),
+        }
+    }
+
+    /// Nothing runs a check any more.
+    pub(crate) fn check_stopped(&self, check: &CheckFacts<'_>) {
+        self.gauges(check.name, Status::Fail, check.last_success);
+    }
+
+    /// There is no such check any more.
+    pub(crate) fn check_gone(&self, name: &Name) {
+        self.check_gauge(HEALTH_CHECK_STATUS, name).set(f64::NAN);
+        self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, name)
+            .set(f64::NAN);
+    }
+
+    /// Nobody answers for it any more.
+    pub(crate) fn verdict_gone(&self, probe: Probe) {
+        self.verdict_gauge(probe).set(f64::NAN);
+    }
+
+    fn gauges(&self, check: &Name, status: Status, last_success: Option<SystemTime>) {
+        self.check_gauge(HEALTH_CHECK_STATUS, check)
+            .set(value(status));
+        self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, check)
+            .set(last_success.map_or(0.0, unix_time));
+    }
+
+    fn counters(&self, check: &Name, totals: &Totals) {
+        for (result, count) in RunResult::ALL.into_iter().zip(totals.runs) {
+            self.runs(check, result).increment(count);
+        }
+        for (to, count) in STATUSES.into_iter().zip(totals.transitions) {
+            self.transitions(check, to).increment(count);
+        }
+    }
+
+    fn requests(&self, counts: &Counts, told: &Counts) {
+        for ((asked, counts), told) in ASKED.into_iter().zip(counts).zip(told) {
+            for (((_, code), count), told) in CODES.into_iter().zip(counts).zip(told) {
+                let new = if self.everything {
+                    *count
+                } else {
+                    count - told
+                };
+                if self.everything || new > 0 {
+                    self.request_counter(asked, code).increment(new);
+                }
+            }
+        }
+    }
+
+    fn verdict_gauge(&self, probe: Probe) -> Gauge {
+        let labels = vec![self.service(), label("probe", probe.as_str())];
+        self.gauge(Key::from_parts(HEALTH_STATUS, labels))
+    }
+
+    fn check_gauge(&self, name: &'static str, check: &Name) -> Gauge {
+        self.gauge(Key::from_parts(name, self.labels(check, None)))
+    }
+
+    fn runs(&self, check: &Name, result: RunResult) -> Counter {
+        let labels = self.labels(check, Some(label("result", word(result))));
+        self.counter(Key::from_parts(HEALTH_CHECK_RUNS_TOTAL, labels))
+    }
+
+    fn transitions(&self, check: &Name, to: Status) -> Counter {
+        let labels = self.labels(check, Some(label("to", to.as_str())));
+        self.counter(Key::from_parts(HEALTH_CHECK_TRANSITIONS_TOTAL, labels))
+    }
+
+    fn request_counter(&self, asked: &'static str, code: &'static str) -> Counter {
+        let labels = vec![self.service(), label("probe", asked), label("code", code)];
+        self.counter(Key::from_parts(HEALTH_PROBE_REQUESTS_TOTAL, labels))
+    }
+
+    fn gauge(&self, key: Key) -> Gauge {
+        self.recorder.register_gauge(&key, &METADATA)
+    }
+
+    fn counter(&self, key: Key) -> Counter {
+        self.recorder.register_counter(&key, &METADATA)
+    }
+
+    fn service(&self) -> Label {
+        Label::new(
+            "service",
+            SharedString::from_shared(Arc::clone(self.service)),
+        )
+    }
+
+    fn labels(&self, check: &Name, more: Option<Label>) -> Vec<Label> {
+        let check = Label::new("check", SharedString::from_shared(check.shared()));
+        [self.service(), check].into_iter().chain(more).collect()
+    }
+
+    fn describe(&self) {
+        let gauges = [
+            (
+                HEALTH_STATUS,
+                None,
+                "The verdict of the service: 1 pass, 0.5 warn, 0 fail.",
+            ),
+            (
+                HEALTH_CHECK_STATUS,
+                None,
+                "The status of the check: 1 pass, 0.5 warn, 0 fail, stale or not known yet.",
+            ),
+            (
+                HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
+                Some(Unit::Seconds),
+                "When a run of the check last had a good outcome, in Unix time.",
+            ),
+        ];
+        for (name, unit, says) in gauges {
+            self.recorder.describe_gauge(name.into(), unit, says.into());
+        }
+        let counters = [
+            (HEALTH_CHECK_RUNS_TOTAL, "The runs of the check that ended."),
+            (
+                HEALTH_CHECK_TRANSITIONS_TOTAL,
+                "The changes of the check's status.",
+            ),
+            (
+                HEALTH_PROBE_REQUESTS_TOTAL,
+                "The requests for probes that were answered.",
+            ),
+        ];
+        for (name, says) in counters {
+            let unit = Some(Unit::Count);
+            self.recorder
+                .describe_counter(name.into(), unit, says.into());
+        }
+        self.recorder.describe_histogram(
+            HEALTH_CHECK_DURATION_SECONDS.into(),
+            Some(Unit::Seconds),
+            "How long the runs of the check took.".into(),
+        );
+    }
+}
+
+fn label(key: &'static str, word: &'static str) -> Label {
+    Label::from_static_parts(key, word)
+}
+
+const fn word(result: RunResult) -> &'static str {
+    match result {
+        RunResult::Pass => "pass",
+        RunResult::Warn => "warn",
+        RunResult::Fail => "fail",
+        RunResult::Timeout => "timeout",
+        RunResult::Panic => "panic",
+    }
+}
+
+const fn value(status: Status) -> f64 {
+    match status {
+        Status::Pass => 1.0,
+        Status::Warn => 0.5,
+        Status::Fail => 0.0,
+    }
+}
+
+fn unix_time(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}

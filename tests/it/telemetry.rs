@@ -1,0 +1,818 @@
+//! What operators see: metrics, logs and events.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, Mutex},
+};
+
+use metrics::{
+    Counter, Gauge, Histogram, Key, KeyName, Label, LocalRecorderGuard, Metadata, Recorder,
+    SharedString, Unit, set_default_local_recorder,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use tower_health::{Check, Event, Failure, Health, HealthBuilder, Outcome, Probe, Reason, Status};
+use tracing::{Level, subscriber::DefaultGuard};
+
+use crate::support::{Gate, SECOND, Scripted, after, ask, ask_with, ms};
+
+fn builder() -> HealthBuilder {
+    Health::builder("orders").seed(7)
+}
+
+/// A recorder that is installed for as long as this lives, on this thread, which is all that a test's runtime has.
+struct Installed {
+    handle: PrometheusHandle,
+    _guard: LocalRecorderGuard<'static>,
+}
+
+fn recorder() -> &'static PrometheusRecorder {
+    Box::leak(Box::new(PrometheusBuilder::new().build_recorder()))
+}
+
+fn install() -> Installed {
+    let recorder = recorder();
+    Installed {
+        handle: recorder.handle(),
+        _guard: set_default_local_recorder(recorder),
+    }
+}
+
+impl Installed {
+    /// Each series and its value.
+    fn series(&self) -> BTreeMap<String, String> {
+        let text = self.handle.render();
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty());
+        lines
+            .map(|line| {
+                let (series, value) = line.rsplit_once(' ').unwrap();
+                (series.to_owned(), value.to_owned())
+            })
+            .collect()
+    }
+
+    /// The value of one series, by its name and its labels after `service`.
+    fn value(&self, name: &str, labels: &str) -> Option<f64> {
+        let series = format!("{name}{{service=\"orders\",{labels}}}");
+        self.series()
+            .get(&series)
+            .map(|value| value.parse().unwrap())
+    }
+
+    fn status(&self, check: &str) -> Option<f64> {
+        self.value("health_check_status", &format!("check=\"{check}\""))
+    }
+
+    fn verdict(&self, probe: &str) -> Option<f64> {
+        self.value("health_status", &format!("probe=\"{probe}\""))
+    }
+
+    fn runs(&self, check: &str, result: &str) -> Option<f64> {
+        let labels = format!("check=\"{check}\",result=\"{result}\"");
+        self.value("health_check_runs_total", &labels)
+    }
+
+    fn transitions(&self, check: &str, to: &str) -> Option<f64> {
+        let labels = format!("check=\"{check}\",to=\"{to}\"");
+        self.value("health_check_transitions_total", &labels)
+    }
+
+    fn requests(&self, probe: &str, code: u16) -> Option<f64> {
+        let labels = format!("probe=\"{probe}\",code=\"{code}\"");
+        self.value("health_probe_requests_total", &labels)
+    }
+}
+
+/// What is logged on this thread, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn listen(level: Level) -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let sink = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(move || sink.clone())
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// The lines since the last look.
+    fn lines(&self) -> Vec<String> {
+        let lines = std::mem::take(&mut *self.0.lock().unwrap());
+        let lines = String::from_utf8(lines).unwrap();
+        lines.lines().map(|line| line.trim().to_owned()).collect()
+    }
+}
+
+// Metrics
+
+#[tokio::test(start_paused = true)]
+async fn the_metrics_of_checks_and_verdicts() {
+    let metrics = install();
+    let disk = Scripted::new(Status::Warn);
+    let health = builder()
+        .check(Check::new("db", Scripted::new(Status::Pass)))
+        .check(Check::new("disk", disk.clone()))
+        .check(Check::new("mail", Scripted::new(Status::Fail)).non_critical())
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    assert_eq!(metrics.status("db"), Some(1.0));
+    assert_eq!(metrics.status("disk"), Some(0.5));
+    assert_eq!(metrics.status("mail"), Some(0.0));
+    for (probe, value) in [
+        ("liveness", 1.0),
+        ("startup", 1.0),
+        ("readiness", 0.5),
+        ("health", 0.5),
+    ] {
+        assert_eq!(metrics.verdict(probe), Some(value), "{probe}");
+    }
+    assert_eq!(metrics.runs("db", "pass"), Some(1.0));
+    assert_eq!(metrics.transitions("disk", "warn"), Some(1.0));
+    let labels = "check=\"db\"";
+    let name = "health_check_last_success_timestamp_seconds";
+    let succeeded = metrics.value(name, labels).unwrap();
+    let told = health.check("db").unwrap().last_success.unwrap();
+    let told = told.duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(
+        (succeeded - told.as_secs_f64()).abs() < 0.001,
+        "{succeeded}"
+    );
+    assert_eq!(metrics.value(name, "check=\"mail\""), Some(0.0), "never");
+    assert_eq!(
+        metrics.value("health_check_duration_seconds_count", labels),
+        Some(1.0)
+    );
+
+    disk.say(Status::Fail);
+    after(30 * SECOND).await;
+    assert_eq!(
+        (metrics.status("disk"), metrics.verdict("readiness")),
+        (Some(0.0), Some(0.0))
+    );
+    assert_eq!(
+        metrics.transitions("disk", "fail"),
+        Some(1.0),
+        "a repeat is no transition"
+    );
+    disk.say(Status::Pass);
+    after(30 * SECOND).await;
+    assert_eq!(
+        (metrics.status("disk"), metrics.verdict("readiness")),
+        (Some(1.0), Some(0.5))
+    );
+    assert_eq!(metrics.transitions("disk", "pass"), Some(1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_run_is_counted_once_by_its_result() {
+    let metrics = install();
+    let slow = Scripted::hanging();
+    let blocked = Gate::default();
+    blocked.set(true);
+    let _health = builder()
+        .check(
+            Check::new("db", slow.clone())
+                .period(SECOND)
+                .timeout(ms(100)),
+        )
+        .check(Check::new("panics", Scripted::panicking("no")))
+        .check(Check::new(
+            "says-so",
+            Scripted::new(Outcome::fail(Reason::TimedOut)),
+        ))
+        .check(Check::new("warns", Scripted::new(Status::Warn)))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    assert!(metrics.runs("db", "timeout") >= Some(1.0));
+    assert_eq!(
+        metrics.runs("db", "pass"),
+        Some(0.0),
+        "a counter that begins with its first count hides it"
+    );
+    assert_eq!(metrics.runs("panics", "panic"), Some(1.0));
+    assert_eq!(metrics.runs("panics", "fail"), Some(0.0));
+    assert_eq!(metrics.runs("says-so", "timeout"), Some(1.0));
+    assert_eq!(metrics.runs("warns", "warn"), Some(1.0));
+    slow.say(Status::Pass);
+    after(60 * SECOND).await;
+    let counted = ["pass", "timeout"].map(|result| metrics.runs("db", result).unwrap());
+    assert_eq!(counted.iter().sum::<f64>(), slow.runs() as f64);
+}
+
+/// A run that was given up, and goes on, is one run, however often it fails its check meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_not_end_is_counted_once() {
+    let metrics = install();
+    let gate = Gate::default();
+    gate.set(true);
+    let health = builder()
+        .check(gate.check("db").timeout(ms(10)))
+        .start()
+        .unwrap();
+    while health.check("db").unwrap().reason != Some(Reason::StillRunning) {
+        // The check is on a thread of its own, and time passes for the engine alone.
+        after(ms(100)).await;
+    }
+    after(60 * SECOND).await;
+    assert_eq!(
+        (metrics.runs("db", "timeout"), metrics.runs("db", "fail")),
+        (Some(1.0), Some(0.0))
+    );
+    assert_eq!(metrics.status("db"), Some(0.0));
+    gate.set(false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_that_comes_late_is_told_everything_as_one_that_was_there() {
+    let scenario = |late: bool| async move {
+        let early = (!late).then(install);
+        let db = Scripted::new(Status::Pass);
+        let health = builder()
+            .check(Check::new("db", db.clone()))
+            .check(Check::new("seldom", Scripted::new(Status::Warn)).period(3_600 * SECOND))
+            .check(Check::new("asked", Scripted::new(Status::Pass)).on_demand(SECOND))
+            .start()
+            .unwrap();
+        let service = health.service();
+        after(SECOND).await;
+        for path in ["/ready", "/live", "/health/db", "/health/none"] {
+            ask(&service, path).await;
+        }
+        db.say(Status::Fail);
+        after(60 * SECOND).await;
+        let metrics = early.unwrap_or_else(install);
+        after(2 * SECOND).await;
+        // A histogram cannot be told after the event; moments are the wall clock's.
+        let mut series = metrics.series();
+        series.retain(|name, _| !name.contains("duration") && !name.contains("timestamp"));
+        let text = metrics.handle.render();
+        let help = |line: &&str| line.starts_with("# HELP") && !line.contains("duration");
+        let described: BTreeSet<String> = text.lines().filter(help).map(str::to_owned).collect();
+        (series, described)
+    };
+    let there = scenario(false).await;
+    assert!(there.0.len() > 40 && there.1.len() == 6, "{there:#?}");
+    assert_eq!(scenario(true).await, there);
+}
+
+/// Notes how often each gauge was resolved.
+#[derive(Default)]
+struct Resolved(Mutex<BTreeMap<String, usize>>);
+
+impl Recorder for Resolved {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        let labels: Vec<&str> = key.labels().map(Label::value).collect();
+        let name = format!("{} {}", key.name(), labels.join(" "));
+        *self.0.lock().unwrap().entry(name).or_default() += 1;
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_gauge_is_resolved_and_set_again_every_period() {
+    let resolved: &Resolved = Box::leak(Box::default());
+    let _guard = set_default_local_recorder(resolved);
+    let _health = builder()
+        .check(Check::new("db", Scripted::new(Status::Pass)))
+        .check(Check::new("asked", Scripted::new(Status::Pass)).on_demand(SECOND))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    for minute in 1..4 {
+        std::mem::take(&mut *resolved.0.lock().unwrap());
+        after(60 * SECOND).await;
+        let resolved = resolved.0.lock().unwrap();
+        assert_eq!(resolved.len(), 4 + 2 * 2, "{resolved:#?}");
+        // A period is 10 s, give or take a tenth.
+        assert!(
+            resolved.values().all(|&times| times >= 5),
+            "{minute}: {resolved:#?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_healths_are_told_apart_by_their_service() {
+    let metrics = install();
+    let start = |service: &str, status| {
+        let check = Check::new("db", Scripted::new(status));
+        Health::builder(service).check(check).start().unwrap()
+    };
+    let _healths = (start("orders", Status::Pass), start("mail", Status::Fail));
+    after(SECOND).await;
+    let series = metrics.series();
+    assert_eq!(
+        series["health_check_status{service=\"orders\",check=\"db\"}"],
+        "1"
+    );
+    assert_eq!(
+        series["health_check_status{service=\"mail\",check=\"db\"}"],
+        "0"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_that_come_and_go_leave_no_value_behind_and_their_counters_go_on() {
+    let metrics = install();
+    let health = builder().start().unwrap();
+    after(SECOND).await;
+    for round in 1..4 {
+        let db = Check::new("db", Scripted::new(Status::Fail)).non_critical();
+        health.add(db).await.unwrap();
+        after(ms(1)).await;
+        assert_eq!(metrics.status("db"), Some(0.0));
+        assert_eq!(metrics.runs("db", "fail"), Some(f64::from(round)));
+        assert_eq!(metrics.runs("db", "panic"), Some(0.0));
+        health
+            .replace(Check::new("db", Scripted::new(Status::Pass)))
+            .await
+            .unwrap();
+        after(ms(1)).await;
+        assert_eq!(metrics.status("db"), Some(1.0));
+        health.remove("db").await.unwrap();
+        after(ms(1)).await;
+        assert!(
+            metrics.status("db").unwrap().is_nan(),
+            "nothing is failing any more"
+        );
+    }
+    assert_eq!(metrics.verdict("readiness"), Some(1.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_became_stale_reads_as_failing() {
+    let metrics = install();
+    let hog = Scripted::new(Status::Pass);
+    let pass = || Scripted::new(Status::Pass);
+    let health = builder()
+        .concurrency(1)
+        .check(Check::new("db", pass()).period(SECOND).max_age(5 * SECOND))
+        .check(
+            Check::new("hog", hog.clone())
+                .period(SECOND)
+                .timeout(600 * SECOND),
+        )
+        .check(Check::new("asked", pass()).on_demand(SECOND).non_critical())
+        .start()
+        .unwrap();
+    health.run_now("asked").await.unwrap();
+    after(SECOND).await;
+    let status = |check| metrics.status(check).unwrap();
+    assert_eq!((status("db"), status("asked")), (1.0, 1.0));
+    // It takes all the room there is.
+    hog.hang();
+    after(10 * SECOND).await;
+    assert_eq!(
+        (status("db"), metrics.verdict("readiness")),
+        (0.0, Some(0.0))
+    );
+    // One that nobody read is no event, and yet a reader would be told that it is stale.
+    after(60 * SECOND).await;
+    assert_eq!(status("asked"), 0.0);
+    assert_eq!(metrics.transitions("asked", "fail"), Some(0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_counted_by_probe_and_code() {
+    let metrics = install();
+    let db = Scripted::new(Status::Pass);
+    let health = builder()
+        .check(Check::new("db", db.clone()))
+        .check(
+            Check::new("asked", Scripted::new(Status::Pass))
+                .on_demand(SECOND)
+                .non_critical(),
+        )
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    let service = health.service();
+    for path in [
+        "/ready",
+        "/ready/",
+        "/health",
+        "/live",
+        "/startup",
+        "/health/db",
+        "/health/none",
+    ] {
+        ask(&service, path).await;
+    }
+    ask_with(&service, "HEAD", "/ready").await;
+    ask_with(&service, "POST", "/ready").await;
+    ask(&service, "/elsewhere").await;
+    db.say(Status::Fail);
+    after(15 * SECOND).await;
+    ask(&service, "/ready").await;
+    after(2 * SECOND).await;
+    let counts = |probe| [200, 404, 405, 503].map(|code| metrics.requests(probe, code).unwrap());
+    assert_eq!(counts("readiness"), [3.0, 0.0, 1.0, 1.0]);
+    assert_eq!(counts("health"), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(counts("liveness"), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(counts("startup"), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(counts("check"), [1.0, 1.0, 0.0, 0.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_19_metrics_are_served_while_all_is_down_and_a_scrape_runs_nothing() {
+    let metrics = install();
+    let db = Scripted::new(Status::Fail);
+    let health = builder()
+        .check(Check::new("db", db.clone()))
+        .start()
+        .unwrap();
+    let scrape = metrics.handle.clone();
+    let app = axum::Router::new()
+        .route(
+            "/metrics",
+            axum::routing::get(async move || scrape.render()),
+        )
+        .layer(health.layer());
+    after(SECOND).await;
+    assert_eq!(ask(&app, "/ready").await.status, 503);
+    let runs = db.runs();
+    for _ in 0..100 {
+        let answer = ask(&app, "/metrics").await;
+        assert_eq!(answer.status, 200);
+        assert!(
+            answer
+                .body
+                .contains("health_status{service=\"orders\",probe=\"readiness\"} 0")
+        );
+    }
+    assert_eq!(db.runs(), runs);
+}
+
+#[test]
+fn when_the_engine_ends_its_gauges_do_not_stay_green() {
+    let metrics = install();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let health = builder()
+        .runtime(runtime.handle().clone())
+        .check(Check::new("db", Scripted::new(Status::Pass)))
+        .start()
+        .unwrap();
+    runtime.block_on(after(SECOND));
+    assert_eq!(
+        (metrics.status("db"), metrics.verdict("readiness")),
+        (Some(1.0), Some(1.0))
+    );
+    let (log, _guard) = Log::listen(Level::WARN);
+    drop(runtime);
+    assert_eq!(
+        (metrics.status("db"), metrics.verdict("readiness")),
+        (Some(0.0), Some(0.0))
+    );
+    assert_eq!(
+        (metrics.verdict("liveness"), metrics.verdict("startup")),
+        (Some(0.0), Some(1.0))
+    );
+    let lines = log.lines();
+    assert!(
+        lines.len() == 1 && lines[0].contains("checks have stopped"),
+        "{lines:#?}"
+    );
+    drop(health);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_answers_for_a_service_whose_last_handle_went() {
+    let metrics = install();
+    let (log, _guard) = Log::listen(Level::WARN);
+    let health = builder()
+        .check(Check::new("db", Scripted::new(Status::Pass)))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    let _subscription = health.subscribe();
+    drop(health);
+    after(ms(1)).await;
+    assert!(metrics.status("db").unwrap().is_nan());
+    assert!(metrics.verdict("readiness").unwrap().is_nan());
+    assert_eq!(log.lines(), [""; 0]);
+}
+
+/// A recorder that is broken.
+struct Broken;
+
+impl Recorder for Broken {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        panic!("a broken recorder")
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        panic!("a broken recorder")
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        panic!("a broken recorder")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_that_panics_does_not_end_the_engine() {
+    let _guard = set_default_local_recorder(&Broken);
+    let db = Scripted::new(Status::Pass);
+    let health = builder()
+        .check(Check::new("db", db.clone()))
+        .start()
+        .unwrap();
+    after(60 * SECOND).await;
+    assert!(db.runs() >= 5);
+    assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
+    drop(health);
+    after(SECOND).await;
+}
+
+// Logs
+
+#[tokio::test(start_paused = true)]
+async fn each_transition_is_logged_once_with_how_long_it_lasted_and_why() {
+    let (log, _guard) = Log::listen(Level::DEBUG);
+    let db = Scripted::new(Status::Pass);
+    let _health = builder()
+        .check(Check::new("db", db.clone()).period(SECOND))
+        .start()
+        .unwrap();
+    after(ms(500)).await;
+    let lines = log.lines();
+    let [check, startup, readiness] = &lines[..] else {
+        panic!("{lines:#?}")
+    };
+    assert!(
+        check.starts_with("DEBUG ") && check.contains("health check passes"),
+        "{check}"
+    );
+    assert!(
+        check.contains("service=\"orders\" check=\"db\" to=\"pass\" lasted_seconds="),
+        "{check}"
+    );
+    assert!(
+        startup.starts_with("INFO ") && startup.contains("probe=\"startup\""),
+        "{startup}"
+    );
+    assert!(
+        readiness.contains("probe=\"readiness\" from=\"fail\" to=\"pass\""),
+        "{readiness}"
+    );
+
+    let failure = Failure::new(Reason::ConnectionRefused)
+        .with_cause("cannot reach postgres://app:hunter2@db.internal/orders");
+    db.say(Outcome::from(failure));
+    after(60 * SECOND).await;
+    let lines = log.lines();
+    let [check, readiness] = &lines[..] else {
+        panic!("{lines:#?}")
+    };
+    assert!(
+        check.starts_with("WARN ") && check.contains("health check fails"),
+        "{check}"
+    );
+    let why = "from=\"pass\" to=\"fail\" reason=\"connection refused\" \
+               cause=\"cannot reach postgres://***@db.internal/orders\" lasted_seconds=";
+    assert!(check.contains(why), "{check}");
+    assert!(
+        readiness.starts_with("ERROR ") && readiness.contains("reason=\"checks\""),
+        "{readiness}"
+    );
+
+    db.say(Status::Pass);
+    after(3 * SECOND).await;
+    let lines = log.lines();
+    let [check, readiness] = &lines[..] else {
+        panic!("{lines:#?}")
+    };
+    assert!(
+        check.starts_with("INFO ") && readiness.starts_with("INFO "),
+        "{lines:#?}"
+    );
+    let lasted = check
+        .split("lasted_seconds=")
+        .nth(1)
+        .unwrap()
+        .parse::<f64>()
+        .unwrap();
+    assert!((55.0..65.0).contains(&lasted), "{lasted}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_27_ten_thousand_failures_in_a_row_log_two_lines() {
+    let (log, _guard) = Log::listen(Level::TRACE);
+    let db = Scripted::new(Status::Pass);
+    let health = builder()
+        .check(
+            Check::new("db", db.clone())
+                .period(ms(100))
+                .retry_period(ms(100))
+                .timeout(ms(50)),
+        )
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    log.lines();
+    db.say(Outcome::fail(Reason::Failed).with_cause("no"));
+    let runs = db.runs();
+    while db.runs() < runs + 10_000 {
+        after(100 * SECOND).await;
+    }
+    // That of the check, and that of readiness.
+    let lines = log.lines();
+    let [check, readiness] = &lines[..] else {
+        panic!("{lines:#?}")
+    };
+    assert!(
+        check.contains("check=\"db\"") && check.contains("cause=\"no\""),
+        "{check}"
+    );
+    assert!(readiness.contains("probe=\"readiness\""), "{readiness}");
+    assert!(health.check("db").unwrap().streak >= 10_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_27_a_first_failure_is_logged_too() {
+    let (log, _guard) = Log::listen(Level::INFO);
+    let _health = builder()
+        .check(Check::new("db", Scripted::new(Status::Fail)))
+        .start()
+        .unwrap();
+    after(60 * SECOND).await;
+    let lines = log.lines();
+    let failed = lines
+        .iter()
+        .filter(|line| line.contains("health check fails"));
+    assert_eq!(failed.count(), 1, "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_lasts_longer_than_a_period_is_logged_once() {
+    let (log, _guard) = Log::listen(Level::WARN);
+    let slow = || Scripted::new(Status::Pass).taking(ms(1_900));
+    let _health = builder()
+        .checks((0..10).map(|i| Check::new(format!("slow-{i}"), slow()).period(SECOND)))
+        .concurrency(1)
+        .start()
+        .unwrap();
+    after(60 * SECOND).await;
+    let lines = log.lines();
+    let said = lines
+        .iter()
+        .filter(|line| line.contains("raise the concurrency"));
+    assert_eq!(said.count(), 1, "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_that_panics_does_not_end_the_engine() {
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(|| -> std::io::Stdout { panic!("a broken subscriber") })
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let slow = Scripted::new(Status::Pass).taking(ms(1_900));
+    let health = builder()
+        .checks((0..10).map(|i| Check::new(format!("slow-{i}"), slow.clone()).period(SECOND)))
+        .concurrency(1)
+        .start()
+        .unwrap();
+    after(60 * SECOND).await;
+    let runs = slow.runs();
+    after(60 * SECOND).await;
+    assert!(slow.runs() > runs + 20);
+    assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_asked_for_and_waits_too_long_is_logged_once() {
+    let (log, _guard) = Log::listen(Level::WARN);
+    let health = builder()
+        .concurrency(1)
+        .check(Check::new("hog", Scripted::hanging()).timeout(600 * SECOND))
+        .check(Check::new("db", Scripted::new(Status::Pass)).on_demand(SECOND))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    drop(health.run_now("db"));
+    after(60 * SECOND).await;
+    let lines = log.lines();
+    let said = lines
+        .iter()
+        .filter(|line| line.contains("raise the concurrency"));
+    assert_eq!(said.count(), 1, "{lines:#?}");
+}
+
+/// A password in whatever a check may say or be called by is in nothing that operators see.
+#[tokio::test(start_paused = true)]
+async fn pitfall_16_no_metric_no_log_and_no_event_tells_a_password() {
+    const PASSWORD: &str = "hunter2";
+    let (log, _guard) = Log::listen(Level::TRACE);
+    let metrics = install();
+    let failing =
+        |cause: &str| Scripted::new(Outcome::fail(Reason::ConnectionRefused).with_cause(cause));
+    let warning = Outcome::warn(Reason::Busy)
+        .with_cause("token=hunter2")
+        .measure("user", "app:hunter2".to_owned(), "");
+    let blocking = || -> Result<(), io::Error> {
+        Err(io::Error::other("amqp://guest:hunter2@mq:5672/%2f is gone"))
+    };
+    let health = builder()
+        .check(Check::new(
+            "url",
+            failing("postgres://app:hunter2@db.internal:5432/orders"),
+        ))
+        .check(Check::new(
+            "host",
+            failing("no host is called app:hunter2@db.internal"),
+        ))
+        .check(Check::new(
+            "pair",
+            failing("host=db user=app password=hunter2 sslmode=require"),
+        ))
+        .check(Check::new(
+            "json",
+            failing(r#"{"host":"db","password":"hunter2"}"#),
+        ))
+        .check(Check::new("panic", Scripted::panicking("password=hunter2")))
+        .check(Check::new("warning", Scripted::new(warning)))
+        .check(Check::blocking("blocking", blocking))
+        .start()
+        .unwrap();
+    let mut events = health.subscribe();
+    let service = health.service();
+    for _ in 0..3 {
+        after(20 * SECOND).await;
+        for path in [
+            "/health",
+            "/ready",
+            "/health/hunter2",
+            "/health/url?password=hunter2",
+        ] {
+            ask(&service, path).await;
+        }
+    }
+    let mut told = Vec::new();
+    while let Ok(Some(event)) = tokio::time::timeout(ms(1), events.next()).await {
+        told.push(format!(
+            "{event:?} {}",
+            serde_json::to_string(&event).unwrap()
+        ));
+        if let Event::Check(transition) = event {
+            told.extend(transition.cause.map(|cause| cause.redacted().to_owned()));
+        }
+    }
+    assert!(told.len() >= 14, "{told:#?}");
+    let (log, metrics) = (log.lines().join("\n"), metrics.handle.render());
+    for name in [
+        "url", "host", "pair", "json", "panic", "warning", "blocking",
+    ] {
+        let label = format!("check=\"{name}\"");
+        assert!(
+            log.contains(&label) && metrics.contains(&label),
+            "{name}: {log}"
+        );
+    }
+    for seen in told.iter().chain([&log, &metrics]) {
+        assert!(!seen.contains(PASSWORD), "{seen}");
+    }
+}
