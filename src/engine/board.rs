@@ -82,8 +82,6 @@ pub(crate) struct Board {
     pub(crate) clock: Clock,
     pub(super) registry: ArcSwap<Registry>,
     pub(super) published: ArcSwap<Published>,
-    /// When the engine stopped.
-    pub(super) stopped: OnceLock<Moment>,
     /// Rings whenever a verdict changes, and when the engine stops.
     pub(super) changes: Arc<Notify>,
     /// Made by the first subscriber.
@@ -126,7 +124,6 @@ impl Board {
             clock,
             registry: ArcSwap::from_pointee(registry),
             published: ArcSwap::from_pointee(published),
-            stopped: OnceLock::new(),
             changes: Arc::new(Notify::new()),
             events: OnceLock::new(),
             requests: ProbeRequests::default(),
@@ -156,12 +153,11 @@ impl Board {
     }
 
     /// Does for readers what the engine has not done yet. The result is shared with other readers if the
-    /// engine published nothing meanwhile.
+    /// engine published nothing meanwhile. What was published when the engine stopped has no expiry.
     #[cold]
     fn refresh(&self, now: Moment, old: &Arc<Published>) -> Guard<Arc<Published>> {
-        let stopped = self.stopped.get().copied();
         let registry = self.registry.load();
-        let new = Arc::new(publish(&registry.cells, now, stopped, Some(&old.view)));
+        let new = Arc::new(publish(&registry.cells, now, None, Some(&old.view)));
         self.published.compare_and_swap(old, Arc::clone(&new));
         Guard::from_inner(new)
     }
@@ -186,8 +182,8 @@ impl Board {
     /// Everything as it is now. Its status is made of the very states that it lists.
     pub(crate) fn report(&self) -> (Report, Option<Duration>) {
         let now = self.clock.now();
-        let started = self.published.load().view.started;
-        let stopped = self.stopped.get().copied();
+        let published = self.published.load();
+        let (started, stopped) = (published.view.started, published.stopped);
         let registry = self.registry.load();
         let mut standings = Vec::with_capacity(registry.cells.len());
         let mut checks = Vec::with_capacity(registry.cells.len());
@@ -219,7 +215,7 @@ impl Board {
         let registry = self.registry.load();
         let cell = registry.by_name.get(name)?;
         let now = self.clock.now();
-        let stopped = self.stopped.get().copied();
+        let stopped = self.published.load().stopped;
         let current = cell.current.load();
         let state = current.read(now, stopped);
         let memo = match state.looks_like(&current.state) {
@@ -281,7 +277,7 @@ impl Board {
 
     /// Whether nothing runs checks any more.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.stopped.get().is_some()
+        self.published.load().stopped.is_some()
     }
 
     /// Whether anything ever runs here.
@@ -448,6 +444,7 @@ pub(super) fn publish(
         .reduce(Deadline::min)
         .filter(|_| stopped.is_none());
     Published {
+        stopped,
         valid_until,
         demand_from,
         view: Arc::new(View::new(&facts, report, before)),

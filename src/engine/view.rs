@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     board::Id,
-    clock::Deadline,
+    clock::{Deadline, Moment},
     memo::Memo,
     tally::{Group, Tally},
 };
@@ -13,6 +13,8 @@ use crate::model::{CheckReport, Probe, Status, Verdict, VerdictReason};
 /// What is published: the verdicts, and until when they hold if nothing happens.
 #[derive(Debug)]
 pub(crate) struct Published {
+    /// When the engine stopped. Then nothing else is published any more.
+    pub(super) stopped: Option<Moment>,
     pub(crate) valid_until: Option<Deadline>,
     /// From when on some check that runs on demand has reason to; none if there is no such check.
     pub(crate) demand_from: Option<Deadline>,

@@ -356,6 +356,7 @@ impl Writer {
             return;
         }
         self.board.published.store(Arc::new(Published {
+            stopped: None,
             valid_until,
             demand_from,
             view: Arc::clone(&self.view),
@@ -445,9 +446,7 @@ impl Drop for Writer {
         let registry = board.registry.load();
         let published = publish(&registry.cells, now, Some(now), Some(&self.view));
         let view = Arc::clone(&published.view);
-        // First what readers see, then that it is the last.
         board.published.store(Arc::new(published));
-        _ = board.stopped.set(now);
         self.abandon_runs();
         board.changes.notify_waiters();
         if let Some(subscribers) = board.events.get() {

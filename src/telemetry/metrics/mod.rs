@@ -34,9 +34,9 @@
 //! | expression | fires when |
 //! | --- | --- |
 //! | `health_status{probe="readiness"} == 0` for a minute | an instance is not ready |
-//! | `count by (service) (health_status{probe="readiness"} == 0) / count by (service) (health_status{probe="readiness"}) > 0.5` | most instances are not ready: what is wrong is shared |
+//! | `avg by (job, service) (health_status{probe="readiness"} == bool 0) > 0.5` for a minute | most instances are not ready: what is wrong is shared |
 //! | `health_status{probe="liveness"} == 0` | the checks' runtime has ended, among others |
-//! | `sum by (service, instance) (increase(health_check_runs_total[2m])) == 0` | no check has run for two minutes: the engine has ended, or its runtime stands still |
+//! | `sum by (job, instance, service) (increase(health_check_runs_total[2m])) == 0` for a minute | no check has run for two minutes: the engine has ended, or its runtime stands still |
 //! | `time() - health_check_last_success_timestamp_seconds > 300` | a check has not been good for five minutes |
 //! | `changes(health_check_status[15m]) > 6` | a check flaps: raise its thresholds |
 //!
