@@ -3,7 +3,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -31,16 +31,16 @@ pub(crate) struct Answer {
 }
 
 enum State {
-    Ready(Response<ProbeBody>),
+    /// None once it was taken.
+    Ready(Option<Response<ProbeBody>>),
     /// For checks that run on demand.
     Waiting(Box<Waiting>),
-    Taken,
 }
 
 impl Answer {
     pub(super) fn ready(response: Response<ProbeBody>) -> Self {
         Self {
-            state: State::Ready(response),
+            state: State::Ready(Some(response)),
         }
     }
 
@@ -62,20 +62,16 @@ impl Answer {
 impl Future for Answer {
     type Output = Response<ProbeBody>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let State::Waiting(waiting) = &mut self.state {
-            return match waiting.poll(cx) {
-                Poll::Ready(response) => {
-                    self.state = State::Taken;
-                    Poll::Ready(response)
-                }
-                Poll::Pending => Poll::Pending,
-            };
-        }
-        match std::mem::replace(&mut self.state, State::Taken) {
-            State::Ready(response) => Poll::Ready(response),
+        match &mut self.state {
             // Polled again after it was ready, it has nothing to say.
-            State::Waiting(_) | State::Taken => Poll::Pending,
+            State::Ready(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            State::Waiting(waiting) => {
+                let response = ready!(waiting.poll(cx));
+                self.state = State::Ready(None);
+                Poll::Ready(response)
+            }
         }
     }
 }
@@ -83,9 +79,9 @@ impl Future for Answer {
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.state {
-            State::Ready(_) => "Ready",
+            State::Ready(Some(_)) => "Ready",
+            State::Ready(None) => "Taken",
             State::Waiting(_) => "Waiting",
-            State::Taken => "Taken",
         })
     }
 }

@@ -36,10 +36,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, header::ALLOW};
 use tower_service::Service;
 
-pub(crate) use self::future::Answer as ProbeAnswer;
 pub use self::{
     body::ProbeBody,
     exposure::Exposure,
@@ -47,13 +46,16 @@ pub use self::{
 };
 use self::{
     dialect::health_json,
-    path::Target,
-    response::{Reply, no_such_path, refuses},
+    response::{METHODS, Retry, no_such_check, no_such_path, refuses, wrong_method},
     waiting::Waiting,
+};
+pub(crate) use self::{
+    future::Answer as ProbeAnswer,
+    path::{Target, target},
 };
 use crate::{
     Health,
-    engine::{Answer, Awaited, Board},
+    engine::{Awaited, Board, Published},
     model::{Probe, Reason},
     telemetry::Asked,
 };
@@ -147,23 +149,34 @@ impl ProbeService {
     }
 
     /// The answer to a request, if its path is a probe's.
+    #[inline]
     pub(crate) fn answer(&self, method: &Method, path: &str) -> Option<ProbeAnswer> {
-        let target = path::target(path)?;
+        target(path).map(|target| self.answer_for(method, target))
+    }
+
+    pub(crate) fn answer_for(&self, method: &Method, target: Target<'_>) -> ProbeAnswer {
         let (board, exposure) = (self.health.board(), self.exposure);
-        let runs = demand(board, exposure, method, target);
-        Some(if runs.is_empty() {
-            ProbeAnswer::ready(respond(board, exposure, method, target))
+        let published = board.published();
+        let runs = demand(board, &published, exposure, method, target);
+        if runs.is_empty() {
+            ProbeAnswer::ready(respond(board, &published, exposure, method, target))
         } else {
             ProbeAnswer::waiting(Waiting::new(board, exposure, method, target, runs))
-        })
+        }
     }
 }
 
 /// Runs what is to be run on demand, and says what has to be waited for.
-fn demand(board: &Board, exposure: Exposure, method: &Method, target: Target<'_>) -> Vec<Awaited> {
+fn demand(
+    board: &Board,
+    published: &Published,
+    exposure: Exposure,
+    method: &Method,
+    target: Target<'_>,
+) -> Vec<Awaited> {
     match (target, exposure) {
         _ if refuses(method) => Vec::new(),
-        (Target::Probe(probe), _) => board.demand(probe),
+        (Target::Probe(probe), _) => board.demand(probe, published),
         (Target::Check(_), Exposure::Status) => Vec::new(),
         (Target::Check(name), Exposure::Checks) => board.demand_check(name).into_iter().collect(),
     }
@@ -172,11 +185,19 @@ fn demand(board: &Board, exposure: Exposure, method: &Method, target: Target<'_>
 /// The response to a request for a target, as it reads now.
 fn respond(
     board: &Board,
+    published: &Published,
     exposure: Exposure,
     method: &Method,
     target: Target<'_>,
 ) -> Response<ProbeBody> {
-    let response = reply(board, exposure, target).into_response(method);
+    let mut response = match target {
+        _ if refuses(method) => wrong_method(method),
+        Target::Probe(probe) => verdict(board, published, exposure, method, probe),
+        Target::Check(name) => check(board, exposure, method, name),
+    };
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        response.headers_mut().insert(ALLOW, METHODS);
+    }
     let asked = match target {
         Target::Probe(probe) => Asked::Probe(probe),
         Target::Check(_) => Asked::Check,
@@ -185,48 +206,45 @@ fn respond(
     response
 }
 
-/// What a target reads as now.
-fn reply(board: &Board, exposure: Exposure, target: Target<'_>) -> Reply {
-    match target {
-        Target::Probe(probe) => {
-            let answer = verdict(board, exposure, probe);
-            match probe {
-                Probe::Liveness => Reply::without_retry(answer),
-                _ => Reply::verdict(answer),
-            }
-        }
-        Target::Check(name) => match exposure {
-            // Whether there is such a check is for nobody to know.
-            Exposure::Status => Reply::NoSuchCheck,
-            Exposure::Checks => {
-                check(board, exposure, name).map_or(Reply::NoSuchCheck, Reply::verdict)
-            }
-        },
-    }
-}
-
-fn verdict(board: &Board, exposure: Exposure, probe: Probe) -> Answer {
-    let published = board.published();
+fn verdict(
+    board: &Board,
+    published: &Published,
+    exposure: Exposure,
+    method: &Method,
+    probe: Probe,
+) -> Response<ProbeBody> {
     let face = published.view.face(probe);
-    face.memo
-        .get_or_make(exposure.form(), || match (probe, exposure) {
-            (Probe::Health, Exposure::Checks) => {
-                let (report, retry_after) = board.report();
-                health_json::report(&board.service, &report, retry_after)
-            }
-            _ => health_json::verdict(&board.service, &face.verdict, exposure),
-        })
+    let make = || match (probe, exposure) {
+        (Probe::Health, Exposure::Checks) => {
+            let (report, retry_after) = board.report();
+            health_json::report(&board.service, &report, retry_after)
+        }
+        _ => health_json::verdict(&board.service, &face.verdict, exposure),
+    };
+    face.memo.with(exposure.form(), make, |answer| {
+        let retry = match probe {
+            // Asking again later is no cure.
+            Probe::Liveness => Retry::Never,
+            _ => Retry::after(answer.retry_after),
+        };
+        response::answer(answer, retry, method)
+    })
 }
 
-fn check(board: &Board, exposure: Exposure, name: &str) -> Option<Answer> {
-    let (report, retry_in, memo) = board.check(name)?;
-    let answer = memo.get_or_make(exposure.form(), || {
-        health_json::check(&board.service, &report)
-    });
+fn check(board: &Board, exposure: Exposure, method: &Method, name: &str) -> Response<ProbeBody> {
+    let known = match exposure {
+        // Whether there is such a check is for nobody to know.
+        Exposure::Status => None,
+        Exposure::Checks => board.check(name),
+    };
+    let Some((report, retry_in, memo)) = known else {
+        return no_such_check(method);
+    };
     let runs_again = report.reason != Some(Reason::EngineStopped);
-    Some(Answer {
-        retry_after: runs_again.then_some(retry_in),
-        ..answer
+    let make = || health_json::check(&board.service, &report);
+    memo.with(exposure.form(), make, |answer| {
+        let retry = Retry::after(runs_again.then_some(retry_in));
+        response::answer(answer, retry, method)
     })
 }
 

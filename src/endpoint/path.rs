@@ -2,7 +2,7 @@ use crate::model::Probe;
 
 /// What a path asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Target<'a> {
+pub(crate) enum Target<'a> {
     Probe(Probe),
     /// A check, by a name that may be anyone's.
     Check(&'a str),
@@ -10,7 +10,16 @@ pub(super) enum Target<'a> {
 
 /// What `path` asks for, if it is ours. Whole segments, exactly, with or without one trailing slash; nothing is
 /// decoded.
-pub(super) fn target(path: &str) -> Option<Target<'_>> {
+#[inline]
+pub(crate) fn target(path: &str) -> Option<Target<'_>> {
+    // Most requests are for the application, and one letter tells most of them.
+    match path.as_bytes() {
+        [b'/', b'h' | b'l' | b'r' | b's', ..] => segments(path),
+        _ => None,
+    }
+}
+
+fn segments(path: &str) -> Option<Target<'_>> {
     let path = path.strip_prefix('/')?;
     let path = path.strip_suffix('/').unwrap_or(path);
     match path {

@@ -2,16 +2,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{
-        ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
-    },
+    HeaderValue, Method, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
 };
 
-use super::{ProbeBody, dialect::health_json};
+use super::ProbeBody;
 use crate::engine::Answer;
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+pub(super) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -24,13 +22,17 @@ const WRONG_METHOD: &str = r#"{"type":"about:blank","title":"Method Not Allowed"
 /// The longest that `Retry-After` says.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// What is answered, before the method has its say.
-#[derive(Debug)]
-pub(super) enum Reply {
-    /// A verdict, and after how long to ask again if it is a fail.
-    Verdict(Answer, Option<Duration>),
-    /// There is no such check, or none that the caller may see.
-    NoSuchCheck,
+/// When it is worth asking again after a fail.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Retry {
+    Never,
+    After(Duration),
+}
+
+impl Retry {
+    pub(super) fn after(delay: Option<Duration>) -> Self {
+        Self::After(delay.unwrap_or(LONGEST_RETRY))
+    }
 }
 
 /// Whether a method asks nothing of a probe.
@@ -38,55 +40,29 @@ pub(super) fn refuses(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-impl Reply {
-    /// A verdict that says when to ask again.
-    pub(super) fn verdict(answer: Answer) -> Self {
-        let retry_after = answer.retry_after.unwrap_or(LONGEST_RETRY);
-        Self::Verdict(answer, Some(retry_after))
+/// The response with an answer.
+pub(super) fn answer(answer: &Answer, retry: Retry, method: &Method) -> Response<ProbeBody> {
+    let mut response = to(method, answer.response.clone());
+    if let (false, Retry::After(delay)) = (answer.status.is_good(), retry) {
+        let seconds = whole_seconds(delay).into();
+        response.headers_mut().insert(RETRY_AFTER, seconds);
     }
+    response
+}
 
-    /// A verdict for which asking again later is no cure.
-    pub(super) fn without_retry(answer: Answer) -> Self {
-        Self::Verdict(answer, None)
-    }
-
-    pub(super) fn into_response(self, method: &Method) -> Response<ProbeBody> {
-        let mut response = match refuses(method) {
-            true => problem(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD, method),
-            false => self.into_get(method),
-        };
-        if refuses(method) || *method == Method::OPTIONS {
-            response.headers_mut().insert(ALLOW, METHODS);
-        }
-        response
-    }
-
-    fn into_get(self, method: &Method) -> Response<ProbeBody> {
-        match self {
-            Self::Verdict(answer, _) if answer.status.is_good() => respond(
-                StatusCode::OK,
-                health_json::CONTENT_TYPE,
-                answer.body,
-                method,
-            ),
-            Self::Verdict(answer, retry_after) => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                let mut response = respond(status, health_json::CONTENT_TYPE, answer.body, method);
-                if let Some(delay) = retry_after {
-                    response
-                        .headers_mut()
-                        .insert(RETRY_AFTER, whole_seconds(delay).into());
-                }
-                response
-            }
-            Self::NoSuchCheck => problem(StatusCode::NOT_FOUND, NO_SUCH_CHECK, method),
-        }
-    }
+/// The answer about a check that is not there, or that the caller may not see.
+pub(super) fn no_such_check(method: &Method) -> Response<ProbeBody> {
+    problem(StatusCode::NOT_FOUND, NO_SUCH_CHECK, method)
 }
 
 /// The answer to a path that is no probe's. What is not there has no methods.
 pub(super) fn no_such_path(method: &Method) -> Response<ProbeBody> {
     problem(StatusCode::NOT_FOUND, NO_SUCH_PATH, method)
+}
+
+/// The answer to a method that asks nothing.
+pub(super) fn wrong_method(method: &Method) -> Response<ProbeBody> {
+    problem(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD, method)
 }
 
 /// From 1 to 60: a delay of zero would invite a storm.
@@ -96,27 +72,33 @@ fn whole_seconds(delay: Duration) -> u64 {
 }
 
 fn problem(status: StatusCode, body: &'static str, method: &Method) -> Response<ProbeBody> {
-    respond(status, PROBLEM, Bytes::from_static(body.as_bytes()), method)
+    let body = Bytes::from_static(body.as_bytes());
+    to(method, complete(status, PROBLEM, body))
 }
 
-fn respond(
+/// A response with every header that all answers have.
+pub(super) fn complete(
     status: StatusCode,
     content_type: HeaderValue,
     body: Bytes,
-    method: &Method,
-) -> Response<ProbeBody> {
-    let mut headers = HeaderMap::with_capacity(6);
+) -> Response<Bytes> {
+    let length = body.len();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(CONTENT_LENGTH, body.len().into());
+    headers.insert(CONTENT_LENGTH, length.into());
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
-    let mut response = Response::new(match *method {
+    response
+}
+
+/// What of a response to `GET` is for a method.
+fn to(method: &Method, response: Response<Bytes>) -> Response<ProbeBody> {
+    response.map(|body| match *method {
         Method::HEAD => ProbeBody::empty(),
         _ => ProbeBody::new(body),
-    });
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
+    })
 }
 
 #[cfg(test)]

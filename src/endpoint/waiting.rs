@@ -59,6 +59,13 @@ impl Waiting {
             OwnedTarget::Probe(probe) => Target::Probe(*probe),
             OwnedTarget::Check(name) => Target::Check(name),
         };
-        Poll::Ready(respond(&self.board, self.exposure, &self.method, target))
+        let published = self.board.published();
+        Poll::Ready(respond(
+            &self.board,
+            &published,
+            self.exposure,
+            &self.method,
+            target,
+        ))
     }
 }

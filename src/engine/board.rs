@@ -144,10 +144,9 @@ impl Board {
     /// The verdicts as they are now: one load and one comparison, unless an expiry is due that the engine has
     /// not come to yet.
     pub(crate) fn published(&self) -> Guard<Arc<Published>> {
-        let now = self.clock.now();
         let published = self.published.load();
         match published.valid_until {
-            Some(deadline) if deadline.reached(now) => self.refresh(now, &published),
+            Some(deadline) if !self.clock.is_before(deadline) => self.refresh(deadline, published),
             _ => published,
         }
     }
@@ -155,10 +154,14 @@ impl Board {
     /// Does for readers what the engine has not done yet. The result is shared with other readers if the
     /// engine published nothing meanwhile. What was published when the engine stopped has no expiry.
     #[cold]
-    fn refresh(&self, now: Moment, old: &Arc<Published>) -> Guard<Arc<Published>> {
+    fn refresh(&self, deadline: Deadline, old: Guard<Arc<Published>>) -> Guard<Arc<Published>> {
+        let now = self.clock.now();
+        if !deadline.reached(now) {
+            return old;
+        }
         let registry = self.registry.load();
         let new = Arc::new(publish(&registry.cells, now, None, Some(&old.view)));
-        self.published.compare_and_swap(old, Arc::clone(&new));
+        self.published.compare_and_swap(&old, Arc::clone(&new));
         Guard::from_inner(new)
     }
 
@@ -227,9 +230,9 @@ impl Board {
 
     /// Starts the runs on demand that a reader of `probe` has reason for, and says which it has to wait for:
     /// those of checks of which nothing is known that could be believed.
-    pub(crate) fn demand(&self, probe: Probe) -> Vec<Awaited> {
+    pub(crate) fn demand(&self, probe: Probe, published: &Published) -> Vec<Awaited> {
         // Without such a check there is no deadline.
-        let Some(due) = self.published.load().demand_from else {
+        let Some(due) = published.demand_from else {
             return Vec::new();
         };
         let now = self.clock.now();
@@ -237,7 +240,7 @@ impl Board {
             return Vec::new();
         }
         let registry = self.registry.load();
-        let started = self.published.load().view.started;
+        let started = published.view.started;
         let wanted = |cell: &&Arc<Cell>| match probe {
             Probe::Startup => !started && cell.current.load().state.last_run.is_none(),
             _ => true,

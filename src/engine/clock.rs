@@ -35,6 +35,13 @@ impl Clock {
         Moment { mono, wall }
     }
 
+    /// Whether a deadline is certainly not over: a first look, that costs as little as it can. A wall clock that
+    /// is not that of the runtime may make this say no where [`reached`](Deadline::reached) says no, too.
+    pub(crate) fn is_before(self, deadline: Deadline) -> bool {
+        let Deadline(Moment { mono, wall }) = deadline;
+        Instant::now() < self.instant(mono) && SystemTime::now() < SystemTime::UNIX_EPOCH + wall
+    }
+
     /// When a timer has to go off to meet `mono`.
     pub(crate) fn instant(self, mono: Duration) -> Instant {
         self.base + mono

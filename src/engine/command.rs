@@ -6,7 +6,7 @@ use super::{
     Engine, Slot,
     board::{Definition, Id},
     queue::Lane,
-    run::Event,
+    run::Ended,
 };
 use crate::{
     check::Code,
@@ -16,11 +16,11 @@ use crate::{
 /// What the engine is told.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// What became of the run of a check with this number.
-    Run {
+    /// The run of a check with this number has ended, and this is what it said if it was not ended before.
+    Ran {
         id: Id,
         number: u64,
-        event: Event,
+        said: Option<Ended>,
     },
     /// Somebody asked for a run, and was the first.
     Demand(Id),
@@ -154,7 +154,8 @@ impl Engine {
     /// Cancels the run of a check that is under way.
     fn end_run(&mut self, id: Id) {
         let run = self.slots.get_mut(&id).and_then(|slot| slot.run.take());
-        if run.is_some_and(|run| !run.given_up) {
+        if let Some(run) = run.filter(|run| !run.given_up) {
+            self.limits.remove(&(run.limit, run.number, id));
             self.room += 1;
         }
     }

@@ -3,30 +3,36 @@
 use std::{sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
+use http::Response;
 
 use crate::model::Status;
 
-/// An answer in each of its forms, made by the first reader that asks for it.
+/// An answer in each of its forms, made by the first reader that asks for it. Of most checks nobody ever does.
 #[derive(Debug, Default)]
-pub(crate) struct Memo([OnceLock<Answer>; Memo::FORMS]);
+pub(crate) struct Memo([OnceLock<Box<Answer>>; Memo::FORMS]);
 
-/// A body with the verdict that it tells.
-#[derive(Clone, Debug)]
+/// A response, and the verdict that it tells.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: Status,
     pub(crate) retry_after: Option<Duration>,
-    pub(crate) body: Bytes,
+    pub(crate) response: Response<Bytes>,
 }
 
 impl Memo {
     /// How many forms of an answer can be kept. What the forms are is for readers to say.
     pub(crate) const FORMS: usize = 2;
 
-    /// The answer in the form `form`, which `make` makes if nobody has yet.
-    pub(crate) fn get_or_make(&self, form: usize, make: impl FnOnce() -> Answer) -> Answer {
+    /// What `give` makes of the answer in the form `form`, which `make` makes if nobody has yet.
+    pub(crate) fn with<T>(
+        &self,
+        form: usize,
+        make: impl FnOnce() -> Answer,
+        give: impl FnOnce(&Answer) -> T,
+    ) -> T {
         match self.0.get(form) {
-            Some(slot) => slot.get_or_init(make).clone(),
-            None => make(),
+            Some(slot) => give(slot.get_or_init(|| Box::new(make()))),
+            None => give(&make()),
         }
     }
 }

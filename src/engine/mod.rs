@@ -3,6 +3,7 @@
 //! The [`Engine`] is one task. It alone writes the [board], by way of the [`Writer`]; runs and their
 //! supervisors are tasks of their own that tell it what happened, and so do the application and readers.
 
+mod alarm;
 mod board;
 mod clock;
 mod command;
@@ -25,40 +26,47 @@ mod writer;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::timeout_at,
 };
 
 #[cfg(feature = "testing")]
 pub(crate) use self::fixed::Fixed;
+use self::{
+    alarm::Alarm,
+    board::{Cell, Id, Link},
+    clock::Moment,
+    command::Reply,
+    hold_up::HoldUp,
+    queue::{Lane, Queue},
+    run::{AbortOnDrop, Ended},
+    schedule::Schedule,
+};
 pub(crate) use self::{
     board::{Board, Definition, Service, Told},
     clock::Clock,
     command::{Answer as Changed, Message, Refused, Registration},
     flight::{Awaited, Landing},
     memo::{Answer, Memo},
+    view::Published,
     writer::Writer,
-};
-use self::{
-    board::{Cell, Id, Link},
-    clock::Moment,
-    command::Reply,
-    hold_up::HoldUp,
-    queue::{Lane, Queue},
-    run::{AbortOnDrop, Event},
-    schedule::Schedule,
 };
 use crate::{
     check::{Code, panicked},
     model::{Outcome, Reason},
     telemetry::{self, RunResult},
 };
+
+/// Runs that are due so soon after one another start together: waking up costs more than starting one.
+const TOGETHER: Duration = Duration::from_millis(20);
 
 /// Runs the checks on their schedule and records what they say.
 pub(crate) struct Engine {
@@ -69,6 +77,8 @@ pub(crate) struct Engine {
     schedule: Schedule,
     /// When each check is due next, but for those that wait or run, and those that run on demand.
     agenda: BTreeSet<(Duration, Id)>,
+    /// When the time of each run is over that is under way.
+    limits: BTreeSet<(Duration, u64, Id)>,
     queue: Queue,
     queue_logged: bool,
     /// How many runs may be under way at a time, and how many more may start.
@@ -106,11 +116,13 @@ struct Slot {
 struct Running {
     number: u64,
     began: Moment,
+    /// When its time is over.
+    limit: Duration,
     /// Whether its time is over.
     given_up: bool,
     /// How much of its time the process or its runtime may have been held up.
     held_up: Duration,
-    _task: AbortOnDrop,
+    task: AbortOnDrop,
 }
 
 impl Slot {
@@ -171,6 +183,7 @@ impl Engine {
             runtime: runtime.clone(),
             schedule: Schedule::new(seed),
             agenda: BTreeSet::new(),
+            limits: BTreeSet::new(),
             queue: Queue::default(),
             queue_logged: false,
             capacity: room,
@@ -198,24 +211,27 @@ impl Engine {
     }
 
     async fn drive(mut self) {
+        let mut alarm = pin!(Alarm::new(self.clock));
         loop {
             let now = self.clock.now();
             self.writer.elapse(now);
+            self.give_up_what_overran(now);
             self.queue_what_is_due(now);
             self.writer.publish();
             self.answer();
             self.start_what_is_queued(now);
             self.writer.tell_operators(now);
             let wake = self.next_wake(now);
-            let message = match wake {
-                Some(wake) => timeout_at(self.clock.instant(wake), self.messages.recv()).await,
-                None => Ok(self.messages.recv().await),
-            };
+            alarm.as_mut().set_to(wake);
+            // It is never closed, for the engine holds a sender.
+            let mut next = poll_fn(|cx| match self.messages.poll_recv(cx) {
+                Poll::Ready(message) => Poll::Ready(message),
+                Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
+            })
+            .await;
             self.notice_hold_up(now, wake);
             // What became too old before somebody asked did so unread.
             self.writer.elapse(self.clock.now());
-            // It is never closed, for the engine holds a sender. An error is the time.
-            let mut next = message.ok().flatten();
             while let Some(message) = next {
                 self.handle(message);
                 next = self.messages.try_recv().ok();
@@ -227,8 +243,12 @@ impl Engine {
         let due = self.agenda.first().map(|&(at, _)| at);
         let ticks = due.is_some() || self.room < self.capacity;
         let tick = ticks.then(|| now.mono + HoldUp::TICK);
+        let limit = self.limits.first().map(|&(at, ..)| at);
         let (expiry, operators) = (self.writer.next_deadline(), self.writer.operators_due());
-        [due, expiry, operators, tick].into_iter().flatten().min()
+        [due, limit, expiry, operators, tick]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A process that was suspended, or a runtime that stood still, is no failure of what is checked. What runs
@@ -266,7 +286,7 @@ impl Engine {
 
     fn queue_what_is_due(&mut self, now: Moment) {
         while let Some(&(at, id)) = self.agenda.first() {
-            if at > now.mono {
+            if at > now.mono + TOGETHER {
                 break;
             }
             self.unplan(id);
@@ -275,12 +295,16 @@ impl Engine {
     }
 
     fn start_what_is_queued(&mut self, now: Moment) {
+        let started = self.runs_started;
         while self.room > 0 {
             let Some(id) = self.queue.pop() else {
                 self.queue_logged = false;
                 break;
             };
             self.start(id, now);
+        }
+        if self.runs_started > started {
+            run::wake_another_worker(&self.runtime);
         }
         self.log_queue(now);
     }
@@ -302,10 +326,12 @@ impl Engine {
     /// Puts a check in line. One that is merely due and is asked for now stands in two, and whichever comes first
     /// counts.
     fn enqueue(&mut self, id: Id, lane: Lane) {
-        self.unplan(id);
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
+        if let Some(at) = slot.due.take() {
+            self.agenda.remove(&(at, id));
+        }
         match slot.queued {
             // It keeps its place in the other line.
             Some(Lane::Due) if lane == Lane::Asked && !slot.hurried => slot.hurried = true,
@@ -323,21 +349,24 @@ impl Engine {
         self.runs_started += 1;
         let number = self.runs_started;
         let tell = self.tell.clone();
-        let report = move |event| {
+        let report = move |said| {
             // Nobody listens if the engine has ended.
-            _ = tell.send(Message::Run { id, number, event });
+            _ = tell.send(Message::Ran { id, number, said });
         };
-        let task = run::start(&self.runtime, self.clock, &slot.code, slot.timeout, report);
+        let task = run::start(&self.runtime, self.clock, &slot.code, report);
         slot.queued = None;
         if std::mem::take(&mut slot.hurried) {
             self.queue.remove(id);
         }
+        let limit = now.mono + slot.timeout;
+        self.limits.insert((limit, number, id));
         slot.run = Some(Running {
             number,
             began: now,
+            limit,
             given_up: false,
             held_up: Duration::ZERO,
-            _task: task,
+            task,
         });
         self.room -= 1;
         if let Some(cell) = self.writer.cell(id) {
@@ -347,11 +376,11 @@ impl Engine {
 
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Run { id, number, event } => {
+            Message::Ran { id, number, said } => {
                 let run = self.slots.get(&id).and_then(|slot| slot.run.as_ref());
                 // A run of a check that is gone, or of code that was replaced, is nobody's.
                 if run.is_some_and(|run| run.number == number) {
-                    self.ran(id, event);
+                    self.ran(id, said);
                 }
             }
             Message::Demand(id) => self.demand(id),
@@ -361,49 +390,71 @@ impl Engine {
         }
     }
 
-    fn ran(&mut self, id: Id, event: Event) {
+    fn give_up_what_overran(&mut self, now: Moment) {
+        while let Some(&(limit, number, id)) = self.limits.first() {
+            if limit > now.mono {
+                break;
+            }
+            self.limits.remove(&(limit, number, id));
+            self.give_up(id, now);
+        }
+    }
+
+    /// The time of a run is over. It may go on.
+    fn give_up(&mut self, id: Id, now: Moment) {
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return;
+        };
+        let Some(running) = &mut slot.run else {
+            return;
+        };
+        running.given_up = true;
+        if let Code::Async(_) = slot.code {
+            running.task.abort();
+        }
+        let run = running.began.run_until(now);
+        self.room += 1;
+        if slot.excuses(run) {
+            slot.excused = true;
+            // It has as long again to end, and then it is run anew.
+            let timeout = slot.timeout;
+            self.plan_at(id, now.mono + timeout);
+        } else {
+            self.record(id, Outcome::fail(Reason::TimedOut), run);
+        }
+    }
+
+    /// The run of a check ended.
+    fn ran(&mut self, id: Id, said: Option<Ended>) {
         let now = self.clock.now();
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        match event {
-            Event::GivenUp(run) => {
-                self.room += 1;
-                let excused = slot.excuses(run);
-                let timeout = slot.timeout;
-                if let Some(running) = &mut slot.run {
-                    running.given_up = true;
-                }
-                if excused {
-                    slot.excused = true;
-                    // It has as long again to end, and then it is run anew.
-                    self.plan_at(id, now.mono + timeout);
-                } else {
-                    self.record(id, Outcome::fail(Reason::TimedOut), run);
-                }
+        let Some(running) = &slot.run else {
+            return;
+        };
+        // One that says nothing was ended by something that cannot be foreseen.
+        let (outcome, run) = said.unwrap_or_else(|| (panicked(), running.began.run_until(now)));
+        // On a runtime that was held up, the end of a run can be seen before the end of its time.
+        let overran = run.duration > slot.timeout;
+        let excused = overran && slot.excuses(run);
+        let (given_up, limit) = (running.given_up, (running.limit, running.number, id));
+        slot.run = None;
+        if given_up {
+            if slot.excused {
+                self.run_next(id);
             }
-            Event::Ended(said) => {
-                // A supervisor that says nothing was ended itself, by something that cannot be foreseen.
-                let lost = |running: &Running| (panicked(), running.began.run_until(now));
-                let Some((outcome, run)) = said.or_else(|| slot.run.as_ref().map(lost)) else {
-                    return;
-                };
-                let excused = run.duration > slot.timeout && slot.excuses(run);
-                let given_up = slot.run.take().is_some_and(|running| running.given_up);
-                if given_up {
-                    if slot.excused {
-                        self.run_next(id);
-                    }
-                    return;
-                }
-                self.room += 1;
-                if excused {
-                    slot.excused = true;
-                    self.run_next(id);
-                } else {
-                    self.record(id, outcome, run);
-                }
-            }
+            return;
+        }
+        self.limits.remove(&limit);
+        self.room += 1;
+        if excused {
+            slot.excused = true;
+            self.run_next(id);
+        } else if overran {
+            self.record(id, Outcome::fail(Reason::TimedOut), run);
+        } else {
+            self.record(id, outcome, run);
         }
     }
 
@@ -425,10 +476,11 @@ impl Engine {
         });
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.excused = false;
-            let report = self.writer.report(id);
-            let replies = slot.waiting.drain(..);
-            self.replies
-                .extend(replies.filter_map(|reply| Some((reply, Ok(report.clone()?)))));
+            for reply in slot.waiting.drain(..) {
+                let report = self.writer.report(id);
+                self.replies
+                    .extend(report.map(|report| (reply, Ok(report))));
+            }
         }
         self.plan(id, now);
     }

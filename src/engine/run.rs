@@ -1,4 +1,4 @@
-//! One run of a check, and the task that watches over it.
+//! One run of a check: a task of its own, that tells of its end whatever becomes of it.
 
 use std::{
     future::Future,
@@ -13,8 +13,7 @@ use pin_project_lite::pin_project;
 use tokio::{
     runtime::Handle,
     sync::oneshot,
-    task::{AbortHandle, JoinError, JoinHandle},
-    time::timeout_at,
+    task::{AbortHandle, JoinHandle},
 };
 
 use super::{clock::Clock, state};
@@ -22,15 +21,6 @@ use crate::{
     check::{Code, Foreign, HealthCheck, guard, panicked},
     model::{Outcome, Reason},
 };
-
-/// What becomes of a run. [`Ended`](Self::Ended) always comes, and comes last.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// Its time is over. It may go on.
-    GivenUp(state::Run),
-    /// It ended, and this is what it said if it was not given up.
-    Ended(Option<Ended>),
-}
 
 /// An outcome and the run that had it.
 pub(crate) type Ended = (Outcome, state::Run);
@@ -43,6 +33,10 @@ impl AbortOnDrop {
     pub(crate) fn new(task: &JoinHandle<impl Sized>) -> Self {
         Self(task.abort_handle())
     }
+
+    pub(crate) fn abort(&self) {
+        self.0.abort();
+    }
 }
 
 impl Drop for AbortOnDrop {
@@ -51,85 +45,52 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Starts a run, and what watches over it and tells `report` what becomes of it. Dropping what is returned
-/// ends both; a thread of blocking code is left to itself.
-///
-/// The order matters. Spawned by a worker of a multi-threaded runtime, a single task waits in that worker's
-/// own slot, where no other takes it and none is woken for it; code that then blocks its thread at the first
-/// poll would leave nobody to drive the timers. The second task pushes the first out of the slot and wakes
-/// another worker.
+/// Starts a run, whose end `report` is told of: what it said, or nothing if it was ended before. Dropping what is
+/// returned ends it; a thread of blocking code is left to itself.
 pub(crate) fn start(
     runtime: &Handle,
     clock: Clock,
     code: &Code,
-    limit: Duration,
-    report: impl Fn(Event) + Send + 'static,
+    report: impl FnOnce(Option<Ended>) + Send + 'static,
 ) -> AbortOnDrop {
-    let began = clock.now();
-    let deadline = clock.instant(began.mono) + limit;
-    let (run, cancel) = match code {
-        Code::Async(check) => {
-            let run = runtime.spawn(run_async(Arc::clone(check), clock));
-            let cancel = run.abort_handle();
-            (run, Some(cancel))
-        }
-        Code::Blocking(function) => (
-            runtime.spawn(run_blocking(Arc::clone(function), clock)),
-            None,
-        ),
+    let end = End {
+        report: Some(report),
+        said: None,
     };
-    // Both go with the supervisor, also with one that is dropped before it was ever polled.
-    let guard = AbortOnDrop::new(&run);
-    let mut end = End { report, said: None };
-    let supervisor = runtime.spawn(async move {
-        let mut run = run;
-        let _guard = guard;
-        match timeout_at(deadline, &mut run).await {
-            // On a runtime that was held up, the end of a run can be seen before the end of its time.
-            Ok(Ok((_, run))) if run.duration > limit => {
-                end.say((Outcome::fail(Reason::TimedOut), run));
-            }
-            Ok(Ok(ended)) => end.say(ended),
-            Ok(Err(error)) => {
-                discard(error);
-                end.say((panicked(), began.run_until(clock.now())));
-            }
-            Err(_) => {
-                if let Some(cancel) = cancel {
-                    cancel.abort();
-                }
-                (end.report)(Event::GivenUp(began.run_until(clock.now())));
-                if let Err(error) = run.await {
-                    discard(error);
-                }
-            }
+    AbortOnDrop::new(&match code {
+        Code::Async(check) => runtime.spawn(end.after(run_async(Arc::clone(check), clock))),
+        Code::Blocking(function) => {
+            runtime.spawn(end.after(run_blocking(Arc::clone(function), clock)))
         }
-    });
-    AbortOnDrop::new(&supervisor)
+    })
 }
 
-/// Tells of the end of a run, whatever becomes of its supervisor.
-struct End<R: Fn(Event)> {
-    report: R,
+/// Has another worker of the runtime look for work.
+///
+/// The task that a worker spawned last waits in a slot of that worker's own, where no other takes it and none is
+/// woken for it. If that is a run, and its code blocks its thread at the first poll, nobody may be left to drive
+/// the timers. Another task pushes it out of the slot.
+pub(crate) fn wake_another_worker(runtime: &Handle) {
+    runtime.spawn(async {});
+}
+
+/// Tells of the end of a run, also of one that is dropped.
+struct End<R: FnOnce(Option<Ended>)> {
+    report: Option<R>,
     said: Option<Ended>,
 }
 
-impl<R: Fn(Event)> End<R> {
-    fn say(&mut self, ended: Ended) {
-        self.said = Some(ended);
+impl<R: FnOnce(Option<Ended>)> End<R> {
+    async fn after(mut self, run: impl Future<Output = Ended>) {
+        self.said = Some(run.await);
     }
 }
 
-impl<R: Fn(Event)> Drop for End<R> {
+impl<R: FnOnce(Option<Ended>)> Drop for End<R> {
     fn drop(&mut self) {
-        (self.report)(Event::Ended(self.said.take()));
-    }
-}
-
-/// Leaves the payload of a panic where it is: it may panic itself when it is dropped.
-fn discard(error: JoinError) {
-    if let Ok(payload) = error.try_into_panic() {
-        std::mem::forget(payload);
+        if let Some(report) = self.report.take() {
+            report(self.said.take());
+        }
     }
 }
 

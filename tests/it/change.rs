@@ -970,27 +970,31 @@ async fn muddle(seed: u64) {
         script.say(Status::Pass);
         script.take(ms(10));
     }
-    after(30 * SECOND).await;
-    thread::sleep(ms(2));
-    after(60 * SECOND).await;
+    // A thread takes no part in a paused clock: on a busy machine it takes its time, and room, of all the others.
+    for name in &blocking {
+        let recovers = || {
+            let check = health.check(name);
+            check.is_ok_and(|check| scripts[name].1 || check.reason.is_none())
+        };
+        for _ in 0..5_000 {
+            if recovers() {
+                break;
+            }
+            thread::sleep(ms(1));
+            after(SECOND).await;
+        }
+        assert!(recovers(), "{seed} {name} {log:?}");
+    }
+    for name in blocking {
+        health.remove(&name).await.unwrap();
+        scripts.remove(&name);
+    }
+    after(90 * SECOND).await;
     for round in 0..3 {
         let before: BTreeMap<_, _> = scripts.iter().map(|(n, (s, _))| (n, s.runs())).collect();
-        let last: BTreeMap<_, _> = scripts
-            .keys()
-            .map(|n| (n, health.check(n).unwrap().last_run.unwrap().time))
-            .collect();
-        // A period, its jitter, and a run that times out, for a thread takes no part in a paused clock.
+        // A period and its jitter.
         after(8 * SECOND).await;
-        thread::sleep(ms(1));
-        after(ms(10)).await;
         for (name, (script, demand)) in &scripts {
-            if blocking.contains(name) {
-                if !demand {
-                    let now = health.check(name).unwrap().last_run.unwrap().time;
-                    assert_ne!(last[name], now, "{seed} {round} {name} {log:?}");
-                }
-                continue;
-            }
             let ran = script.runs() - before[name];
             match demand {
                 true => assert_eq!(ran, 0, "{seed} {round} {name} on demand {log:?}"),
@@ -1006,7 +1010,7 @@ async fn muddle(seed: u64) {
         }
     }
     for (name, (script, demand)) in &scripts {
-        if *demand && !blocking.contains(name) {
+        if *demand {
             after(20 * SECOND).await;
             let before = script.runs();
             let a = ask(&health.service(), &format!("/health/{name}")).await;

@@ -4,12 +4,11 @@
 
 use std::{fmt, time::Duration};
 
-use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    endpoint::Exposure,
+    endpoint::{Exposure, response::complete},
     engine::{Answer, Service},
     model::{
         CheckReport, ComponentType, Reason, Report, Status, Timestamp, Verdict, VerdictReason,
@@ -17,8 +16,7 @@ use crate::{
     },
 };
 
-pub(in crate::endpoint) const CONTENT_TYPE: HeaderValue =
-    HeaderValue::from_static("application/health+json");
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/health+json");
 
 /// Every check.
 pub(in crate::endpoint) fn report(
@@ -91,10 +89,14 @@ fn answer(retry_after: Option<Duration>, document: &Document<'_>) -> Answer {
     // status still tells the truth.
     let body = serde_json::to_vec(document)
         .unwrap_or_else(|_| format!(r#"{{"status":"{}"}}"#, document.status).into_bytes());
+    let code = match document.status.is_good() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
     Answer {
         status: document.status,
         retry_after,
-        body: Bytes::from(body),
+        response: complete(code, CONTENT_TYPE, body.into()),
     }
 }
 

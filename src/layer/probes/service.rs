@@ -4,7 +4,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{ResponseBody, ResponseFuture};
-use crate::endpoint::{Exposure, ProbeService};
+use crate::endpoint::{Exposure, ProbeService, target};
 
 /// Answers probes in front of the service `S`: made by [`ProbesLayer`](super::ProbesLayer) and
 /// [`Health::wrap`](crate::Health::wrap).
@@ -35,6 +35,18 @@ impl<S> Probes<S> {
     }
 }
 
+impl<S: Clone> Probes<S> {
+    /// Gives back what the inner service may hold for a request. One that is always ready, such as one that sheds
+    /// load, may keep a place in the queue of what it shed. On a connection that only probes from here on, nobody
+    /// would give it back.
+    fn release(&mut self) {
+        if self.asked {
+            self.inner = self.inner.clone();
+            self.asked = false;
+        }
+    }
+}
+
 /// What a clone of the inner service was asked does not count for the clone's clone.
 impl<S: Clone> Clone for Probes<S> {
     fn clone(&self) -> Self {
@@ -56,23 +68,17 @@ where
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let path = request.uri().path();
-        if let Some(answer) = self.endpoint.answer(request.method(), path) {
-            if self.asked {
-                // A service that is always ready, such as one that sheds load, may keep a place in the queue of
-                // what it shed. On a connection that only probes from here on, nobody would give it back.
-                self.inner = self.inner.clone();
-                self.asked = false;
-            }
+        if let Some(target) = target(request.uri().path()) {
+            let answer = self.endpoint.answer_for(request.method(), target);
+            self.release();
             return ResponseFuture::answered(answer);
         }
         self.asked = true;
         // The future asks again, with its own waker, before it waits.
-        match self
-            .inner
-            .poll_ready(&mut Context::from_waker(Waker::noop()))
-        {
+        let mut cx = Context::from_waker(Waker::noop());
+        match self.inner.poll_ready(&mut cx) {
             Poll::Ready(Ok(())) => ResponseFuture::called(self.inner.call(request)),
             Poll::Ready(Err(error)) => ResponseFuture::failed(error),
             Poll::Pending => {

@@ -1,0 +1,153 @@
+//! What many checks cost while nobody asks, how their runs are spread, and what a crowd of probes adds to them.
+
+mod goals;
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use goals::Goals;
+use http::Request;
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+    time::sleep,
+};
+use tower::ServiceExt;
+use tower_health::{Check, Health, Probe, Status};
+
+const CHECKS: usize = 10_000;
+const PERIOD: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
+const SECONDS: u32 = 30;
+
+fn main() {
+    let mut goals = Goals::default();
+    memory(&mut goals);
+    time(&mut goals);
+    for probes in [1_000, 10_000] {
+        crowd(probes, &mut goals);
+    }
+    goals.conclude();
+}
+
+/// Every check counts its runs in the same place.
+fn start(runtime: &Runtime, checks: usize, runs: &Arc<AtomicU64>) -> Health {
+    let check = |index| {
+        let check = Check::with(
+            format!("check-{index:05}"),
+            Arc::clone(runs),
+            |runs| async move {
+                runs.fetch_add(1, Ordering::Relaxed);
+                Status::Pass
+            },
+        );
+        check.period(PERIOD)
+    };
+    runtime.block_on(async {
+        let health = Health::builder("orders").checks((0..checks).map(check));
+        let health = health.start().expect("valid checks");
+        let ready = health.wait_until(Probe::Readiness, Status::Pass).await;
+        ready.expect("a running engine");
+        health
+    })
+}
+
+fn memory(goals: &mut Goals) {
+    let bytes = |checks| {
+        let mut kept = None;
+        // It counts what this thread allocates.
+        let counts = allocation_counter::measure(|| {
+            let runtime = Builder::new_current_thread().enable_time().build();
+            let runtime = runtime.expect("a runtime");
+            let health = start(&runtime, checks, &Arc::default());
+            kept = Some((runtime, health));
+        });
+        counts.bytes_current as f64
+    };
+    let each = (bytes(CHECKS) - bytes(0)) / CHECKS as f64;
+    goals.at_most("bytes a check", each, 2048.0);
+}
+
+fn time(goals: &mut Goals) {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let runs: Arc<AtomicU64> = Arc::default();
+    let _health = start(&runtime, CHECKS, &runs);
+    // The second runs are spread over a period and a tenth.
+    thread::sleep(PERIOD * 12 / 10);
+
+    let (cpu_before, began) = (cpu_time(), Instant::now());
+    let mut last = runs.load(Ordering::Relaxed);
+    let seconds: Vec<u64> = (1..=SECONDS)
+        .map(|second| {
+            thread::sleep((began + SECOND * second).saturating_duration_since(Instant::now()));
+            let before = std::mem::replace(&mut last, runs.load(Ordering::Relaxed));
+            last - before
+        })
+        .collect();
+    let share = (cpu_time() - cpu_before).as_secs_f64() / began.elapsed().as_secs_f64();
+    let mean = seconds.iter().sum::<u64>() as f64 / f64::from(SECONDS);
+    let busiest = seconds.into_iter().max().unwrap_or_default() as f64;
+
+    println!("{mean:.0} runs a second, {:.1} µs each", share / mean * 1e6);
+    goals.at_most("per cent of a core", share * 100.0, 3.0);
+    goals.at_most("the busiest second over the mean", busiest / mean, 1.3);
+}
+
+/// The processor time of this process, in user code and in the kernel.
+fn cpu_time() -> Duration {
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
+    let (_, fields) = stat.rsplit_once(')').expect("a name");
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .map(|ticks| TICK * ticks.parse::<u32>().expect("a number"))
+        .sum()
+}
+
+/// Many ask for readiness at the same time: while the check, which takes a while, runs first, and after.
+fn crowd(probes: u64, goals: &mut Goals) {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    let runs: Arc<AtomicU64> = Arc::default();
+    let check = Check::with("slow", Arc::clone(&runs), |runs| async move {
+        runs.fetch_add(1, Ordering::Relaxed);
+        sleep(Duration::from_millis(50)).await;
+        Status::Pass
+    });
+    runtime.expect("a runtime").block_on(async {
+        let health = Health::builder("orders").check(check).start();
+        let health = health.expect("valid checks");
+        let mut answers = JoinSet::new();
+        for _ in 0..probes {
+            let service = health.service();
+            let ask = move || service.clone().oneshot(get_ready());
+            answers.spawn(async move {
+                let early = ask().await.expect("an answer").status();
+                sleep(Duration::from_millis(400)).await;
+                (early, ask().await.expect("an answer").status())
+            });
+        }
+        for (early, late) in answers.join_all().await {
+            assert_eq!((early.as_u16(), late.as_u16()), (503, 200));
+        }
+    });
+    let beyond = runs.load(Ordering::Relaxed) - 1;
+    goals.at_most(
+        &format!("runs beyond schedule for {probes} concurrent probes"),
+        beyond as f64,
+        0.0,
+    );
+}
+
+fn get_ready() -> Request<()> {
+    let mut request = Request::new(());
+    *request.uri_mut() = http::Uri::from_static("/ready");
+    request
+}

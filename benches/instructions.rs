@@ -1,0 +1,94 @@
+//! Counts the instructions of every call, which are the same each time, by callgrind: `apt-get install valgrind`.
+
+mod goals;
+mod questions;
+
+use std::{env, hint::black_box, process::Command};
+
+use goals::{Goals, Table};
+use questions::{ALL, Question, Subject};
+
+fn main() {
+    let args: Vec<String> = env::args().collect();
+    if let [_, mode, question, subject] = args.as_slice()
+        && mode == "call"
+    {
+        return call(question, subject);
+    }
+
+    let mut counted = Table::new("instructions a call");
+    for question in ALL {
+        for subject in question.subjects {
+            counted.add(question.name, subject.name, count(question, subject));
+        }
+    }
+
+    let mut goals = Goals::default();
+    let passes = |name| counted.get("pass-through", name);
+    goals.at_most(
+        "a request that is no probe: more than through an identity layer",
+        passes("probes layer") - passes("identity layer"),
+        150.0,
+    );
+    let ready = |name| counted.get("ready", name);
+    goals.at_most(
+        "/ready over an axum route with a static body and the same headers",
+        ready("wrapped round a router, 10 checks") / ready("axum route, static body, same headers"),
+        0.30,
+    );
+    goals.at_most(
+        "/ready with 10,000 checks over 1 check",
+        ready("wrapped round a router, 10,000 checks") / ready("wrapped round a router, 1 check"),
+        1.05,
+    );
+    let record = |name| counted.get("record", name);
+    goals.at_most(
+        "a result among 10,000 checks over one among 100",
+        record("among 10,000") / record("among 100"),
+        2.0,
+    );
+    let health = |name| counted.get("health", name);
+    goals.at_most(
+        "/health: a check among 10,000 over one among 1,000",
+        health("10,000 checks") / health("1,000 checks") / 10.0,
+        1.2,
+    );
+    goals.conclude();
+}
+
+/// Counts the instructions of a call, in a process of its own.
+fn count(question: &Question, subject: &Subject) -> f64 {
+    let program = env::current_exe().expect("a path");
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg("--toggle-collect=*instructions*calls_that_count*")
+        .arg(program)
+        .args(["call", question.name, subject.name])
+        .output()
+        .unwrap_or_else(|error| panic!("{error}: install valgrind: apt-get install valgrind"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    let collected = said
+        .lines()
+        .filter_map(|line| line.split_once("Collected : "))
+        .find_map(|(_, count)| count.trim().parse::<f64>().ok());
+    let collected = collected.unwrap_or_else(|| panic!("{}: {said}", subject.name));
+    collected / f64::from(question.calls)
+}
+
+fn call(question: &str, subject: &str) {
+    let question = ALL.iter().find(|known| known.name == question);
+    let question = question.expect("a question");
+    let subject = question.subjects.iter().find(|known| known.name == subject);
+    let mut call = (subject.expect("a subject").set_up)();
+    for _ in 0..3 {
+        call();
+    }
+    calls_that_count(&mut call, question.calls);
+}
+
+#[inline(never)]
+fn calls_that_count(call: &mut dyn FnMut(), calls: u32) {
+    for _ in 0..black_box(calls) {
+        call();
+    }
+}
