@@ -1,11 +1,13 @@
 //! Counts the instructions of every call, which are the same each time, by callgrind: `apt-get install valgrind`.
 
+mod counts;
 mod goals;
 mod questions;
 
 use std::{env, hint::black_box, process::Command};
 
-use goals::{Goals, Table};
+use counts::{Table, calls};
+use goals::Goals;
 use questions::{ALL, Question, Subject};
 
 fn main() {
@@ -72,7 +74,7 @@ fn count(question: &Question, subject: &Subject) -> f64 {
         .filter_map(|line| line.split_once("Collected : "))
         .find_map(|(_, count)| count.trim().parse::<f64>().ok());
     let collected = collected.unwrap_or_else(|| panic!("{}: {said}", subject.name));
-    collected / f64::from(question.calls)
+    collected / f64::from(calls(question.name))
 }
 
 fn call(question: &str, subject: &str) {
@@ -83,7 +85,7 @@ fn call(question: &str, subject: &str) {
     for _ in 0..3 {
         call();
     }
-    calls_that_count(&mut call, question.calls);
+    calls_that_count(&mut call, calls(question.name));
 }
 
 #[inline(never)]

@@ -9,7 +9,6 @@ use super::{
 
 pub(crate) const QUESTION: Question = Question {
     name: "health",
-    calls: 20,
     subjects: SUBJECTS,
 };
 

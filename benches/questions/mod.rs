@@ -8,9 +8,6 @@ mod stack;
 
 pub(crate) struct Question {
     pub(crate) name: &'static str,
-    /// How many calls are enough where each is counted.
-    #[allow(dead_code)]
-    pub(crate) calls: u32,
     pub(crate) subjects: &'static [Subject],
 }
 

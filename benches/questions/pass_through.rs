@@ -20,7 +20,6 @@ use super::{
 
 pub(crate) const QUESTION: Question = Question {
     name: "pass-through",
-    calls: 1000,
     subjects: SUBJECTS,
 };
 

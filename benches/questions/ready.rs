@@ -16,7 +16,6 @@ use super::{
 
 pub(crate) const QUESTION: Question = Question {
     name: "ready",
-    calls: 1000,
     subjects: SUBJECTS,
 };
 

@@ -9,7 +9,6 @@ use super::{
 
 pub(crate) const QUESTION: Question = Question {
     name: "record",
-    calls: 200,
     subjects: SUBJECTS,
 };
 

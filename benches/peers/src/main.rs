@@ -1,0 +1,22 @@
+//! What an answer costs over sockets, and what a crowd of probes costs behind it, here and elsewhere.
+
+mod crowd;
+mod load;
+mod peers;
+
+use std::{env, error::Error};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match args
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        ["serve", name] => load::serve(name),
+        ["load"] => load::compare(),
+        ["crowd"] => crowd::compare(),
+        _ => Err("usage: load | crowd".into()),
+    }
+}

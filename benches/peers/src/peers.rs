@@ -1,0 +1,154 @@
+//! A service with ten checks, each way, and what it answers at `/ready`.
+
+use std::{borrow::Cow, convert::Infallible, future::Future, sync::Arc};
+
+use async_trait::async_trait;
+use axum::{
+    Router,
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    },
+    routing::get,
+};
+use axum_health::prelude::{HealthDetail, HealthIndicator};
+use health::{Checkable, PeriodicChecker, Reporter};
+use health_checks::{HealthCheckOptions, HealthCheckResult, HealthChecks, axum::RouterExt};
+use tower_health::{Check, Health, Probe, Status};
+
+/// What the checks of a service do.
+pub(crate) trait Work: Clone + Send + Sync + 'static {
+    fn work(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// Nothing: what is measured is what it takes to answer.
+#[derive(Clone)]
+pub(crate) struct Nothing;
+
+impl Work for Nothing {
+    async fn work(&self) {}
+}
+
+pub(crate) const CHECKS: usize = 10;
+
+fn names() -> impl Iterator<Item = String> {
+    (0..CHECKS).map(|index| format!("check-{index:05}"))
+}
+
+fn application() -> Router {
+    Router::new().route("/orders", get(|| async { "no orders" }))
+}
+
+/// A handler that always says the same, with the headers that such an answer should have.
+pub(crate) async fn static_handler() -> Router {
+    let answer = tower_health(Nothing).await.service();
+    let answer = answer.respond("GET", "/ready", None, []).expect("a probe");
+    let body: &str = String::from_utf8(answer.await.into_body().into())
+        .expect("text")
+        .leak();
+    let headers = [
+        (CONTENT_TYPE, "application/health+json"),
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    let handler = get(move || async move { (headers, body) });
+    application().route("/ready", handler)
+}
+
+pub(crate) async fn tower_health(work: impl Work) -> Health {
+    let check = |name| {
+        Check::with(name, work.clone(), |work| async move {
+            work.work().await;
+            Status::Pass
+        })
+    };
+    let health = Health::builder("orders").checks(names().map(check));
+    let health = health.start().expect("valid checks");
+    let ready = health.wait_until(Probe::Readiness, Status::Pass).await;
+    ready.expect("a running engine");
+    health
+}
+
+pub(crate) async fn tower_health_layer(work: impl Work) -> Router {
+    application().layer(tower_health(work).await.layer())
+}
+
+/// The router as a service of its own, wrapped.
+pub(crate) async fn tower_health_wrapped() -> tower_health::layer::probes::Probes<Router> {
+    tower_health(Nothing).await.wrap(application())
+}
+
+struct Indicator<W>(String, W);
+
+#[async_trait]
+impl<W: Work> HealthIndicator for Indicator<W> {
+    fn name(&self) -> String {
+        self.0.clone()
+    }
+
+    async fn details(&self) -> HealthDetail {
+        self.1.work().await;
+        HealthDetail::up()
+    }
+}
+
+pub(crate) async fn axum_health(work: impl Work) -> Router {
+    let health = axum_health::prelude::Health::builder();
+    let health = names().fold(health, |health, name| {
+        health.with_indicator(Indicator(name, work.clone()))
+    });
+    application()
+        .route("/ready", get(axum_health::health_check))
+        .layer(health.build())
+}
+
+pub(crate) async fn health_checks(work: impl Work) -> Router {
+    let checks = names().fold(HealthChecks::builder(), |checks, name| {
+        let work = work.clone();
+        checks.add_async_fn(name, move || {
+            let work = work.clone();
+            async move {
+                work.work().await;
+                Ok(HealthCheckResult::healthy())
+            }
+        })
+    });
+    application().map_health_checks("/ready", checks.build(), HealthCheckOptions::json())
+}
+
+struct Periodic<W>(String, W);
+
+#[async_trait]
+impl<W: Work> Checkable for Periodic<W> {
+    type Error = Infallible;
+
+    fn name(&self) -> Cow<'_, str> {
+        self.0.as_str().into()
+    }
+
+    async fn check(&self) -> Result<(), Infallible> {
+        self.1.work().await;
+        Ok(())
+    }
+}
+
+/// It has no endpoint of its own; this is the handler of its documentation, over all checks.
+pub(crate) async fn health(work: impl Work) -> Router {
+    let checkers: Arc<[_]> = names()
+        .map(|name| {
+            let check = Periodic(name, work.clone());
+            PeriodicChecker::new(check, health::Config::default())
+        })
+        .collect();
+    for checker in checkers.iter() {
+        tokio::spawn(checker.clone().run());
+    }
+    let handler = move || async move {
+        let good = |checker: &PeriodicChecker<_>| checker.status() == Some(health::Status::Healthy);
+        match checkers.iter().all(good) {
+            true => (StatusCode::OK, "OK"),
+            false => (StatusCode::SERVICE_UNAVAILABLE, "ERROR"),
+        }
+    };
+    application().route("/ready", get(handler))
+}
