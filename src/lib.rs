@@ -47,13 +47,24 @@
 //! 4. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them.
 //! 5. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`]: what real services need beyond
 //!    a fixed list of checks. [`ProbeService::respond`]: frameworks that are not tower.
-//! 6. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
+//! 6. `metrics`: what is measured, and the alerts that go with it.
+//! 7. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
 //!
 //! # What is public and what is private
 //!
 //! A [`Reason`] comes from a closed set and may be read by anyone. A [`Cause`] is an error's own text: it is
-//! redacted when it is made, and no body, log, `Debug` or serialised value shows it. A panic in a check is
-//! reported by its place; its payload is shown to nobody.
+//! redacted when it is made, and no body, label, `Debug` or serialised value shows it; logs, and code that asks for
+//! it, see what redaction left. A panic in a check is reported by its place; its payload is shown to nobody.
+//!
+//! # What operators see
+//!
+//! Each transition is logged once through [`tracing`], with the target `tower_health` and the fields `service`, `check`
+//! or `probe`, `from`, `to`, `reason`, `cause` (redacted) and `lasted_seconds`. A check that warns or fails is a warning,
+//! one that recovers an information; a verdict is an information, a warning or an error. Repeats are not logged: a check
+//! that fails ten thousand times in a row leaves two lines, one when it begins to and one when it is over.
+//!
+//! The same as a stream is [`Health::subscribe`], bounded; as numbers, the module `metrics` (a feature that is on by
+//! default).
 //!
 //! # Time
 //!

@@ -13,6 +13,7 @@ use super::Mistake;
 use crate::{
     check::Check,
     model::{Criticality, Name, UnknownCheck},
+    telemetry,
 };
 
 /// What an operator sets from outside, on top of what the code says: see
@@ -128,7 +129,7 @@ pub(super) fn apply(
         }
     }
     if !disabled.is_empty() {
-        tracing::warn!(checks = ?disabled, "health checks are disabled by configuration");
+        telemetry::disabled(&disabled);
         checks.retain(|check| !disabled.contains(&check.name));
     }
 }

@@ -1,9 +1,14 @@
 //! One event for each transition.
 
+use std::collections::BTreeSet;
+
 use super::shielded;
 use crate::model::{
     Cause, CheckTransition, Event, Name, Probe, Reason, Status, VerdictReason, VerdictTransition,
 };
+
+/// What filters know all of it by.
+const TARGET: &str = "tower_health";
 
 /// Logs a transition. Of the verdicts, that of health is the worst of two others, and says nothing new.
 pub(crate) fn transition(service: &str, event: &Event) {
@@ -20,6 +25,7 @@ fn check(service: &str, transition: &CheckTransition) {
     macro_rules! log {
         ($level:ident, $message:literal) => {
             tracing::$level!(
+                target: TARGET,
                 service,
                 check = transition.name.as_str(),
                 from = transition.from.map(Status::as_str),
@@ -43,6 +49,7 @@ fn verdict(service: &str, transition: &VerdictTransition) {
     macro_rules! log {
         ($level:ident, $message:literal) => {
             tracing::$level!(
+                target: TARGET,
                 service,
                 probe = transition.probe.as_str(),
                 from = transition.from.as_str(),
@@ -64,6 +71,7 @@ fn verdict(service: &str, transition: &VerdictTransition) {
 pub(crate) fn crowded(service: &str, check: &Name, waiting: usize) {
     shielded(|| {
         tracing::warn!(
+            target: TARGET,
             service,
             check = check.as_str(),
             waiting,
@@ -77,8 +85,20 @@ pub(crate) fn crowded(service: &str, check: &Name, waiting: usize) {
 pub(crate) fn engine_stopped(service: &str) {
     shielded(|| {
         tracing::error!(
+            target: TARGET,
             service,
             "health checks have stopped, for their runtime has ended"
+        );
+    });
+}
+
+/// Logs which checks a service is started without.
+pub(crate) fn disabled(checks: &BTreeSet<String>) {
+    shielded(|| {
+        tracing::warn!(
+            target: TARGET,
+            ?checks,
+            "health checks are disabled by configuration"
         );
     });
 }

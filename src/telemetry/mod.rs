@@ -13,7 +13,7 @@ mod run;
 use std::panic::{self, AssertUnwindSafe};
 
 pub(crate) use self::{
-    log::{crowded, engine_stopped, transition},
+    log::{crowded, disabled, engine_stopped, transition},
     metrics::{Metrics, ProbeRequests, Telling, Totals},
     run::{Asked, CheckFacts, Note, RunResult},
 };
