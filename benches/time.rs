@@ -9,10 +9,8 @@ fn each_question(criterion: &mut Criterion) {
     for question in ALL {
         let mut group = criterion.benchmark_group(question.name);
         for subject in question.subjects {
-            group.bench_function(subject.name, |bencher| {
-                let mut call = (subject.set_up)();
-                bencher.iter(&mut call);
-            });
+            let mut call = (subject.set_up)();
+            group.bench_function(subject.name, |bencher| bencher.iter(&mut call));
         }
         group.finish();
     }

@@ -11,7 +11,6 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::Body,
     http::{Request, Response},
 };
@@ -20,63 +19,75 @@ use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceExt, make::Shared};
 
-use crate::peers::{self, Nothing};
+use crate::peers::{self, Nothing, Ping, Work};
 
 /// Each round takes every server's turn, so that what slows this machine for a while slows all of them.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 
-const SERVERS: [&str; 9] = [
-    "axum, static handler",
-    "tower-health, layer of the router",
-    "tower-health, wrapped, axum::serve",
-    "hyper, static answer",
-    "tower-health, wrapped, hyper",
-    "axum, static handler, hyper",
-    "axum-health",
-    "health-checks",
-    "health",
+const STATIC: &str = "axum, static handler";
+const LAYER: &str = "tower-health, layer of the router";
+const WRAPPED: &str = "tower-health, wrapped, axum::serve";
+const WRAPPED_HYPER: &str = "tower-health, wrapped, hyper";
+const STATIC_HYPER: &str = "hyper, static answer";
+const AXUM_HEALTH: &str = "axum-health";
+const HEALTH_CHECKS: &str = "health-checks";
+const HEALTH: &str = "health";
+
+const IDLE_CHECKS: [&str; 8] = [
+    STATIC,
+    LAYER,
+    WRAPPED,
+    STATIC_HYPER,
+    WRAPPED_HYPER,
+    AXUM_HEALTH,
+    HEALTH_CHECKS,
+    HEALTH,
 ];
 
+const PINGS: [&str; 4] = [LAYER, AXUM_HEALTH, HEALTH_CHECKS, HEALTH];
+
+/// Serves ten checks, which do nothing, or have a round trip to a dependency each.
 #[tokio::main(flavor = "current_thread")]
-pub(crate) async fn serve(name: &str) -> Result<(), Box<dyn Error>> {
+pub(crate) async fn serve(name: &str, dependency: &str) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
-    match name {
-        "axum, static handler" => serve_router(listener, peers::static_handler().await).await,
-        "tower-health, layer of the router" => {
-            serve_router(listener, peers::tower_health_layer(Nothing).await).await
-        }
-        "tower-health, wrapped, axum::serve" => {
+    match dependency {
+        "none" => serve_with(listener, name, Nothing).await,
+        address => serve_with(listener, name, Ping::connect(address).await?).await,
+    }
+}
+
+async fn serve_with(
+    listener: TcpListener,
+    name: &str,
+    work: impl Work,
+) -> Result<(), Box<dyn Error>> {
+    let router = match name {
+        STATIC => peers::static_handler().await,
+        LAYER => peers::tower_health_layer(work).await,
+        AXUM_HEALTH => peers::axum_health(work).await,
+        HEALTH_CHECKS => peers::health_checks(work).await,
+        HEALTH => peers::health(work).await,
+        WRAPPED => {
             let wrapped = peers::tower_health_wrapped().await;
             let service = ServiceExt::<Request<Body>>::map_response(wrapped, |response| {
                 Response::map(response, Body::new)
             });
-            Ok(axum::serve(listener, Shared::new(service)).await?)
+            return Ok(axum::serve(listener, Shared::new(service)).await?);
         }
-        "hyper, static answer" => {
+        WRAPPED_HYPER => return serve_hyper(listener, peers::tower_health_wrapped().await).await,
+        STATIC_HYPER => {
             let answer = peers::tower_health(Nothing).await.service();
-            let answer = answer
-                .respond("GET", "/ready", None, [])
-                .expect("a probe")
-                .await;
+            let answer = answer.respond("GET", "/ready", None, []);
+            let answer = answer.expect("a probe").await;
             let service = tower::service_fn(move |_: Request<_>| {
                 let answer = answer.clone().map(Body::from);
                 std::future::ready(Ok::<_, Infallible>(answer))
             });
-            serve_hyper(listener, service).await
+            return serve_hyper(listener, service).await;
         }
-        "tower-health, wrapped, hyper" => {
-            serve_hyper(listener, peers::tower_health_wrapped().await).await
-        }
-        "axum, static handler, hyper" => serve_hyper(listener, peers::static_handler().await).await,
-        "axum-health" => serve_router(listener, peers::axum_health(Nothing).await).await,
-        "health-checks" => serve_router(listener, peers::health_checks(Nothing).await).await,
-        "health" => serve_router(listener, peers::health(Nothing).await).await,
-        _ => Err("no such server".into()),
-    }
-}
-
-async fn serve_router(listener: TcpListener, router: Router) -> Result<(), Box<dyn Error>> {
+        _ => return Err("no such server".into()),
+    };
     Ok(axum::serve(listener, router).await?)
 }
 
@@ -95,73 +106,153 @@ where
 }
 
 pub(crate) fn compare() -> Result<(), Box<dyn Error>> {
-    let mut figures = SERVERS.map(|_| Vec::new());
-    for round in 0..=ROUNDS {
-        for (server, figures) in SERVERS.iter().zip(&mut figures) {
-            let figure = measure(server)?;
-            // The first only warms up.
-            if round > 0 {
-                figures.push(figure);
+    println!("Ten checks that do nothing:\n");
+    let idle = Figures::measure(&IDLE_CHECKS, "none", STATIC)?;
+    println!("\nTen checks with a round trip to a dependency each:\n");
+    let pings = Figures::measure(&PINGS, &dependency()?, LAYER)?;
+    println!();
+
+    let limit = 1.0 / 1.6;
+    let goals = [
+        (
+            "the layer of a router over a static handler",
+            idle.ratios(LAYER, STATIC),
+            1.0,
+        ),
+        (
+            "wrapped round the router over a static handler",
+            idle.ratios(WRAPPED, STATIC),
+            0.9,
+        ),
+        (
+            "the layer over axum-health, checks that do nothing",
+            idle.ratios(LAYER, AXUM_HEALTH),
+            limit,
+        ),
+        (
+            "the layer over health-checks, checks that do nothing",
+            idle.ratios(LAYER, HEALTH_CHECKS),
+            limit,
+        ),
+        (
+            "the layer over axum-health, checks that ping",
+            pings.ratios(LAYER, AXUM_HEALTH),
+            limit,
+        ),
+        (
+            "the layer over health-checks, checks that ping",
+            pings.ratios(LAYER, HEALTH_CHECKS),
+            limit,
+        ),
+    ];
+    for (what, ratios, limit) in goals {
+        let ([_, all, _], [_, user, _]) = (ratios.all, ratios.user);
+        let verdict = if all <= limit { "met" } else { "MISSED" };
+        println!("{verdict}: {what}: {all:.2} (in user code {user:.2}), at most {limit:.2}");
+    }
+    Ok(())
+}
+
+/// What the checks ask: it sends back what it is sent.
+fn dependency() -> Result<String, Box<dyn Error>> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                _ = stream.set_nodelay(true);
+                _ = std::io::copy(&mut &stream, &mut &stream);
+            });
+        }
+    });
+    Ok(address)
+}
+
+/// The processor time of a request, in microseconds.
+#[derive(Clone, Copy)]
+struct Cost {
+    all: f64,
+    /// The part of it that is not the kernel's.
+    user: f64,
+}
+
+/// What a request costs at each server, in each round.
+struct Figures(Vec<(&'static str, Vec<Cost>)>);
+
+/// Quartiles.
+struct Ratios {
+    all: [f64; 3],
+    user: [f64; 3],
+}
+
+impl Figures {
+    fn measure(
+        servers: &[&'static str],
+        dependency: &str,
+        base: &str,
+    ) -> Result<Self, Box<dyn Error>> {
+        let mut all = Self(servers.iter().map(|&server| (server, Vec::new())).collect());
+        for round in 0..=ROUNDS {
+            for (server, costs) in &mut all.0 {
+                let cost = measure(server, dependency)?;
+                // The first only warms up.
+                if round > 0 {
+                    costs.push(cost);
+                }
             }
         }
-    }
-    let medians = figures.each_mut().map(|figures| {
-        figures.sort_by(f64::total_cmp);
-        figures[ROUNDS / 2]
-    });
-    println!("| server | µs a request | over axum's static handler | least to most |");
-    println!("| --- | ---: | ---: | ---: |");
-    for ((server, figures), median) in SERVERS.iter().zip(&figures).zip(medians) {
-        let ratio = median / medians[0];
-        let (least, most) = (figures[0] / medians[0], figures[ROUNDS - 1] / medians[0]);
-        println!("| {server} | {median:.2} | {ratio:.2} | {least:.2} to {most:.2} |");
-    }
-    let of = |name| {
-        let place = SERVERS.iter().position(|server| *server == name);
-        medians[place.expect("a server")]
-    };
-    let layer = of("tower-health, layer of the router");
-    let mut met = true;
-    let mut goal = |what: &str, figure: f64, limit: f64| {
-        met &= figure <= limit;
-        let verdict = if figure <= limit { "met" } else { "MISSED" };
-        println!("{verdict}: {what}: {figure:.2}, at most {limit:.2}");
-    };
-    goal(
-        "layer of the router over axum's static handler",
-        layer / medians[0],
-        1.0,
-    );
-    let wrapped = of("tower-health, wrapped, axum::serve") / medians[0];
-    goal(
-        "wrapped round the router over axum's static handler",
-        wrapped,
-        0.9,
-    );
-    for peer in ["axum-health", "health-checks"] {
-        goal(
-            &format!("layer of the router over {peer}"),
-            layer / of(peer),
-            1.0 / 1.6,
+        println!(
+            "| server | µs a request | in user code | over {base} | half of the rounds | in user code |"
         );
+        println!("| --- | ---: | ---: | ---: | ---: | ---: |");
+        for (server, costs) in &all.0 {
+            let [_, cost, _] = quartiles(costs.iter().map(|cost| cost.all));
+            let [_, user, _] = quartiles(costs.iter().map(|cost| cost.user));
+            let ratios = all.ratios(server, base);
+            let [low, ratio, high] = ratios.all;
+            println!(
+                "| {server} | {cost:.2} | {user:.2} | {ratio:.2} | {low:.2} to {high:.2} | {:.2} |",
+                ratios.user[1],
+            );
+        }
+        Ok(all)
     }
-    if met {
-        Ok(())
-    } else {
-        Err("a goal was missed".into())
+
+    fn of(&self, server: &str) -> &[Cost] {
+        let costs = self.0.iter().find(|(name, _)| *name == server);
+        &costs.expect("a server").1
+    }
+
+    /// Of two servers in the same round, as what slows this machine for a while slows both.
+    fn ratios(&self, server: &str, other: &str) -> Ratios {
+        let pairs = || self.of(server).iter().zip(self.of(other));
+        Ratios {
+            all: quartiles(pairs().map(|(cost, other)| cost.all / other.all)),
+            user: quartiles(pairs().map(|(cost, other)| cost.user / other.user)),
+        }
     }
 }
 
-/// The processor time of a server for one request, in microseconds.
-fn measure(name: &str) -> Result<f64, Box<dyn Error>> {
-    let mut server = Server::start(name)?;
+fn quartiles(figures: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| figures[(figures.len() - 1) * quarter / 4])
+}
+
+fn measure(name: &str, dependency: &str) -> Result<Cost, Box<dyn Error>> {
+    let mut server = Server::start(name, dependency)?;
     let url = format!("http://{}/ready", server.address);
-    let before = server.cpu_time()?;
-    let output = Command::new("wrk")
-        .args(["--threads=1", "--connections=64", "--duration=2s", &url])
+    let (user_before, kernel_before) = server.cpu_time()?;
+    let output = Command::new("taskset")
+        .args(["--cpu-list", "1", "wrk"])
+        .args(["--threads=1", "--connections=64", "--duration=1s", &url])
         .output()
-        .map_err(|error| format!("{error}: install wrk: apt-get install wrk"))?;
-    let spent = server.cpu_time()? - before;
+        .map_err(|error| format!("{error}: install taskset: apt-get install util-linux"))?;
+    if !output.status.success() {
+        return Err("install wrk: apt-get install wrk".into());
+    }
+    let (user, kernel) = server.cpu_time()?;
+    let (user, kernel) = (user - user_before, kernel - kernel_before);
     server.process.kill()?;
     server.process.wait()?;
     let said = String::from_utf8(output.stdout)?;
@@ -172,7 +263,11 @@ fn measure(name: &str) -> Result<f64, Box<dyn Error>> {
         .lines()
         .find_map(|line| line.trim().split_once(" requests in"));
     let requests: f64 = requests.ok_or("wrk counted nothing")?.0.parse()?;
-    Ok(spent.as_secs_f64() * 1e6 / requests)
+    let each = |spent: Duration| spent.as_secs_f64() * 1e6 / requests;
+    Ok(Cost {
+        all: each(user + kernel),
+        user: each(user),
+    })
 }
 
 struct Server {
@@ -181,9 +276,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(name: &str) -> Result<Self, Box<dyn Error>> {
-        let mut process = Command::new(env::current_exe()?)
-            .args(["serve", name])
+    fn start(name: &str, dependency: &str) -> Result<Self, Box<dyn Error>> {
+        let mut process = Command::new("taskset")
+            .args(["--cpu-list", "0"])
+            .arg(env::current_exe()?)
+            .args(["serve", name, dependency])
             .stdout(Stdio::piped())
             .spawn()?;
         let mut address = String::new();
@@ -198,16 +295,13 @@ impl Server {
     }
 
     /// In user code and in the kernel.
-    fn cpu_time(&self) -> Result<Duration, Box<dyn Error>> {
+    fn cpu_time(&self) -> Result<(Duration, Duration), Box<dyn Error>> {
         const TICK: Duration = Duration::from_millis(10);
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let (_, fields) = stat.rsplit_once(')').ok_or("no name")?;
-        let mut ticks = fields.split_whitespace().skip(11);
-        let (user, system) = (
-            ticks.next().ok_or("no time")?,
-            ticks.next().ok_or("no time")?,
-        );
-        Ok(TICK * (user.parse::<u32>()? + system.parse::<u32>()?))
+        let ticks = fields.split_whitespace().skip(11);
+        let times: Vec<u32> = ticks.take(2).map(str::parse).collect::<Result<_, _>>()?;
+        Ok((TICK * times[0], TICK * times[1]))
     }
 }
 

@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .collect::<Vec<_>>()
         .as_slice()
     {
-        ["serve", name] => load::serve(name),
+        ["serve", name, dependency] => load::serve(name, dependency),
         ["load"] => load::compare(),
         ["crowd"] => crowd::compare(),
         _ => Err("usage: load | crowd".into()),

@@ -1,6 +1,6 @@
 //! A service with ten checks, each way, and what it answers at `/ready`.
 
-use std::{borrow::Cow, convert::Infallible, future::Future, sync::Arc};
+use std::{borrow::Cow, convert::Infallible, future::Future, io, sync::Arc};
 
 use async_trait::async_trait;
 use axum::{
@@ -14,6 +14,11 @@ use axum::{
 use axum_health::prelude::{HealthDetail, HealthIndicator};
 use health::{Checkable, PeriodicChecker, Reporter};
 use health_checks::{HealthCheckOptions, HealthCheckResult, HealthChecks, axum::RouterExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Mutex,
+};
 use tower_health::{Check, Health, Probe, Status};
 
 /// What the checks of a service do.
@@ -27,6 +32,26 @@ pub(crate) struct Nothing;
 
 impl Work for Nothing {
     async fn work(&self) {}
+}
+
+/// A round trip to a dependency, over a connection that all checks share.
+#[derive(Clone)]
+pub(crate) struct Ping(Arc<Mutex<TcpStream>>);
+
+impl Ping {
+    pub(crate) async fn connect(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self(Arc::new(Mutex::new(stream))))
+    }
+}
+
+impl Work for Ping {
+    async fn work(&self) {
+        let mut stream = self.0.lock().await;
+        stream.write_u8(0).await.expect("a connection");
+        stream.read_u8().await.expect("an answer");
+    }
 }
 
 pub(crate) const CHECKS: usize = 10;

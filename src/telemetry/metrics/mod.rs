@@ -1,4 +1,4 @@
-//! What is measured, by the [`metrics`](::metrics) facade: install any recorder, such as that of
+//! What is measured, by the [`metrics`](https://docs.rs/metrics) facade: install any recorder, such as that of
 //! `metrics-exporter-prometheus`, and it is told.
 //!
 //! | name | kind | labels | says |
