@@ -65,9 +65,6 @@ use crate::{
     telemetry::{self, RunResult},
 };
 
-/// Runs that are due so soon after one another start together: waking up costs more than starting one.
-const TOGETHER: Duration = Duration::from_millis(20);
-
 /// Runs the checks on their schedule and records what they say.
 pub(crate) struct Engine {
     writer: Writer,
@@ -286,7 +283,7 @@ impl Engine {
 
     fn queue_what_is_due(&mut self, now: Moment) {
         while let Some(&(at, id)) = self.agenda.first() {
-            if at > now.mono + TOGETHER {
+            if at > now.mono {
                 break;
             }
             self.unplan(id);
@@ -498,13 +495,13 @@ impl Engine {
         if policy.on_demand.is_some() {
             return;
         }
-        let delay = if nominal == policy.period() && !slot.phased {
+        let at = if nominal == policy.period() && !slot.phased {
             slot.phased = true;
-            self.schedule.phase(policy.period())
+            self.schedule.phase(now.mono, policy.period())
         } else {
-            self.schedule.next(nominal)
+            self.schedule.next(now.mono, nominal)
         };
-        self.plan_at(id, now.mono + delay);
+        self.plan_at(id, at);
     }
 
     /// A run at once, but not of all checks in step.

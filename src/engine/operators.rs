@@ -84,7 +84,9 @@ impl Operators {
                     }
                 }
                 // The gauges of one that runs on demand may have no run that sets them again.
-                let told = |entry: &&Entry| telling.everything() || entry.is_on_demand();
+                let told = |entry: &&Entry| {
+                    entry.counts() && (telling.everything() || entry.is_on_demand())
+                };
                 if telling.due() {
                     for entry in entries.values().filter(told) {
                         entry.tell(now, |facts| telling.check(facts));

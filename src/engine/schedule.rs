@@ -8,6 +8,9 @@ use std::{
 use super::threshold::{Phase, Threshold};
 use crate::{check::Policy, model::Criticality};
 
+/// Runs that are not due soon are due at multiples of this.
+const GRAIN: Duration = Duration::from_millis(20);
+
 /// The first runs of a process are spread over this long.
 const START_SPREAD: Duration = Duration::from_millis(200);
 
@@ -31,19 +34,33 @@ impl Schedule {
         START_SPREAD.mul_f64(self.unit())
     }
 
-    /// Before the next run: the nominal delay, ±10 %.
-    pub(crate) fn next(&mut self, nominal: Duration) -> Duration {
-        nominal.mul_f64(0.9 + 0.2 * self.unit())
+    /// When the next run is due: after the nominal delay, ±10 %.
+    pub(crate) fn next(&mut self, now: Duration, nominal: Duration) -> Duration {
+        together(now, nominal.mul_f64(0.9 + 0.2 * self.unit()), nominal)
     }
 
-    /// Before the first run that follows a period: any point of it, as likely as any other.
-    pub(crate) fn phase(&mut self, period: Duration) -> Duration {
-        period.mul_f64(0.1 + self.unit())
+    /// When the first run is due that follows a period: at any point of it, as likely as any other.
+    pub(crate) fn phase(&mut self, now: Duration, period: Duration) -> Duration {
+        together(now, period.mul_f64(0.1 + self.unit()), period)
     }
 
     /// From 0 to 1, without 1.
     pub(crate) fn unit(&mut self) -> f64 {
         self.rng.f64()
+    }
+}
+
+/// The moment `delay` after `now`, moved a little, towards `nominal`, to one that others share: for an engine of many
+/// checks, waking up costs more than starting a run. Short delays stay as they are.
+fn together(now: Duration, delay: Duration, nominal: Duration) -> Duration {
+    let at = now + delay;
+    if delay < GRAIN * 50 {
+        return at;
+    }
+    let past = Duration::from_nanos((at.as_nanos() % GRAIN.as_nanos()) as u64);
+    match delay < nominal && !past.is_zero() {
+        true => at - past + GRAIN,
+        false => at - past,
     }
 }
 
@@ -74,6 +91,8 @@ fn backoff(policy: &Policy, failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -108,6 +127,18 @@ mod tests {
     }
 
     #[test]
+    fn runs_that_are_not_due_soon_are_due_together() {
+        let mut schedule = Schedule::new(Some(1));
+        let now = Duration::from_nanos(123_456_789);
+        let mut due = |seconds| -> BTreeSet<Duration> {
+            let nominal = Duration::from_secs_f64(seconds);
+            (0..10_000).map(|_| schedule.next(now, nominal)).collect()
+        };
+        assert!((90..=101).contains(&due(10.0).len()), "in 2 s");
+        assert!(due(0.9).len() > 9_000);
+    }
+
+    #[test]
     fn pitfall_31_a_falling_shared_dependency_is_not_asked_more_often() {
         let policy = Policy {
             criticality: Criticality::Shared,
@@ -122,7 +153,7 @@ mod tests {
     fn pitfall_13_processes_do_not_ask_in_step() {
         let phases = |seed| {
             let mut schedule = Schedule::new(Some(seed));
-            schedule.phase(Duration::from_secs(10))
+            schedule.phase(Duration::ZERO, Duration::from_secs(10))
         };
         let mut tenths = [0_u32; 10];
         for seed in 0..1_000 {
@@ -133,7 +164,7 @@ mod tests {
             "{tenths:?}"
         );
         let year = Duration::from_secs(365 * 24 * 3600);
-        let unseeded = || Schedule::new(None).phase(year);
+        let unseeded = || Schedule::new(None).phase(Duration::ZERO, year);
         assert_ne!(unseeded(), unseeded());
     }
 
@@ -144,6 +175,7 @@ mod tests {
             period_ms in 1_u64..=365 * 24 * 3_600_000,
             retry in 0.0_f64..=1.0,
             failures in 0_u32..2_000,
+            now in 0_u64..=u64::MAX / 2,
         ) {
             let period = Duration::from_millis(period_ms);
             let retry_period = period.mul_f64(retry).max(Duration::from_millis(1));
@@ -152,8 +184,11 @@ mod tests {
             prop_assert!(delay <= period);
             prop_assert!(delay >= retry_period.min(period).mul_f64(0.999_999));
             let mut schedule = Schedule::new(Some(seed));
-            let next = schedule.next(delay);
+            let now = Duration::from_nanos(now);
+            let next = schedule.next(now, delay) - now;
             prop_assert!(next >= delay.mul_f64(0.899_999) && next <= delay.mul_f64(1.100_001));
+            let phase = schedule.phase(now, period) - now;
+            prop_assert!(phase >= period.mul_f64(0.099_999) && phase <= period.mul_f64(1.100_001));
             prop_assert!(schedule.first() < START_SPREAD);
         }
     }

@@ -408,6 +408,22 @@ async fn a_blocking_check_that_hangs_is_still_running_and_never_started_on_top()
     until(|| health.check("mount").unwrap().last_success.is_some()).await;
 }
 
+/// A check of so short a period that it could be due again in the very moment in which it is looked at.
+#[tokio::test(start_paused = true)]
+async fn a_check_of_a_short_period_runs_and_is_counted_no_more_often() {
+    let good = Scripted::new(Status::Pass);
+    let (hanging, _go, _) = blocker("mount");
+    let brief = |check: Check| check.period(ms(10)).timeout(ms(5));
+    let health = start([brief(Check::new("db", good.clone())), brief(hanging)]);
+    after(ms(300)).await;
+    let before = good.runs();
+    after(SECOND).await;
+    let runs = good.runs() - before;
+    assert!((85..=115).contains(&runs), "{runs}");
+    let streak = health.check("mount").unwrap().streak;
+    assert!((100..=160).contains(&streak), "{streak}");
+}
+
 #[tokio::test]
 async fn the_first_thing_said_of_a_blocking_check_that_hangs_is_that_it_timed_out() {
     let (check, _go, _) = blocker("mount");

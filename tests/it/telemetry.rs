@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use metrics::{
@@ -528,6 +531,71 @@ async fn nobody_answers_for_a_service_whose_last_handle_went() {
     assert!(metrics.status("db").unwrap().is_nan());
     assert!(metrics.verdict("readiness").unwrap().is_nan());
     assert_eq!(log.lines(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_does_not_count_yet_is_told_of_by_no_metric() {
+    let early = install();
+    let health = builder().start().unwrap();
+    let hanging = |name| Check::new(name, Scripted::hanging()).timeout(60 * SECOND);
+    drop(health.add(hanging("new")));
+    drop(health.add(hanging("new-on-demand").on_demand(SECOND)));
+    after(15 * SECOND).await;
+    let told = |metrics: &Installed| {
+        let series = metrics.series();
+        series
+            .keys()
+            .filter(|series| series.contains("new"))
+            .count()
+    };
+    assert_eq!(told(&early), 0);
+    let late = install();
+    after(15 * SECOND).await;
+    assert_eq!(late.verdict("readiness"), Some(1.0));
+    assert_eq!(told(&late), 0);
+}
+
+/// A recorder that breaks over one counter, and counts the others.
+#[derive(Default)]
+struct Choosy(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+impl Recorder for Choosy {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        let labels: Vec<&str> = key.labels().map(Label::value).collect();
+        let series = format!("{} {}", key.name(), labels.join(" "));
+        assert!(!series.ends_with("readiness 200"), "a choosy recorder");
+        let mut counters = self.0.lock().unwrap();
+        Counter::from_arc(Arc::clone(counters.entry(series).or_default()))
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_that_panics_over_one_counter_is_told_no_other_twice() {
+    let recorder: &Choosy = Box::leak(Box::default());
+    let _guard = set_default_local_recorder(recorder);
+    let health = builder().start().unwrap();
+    after(SECOND).await;
+    for path in ["/live", "/ready"] {
+        ask(&health.service(), path).await;
+    }
+    after(60 * SECOND).await;
+    let counters = recorder.0.lock().unwrap();
+    let live = &counters["health_probe_requests_total orders liveness 200"];
+    assert_eq!(live.load(Ordering::Relaxed), 1);
 }
 
 /// A recorder that is broken.

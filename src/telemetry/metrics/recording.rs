@@ -1,7 +1,7 @@
 //! Telling the recorder.
 
 use std::{
-    ptr,
+    mem, ptr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -99,8 +99,9 @@ impl Metrics {
                 telling.describe();
             }
             let counts = requests.counts();
-            telling.requests(&counts, &self.requests);
-            self.requests = counts;
+            // Before they are told: whoever breaks over one of them shall not be told the others for ever.
+            let told = mem::replace(&mut self.requests, counts);
+            telling.requests(&counts, &told);
             tell(&telling);
         });
     }
