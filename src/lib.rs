@@ -60,8 +60,12 @@
 //!
 //! Each transition is logged once through [`tracing`], with the target `tower_health` and the fields `service`, `check`
 //! or `probe`, `from`, `to`, `reason`, `cause` (redacted) and `lasted_seconds`. A check that warns or fails is a warning,
-//! one that recovers an information; a verdict is an information, a warning or an error. Repeats are not logged: a check
+//! one that recovers an information; a verdict is an information, a warning or an error (that of health
+//! is the worst of two others, and not logged). Repeats are not logged: a check
 //! that fails ten thousand times in a row leaves two lines, one when it begins to and one when it is over.
+//!
+//! A line is written by the engine's own task, when readers have seen what it tells. A subscriber whose writer blocks
+//! holds it up, as it does whoever else logs: write through one that does not, such as that of `tracing-appender`.
 //!
 //! The same as a stream is [`Health::subscribe`], bounded; as numbers, the module `metrics` (a feature that is on by
 //! default).

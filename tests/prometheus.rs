@@ -7,7 +7,11 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +36,18 @@ fn the_documented_alerts_fire_when_the_engine_ends_or_stalls() {
     let (ended, stalled, fine) = (runtime(), runtime(), runtime());
     let healths = [("ended", &ended), ("stalled", &stalled), ("fine", &fine)]
         .map(|(service, runtime)| health(service, runtime));
+    // One that is good until it flaps.
+    let flaps = Arc::new(AtomicBool::new(false));
+    let warned = AtomicBool::new(false);
+    let flapping = Arc::clone(&flaps);
+    let flapper = Check::blocking("flapper", move || {
+        match flapping.load(Ordering::Relaxed) && !warned.fetch_not(Ordering::Relaxed) {
+            true => Status::Warn,
+            false => Status::Pass,
+        }
+    });
+    fine.block_on(healths[2].add(flapper.period(SECOND)))
+        .unwrap();
     let prometheus = Prometheus::start(exporter);
 
     prometheus.wait_for("every service to be ready", |prometheus| {
@@ -61,11 +77,15 @@ fn the_documented_alerts_fire_when_the_engine_ends_or_stalls() {
     assert_eq!(check.unwrap().reason, Some(Reason::EngineStopped));
     assert_eq!(report.checks[0].reason, Some(Reason::EngineStopped));
 
+    flaps.store(true, Ordering::Relaxed);
+
     // A task that blocks all the workers there are.
     let (release, released) = mpsc::channel::<()>();
     stalled.spawn(async move { _ = released.recv() });
 
     let expected = [
+        ("HealthCheckFlaps", "fine"),
+        ("HealthCheckNotGood", "ended"),
         ("HealthChecksCeased", "ended"),
         ("HealthChecksCeased", "stalled"),
         ("ServiceMostlyNotReady", "ended"),
@@ -123,9 +143,12 @@ impl Prometheus {
         fs::create_dir_all(&directory).unwrap();
         let rules = RULES
             .replace("for: 1m", "for: 3s")
+            .replace("> 300", "> 3")
             .replace("[2m]", "[5s]")
             .replace("[15m]", "[15s]");
-        assert_ne!(rules, RULES);
+        for unlikely in ["1m", "300", "2m", "15m"] {
+            assert!(!rules.contains(unlikely), "{unlikely} would be too long");
+        }
         fs::write(directory.join("rules.yml"), rules).unwrap();
         let config = format!(
             "global: {{scrape_interval: 500ms, evaluation_interval: 500ms}}\n\

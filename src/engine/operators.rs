@@ -97,6 +97,9 @@ impl Operators {
                 }
             });
         });
+        // Also where nobody was told, for there is no feature, or broke over it.
+        self.notes.clear();
+        self.gone.clear();
     }
 
     /// Tells of the end: that nothing runs any more, or that nobody answers for the service any more.
@@ -135,5 +138,34 @@ impl Operators {
 fn tell_verdicts(telling: &Telling<'_>, view: &View) {
     for probe in Probe::ALL {
         telling.verdict(probe, view.face(probe).verdict.status);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::{Clock, Service, Writer},
+        telemetry::RunResult,
+    };
+
+    /// With the feature that tells them and without.
+    #[test]
+    fn nothing_piles_up() {
+        let service = Service {
+            name: "orders".into(),
+            release: None,
+            version: None,
+            description: None,
+        };
+        let clock = Clock::start();
+        let writer = Writer::new(service, clock, Vec::new(), None);
+        let board = writer.board();
+        let mut operators = Operators::new(board);
+        operators.note(Id(0), Note::Ran(RunResult::Pass, Duration::ZERO));
+        operators.note_gone(&Name::new("db").unwrap());
+        let view = &board.published().view;
+        operators.tell(clock.now(), board, view, &BTreeMap::new());
+        assert!(operators.notes.is_empty() && operators.gone.is_empty());
     }
 }

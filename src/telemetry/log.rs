@@ -84,7 +84,7 @@ pub(crate) fn crowded(service: &str, check: &Name, waiting: usize) {
 /// Logs that nothing runs checks any more, though somebody still answers for them.
 pub(crate) fn engine_stopped(service: &str) {
     shielded(|| {
-        tracing::error!(
+        tracing::warn!(
             target: TARGET,
             service,
             "health checks have stopped, for their runtime has ended"

@@ -22,6 +22,7 @@ pub(crate) use self::{
 pub(crate) fn shielded(f: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
         // It may panic itself when it is dropped.
-        std::mem::forget(payload);
+        let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        std::mem::forget(dropped);
     }
 }

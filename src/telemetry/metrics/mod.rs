@@ -18,11 +18,11 @@
 //!    said or a caller sent.
 //! 3. The order of installing a recorder and of starting does not matter: one that comes late is told everything
 //!    within a second or so (ten where no check runs), and the counters count from the start. Gauges are set again
-//!    with each run, and those of verdicts every 10 s, so an exporter that forgets what is idle may do so after a
-//!    minute.
+//!    with each run, and those of verdicts every 10 s, so an exporter that forgets idle gauges may do so after
+//!    more than the longest period. Let it forget no counter: one that begins anew hides its first count from a rate.
 //! 4. The facade has no way to take a gauge back. Those of a check that was removed, and all of a service whose last
 //!    [`Health`](crate::Health) is gone, become NaN, which no comparison holds for. To have an exporter forget them, set
-//!    its idle timeout (`PrometheusBuilder::idle_timeout`).
+//!    its idle timeout for gauges (`PrometheusBuilder::idle_timeout`).
 //! 5. When the runtime ends that ran the checks, every gauge of a status becomes 0, but for a startup that had
 //!    passed. When it only stalls, gauges keep their last values: alert on runs that cease, too.
 //! 6. Two services in one process differ by their label `service`.
@@ -37,7 +37,7 @@
 //! | `avg by (job, service) (health_status{probe="readiness"} == bool 0) > 0.5` for a minute | most instances are not ready: what is wrong is shared |
 //! | `health_status{probe="liveness"} == 0` | the checks' runtime has ended, among others |
 //! | `sum by (job, instance, service) (increase(health_check_runs_total[2m])) == 0` for a minute | no check has run for two minutes: the engine has ended, or its runtime stands still |
-//! | `time() - health_check_last_success_timestamp_seconds > 300` | a check has not been good for five minutes |
+//! | `time() - health_check_last_success_timestamp_seconds > 300 and health_check_status == 0` for a minute | a check has not been good for five minutes (or nobody read it, if it runs on demand) |
 //! | `changes(health_check_status[15m]) > 6` | a check flaps: raise its thresholds |
 //!
 //! The same as a rule file is in the repository, at `docs/prometheus-rules.yml`.
