@@ -11,10 +11,10 @@ use crate::{
 pub(crate) struct Metrics;
 
 #[derive(Debug, Default)]
-pub(crate) struct Totals;
+pub(crate) struct Totals(());
 
 #[derive(Debug, Default)]
-pub(crate) struct ProbeRequests;
+pub(crate) struct ProbeRequests(());
 
 pub(crate) struct Telling<'a>(Infallible, PhantomData<&'a ()>);
 
