@@ -154,7 +154,8 @@ fn service() {
         tokio::spawn(print_events(health.subscribe()));
         health.wait_until_good(Probe::Readiness).await.unwrap();
         println!("good");
-        // A run for a test to stop in the middle of.
+        // A run for a test to stop in the middle of. Who asks in the moment in which the first lands is told of that.
+        tokio::time::sleep(SECOND).await;
         drop(health.run_now("slow"));
         loop {
             print_verdicts(&health);
