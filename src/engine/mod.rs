@@ -1,7 +1,7 @@
 //! The only place that starts, times, retries and counts. It knows nothing of formats and of HTTP.
 //!
-//! The [`Engine`] is one task. It alone writes the [board], by way of the [`Writer`]; runs and their
-//! supervisors are tasks of their own that tell it what happened, and so do the application and readers.
+//! The [`Engine`] is one task. It alone writes the [board], by way of the [`Writer`]; runs are tasks of their own that
+//! tell it of their end, and so do the application and readers of what they want.
 
 mod alarm;
 mod board;

@@ -713,7 +713,7 @@ impl Drop for Alive {
 }
 
 #[test]
-fn no_run_outlives_the_last_handle_even_if_its_supervisor_never_ran() {
+fn no_run_outlives_the_last_handle_even_if_it_was_never_polled() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -23,6 +23,13 @@ fn builder() -> HealthBuilder {
     Health::builder("orders").seed(7)
 }
 
+/// The name of a metric, and the values of its labels.
+fn words(key: &Key) -> String {
+    let labels = key.labels().map(Label::value);
+    let words: Vec<&str> = [key.name()].into_iter().chain(labels).collect();
+    words.join(" ")
+}
+
 /// A recorder that is installed for as long as this lives, on this thread, which is all that a test's runtime has.
 struct Installed {
     handle: PrometheusHandle,
@@ -294,8 +301,7 @@ impl Recorder for Resolved {
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        let labels: Vec<&str> = key.labels().map(Label::value).collect();
-        let name = format!("{} {}", key.name(), labels.join(" "));
+        let name = words(key);
         *self.0.lock().unwrap().entry(name).or_default() += 1;
         Gauge::noop()
     }
@@ -567,8 +573,7 @@ impl Recorder for Choosy {
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        let labels: Vec<&str> = key.labels().map(Label::value).collect();
-        let series = format!("{} {}", key.name(), labels.join(" "));
+        let series = words(key);
         assert!(!series.ends_with("readiness 200"), "a choosy recorder");
         let mut counters = self.0.lock().unwrap();
         Counter::from_arc(Arc::clone(counters.entry(series).or_default()))
