@@ -102,7 +102,7 @@ pub mod testing;
 /// Lets [`HealthCheck`] have an async method; re-exported from the crate of that name.
 pub use async_trait::async_trait;
 pub use check::{Check, HealthCheck, IntoHealthCheck, IntoOutcome, Success};
-pub use endpoint::{Exposure, ProbeService};
+pub use endpoint::{Dialect, Endpoints, EndpointsError, EndpointsMistake, Exposure, ProbeService};
 pub use health::{
     Change, ChangeError, CheckConfig, Health, HealthBuilder, HealthConfig, Mistake, RunError,
     RunNow, StartError, Stopped, Subscription, VerdictWatch, WaitUntil,

@@ -42,6 +42,7 @@ pub struct Check {
     pub(crate) name: String,
     pub(crate) code: Code,
     pub(crate) component_type: ComponentType,
+    pub(crate) runbook: Option<String>,
     pub(crate) policy: Policy,
 }
 
@@ -107,6 +108,7 @@ impl Check {
             name: name.into(),
             code,
             component_type,
+            runbook: None,
             policy: Policy::default(),
         }
     }
@@ -216,6 +218,14 @@ impl Check {
         self.component_type = component_type;
         self
     }
+
+    /// What to do when it fails: the `http` or `https` URL of a page for operators. Only callers who may see
+    /// [everything](crate::Exposure::Full) are told of it, for such a page names more than strangers are to know.
+    /// Defaults to none.
+    pub fn runbook(mut self, url: impl Into<String>) -> Self {
+        self.runbook = Some(url.into());
+        self
+    }
 }
 
 impl fmt::Debug for Check {
@@ -224,6 +234,7 @@ impl fmt::Debug for Check {
             .field("name", &self.name)
             .field("code", &self.code)
             .field("component_type", &self.component_type)
+            .field("runbook", &self.runbook)
             .field("policy", &self.policy)
             .finish()
     }

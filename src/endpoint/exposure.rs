@@ -1,7 +1,5 @@
-use crate::engine::Memo;
-
-/// How much of a report a caller may see.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// How much of a report a caller may see. Each shows what the one before it shows, and more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Exposure {
     /// The verdict alone. The paths of single checks answer 404, whether there is such a check or not.
@@ -9,16 +7,7 @@ pub enum Exposure {
     /// Names, statuses, times, durations and public reasons. Never measurements, never causes.
     #[default]
     Checks,
+    /// Measurements, runbooks and [causes](crate::Cause), as redaction left them, too. They name hosts, roles and files, so only
+    /// callers whom a [rule](super::Endpoints::authorize) knows see them, or those of a management port.
+    Full,
 }
-
-impl Exposure {
-    /// The place of answers of this exposure among the forms of an answer.
-    pub(super) const fn form(self) -> usize {
-        self as usize
-    }
-}
-
-const _: () = assert!(
-    Exposure::Checks.form() + 1 == Memo::FORMS,
-    "there is room for an answer of each exposure"
-);

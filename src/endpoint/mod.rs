@@ -24,41 +24,37 @@
 
 mod body;
 mod dialect;
+mod endpoints;
 mod exposure;
 mod future;
+mod leaving;
+mod negotiation;
 mod path;
+mod query;
+mod question;
 mod response;
 mod waiting;
 
 use std::{
     convert::Infallible,
     fmt,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{Method, Request, Response, header::ALLOW};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version, request::Parts};
 use tower_service::Service;
 
 pub use self::{
     body::ProbeBody,
+    dialect::Dialect,
+    endpoints::{Endpoints, EndpointsError, EndpointsMistake},
     exposure::Exposure,
     future::{Respond, ResponseFuture},
 };
-use self::{
-    dialect::health_json,
-    response::{METHODS, Retry, no_such_check, no_such_path, refuses, wrong_method},
-    waiting::Waiting,
-};
-pub(crate) use self::{
-    future::Answer as ProbeAnswer,
-    path::{Target, target},
-};
-use crate::{
-    Health,
-    engine::{Awaited, Board, Published},
-    model::{Probe, Reason},
-    telemetry::Asked,
-};
+pub(crate) use self::{future::Answer as ProbeAnswer, leaving::Leaving};
+use self::{path::Found, question::Question, response::no_such_path, waiting::Waiting};
+use crate::Health;
 
 /// Answers probes: a [`Service`] of its own, made by [`Health::service`].
 ///
@@ -70,10 +66,11 @@ use crate::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use http::{Request, StatusCode};
 /// use tower::ServiceExt;
-/// use tower_health::{Exposure, Health};
+/// use tower_health::{Endpoints, Exposure, Health};
 ///
 /// let health = Health::builder("orders").start()?;
-/// let service = health.service().exposure(Exposure::Status);
+/// let endpoints = Endpoints::default().exposure(Exposure::Status);
+/// let service = health.service().endpoints(endpoints)?;
 /// let response = service.oneshot(Request::get("/ready").body(())?).await?;
 /// assert_eq!(response.status(), StatusCode::OK);
 /// # Ok(())
@@ -82,8 +79,14 @@ use crate::{
 #[derive(Clone)]
 #[must_use = "services do nothing unless called"]
 pub struct ProbeService {
+    face: Arc<Face>,
+}
+
+/// Whose probes are answered, and how.
+#[derive(Debug)]
+struct Face {
     health: Health,
-    exposure: Exposure,
+    endpoints: Arc<Endpoints>,
 }
 
 impl Health {
@@ -93,26 +96,33 @@ impl Health {
     /// Nested under a prefix, it answers below it: `nest_service("/internal", health.service())` has
     /// `/internal/ready`.
     pub fn service(&self) -> ProbeService {
-        ProbeService {
-            health: self.clone(),
-            exposure: Exposure::default(),
-        }
+        ProbeService::new(self.clone(), Endpoints::default())
     }
 }
 
 impl ProbeService {
-    /// How much callers may see. Defaults to [`Exposure::Checks`].
-    pub fn exposure(mut self, exposure: Exposure) -> Self {
-        self.exposure = exposure;
-        self
+    fn new(health: Health, endpoints: Endpoints) -> Self {
+        let endpoints = Arc::new(endpoints);
+        Self {
+            face: Arc::new(Face { health, endpoints }),
+        }
+    }
+
+    /// What is answered where, to whom, and how. Defaults to [`Endpoints::default`].
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointsError`] lists every mistake.
+    pub fn endpoints(self, endpoints: Endpoints) -> Result<Self, EndpointsError> {
+        Ok(Self::new(self.face.health.clone(), endpoints.public()?))
     }
 
     /// The complete answer to a request, for a framework that is not tower; none if the path is no probe's.
     ///
-    /// `method` and `path` are those of the request line, the path as it came and without its query. What is
-    /// no method is answered 405. The response has every header that belongs to it. For `HEAD` its body is empty
-    /// and its `Content-Length` that of `GET`; a framework that counts the length itself, and leaves out the body
-    /// of `HEAD`, is to ask with `GET`. `query` and `headers` are part of a request, and change nothing yet.
+    /// `method`, `path` and `query` are those of the request line, as they came. What is no method is answered 405,
+    /// and headers that are none are left out. The response has every header that belongs to it. For `HEAD` its body is
+    /// empty and its `Content-Length` that of `GET`; a framework that counts the length itself, and leaves out the body
+    /// of `HEAD`, is to ask with `GET`. [Rules](Endpoints::authorize) see no extensions.
     ///
     /// The future is ready at once, unless it waits for a check that runs [on demand](crate::Check::on_demand).
     /// It works on any executor, and outside tokio.
@@ -141,111 +151,64 @@ impl ProbeService {
         query: Option<&str>,
         headers: impl IntoIterator<Item = (&'r str, &'r [u8])>,
     ) -> Option<Respond> {
-        // They belong to the signature: what is negotiated must not break its callers.
-        let _ = (query, headers);
+        let found = self.find(path)?;
+        let (mut parts, ()) = Request::new(()).into_parts();
         // Any other is no method of ours either.
-        let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
-        self.answer(&method, path).map(ProbeAnswer::into_respond)
+        parts.method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
+        for (name, value) in headers {
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+                // More than a map can hold is left out.
+                _ = parts.headers.try_append(name, value);
+            }
+        }
+        let answer = self.answer_to(found, query, &parts);
+        Some(answer.into_respond())
     }
 
-    /// The answer to a request, if its path is a probe's.
+    /// What a path asks for, if it is a probe's.
     #[inline]
-    pub(crate) fn answer(&self, method: &Method, path: &str) -> Option<ProbeAnswer> {
-        target(path).map(|target| self.answer_for(method, target))
+    fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+        self.face.endpoints.find(path)
     }
 
-    pub(crate) fn answer_for(&self, method: &Method, target: Target<'_>) -> ProbeAnswer {
-        let (board, exposure) = (self.health.board(), self.exposure);
+    /// Whether a path is a probe's.
+    #[inline]
+    pub(crate) fn owns(&self, path: &str) -> bool {
+        self.find(path).is_some()
+    }
+
+    /// The answer to a request.
+    pub(crate) fn answer(&self, parts: &Parts) -> ProbeAnswer {
+        match self.find(parts.uri.path()) {
+            Some(found) => self.answer_to(found, parts.uri.query(), parts),
+            None => ProbeAnswer::ready(no_such_path(&parts.method)),
+        }
+    }
+
+    fn answer_to(&self, found: Found<'_>, query: Option<&str>, parts: &Parts) -> ProbeAnswer {
+        let Face { health, endpoints } = &*self.face;
+        let board = health.board();
+        let question = Question::read(found, query, parts, endpoints);
         let published = board.published();
-        let runs = demand(board, &published, exposure, method, target);
+        let runs = question.demand(board, &published);
         if runs.is_empty() {
-            ProbeAnswer::ready(respond(board, &published, exposure, method, target))
+            ProbeAnswer::ready(question.answer(board, &published, endpoints))
         } else {
-            ProbeAnswer::waiting(Waiting::new(board, exposure, method, target, runs))
+            let endpoints = Arc::clone(endpoints);
+            ProbeAnswer::waiting(Waiting::new(board, endpoints, question.into_owned(), runs))
         }
     }
-}
 
-/// Runs what is to be run on demand, and says what has to be waited for.
-fn demand(
-    board: &Board,
-    published: &Published,
-    exposure: Exposure,
-    method: &Method,
-    target: Target<'_>,
-) -> Vec<Awaited> {
-    match (target, exposure) {
-        _ if refuses(method) => Vec::new(),
-        (Target::Probe(probe), _) => board.demand(probe, published),
-        (Target::Check(_), Exposure::Status) => Vec::new(),
-        (Target::Check(name), Exposure::Checks) => board.demand_check(name).into_iter().collect(),
-    }
-}
-
-/// The response to a request for a target, as it reads now.
-fn respond(
-    board: &Board,
-    published: &Published,
-    exposure: Exposure,
-    method: &Method,
-    target: Target<'_>,
-) -> Response<ProbeBody> {
-    let mut response = match target {
-        _ if refuses(method) => wrong_method(method),
-        Target::Probe(probe) => verdict(board, published, exposure, method, probe),
-        Target::Check(name) => check(board, exposure, method, name),
-    };
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        response.headers_mut().insert(ALLOW, METHODS);
-    }
-    let asked = match target {
-        Target::Probe(probe) => Asked::Probe(probe),
-        Target::Check(_) => Asked::Check,
-    };
-    board.requests.count(asked, response.status().as_u16());
-    response
-}
-
-fn verdict(
-    board: &Board,
-    published: &Published,
-    exposure: Exposure,
-    method: &Method,
-    probe: Probe,
-) -> Response<ProbeBody> {
-    let face = published.view.face(probe);
-    let make = || match (probe, exposure) {
-        (Probe::Health, Exposure::Checks) => {
-            let (report, retry_after) = board.report();
-            health_json::report(&board.service, &report, retry_after)
+    /// What tells the sender of an ordinary request that the instance leaves.
+    #[inline]
+    pub(crate) fn leaving(&self, version: Version) -> Leaving {
+        Leaving {
+            board: Arc::clone(self.face.health.board()),
+            envoy: self.face.endpoints.has_envoy(),
+            version,
         }
-        _ => health_json::verdict(&board.service, &face.verdict, exposure),
-    };
-    face.memo.with(exposure.form(), make, |answer| {
-        let retry = match probe {
-            // Asking again later is no cure.
-            Probe::Liveness => Retry::Never,
-            _ => Retry::after(answer.retry_after),
-        };
-        response::answer(answer, retry, method)
-    })
-}
-
-fn check(board: &Board, exposure: Exposure, method: &Method, name: &str) -> Response<ProbeBody> {
-    let known = match exposure {
-        // Whether there is such a check is for nobody to know.
-        Exposure::Status => None,
-        Exposure::Checks => board.check(name),
-    };
-    let Some((report, retry_in, memo)) = known else {
-        return no_such_check(method);
-    };
-    let runs_again = report.reason != Some(Reason::EngineStopped);
-    let make = || health_json::check(&board.service, &report);
-    memo.with(exposure.form(), make, |answer| {
-        let retry = Retry::after(runs_again.then_some(retry_in));
-        response::answer(answer, retry, method)
-    })
+    }
 }
 
 impl<B> Service<Request<B>> for ProbeService {
@@ -258,17 +221,16 @@ impl<B> Service<Request<B>> for ProbeService {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        self.answer(request.method(), request.uri().path())
-            .unwrap_or_else(|| ProbeAnswer::ready(no_such_path(request.method())))
-            .into_response_future()
+        let (parts, _) = request.into_parts();
+        self.answer(&parts).into_response_future()
     }
 }
 
 impl fmt::Debug for ProbeService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProbeService")
-            .field("service", &self.health.board().service.name)
-            .field("exposure", &self.exposure)
+            .field("service", &self.face.health.board().service.name)
+            .field("endpoints", &self.face.endpoints)
             .finish()
     }
 }

@@ -1,3 +1,6 @@
+//! Which paths are whose.
+
+use super::Dialect;
 use crate::model::Probe;
 
 /// What a path asks for.
@@ -8,29 +11,106 @@ pub(crate) enum Target<'a> {
     Check(&'a str),
 }
 
-/// What `path` asks for, if it is ours. Whole segments, exactly, with or without one trailing slash; nothing is
-/// decoded.
-#[inline]
-pub(crate) fn target(path: &str) -> Option<Target<'_>> {
-    // Most requests are for the application, and one letter tells most of them.
-    match path.as_bytes() {
-        [b'/', b'h' | b'l' | b'r' | b's', ..] => segments(path),
-        _ => None,
+/// What a path asks for, and the dialect of its answers if they are always in the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found<'a> {
+    pub(super) target: Target<'a>,
+    pub(super) dialect: Option<Dialect>,
+}
+
+/// A path, or all that are one segment below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    /// As it is in a request, but without a slash at its end: empty for the root.
+    pub(super) path: Box<str>,
+    pub(super) kind: Kind,
+    pub(super) dialect: Option<Dialect>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Probe(Probe),
+    /// The checks below the path.
+    Checks,
+}
+
+/// The paths that are probes'.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Paths {
+    routes: Vec<Route>,
+    /// What the paths begin with behind their first slash, a bit for each byte of ASCII; 0 for what has nothing there.
+    begin: u128,
+}
+
+impl Paths {
+    pub(super) fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    pub(super) fn routes_mut(&mut self) -> &mut [Route] {
+        &mut self.routes
+    }
+
+    pub(super) fn push(&mut self, route: Route) {
+        self.begin |= bit(match (route.path.as_bytes().get(1), route.kind) {
+            (Some(&first), _) => first,
+            (None, Kind::Probe(_)) => 0,
+            (None, Kind::Checks) => {
+                self.begin = u128::MAX;
+                0
+            }
+        });
+        // What is a path of its own comes before what is below one.
+        let place = match route.kind {
+            Kind::Checks => self.routes.len(),
+            Kind::Probe(_) => self
+                .routes
+                .iter()
+                .take_while(|route| route.kind != Kind::Checks)
+                .count(),
+        };
+        self.routes.insert(place, route);
+    }
+
+    /// What `path` asks for, if it is ours. Whole segments, exactly, with or without one trailing slash; nothing is
+    /// decoded.
+    #[inline]
+    pub(super) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+        // Most requests are for the application, and one letter tells most of them.
+        match *path.as_bytes() {
+            [b'/', first, ..] if self.begin & bit(first) != 0 => self.search(path),
+            [b'/'] if self.begin & bit(0) != 0 => self.search(path),
+            _ => None,
+        }
+    }
+
+    fn search<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        self.routes.iter().find_map(|route| {
+            let target = match route.kind {
+                Kind::Probe(probe) if path == &*route.path => Target::Probe(probe),
+                Kind::Probe(_) => return None,
+                Kind::Checks => Target::Check(segment_below(&route.path, path)?),
+            };
+            Some(Found {
+                target,
+                dialect: route.dialect,
+            })
+        })
     }
 }
 
-fn segments(path: &str) -> Option<Target<'_>> {
-    let path = path.strip_prefix('/')?;
-    let path = path.strip_suffix('/').unwrap_or(path);
-    match path {
-        "health" => Some(Target::Probe(Probe::Health)),
-        "ready" => Some(Target::Probe(Probe::Readiness)),
-        "live" => Some(Target::Probe(Probe::Liveness)),
-        "startup" => Some(Target::Probe(Probe::Startup)),
-        _ => path
-            .strip_prefix("health/")
-            .filter(|name| !name.is_empty() && !name.contains('/'))
-            .map(Target::Check),
+/// The one segment that `path` has below `parent`.
+fn segment_below<'p>(parent: &str, path: &'p str) -> Option<&'p str> {
+    let name = path.strip_prefix(parent)?.strip_prefix('/')?;
+    (!name.is_empty() && !name.contains('/')).then_some(name)
+}
+
+/// The bit of a byte; none for what is not ASCII.
+const fn bit(byte: u8) -> u128 {
+    match 1_u128.checked_shl(byte as u32) {
+        Some(bit) => bit,
+        None => 0,
     }
 }
 
@@ -39,6 +119,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::endpoint::Endpoints;
+
+    fn target(path: &str) -> Option<Target<'_>> {
+        Endpoints::default().find(path).map(|found| found.target)
+    }
 
     #[test]
     fn whole_segments_match_with_or_without_one_slash() {
@@ -76,7 +161,23 @@ mod tests {
             "/HEALTH",
             "/%68ealth",
             "/api/health",
+            "/\u{e9}",
         ] {
+            assert_eq!(target(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_its_own_comes_before_what_is_below_one() {
+        let endpoints = Endpoints::none()
+            .checks("/{check}")
+            .probe("/", Probe::Health)
+            .probe("/up", Probe::Readiness);
+        let target = |path| endpoints.find(path).map(|found| found.target);
+        assert_eq!(target("/"), Some(Target::Probe(Probe::Health)));
+        assert_eq!(target("/up/"), Some(Target::Probe(Probe::Readiness)));
+        assert_eq!(target("/db"), Some(Target::Check("db")));
+        for path in ["", "//", "*", "/db/x", "db"] {
             assert_eq!(target(path), None, "{path}");
         }
     }

@@ -3,15 +3,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+    header::{
+        CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, VARY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
 };
 
-use super::ProbeBody;
-use crate::engine::Answer;
+use super::{Endpoints, ProbeBody};
+use crate::{engine::Answer, model::Status};
 
 pub(super) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const VARIES: HeaderValue = HeaderValue::from_static("Accept");
+const ENVOY_DEGRADED: HeaderName = HeaderName::from_static("x-envoy-degraded");
+const ENVOY_CLUSTER: HeaderName = HeaderName::from_static("x-envoy-upstream-healthchecked-cluster");
+const YES: HeaderValue = HeaderValue::from_static("true");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Nothing the caller sent is in these.
@@ -41,13 +48,48 @@ pub(super) fn refuses(method: &Method) -> bool {
 }
 
 /// The response with an answer.
-pub(super) fn answer(answer: &Answer, retry: Retry, method: &Method) -> Response<ProbeBody> {
+pub(super) fn answer(
+    answer: &Answer,
+    retry: Retry,
+    method: &Method,
+    endpoints: &Endpoints,
+) -> Response<ProbeBody> {
     let mut response = to(method, answer.response.clone());
     if let (false, Retry::After(delay)) = (answer.status.is_good(), retry) {
         let seconds = whole_seconds(delay).into();
         response.headers_mut().insert(RETRY_AFTER, seconds);
     }
+    if endpoints.has_envoy() {
+        tell_envoy(&mut response, answer.status, endpoints);
+    }
+    if let Some(code) = endpoints.code_of(answer.status) {
+        *response.status_mut() = code;
+        if has_no_body(code) {
+            for header in [CONTENT_TYPE, CONTENT_LENGTH] {
+                response.headers_mut().remove(header);
+            }
+            *response.body_mut() = ProbeBody::empty();
+        }
+    }
     response
+}
+
+fn tell_envoy(response: &mut Response<ProbeBody>, status: Status, endpoints: &Endpoints) {
+    let headers = response.headers_mut();
+    if status == Status::Warn {
+        headers.insert(ENVOY_DEGRADED, YES);
+    }
+    if let Some(cluster) = endpoints.cluster() {
+        headers.insert(ENVOY_CLUSTER, cluster.clone());
+    }
+}
+
+/// Whether what is sent with this code has no body.
+fn has_no_body(code: StatusCode) -> bool {
+    matches!(
+        code,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    )
 }
 
 /// The answer about a check that is not there, or that the caller may not see.
@@ -73,13 +115,14 @@ fn whole_seconds(delay: Duration) -> u64 {
 
 fn problem(status: StatusCode, body: &'static str, method: &Method) -> Response<ProbeBody> {
     let body = Bytes::from_static(body.as_bytes());
-    to(method, complete(status, PROBLEM, body))
+    to(method, complete(status, PROBLEM, false, body))
 }
 
 /// A response with every header that all answers have.
 pub(super) fn complete(
     status: StatusCode,
     content_type: HeaderValue,
+    negotiated: bool,
     body: Bytes,
 ) -> Response<Bytes> {
     let length = body.len();
@@ -90,6 +133,9 @@ pub(super) fn complete(
     headers.insert(CONTENT_LENGTH, length.into());
     headers.insert(CACHE_CONTROL, NO_STORE);
     headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+    if negotiated {
+        headers.insert(VARY, VARIES);
+    }
     response
 }
 

@@ -5,47 +5,32 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Method, Response};
+use http::Response;
 
-use super::{Exposure, ProbeBody, path::Target, respond};
-use crate::{
-    engine::{Awaited, Board},
-    model::Probe,
-};
+use super::{Endpoints, ProbeBody, question::OwnedQuestion};
+use crate::engine::{Awaited, Board};
 
 /// A reader that waits for checks that run on demand, and then answers with what is known. It does not keep the
 /// checks running.
 pub(super) struct Waiting {
     runs: Vec<Pin<Box<Awaited>>>,
     board: Arc<Board>,
-    exposure: Exposure,
-    method: Method,
-    target: OwnedTarget,
-}
-
-/// A [`Target`] that outlives its request.
-enum OwnedTarget {
-    Probe(Probe),
-    Check(String),
+    endpoints: Arc<Endpoints>,
+    question: OwnedQuestion,
 }
 
 impl Waiting {
     pub(super) fn new(
         board: &Arc<Board>,
-        exposure: Exposure,
-        method: &Method,
-        target: Target<'_>,
+        endpoints: Arc<Endpoints>,
+        question: OwnedQuestion,
         runs: Vec<Awaited>,
     ) -> Self {
         Self {
             runs: runs.into_iter().map(Box::pin).collect(),
             board: Arc::clone(board),
-            exposure,
-            method: method.clone(),
-            target: match target {
-                Target::Probe(probe) => OwnedTarget::Probe(probe),
-                Target::Check(name) => OwnedTarget::Check(name.to_owned()),
-            },
+            endpoints,
+            question,
         }
     }
 
@@ -55,17 +40,7 @@ impl Waiting {
             ready!(run.as_mut().poll(cx));
             self.runs.pop();
         }
-        let target = match &self.target {
-            OwnedTarget::Probe(probe) => Target::Probe(*probe),
-            OwnedTarget::Check(name) => Target::Check(name),
-        };
-        let published = self.board.published();
-        Poll::Ready(respond(
-            &self.board,
-            &published,
-            self.exposure,
-            &self.method,
-            target,
-        ))
+        let (board, question) = (&self.board, self.question.borrowed());
+        Poll::Ready(question.answer(board, &board.published(), &self.endpoints))
     }
 }

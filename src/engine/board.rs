@@ -1,7 +1,7 @@
 //! The one place where current states live. Every reader reads it, without a lock; only the engine writes it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{
         Arc, OnceLock,
@@ -23,7 +23,7 @@ use super::{
     memo::Memo,
     state::State,
     tally::{Standing, Tally},
-    view::{Facts, Published, View},
+    view::{Life, Published, View},
 };
 use crate::{
     check::Policy,
@@ -49,6 +49,7 @@ pub(crate) struct Id(pub(super) u64);
 pub(crate) struct Definition {
     pub(crate) name: Name,
     pub(crate) component_type: ComponentType,
+    pub(crate) runbook: Option<Arc<str>>,
     pub(crate) policy: Policy,
 }
 
@@ -87,6 +88,8 @@ pub(crate) struct Board {
     /// Made by the first subscriber.
     pub(super) events: OnceLock<broadcast::Sender<Told>>,
     pub(crate) requests: ProbeRequests,
+    /// Whether the instance is leaving. Readers see it at once, whatever the engine does meanwhile.
+    draining: AtomicBool,
     /// Whether nobody answers for the service any more.
     released: AtomicBool,
     /// None if nothing ever runs here.
@@ -127,6 +130,7 @@ impl Board {
             changes: Arc::new(Notify::new()),
             events: OnceLock::new(),
             requests: ProbeRequests::default(),
+            draining: AtomicBool::new(false),
             released: AtomicBool::new(false),
             engine,
         }
@@ -141,26 +145,38 @@ impl Board {
         self.registry.load().cells.iter().map(name).collect()
     }
 
-    /// The verdicts as they are now: one load and one comparison, unless an expiry is due that the engine has
-    /// not come to yet.
+    /// The verdicts as they are now: two loads and two comparisons, unless an expiry is due or a drain began that
+    /// the engine has not come to yet.
     pub(crate) fn published(&self) -> Guard<Arc<Published>> {
         let published = self.published.load();
-        match published.valid_until {
-            Some(deadline) if !self.clock.is_before(deadline) => self.refresh(deadline, published),
-            _ => published,
+        let expired = |deadline| !self.clock.is_before(deadline);
+        if published.valid_until.is_some_and(expired)
+            || published.view.draining != self.is_draining()
+        {
+            self.refresh(published)
+        } else {
+            published
         }
     }
 
     /// Does for readers what the engine has not done yet. The result is shared with other readers if the
     /// engine published nothing meanwhile. What was published when the engine stopped has no expiry.
     #[cold]
-    fn refresh(&self, deadline: Deadline, old: Guard<Arc<Published>>) -> Guard<Arc<Published>> {
-        let now = self.clock.now();
-        if !deadline.reached(now) {
+    fn refresh(&self, old: Guard<Arc<Published>>) -> Guard<Arc<Published>> {
+        let (now, draining) = (self.clock.now(), self.is_draining());
+        let expired = old
+            .valid_until
+            .is_some_and(|deadline| deadline.reached(now));
+        if old.stopped.is_some() || !(expired || old.view.draining != draining) {
             return old;
         }
         let registry = self.registry.load();
-        let new = Arc::new(publish(&registry.cells, now, None, Some(&old.view)));
+        let life = Life {
+            started: old.view.started,
+            draining,
+            stopped: None,
+        };
+        let new = Arc::new(publish(&registry.cells, now, life, Some(&old.view)));
         self.published.compare_and_swap(&old, Arc::clone(&new));
         Guard::from_inner(new)
     }
@@ -182,25 +198,26 @@ impl Board {
         events.subscribe()
     }
 
-    /// Everything as it is now. Its status is made of the very states that it lists.
-    pub(crate) fn report(&self) -> (Report, Option<Duration>) {
+    /// Every check as it is now, but for those that are left out, and what that makes of `probe`: its status is made
+    /// of the very states that are listed.
+    pub(crate) fn report(
+        &self,
+        probe: Probe,
+        left_out: &BTreeSet<Name>,
+    ) -> (Report, Option<Duration>) {
         let now = self.clock.now();
-        let published = self.published.load();
-        let (started, stopped) = (published.view.started, published.stopped);
+        let life = self.life();
         let registry = self.registry.load();
         let mut standings = Vec::with_capacity(registry.cells.len());
         let mut checks = Vec::with_capacity(registry.cells.len());
-        for cell in &registry.cells {
-            let state = cell.read(now, stopped);
+        for cell in registry.without(left_out) {
+            let state = cell.read(now, life.stopped);
             standings.push((cell.id, Standing::of(&state, &cell.definition.policy, now)));
             checks.push(cell.definition.report(&state, now));
         }
-        let facts = Facts {
-            tally: &Tally::of(standings),
-            started,
-            stopped: stopped.is_some(),
-        };
-        let (status, reason) = facts.health();
+        let tally = Tally::of(standings);
+        let facts = life.facts(&tally);
+        let (status, reason) = facts.verdict(probe);
         let report = Report {
             service: Arc::clone(&self.service.name),
             release: self.service.release.clone(),
@@ -210,7 +227,23 @@ impl Board {
             reason,
             checks,
         };
-        (report, facts.retry_readiness())
+        (report, facts.retry(probe))
+    }
+
+    /// The verdicts as they are now without some checks.
+    pub(crate) fn without(&self, left_out: &BTreeSet<Name>) -> Arc<View> {
+        let registry = self.registry.load();
+        let cells: Vec<Arc<Cell>> = registry.without(left_out).cloned().collect();
+        publish(&cells, self.clock.now(), self.life(), None).view
+    }
+
+    fn life(&self) -> Life {
+        let published = self.published.load();
+        Life {
+            started: published.view.started,
+            draining: self.is_draining(),
+            stopped: published.stopped,
+        }
     }
 
     /// What is known of one check now, how soon it runs again, and the answers made of that.
@@ -230,7 +263,12 @@ impl Board {
 
     /// Starts the runs on demand that a reader of `probe` has reason for, and says which it has to wait for:
     /// those of checks of which nothing is known that could be believed.
-    pub(crate) fn demand(&self, probe: Probe, published: &Published) -> Vec<Awaited> {
+    pub(crate) fn demand(
+        &self,
+        probe: Probe,
+        published: &Published,
+        left_out: &BTreeSet<Name>,
+    ) -> Vec<Awaited> {
         // Without such a check there is no deadline.
         let Some(due) = published.demand_from else {
             return Vec::new();
@@ -242,6 +280,7 @@ impl Board {
         let registry = self.registry.load();
         let started = published.view.started;
         let wanted = |cell: &&Arc<Cell>| match probe {
+            _ if left_out.contains(&cell.definition.name) => false,
             Probe::Startup => !started && cell.current.load().state.last_run.is_none(),
             _ => true,
         };
@@ -276,6 +315,20 @@ impl Board {
             // Nobody listens if the engine has ended; then it has abandoned the flight, or will.
             _ = self.tell(Message::Demand(cell.id));
         })
+    }
+
+    /// The instance leaves. Every reader sees it from now on.
+    pub(crate) fn drain(&self) {
+        if !self.draining.swap(true, Ordering::AcqRel) {
+            // Where no engine does, nobody is to be told but those who wait.
+            _ = self.tell(Message::Drain);
+            self.changes.notify_waiters();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
     }
 
     /// Whether nothing runs checks any more.
@@ -328,6 +381,11 @@ impl Registry {
             on_demand: cells.iter().filter(on_demand).cloned().collect(),
             cells,
         }
+    }
+
+    fn without<'a>(&'a self, left_out: &'a BTreeSet<Name>) -> impl Iterator<Item = &'a Arc<Cell>> {
+        let stays = |cell: &&Arc<Cell>| !left_out.contains(&cell.definition.name);
+        self.cells.iter().filter(stays)
     }
 }
 
@@ -400,6 +458,7 @@ impl Definition {
             name: self.name.clone(),
             criticality: self.policy.criticality,
             component_type: self.component_type,
+            runbook: self.runbook.clone(),
             status: state.status,
             reason: state.reason,
             cause: state.cause.clone(),
@@ -418,20 +477,17 @@ impl Definition {
 pub(super) fn publish(
     cells: &[Arc<Cell>],
     now: Moment,
-    stopped: Option<Moment>,
+    life: Life,
     before: Option<&View>,
 ) -> Published {
+    let stopped = life.stopped;
     let states: Vec<State> = cells.iter().map(|cell| cell.read(now, stopped)).collect();
     let each = || cells.iter().zip(&states);
     let standing = |(cell, state): (&Arc<Cell>, &State)| {
         (cell.id, Standing::of(state, &cell.definition.policy, now))
     };
     let tally = Tally::of(each().map(standing));
-    let facts = Facts {
-        tally: &tally,
-        started: before.is_some_and(|view| view.started),
-        stopped: stopped.is_some(),
-    };
+    let facts = life.facts(&tally);
     let report = |id: Id| {
         let place = cells.binary_search_by_key(&id, |cell| cell.id).ok()?;
         let (cell, state) = (cells.get(place)?, states.get(place)?);

@@ -24,6 +24,8 @@ pub(crate) enum Message {
     },
     /// Somebody asked for a run, and was the first.
     Demand(Id),
+    /// A drain began, which readers know already.
+    Drain,
     Add(Registration),
     Replace(Registration),
     Remove(String, Reply),

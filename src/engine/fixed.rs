@@ -25,6 +25,7 @@ impl Fixed {
         let definition = |name| Definition {
             name,
             component_type: ComponentType::default(),
+            runbook: None,
             policy: Policy::default(),
         };
         let definitions = name.into_iter().map(definition).collect();

@@ -9,7 +9,9 @@ use crate::model::Status;
 
 /// An answer in each of its forms, made by the first reader that asks for it. Of most checks nobody ever does.
 #[derive(Debug, Default)]
-pub(crate) struct Memo([OnceLock<Box<Answer>>; Memo::FORMS]);
+pub(crate) struct Memo(OnceLock<Box<[Slot; Memo::FORMS]>>);
+
+type Slot = OnceLock<Box<Answer>>;
 
 /// A response, and the verdict that it tells.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub(crate) struct Answer {
 
 impl Memo {
     /// How many forms of an answer can be kept. What the forms are is for readers to say.
-    pub(crate) const FORMS: usize = 2;
+    pub(crate) const FORMS: usize = 48;
 
     /// What `give` makes of the answer in the form `form`, which `make` makes if nobody has yet.
     pub(crate) fn with<T>(
@@ -30,7 +32,10 @@ impl Memo {
         make: impl FnOnce() -> Answer,
         give: impl FnOnce(&Answer) -> T,
     ) -> T {
-        match self.0.get(form) {
+        let forms = self
+            .0
+            .get_or_init(|| Box::new([const { Slot::new() }; Self::FORMS]));
+        match forms.get(form) {
             Some(slot) => give(slot.get_or_init(|| Box::new(make()))),
             None => give(&make()),
         }

@@ -381,6 +381,8 @@ impl Engine {
                 }
             }
             Message::Demand(id) => self.demand(id),
+            // What is published next says so.
+            Message::Drain => {}
             Message::Add(registration) => self.add(registration),
             Message::Replace(registration) => self.replace(registration),
             Message::Remove(name, reply) => self.remove(&name, reply),

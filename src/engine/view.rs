@@ -30,6 +30,8 @@ pub(crate) struct View {
     pub(crate) health: Arc<Face>,
     /// Whether startup passed. Once it did, it does for good.
     pub(crate) started: bool,
+    /// Whether the instance is leaving. Once it is, it does for good.
+    pub(crate) draining: bool,
 }
 
 /// One verdict and the answers made of it.
@@ -39,23 +41,45 @@ pub(crate) struct Face {
     pub(crate) memo: Memo,
 }
 
+/// After how long to ask again for an instance that is leaving.
+const DRAINING: Duration = Duration::from_secs(1);
+
 /// Everything that decides the verdicts.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
-    pub(crate) tally: &'a Tally,
+    tally: &'a Tally,
+    life: Life,
+}
+
+/// What decides the verdicts beside the checks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Life {
     /// Whether startup passed before.
     pub(crate) started: bool,
-    /// Whether nothing runs checks any more.
-    pub(crate) stopped: bool,
+    /// Whether the instance is leaving.
+    pub(crate) draining: bool,
+    /// When the engine stopped.
+    pub(crate) stopped: Option<Moment>,
+}
+
+impl Life {
+    pub(crate) fn facts(self, tally: &Tally) -> Facts<'_> {
+        Facts { tally, life: self }
+    }
 }
 
 impl Facts<'_> {
     pub(crate) fn started(&self) -> bool {
-        self.started || self.tally.starting.is_empty()
+        self.life.started || self.tally.starting.is_empty()
+    }
+
+    /// Whether nothing runs checks any more.
+    fn stopped(&self) -> bool {
+        self.life.stopped.is_some()
     }
 
     pub(crate) fn liveness(&self) -> (Status, Option<VerdictReason>) {
-        if self.stopped {
+        if self.stopped() {
             (Status::Fail, Some(VerdictReason::EngineStopped))
         } else {
             (Status::Pass, None)
@@ -65,7 +89,7 @@ impl Facts<'_> {
     pub(crate) fn startup(&self) -> (Status, Option<VerdictReason>) {
         if self.started() {
             (Status::Pass, None)
-        } else if self.stopped {
+        } else if self.stopped() {
             (Status::Fail, Some(VerdictReason::EngineStopped))
         } else {
             (Status::Fail, Some(VerdictReason::Starting))
@@ -74,8 +98,10 @@ impl Facts<'_> {
 
     pub(crate) fn readiness(&self) -> (Status, Option<VerdictReason>) {
         let fail = |reason| (Status::Fail, Some(reason));
-        if self.stopped {
+        if self.stopped() {
             fail(VerdictReason::EngineStopped)
+        } else if self.life.draining {
+            fail(VerdictReason::Draining)
         } else if !self.started() {
             fail(VerdictReason::Starting)
         } else if self.tally.blocking.is_empty() {
@@ -100,18 +126,39 @@ impl Facts<'_> {
         }
     }
 
+    pub(crate) fn verdict(&self, probe: Probe) -> (Status, Option<VerdictReason>) {
+        match probe {
+            Probe::Liveness => self.liveness(),
+            Probe::Readiness => self.readiness(),
+            Probe::Startup => self.startup(),
+            Probe::Health => self.health(),
+        }
+    }
+
+    /// After how long it is worth asking again, while the verdict fails.
+    pub(crate) fn retry(&self, probe: Probe) -> Option<Duration> {
+        match probe {
+            // Asking again later is no cure.
+            Probe::Liveness => None,
+            Probe::Startup => self.retry_startup(),
+            Probe::Readiness | Probe::Health => self.retry_readiness(),
+        }
+    }
+
     /// After how long it is worth asking for readiness again, while it fails.
     pub(crate) fn retry_readiness(&self) -> Option<Duration> {
         let blocking = self.tally.blocking.shortest_delay();
         match self.readiness().1? {
             VerdictReason::EngineStopped => None,
+            // Another instance answers there by then.
+            VerdictReason::Draining => Some(DRAINING),
             VerdictReason::Starting => [blocking, self.retry_startup()].into_iter().flatten().min(),
             _ => blocking,
         }
     }
 
     fn retry_startup(&self) -> Option<Duration> {
-        let starts = !self.started() && !self.stopped;
+        let starts = !self.started() && !self.stopped();
         starts.then(|| self.tally.starting.shortest_delay())?
     }
 }
@@ -184,6 +231,7 @@ impl View {
                 retry,
             )),
             started: facts.started(),
+            draining: facts.life.draining,
         }
     }
 
@@ -294,6 +342,7 @@ mod tests {
         fn the_verdicts_are_those_of_the_table(
             checks in prop::collection::vec(check(), 0..12),
             started_before: bool,
+            draining: bool,
             stopped: bool,
         ) {
             let standing = |&(criticality, case): &(Criticality, Case)| {
@@ -301,7 +350,12 @@ mod tests {
                 Standing::of(&state(case, &policy), &policy, moment(1))
             };
             let tally = Tally::of((0..).map(Id).zip(checks.iter().map(standing)));
-            let facts = Facts { tally: &tally, started: started_before, stopped };
+            let life = Life {
+                started: started_before,
+                draining,
+                stopped: stopped.then(|| moment(1)),
+            };
+            let facts = life.facts(&tally);
 
             let all_ended = checks.iter().all(|&(_, case)| case != Case::Pending);
             let started = started_before || all_ended;
@@ -312,7 +366,7 @@ mod tests {
                 .map(|&(criticality, case)| readiness_of(criticality, case))
                 .max()
                 .unwrap_or(Status::Pass);
-            let readiness = if started && !stopped { worst } else { Status::Fail };
+            let readiness = if started && !draining && !stopped { worst } else { Status::Fail };
             prop_assert_eq!(facts.readiness().0, readiness);
             prop_assert_eq!(facts.health().0, readiness.max(facts.liveness().0));
             // Whatever is not a pass says why; whatever fails for its checks says when to ask again.

@@ -13,7 +13,7 @@ use super::{
     operators::Operators,
     state::State,
     tally::{Standing, Tally},
-    view::{Facts, Published, View},
+    view::{Life, Published, View},
 };
 use crate::{
     check::Policy,
@@ -105,7 +105,7 @@ impl Writer {
             .zip(definitions)
             .map(|(id, definition)| Arc::new(Cell::pending(Id(id), definition, now)))
             .collect();
-        let published = publish(&cells, now, None, None);
+        let published = publish(&cells, now, Life::default(), None);
         let view = Arc::clone(&published.view);
         let deadlines = (published.valid_until, published.demand_from);
         let registry = Registry::new(cells.clone());
@@ -339,16 +339,19 @@ impl Writer {
         let now = self.board.clock.now();
         self.changed |= self.published.0.is_some_and(|until| until.reached(now));
         self.changed |= !self.events.is_empty();
+        let draining = self.board.is_draining();
+        self.changed |= draining != self.view.draining;
         let published = std::mem::replace(&mut self.published, (valid_until, demand_from));
         let changed = std::mem::take(&mut self.changed);
         if changed {
             // A reader may have published the same before: see `Board::refresh`.
             let before = Arc::clone(&self.board.published.load().view);
-            let facts = Facts {
-                tally: &self.tally,
+            let life = Life {
                 started: self.view.started,
-                stopped: false,
+                draining,
+                stopped: None,
             };
+            let facts = life.facts(&self.tally);
             let report = |id| Some(self.cell(id)?.report(now));
             self.view = Arc::new(View::new(&facts, report, Some(&before)));
             self.note_transitions(now);
@@ -373,7 +376,9 @@ impl Writer {
         // That a check has become too old while nobody read it is no news.
         let is_news = |status: Status| match status {
             Status::Fail => {
-                self.tally.blocking.is_empty() || !self.tally.blocking.iter().all(unread)
+                self.view.draining
+                    || self.tally.blocking.is_empty()
+                    || !self.tally.blocking.iter().all(unread)
             }
             Status::Warn => !self.tally.degrading().all(unread),
             Status::Pass => true,
@@ -444,7 +449,12 @@ impl Drop for Writer {
         let board = &self.board;
         let now = board.clock.now();
         let registry = board.registry.load();
-        let published = publish(&registry.cells, now, Some(now), Some(&self.view));
+        let life = Life {
+            started: self.view.started,
+            draining: board.is_draining(),
+            stopped: Some(now),
+        };
+        let published = publish(&registry.cells, now, life, Some(&self.view));
         let view = Arc::clone(&published.view);
         board.published.store(Arc::new(published));
         self.abandon_runs();
@@ -484,6 +494,7 @@ mod tests {
         let definitions = (0..checks).map(|index| Definition {
             name: Name::new(format!("c{index}")).unwrap(),
             component_type: ComponentType::default(),
+            runbook: None,
             policy: Policy {
                 criticality: CRITICALITIES[(index % 3) as usize],
                 shared_grace: (index % 6 == 1).then_some(Duration::from_secs(30)),
@@ -581,7 +592,8 @@ mod tests {
                 writer.elapse(now);
                 writer.publish();
                 let kept = board.published.load();
-                let anew = publish(&board.registry.load().cells, now, None, Some(&kept.view));
+                let life = Life { started: kept.view.started, ..Life::default() };
+                let anew = publish(&board.registry.load().cells, now, life, Some(&kept.view));
                 prop_assert_eq!(told(&kept.view), told(&anew.view));
                 prop_assert_eq!(kept.valid_until, anew.valid_until);
                 prop_assert!(kept.valid_until.is_none_or(|deadline| !deadline.reached(now)));
@@ -590,7 +602,7 @@ mod tests {
                     let spare = (deadline.mono() - now.mono).min(deadline.wall() - now.wall);
                     before.mono += spare.saturating_sub(Duration::from_nanos(1));
                     before.wall += spare.saturating_sub(Duration::from_nanos(1));
-                    let later = publish(&board.registry.load().cells, before, None, Some(&kept.view));
+                    let later = publish(&board.registry.load().cells, before, life, Some(&kept.view));
                     prop_assert_eq!(told(&later.view), told(&kept.view));
                 }
             }
@@ -646,6 +658,7 @@ mod tests {
         let definition = Definition {
             name: Name::new("c0").unwrap(),
             component_type: ComponentType::default(),
+            runbook: None,
             policy: Policy {
                 max_age: Some(Duration::from_millis(100)),
                 ..Policy::default()

@@ -1,5 +1,6 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use http::Uri;
 use tokio::runtime::Handle;
 
 use super::{
@@ -182,7 +183,8 @@ pub(super) fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> Vec<(De
     let mut seen = HashSet::new();
     let mut defined = Vec::with_capacity(checks.len());
     for check in checks {
-        let faults = check.policy.faults().into_iter();
+        let policy = check.policy.faults().into_iter();
+        let faults = policy.chain(check.runbook.as_deref().and_then(runbook_fault));
         mistakes.extend(faults.map(|fault| Mistake::Setting {
             check: check.name.chars().take(Name::MAX_LEN).collect(),
             fault,
@@ -194,6 +196,7 @@ pub(super) fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> Vec<(De
                 Definition {
                     name,
                     component_type: check.component_type,
+                    runbook: check.runbook.map(Into::into),
                     policy: check.policy,
                 },
                 check.code,
@@ -201,6 +204,25 @@ pub(super) fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> Vec<(De
         }
     }
     defined
+}
+
+fn runbook_fault(url: &str) -> Option<String> {
+    let uri = Uri::try_from(url).ok();
+    let is_page = |uri: &Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+    };
+    let has_userinfo = |uri: &Uri| uri.authority().is_some_and(|at| at.as_str().contains('@'));
+    match uri {
+        Some(uri) if !is_page(&uri) => Some(
+            "`runbook` is not the `http` or `https` URL of a page: write it in full".to_owned(),
+        ),
+        None => Some("`runbook` is no URL: write it in full, percent-encoded".to_owned()),
+        Some(uri) if has_userinfo(&uri) => Some(
+            "`runbook` holds a user or a password: it would be shown, so leave it out".to_owned(),
+        ),
+        Some(_) => None,
+    }
 }
 
 fn current_runtime() -> Result<Handle, Mistake> {

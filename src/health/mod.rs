@@ -9,7 +9,7 @@ mod fixed;
 mod subscription;
 mod watch;
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 pub use self::{
     builder::HealthBuilder,
@@ -105,7 +105,7 @@ impl Health {
     /// Everything that is known now.
     #[must_use]
     pub fn report(&self) -> Report {
-        self.board().report().0
+        self.board().report(Probe::Health, &BTreeSet::new()).0
     }
 
     /// The answer to one probe: a lock-free read, whatever the number of checks.
@@ -124,6 +124,27 @@ impl Health {
             Some((report, ..)) => Ok(report),
             None => Err(self.unknown(name)),
         }
+    }
+
+    /// Leaves: from now on, for good, readiness fails, [draining](crate::VerdictReason::Draining), so that nobody
+    /// sends new requests here. It holds at once, for every reader, and whatever the runtime does.
+    ///
+    /// Liveness and startup stay as they are, the checks run on, and requests are served as before.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Health, Probe, Status};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// health.drain();
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
+    /// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn drain(&self) {
+        self.board().drain();
     }
 
     fn unknown(&self, name: &str) -> UnknownCheck {

@@ -44,6 +44,9 @@ pub struct CheckReport {
     pub criticality: Criticality,
     /// What kind of thing it asks.
     pub component_type: ComponentType,
+    /// The page that tells operators what to do when it fails.
+    #[serde(skip)]
+    pub runbook: Option<Arc<str>>,
     /// How it is. A check that is [pending](Self::is_pending) or [stale](Reason::Stale) reads as a fail.
     pub status: Status,
     /// Why it does not pass.

@@ -1,4 +1,7 @@
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Serialize, Serializer};
 
@@ -11,15 +14,21 @@ pub(crate) struct Timestamp(pub(crate) SystemTime);
 /// 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-impl Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let since_epoch = self
             .0
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
             .min(Duration::from_secs(LAST_SECOND));
         let moment = SystemTime::UNIX_EPOCH + since_epoch;
-        serializer.collect_str(&humantime::format_rfc3339_millis(moment))
+        humantime::format_rfc3339_millis(moment).fmt(f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

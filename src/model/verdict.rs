@@ -42,6 +42,7 @@ impl Verdict {
                 && old.cause == new.cause
                 && old.criticality == new.criticality
                 && old.component_type == new.component_type
+                && old.runbook == new.runbook
         };
         self.status == other.status
             && self.reason == other.reason
@@ -57,6 +58,8 @@ impl Verdict {
 pub enum VerdictReason {
     /// The first run of some check has not ended yet.
     Starting,
+    /// The instance is leaving: see [`Health::drain`](crate::Health::drain).
+    Draining,
     /// Some check does not pass.
     Checks,
     /// A shared dependency is back after its grace was over, and this replica waits a random while before it
@@ -72,6 +75,7 @@ impl VerdictReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::Draining => "draining",
             Self::Checks => "checks",
             Self::Returning => "returning",
             Self::EngineStopped => "engine stopped",

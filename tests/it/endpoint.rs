@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 use insta::assert_snapshot;
-use tower_health::{Check, ComponentType, Exposure, Health, Outcome, Reason, Status};
+use tower_health::{Check, ComponentType, Endpoints, Exposure, Health, Outcome, Reason, Status};
 
-use crate::support::{SECOND, Scripted, after, ask, ask_with, ms, ready};
+use crate::support::{SECOND, Scripted, after, ask, ask_with, ms, ready, reserved};
 
 const PROBES: [&str; 4] = ["/health", "/ready", "/live", "/startup"];
 
@@ -306,7 +306,10 @@ async fn a_body_is_rendered_once_per_change() {
 async fn pitfall_16_anonymous_callers_learn_reasons_and_no_causes() {
     let health = broken().await;
     for exposure in [Exposure::Status, Exposure::Checks] {
-        let service = health.service().exposure(exposure);
+        let service = health
+            .service()
+            .endpoints(Endpoints::default().exposure(exposure))
+            .unwrap();
         for path in [
             &PROBES[..],
             &["/health/db", "/health/db/", "/health/none", "/elsewhere"],
@@ -346,7 +349,7 @@ async fn pitfall_16_anonymous_callers_learn_reasons_and_no_causes() {
 #[tokio::test(start_paused = true)]
 async fn the_status_exposure_tells_the_verdict_alone() {
     let health = broken().await;
-    let service = health.service().exposure(Exposure::Status);
+    let service = health.service().endpoints(reserved()).unwrap();
     for (path, status) in [
         ("/health", "fail"),
         ("/ready", "fail"),
@@ -380,7 +383,7 @@ async fn two_exposures_of_one_health_do_not_mix() {
     let health = broken().await;
     let (open, closed) = (
         health.service(),
-        health.service().exposure(Exposure::Status),
+        health.service().endpoints(reserved()).unwrap(),
     );
     for _ in 0..2 {
         assert!(

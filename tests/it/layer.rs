@@ -7,10 +7,10 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty, Full};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder};
-use tower_health::{Exposure, Health};
+use tower_health::Health;
 use tower_test::mock::{self, Spawn};
 
-use crate::support::ask;
+use crate::support::{ask, reserved};
 
 type Body = Empty<Bytes>;
 type Mock = mock::Mock<Request<()>, Response<Body>>;
@@ -370,8 +370,8 @@ async fn a_layer_and_a_wrapped_service_can_lower_the_exposure() {
     let health = health();
     let inner = tower::service_fn(crate::support::inner);
     for service in [
-        health.layer().exposure(Exposure::Status).layer(inner),
-        health.wrap(inner).exposure(Exposure::Status),
+        health.layer().endpoints(reserved()).unwrap().layer(inner),
+        health.wrap(inner).endpoints(reserved()).unwrap(),
     ] {
         assert_eq!(ask(&service, "/health").await.body, r#"{"status":"pass"}"#);
         assert_eq!(ask(&service, "/orders").await.body, "inner /orders");

@@ -7,12 +7,12 @@ use http::{Request, Response};
 use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt};
 use tower_health::{
-    Check, Event, Exposure, Failure, Health, HealthCheck, Outcome, Probe, ProbeService, Reason,
-    Status, async_trait,
+    Check, Event, Failure, Health, HealthCheck, Outcome, Probe, ProbeService, Reason, Status,
+    async_trait,
 };
 
 use crate::support::{
-    SECOND, Scripted, after, ask, ask_with, block_on, ms, poll_once, ready, reason,
+    SECOND, Scripted, after, ask, ask_with, block_on, ms, poll_once, ready, reason, reserved,
 };
 
 const TTL: Duration = Duration::from_secs(10);
@@ -110,7 +110,7 @@ async fn nothing_runs_unread_and_readers_in_the_process_start_nothing() {
         ask_with(&health.service(), "POST", "/ready").await.status,
         405
     );
-    let secretive = health.service().exposure(Exposure::Status);
+    let secretive = health.service().endpoints(reserved()).unwrap();
     assert_eq!(ask(&secretive, "/health/db").await.status, 404);
     after(SECOND).await;
     assert_eq!(db.runs(), 0);

@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::{Service, ServiceExt};
-use tower_health::{Check, Health, Probe, Reason, Status};
+use tower_health::{Check, Endpoints, Exposure, Health, Probe, Reason, Status};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -63,6 +63,11 @@ pub(crate) fn ready(health: &Health) -> Status {
 
 pub(crate) fn reason(health: &Health, check: &str) -> Option<Reason> {
     health.check(check).unwrap().reason
+}
+
+/// Endpoints that tell anyone the verdict alone.
+pub(crate) fn reserved() -> Endpoints {
+    Endpoints::default().exposure(Exposure::Status)
 }
 
 /// An answer with its body read.

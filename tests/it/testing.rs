@@ -13,12 +13,12 @@ use std::{
 use futures_like::catch;
 use tokio::sync::Semaphore;
 use tower_health::{
-    ChangeError, Check, Exposure, Failure, Health, HealthCheck, Outcome, Probe, Reason, RunError,
-    Status, Stopped, async_trait,
+    ChangeError, Check, Failure, Health, HealthCheck, Outcome, Probe, Reason, RunError, Status,
+    Stopped, async_trait,
     testing::{Contract, ScriptedCheck, assert_becomes, assert_stays, assert_verdict},
 };
 
-use crate::support::{SECOND, after, ask, ms};
+use crate::support::{SECOND, after, ask, ms, reserved};
 
 const PROBES: [Probe; 4] = [
     Probe::Liveness,
@@ -70,7 +70,7 @@ async fn fixed_health_answers_probes_and_neither_ages_nor_changes() {
             "failed"
         );
     }
-    let secretive = health.service().exposure(Exposure::Status);
+    let secretive = health.service().endpoints(reserved()).unwrap();
     assert_eq!(ask(&secretive, "/ready").await.body, r#"{"status":"fail"}"#);
     let check = || Check::new("fixed", ScriptedCheck::new(Status::Pass)).on_demand(SECOND);
     let stopped = |change: Result<_, ChangeError>| matches!(change, Err(ChangeError::Stopped(_)));

@@ -2,102 +2,77 @@
 //!
 //! Source: [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, fmt};
 
-use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
+use serde_json::Value as Json;
 
+use super::{Page, Subject, in_json, observed};
 use crate::{
-    endpoint::{Exposure, response::complete},
-    engine::{Answer, Service},
+    endpoint::Exposure,
+    engine::Service,
     model::{
-        CheckReport, ComponentType, Reason, Report, Status, Timestamp, Verdict, VerdictReason,
-        to_millis,
+        CheckReport, ComponentType, Reason, Status, Timestamp, Verdict, VerdictReason, to_millis,
     },
 };
 
-const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/health+json");
-
-/// Every check.
-pub(in crate::endpoint) fn report(
-    service: &Service,
-    report: &Report,
-    retry_after: Option<Duration>,
-) -> Answer {
+pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
+    let status = page.status;
+    if exposure == Exposure::Status {
+        return in_json(&Document::bare(status), status.as_str());
+    }
     let conspicuous = || {
-        report
-            .checks
+        page.checks
             .iter()
             .filter(|check| check.status != Status::Pass)
     };
-    let more = conspicuous().count().saturating_sub(Verdict::MAX_CHECKS);
-    let output = report.reason.map(|reason| Output::Verdict {
-        reason,
-        checks: conspicuous().take(Verdict::MAX_CHECKS).collect(),
-        more,
-    });
-    answer(
-        retry_after,
-        &Document {
-            output,
-            checks: Checks(&report.checks),
-            ..Document::of(service, report.status)
-        },
-    )
-}
-
-/// A verdict, and the checks that it lists.
-pub(in crate::endpoint) fn verdict(
-    service: &Service,
-    verdict: &Verdict,
-    exposure: Exposure,
-) -> Answer {
-    if exposure == Exposure::Status {
-        return answer(verdict.retry_after, &Document::bare(verdict.status));
-    }
-    let output = verdict.reason.map(|reason| Output::Verdict {
-        reason,
-        checks: verdict.checks.iter().collect(),
-        more: verdict.more,
-    });
-    let note = (verdict.more > 0).then(|| format!("{} more checks do not pass", verdict.more));
-    answer(
-        verdict.retry_after,
-        &Document {
-            output,
-            notes: note.into_iter().collect(),
-            checks: Checks(&verdict.checks),
-            ..Document::of(service, verdict.status)
-        },
-    )
-}
-
-/// One check.
-pub(in crate::endpoint) fn check(service: &Service, check: &CheckReport) -> Answer {
-    answer(
-        None,
-        &Document {
-            output: check.reason.map(Output::Check),
-            checks: Checks(std::slice::from_ref(check)),
-            ..Document::of(service, check.status)
-        },
-    )
-}
-
-fn answer(retry_after: Option<Duration>, document: &Document<'_>) -> Answer {
-    // Strings, finite numbers and maps with string keys can always be written; should that ever fail, the
-    // status still tells the truth.
-    let body = serde_json::to_vec(document)
-        .unwrap_or_else(|_| format!(r#"{{"status":"{}"}}"#, document.status).into_bytes());
-    let code = match document.status.is_good() {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
+    let output = match page.subject {
+        Subject::Check => page
+            .checks
+            .first()
+            .and_then(|check| check.reason)
+            .map(Output::Check),
+        Subject::Verdict(_, reason) => reason.map(|reason| Output::Verdict {
+            reason,
+            checks: conspicuous().take(Verdict::MAX_CHECKS).collect(),
+            more: page.more + conspicuous().count().saturating_sub(Verdict::MAX_CHECKS),
+        }),
     };
-    Answer {
-        status: document.status,
-        retry_after,
-        response: complete(code, CONTENT_TYPE, body.into()),
-    }
+    let document = Document {
+        output,
+        notes: notes(page),
+        checks: Checks {
+            reports: page.checks,
+            exposure,
+        },
+        ..Document::of(page.service, status)
+    };
+    in_json(&document, status.as_str())
+}
+
+/// What else is to be known of the list of checks.
+fn notes(page: &Page<'_>) -> Vec<String> {
+    let left_out = &page.left_out;
+    let more = (page.more > 0).then(|| format!("{} more checks do not pass", page.more));
+    let excluded = left_out
+        .names
+        .iter()
+        .map(|name| format!("{name} is excluded"));
+    let unknown = left_out
+        .unknown
+        .iter()
+        .map(|name| format!("{name} is not excluded: there is no such check"));
+    let nameless = (left_out.nameless > 0).then(|| {
+        format!(
+            "{} more names are not excluded: no check is named so",
+            left_out.nameless
+        )
+    });
+    more.into_iter()
+        .chain(excluded)
+        .chain(unknown)
+        .chain(nameless)
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -130,7 +105,7 @@ impl<'a> Document<'a> {
             release_id: None,
             output: None,
             notes: Vec::new(),
-            checks: Checks(&[]),
+            checks: Checks::NONE,
         }
     }
 
@@ -209,22 +184,49 @@ impl Serialize for Output<'_> {
     }
 }
 
-struct Checks<'a>(&'a [CheckReport]);
+struct Checks<'a> {
+    reports: &'a [CheckReport],
+    exposure: Exposure,
+}
 
 impl Checks<'_> {
+    const NONE: Self = Self {
+        reports: &[],
+        exposure: Exposure::Status,
+    };
+
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.reports.is_empty()
     }
 }
 
 impl Serialize for Checks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|check| {
-            let key = format!("{}:responseTime", check.name);
-            (key, [Detail::of(check)])
+        let full = self.exposure == Exposure::Full;
+        serializer.collect_map(self.reports.iter().flat_map(|check| {
+            let mut measured = vec![(RESPONSE_TIME, vec![Detail::of(check, full)])];
+            let measurements = if full { &*check.measurements } else { &[] };
+            for measurement in measurements {
+                let name = &*measurement.name;
+                let detail = Detail {
+                    observed_value: observed(&measurement.value),
+                    observed_unit: Some(&*measurement.unit).filter(|unit| !unit.is_empty()),
+                    ..Detail::bare(check)
+                };
+                // A key is told once, with all that was measured under it.
+                match measured.iter_mut().find(|(key, _)| *key == name) {
+                    Some((_, details)) => details.push(detail),
+                    None => measured.push((name, vec![detail])),
+                }
+            }
+            let keyed = |(key, details)| (format!("{}:{key}", check.name), details);
+            measured.into_iter().map(keyed)
         }))
     }
 }
+
+/// What is measured of every run.
+const RESPONSE_TIME: &str = "responseTime";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -232,27 +234,58 @@ struct Detail<'a> {
     component_id: &'a str,
     component_type: ComponentType,
     #[serde(skip_serializing_if = "Option::is_none")]
-    observed_value: Option<f64>,
+    observed_value: Option<Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    observed_unit: Option<&'static str>,
+    observed_unit: Option<&'a str>,
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<&'static str>,
+    output: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<Links<'a>>,
+}
+
+/// The registered relation for what helps a reader.
+#[derive(Serialize)]
+struct Links<'a> {
+    help: &'a str,
 }
 
 impl<'a> Detail<'a> {
-    fn of(check: &'a CheckReport) -> Self {
-        let run = check.last_run.as_ref();
+    /// What all measurements of a check have in common.
+    fn bare(check: &'a CheckReport) -> Self {
         Self {
             component_id: &check.name,
             component_type: check.component_type,
-            observed_value: run.map(|run| to_millis(run.duration)),
-            observed_unit: run.map(|_| "ms"),
+            observed_value: None,
+            observed_unit: None,
             status: check.status,
-            time: run.map(|run| Timestamp(run.time)),
-            output: check.reason.map(|reason| reason.as_str()),
+            time: check.last_run.as_ref().map(|run| Timestamp(run.time)),
+            output: None,
+            links: None,
+        }
+    }
+
+    /// How its last run went.
+    fn of(check: &'a CheckReport, full: bool) -> Self {
+        let run = check.last_run.as_ref();
+        let reason = check.reason.map(|reason| reason.as_str());
+        Self {
+            observed_value: run.map(|run| to_millis(run.duration).into()),
+            observed_unit: run.map(|_| "ms"),
+            output: match (reason, &check.cause) {
+                (Some(reason), Some(cause)) if full => {
+                    Some(format!("{reason}: {}", cause.redacted()).into())
+                }
+                (reason, _) => reason.map(Cow::Borrowed),
+            },
+            links: check
+                .runbook
+                .as_deref()
+                .filter(|_| full)
+                .map(|help| Links { help }),
+            ..Self::bare(check)
         }
     }
 }

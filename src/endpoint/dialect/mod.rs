@@ -1,3 +1,315 @@
 //! The wire formats of a report, one file each.
 
-pub(super) mod health_json;
+mod actuator;
+mod health_json;
+mod kubernetes;
+mod microprofile;
+
+use std::{borrow::Cow, collections::BTreeSet, time::Duration};
+
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use super::{Exposure, response::complete};
+use crate::{
+    engine::{Answer, Memo, Service},
+    model::{
+        Cause, CheckReport, Measurement, Name, Probe, Report, Status, Timestamp, Value, Verdict,
+        VerdictReason, to_millis,
+    },
+};
+
+/// A wire format, for [paths](super::Endpoints::dialect) whose answers are all in the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// `application/health+json`: [draft-inadarei-api-health-check-06].
+    ///
+    /// [draft-inadarei-api-health-check-06]: https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06
+    HealthJson,
+    /// The plain text of the [Kubernetes API server], with `?verbose` and `?exclude`.
+    ///
+    /// [Kubernetes API server]: https://kubernetes.io/docs/reference/using-api/health-checks/
+    KubernetesText,
+    /// The JSON of [MicroProfile Health 4.0].
+    ///
+    /// [MicroProfile Health 4.0]: https://download.eclipse.org/microprofile/microprofile-health-4.0/microprofile-health-spec-4.0.html
+    MicroProfile,
+    /// The JSON of [Spring Boot's Actuator], version 3.
+    ///
+    /// [Spring Boot's Actuator]: https://docs.spring.io/spring-boot/api/rest/actuator/health.html
+    Actuator,
+}
+
+/// A body and its media type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    HealthJson,
+    /// The same body, for clients that know no other JSON.
+    Json,
+    KubernetesText,
+    MicroProfile,
+    Actuator,
+}
+
+impl From<Dialect> for Format {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::HealthJson => Self::HealthJson,
+            Dialect::KubernetesText => Self::KubernetesText,
+            Dialect::MicroProfile => Self::MicroProfile,
+            Dialect::Actuator => Self::Actuator,
+        }
+    }
+}
+
+impl Format {
+    const fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::HealthJson => "application/health+json",
+            Self::Json | Self::MicroProfile => "application/json",
+            Self::KubernetesText => "text/plain; charset=utf-8",
+            Self::Actuator => "application/vnd.spring-boot.actuator.v3+json",
+        })
+    }
+}
+
+/// How an answer is told: answers of the same form look the same until something changes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    pub(super) format: Format,
+    pub(super) exposure: Exposure,
+    /// Whether the format was negotiated.
+    pub(super) negotiated: bool,
+    /// Whether each check is listed where the format would not; nothing but Kubernetes text knows of that.
+    pub(super) verbose: bool,
+}
+
+impl Form {
+    /// The place of this form among all that an answer may have.
+    pub(super) const fn index(self) -> usize {
+        self.place(match self.verbose {
+            true => VERBOSE,
+            false => self.format as usize,
+        })
+    }
+
+    /// The place of this form of an answer to `probe` that lists every check, among those of the answers of
+    /// [`Probe::Health`].
+    pub(super) const fn index_among_all(self, probe: Probe) -> usize {
+        match (probe, self.verbose) {
+            (Probe::Health, _) => self.index(),
+            (_, true) => self.place(READINESS_VERBOSE),
+            (_, false) => self.place(READINESS),
+        }
+    }
+
+    const fn place(self, format: usize) -> usize {
+        (format * EXPOSURES + self.exposure as usize) * 2 + self.negotiated as usize
+    }
+
+    /// Whether every check is listed in the answer to `probe`, and not those alone that do not pass.
+    pub(super) fn lists_all(self, probe: Probe) -> bool {
+        let named = self.exposure > Exposure::Status;
+        match probe {
+            Probe::Health => named,
+            Probe::Readiness => named && self.format == Format::KubernetesText,
+            Probe::Liveness | Probe::Startup => false,
+        }
+    }
+}
+
+/// The places of what is Kubernetes text, but not the plain one, behind those of all formats.
+const VERBOSE: usize = Format::Actuator as usize + 1;
+const READINESS: usize = VERBOSE + 1;
+const READINESS_VERBOSE: usize = READINESS + 1;
+
+const EXPOSURES: usize = Exposure::Full as usize + 1;
+
+const _: () = assert!(
+    Memo::FORMS == (READINESS_VERBOSE + 1) * EXPOSURES * 2,
+    "there is room for each form of an answer"
+);
+
+/// What an answer tells, before it is written in any format.
+pub(super) struct Page<'a> {
+    pub(super) subject: Subject,
+    pub(super) service: &'a Service,
+    pub(super) status: Status,
+    /// What of the checks, or of the check, may be told.
+    pub(super) checks: &'a [CheckReport],
+    /// How many more checks there are that do not pass.
+    pub(super) more: usize,
+    pub(super) left_out: LeftOut<'a>,
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// What is told of.
+#[derive(Clone, Copy)]
+pub(super) enum Subject {
+    Verdict(Probe, Option<VerdictReason>),
+    Check,
+}
+
+/// What a caller did not want to count.
+#[derive(Clone, Copy)]
+pub(super) struct LeftOut<'a> {
+    pub(super) names: &'a BTreeSet<Name>,
+    pub(super) unknown: &'a BTreeSet<Name>,
+    /// How many unknown ones could not even be names. They are not repeated.
+    pub(super) nameless: usize,
+}
+
+static NO_NAMES: BTreeSet<Name> = BTreeSet::new();
+
+impl LeftOut<'static> {
+    pub(super) const NOTHING: Self = Self {
+        names: &NO_NAMES,
+        unknown: &NO_NAMES,
+        nameless: 0,
+    };
+}
+
+impl Page<'_> {
+    /// The answer in some form.
+    pub(super) fn answer(&self, form: Form) -> Answer {
+        let body = match form.format {
+            Format::HealthJson | Format::Json => health_json::body(self, form.exposure),
+            Format::KubernetesText => kubernetes::body(self, form),
+            Format::MicroProfile => microprofile::body(self, form.exposure),
+            Format::Actuator => actuator::body(self, form.exposure),
+        };
+        let body = body.into_bytes();
+        let code = match self.status.is_good() {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Answer {
+            status: self.status,
+            retry_after: self.retry_after,
+            response: complete(
+                code,
+                form.format.content_type(),
+                form.negotiated,
+                body.into(),
+            ),
+        }
+    }
+
+    /// What stands for the checks that are not listed, if there are any; no check has such a name.
+    fn rest(&self) -> Option<String> {
+        (self.more > 0).then(|| format!("({} more)", self.more))
+    }
+
+    /// Why the verdict is not a pass.
+    fn reason(&self) -> Option<VerdictReason> {
+        match self.subject {
+            Subject::Verdict(_, reason) => reason,
+            Subject::Check => None,
+        }
+    }
+}
+
+impl<'a> Page<'a> {
+    /// A report with every check.
+    pub(super) fn report(
+        probe: Probe,
+        service: &'a Service,
+        report: &'a Report,
+        retry_after: Option<Duration>,
+        left_out: LeftOut<'a>,
+    ) -> Self {
+        Self {
+            subject: Subject::Verdict(probe, report.reason),
+            service,
+            status: report.status,
+            checks: &report.checks,
+            more: 0,
+            left_out,
+            retry_after,
+        }
+    }
+
+    /// A verdict, and the checks that it lists.
+    pub(super) fn verdict(
+        service: &'a Service,
+        verdict: &'a Verdict,
+        left_out: LeftOut<'a>,
+    ) -> Self {
+        Self {
+            subject: Subject::Verdict(verdict.probe, verdict.reason),
+            service,
+            status: verdict.status,
+            checks: &verdict.checks,
+            more: verdict.more,
+            left_out,
+            retry_after: verdict.retry_after,
+        }
+    }
+
+    /// One check.
+    pub(super) fn check(service: &'a Service, check: &'a CheckReport) -> Self {
+        Self {
+            subject: Subject::Check,
+            service,
+            status: check.status,
+            checks: std::slice::from_ref(check),
+            more: 0,
+            left_out: LeftOut::NOTHING,
+            retry_after: None,
+        }
+    }
+}
+
+/// What is told of one check beside its status, for dialects that leave that open.
+fn details(check: &CheckReport, exposure: Exposure) -> Map<String, Json> {
+    let mut details = Map::new();
+    let mut tell = |key: &str, value: Json| _ = details.insert(key.to_owned(), value);
+    if exposure == Exposure::Full {
+        for measurement in check.measurements.iter() {
+            if let Some(value) = observed(&measurement.value) {
+                tell(&labelled(measurement), value);
+            }
+        }
+        if let Some(cause) = &check.cause {
+            tell("error", cause.redacted().into());
+        }
+        if let Some(runbook) = &check.runbook {
+            tell("runbook", (**runbook).into());
+        }
+    }
+    if let Some(reason) = check.reason {
+        tell("reason", reason.as_str().into());
+    }
+    if let Some(run) = &check.last_run {
+        tell("responseTime (ms)", to_millis(run.duration).into());
+        tell("time", Timestamp(run.time).to_string().into());
+    }
+    details
+}
+
+/// A measurement's name, with its unit if it has one.
+fn labelled(measurement: &Measurement) -> Cow<'_, str> {
+    match &*measurement.unit {
+        "" => Cow::Borrowed(&measurement.name),
+        unit => Cow::Owned(format!("{} ({unit})", measurement.name)),
+    }
+}
+
+/// A measured value, if it can be written. Words are redacted like the text of an error.
+fn observed(value: &Value) -> Option<Json> {
+    match value {
+        Value::Integer(value) => Some((*value).into()),
+        Value::Float(value) => value.is_finite().then(|| (*value).into()),
+        Value::Bool(value) => Some((*value).into()),
+        Value::Text(value) => Some(Cause::new(value).redacted().into()),
+    }
+}
+
+/// A document as text.
+fn in_json(document: &impl Serialize, status: &'static str) -> String {
+    // Strings, finite numbers and maps with string keys can always be written; should that ever fail, the status
+    // still tells the truth.
+    serde_json::to_string(document).unwrap_or_else(|_| format!(r#"{{"status":"{status}"}}"#))
+}

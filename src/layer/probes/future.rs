@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::ResponseBody;
-use crate::endpoint::ProbeAnswer;
+use crate::endpoint::{Leaving, ProbeAnswer};
 
 pin_project! {
     /// The future of [`Probes`](super::Probes).
@@ -21,6 +21,8 @@ pin_project! {
     {
         #[pin]
         state: State<S, ReqBody>,
+        // None for a probe.
+        leaving: Option<Leaving>,
     }
 }
 
@@ -46,26 +48,32 @@ where
     S: Service<Request<ReqBody>>,
 {
     pub(super) fn answered(answer: ProbeAnswer) -> Self {
-        Self::new(State::Answered { answer })
+        Self {
+            state: State::Answered { answer },
+            leaving: None,
+        }
     }
 
-    pub(super) fn called(future: S::Future) -> Self {
-        Self::new(State::Called { future })
+    pub(super) fn called(future: S::Future, leaving: Leaving) -> Self {
+        Self {
+            state: State::Called { future },
+            leaving: Some(leaving),
+        }
     }
 
-    pub(super) fn waiting(service: S, request: Request<ReqBody>) -> Self {
-        Self::new(State::Waiting {
-            service,
-            request: Some(request),
-        })
+    pub(super) fn waiting(service: S, request: Request<ReqBody>, leaving: Leaving) -> Self {
+        let request = Some(request);
+        Self {
+            state: State::Waiting { service, request },
+            leaving: Some(leaving),
+        }
     }
 
     pub(super) fn failed(error: S::Error) -> Self {
-        Self::new(State::Failed { error: Some(error) })
-    }
-
-    fn new(state: State<S, ReqBody>) -> Self {
-        Self { state }
+        Self {
+            state: State::Failed { error: Some(error) },
+            leaving: None,
+        }
     }
 }
 
@@ -77,11 +85,15 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let mut state = this.state;
         loop {
             match state.as_mut().project() {
                 StateProj::Called { future } => {
-                    let response = ready!(future.poll(cx))?;
+                    let mut response = ready!(future.poll(cx))?;
+                    if let Some(leaving) = this.leaving {
+                        leaving.tell(&mut response);
+                    }
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 StateProj::Answered { answer } => {

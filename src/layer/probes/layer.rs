@@ -3,7 +3,7 @@ use tower_layer::Layer;
 use super::Probes;
 use crate::{
     Health,
-    endpoint::{Exposure, ProbeService},
+    endpoint::{Endpoints, EndpointsError, ProbeService},
 };
 
 /// Answers probes in front of a service: made by [`Health::layer`].
@@ -33,10 +33,15 @@ impl Health {
 }
 
 impl ProbesLayer {
-    /// How much callers may see. Defaults to [`Exposure::Checks`].
-    pub fn exposure(mut self, exposure: Exposure) -> Self {
-        self.endpoint = self.endpoint.exposure(exposure);
-        self
+    /// What is answered where, to whom, and how. Defaults to [`Endpoints::default`].
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointsError`] lists every mistake.
+    pub fn endpoints(self, endpoints: Endpoints) -> Result<Self, EndpointsError> {
+        Ok(Self {
+            endpoint: self.endpoint.endpoints(endpoints)?,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{ResponseBody, ResponseFuture};
-use crate::endpoint::{Exposure, ProbeService, target};
+use crate::endpoint::{Endpoints, EndpointsError, ProbeService};
 
 /// Answers probes in front of the service `S`: made by [`ProbesLayer`](super::ProbesLayer) and
 /// [`Health::wrap`](crate::Health::wrap).
@@ -28,10 +28,14 @@ impl<S> Probes<S> {
         }
     }
 
-    /// How much callers may see. Defaults to [`Exposure::Checks`].
-    pub fn exposure(mut self, exposure: Exposure) -> Self {
-        self.endpoint = self.endpoint.exposure(exposure);
-        self
+    /// What is answered where, to whom, and how. Defaults to [`Endpoints::default`].
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointsError`] lists every mistake.
+    pub fn endpoints(self, endpoints: Endpoints) -> Result<Self, EndpointsError> {
+        let endpoint = self.endpoint.endpoints(endpoints)?;
+        Ok(Self::new(self.inner, endpoint))
     }
 }
 
@@ -70,21 +74,23 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if let Some(target) = target(request.uri().path()) {
-            let answer = self.endpoint.answer_for(request.method(), target);
+        if self.endpoint.owns(request.uri().path()) {
+            let (parts, _) = request.into_parts();
+            let answer = self.endpoint.answer(&parts);
             self.release();
             return ResponseFuture::answered(answer);
         }
         self.asked = true;
+        let leaving = self.endpoint.leaving(request.version());
         // The future asks again, with its own waker, before it waits.
         let mut cx = Context::from_waker(Waker::noop());
         match self.inner.poll_ready(&mut cx) {
-            Poll::Ready(Ok(())) => ResponseFuture::called(self.inner.call(request)),
+            Poll::Ready(Ok(())) => ResponseFuture::called(self.inner.call(request), leaving),
             Poll::Ready(Err(error)) => ResponseFuture::failed(error),
             Poll::Pending => {
                 let fresh = self.inner.clone();
                 let asked = std::mem::replace(&mut self.inner, fresh);
-                ResponseFuture::waiting(asked, request)
+                ResponseFuture::waiting(asked, request, leaving)
             }
         }
     }

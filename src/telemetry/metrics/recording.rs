@@ -14,7 +14,7 @@ use super::{
     HEALTH_CHECK_DURATION_SECONDS, HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
     HEALTH_CHECK_RUNS_TOTAL, HEALTH_CHECK_STATUS, HEALTH_CHECK_TRANSITIONS_TOTAL,
     HEALTH_PROBE_REQUESTS_TOTAL, HEALTH_STATUS, ProbeRequests,
-    requests::{ASKED, CODES, Counts},
+    requests::{ASKED, Counts},
 };
 use crate::{
     model::{Name, Probe, Status},
@@ -101,7 +101,7 @@ impl Metrics {
             let counts = requests.counts();
             // Before they are told: whoever breaks over one of them shall not be told the others for ever.
             let told = mem::replace(&mut self.requests, counts);
-            telling.requests(&counts, &told);
+            telling.requests(&self.requests, &told);
             tell(&telling);
         });
     }
@@ -201,14 +201,14 @@ impl Telling<'_> {
     }
 
     fn requests(&self, counts: &Counts, told: &Counts) {
-        for ((asked, counts), told) in ASKED.into_iter().zip(counts).zip(told) {
-            for (((_, code), count), told) in CODES.into_iter().zip(counts).zip(told) {
+        for ((asked, row), told) in ASKED.into_iter().zip(&counts.counts).zip(&told.counts) {
+            for ((code, count), told) in counts.codes.into_iter().zip(row).zip(told) {
                 let new = if self.everything {
                     *count
                 } else {
                     count - told
                 };
-                if self.everything || new > 0 {
+                if (self.everything && code.is_some()) || new > 0 {
                     self.request_counter(asked, code).increment(new);
                 }
             }
@@ -234,8 +234,13 @@ impl Telling<'_> {
         self.counter(Key::from_parts(HEALTH_CHECK_TRANSITIONS_TOTAL, labels))
     }
 
-    fn request_counter(&self, asked: &'static str, code: &'static str) -> Counter {
-        let labels = vec![self.service(), label("probe", asked), label("code", code)];
+    /// Of a code; or of those that have no count of their own.
+    fn request_counter(&self, asked: &'static str, code: Option<u16>) -> Counter {
+        let code = match code {
+            Some(code) => Label::new("code", code.to_string()),
+            None => label("code", "other"),
+        };
+        let labels = vec![self.service(), label("probe", asked), code];
         self.counter(Key::from_parts(HEALTH_PROBE_REQUESTS_TOTAL, labels))
     }
 

@@ -1,22 +1,46 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    array,
+    sync::atomic::{AtomicU16, AtomicU64, Ordering},
+};
 
 use crate::{model::Probe, telemetry::Asked};
 
 /// How many requests were answered, by what they asked for and by code. Readers count; the engine publishes.
-#[derive(Debug, Default)]
-pub(crate) struct ProbeRequests([[AtomicU64; CODES.len()]; ASKED.len()]);
+#[derive(Debug)]
+pub(crate) struct ProbeRequests {
+    /// The code of each column; 0 for one that is free. The last counts what has no column.
+    codes: [AtomicU16; COLUMNS],
+    counts: [[AtomicU64; COLUMNS]; ASKED.len()],
+}
 
 pub(super) const ASKED: [&str; 5] = ["liveness", "readiness", "startup", "health", "check"];
 
-/// Every code that is ever answered, and its label.
-pub(super) const CODES: [(u16, &str); 4] = [(200, "200"), (404, "404"), (405, "405"), (503, "503")];
+/// The codes that are answered unless others are set.
+const USUAL: [u16; 4] = [200, 404, 405, 503];
 
-/// How many of each.
-pub(super) type Counts = [[u64; CODES.len()]; ASKED.len()];
+/// How many codes are told apart. Nobody sets as many.
+const COLUMNS: usize = 16;
+
+/// How many of each, and of which code.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) codes: [Option<u16>; COLUMNS],
+    pub(super) counts: [[u64; COLUMNS]; ASKED.len()],
+}
+
+impl Default for ProbeRequests {
+    fn default() -> Self {
+        let code = |column| USUAL.get(column).copied().unwrap_or_default();
+        Self {
+            codes: array::from_fn(|column| AtomicU16::new(code(column))),
+            counts: array::from_fn(|_| array::from_fn(|_| AtomicU64::new(0))),
+        }
+    }
+}
 
 impl ProbeRequests {
     pub(crate) fn count(&self, asked: Asked, code: u16) {
-        let [liveness, readiness, startup, health, check] = &self.0;
+        let [liveness, readiness, startup, health, check] = &self.counts;
         let row = match asked {
             Asked::Probe(Probe::Liveness) => liveness,
             Asked::Probe(Probe::Readiness) => readiness,
@@ -24,15 +48,63 @@ impl ProbeRequests {
             Asked::Probe(Probe::Health) => health,
             Asked::Check => check,
         };
-        let place = CODES.iter().position(|&(known, _)| known == code);
-        if let Some(count) = place.and_then(|place| row.get(place)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        let [row @ .., others] = row;
+        let own = self
+            .codes
+            .iter()
+            .zip(row)
+            .find(|(column, _)| is_of(column, code));
+        own.map_or(others, |(_, count)| count)
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.0
-            .each_ref()
-            .map(|row| row.each_ref().map(|count| count.load(Ordering::Relaxed)))
+        let code = |code: &AtomicU16| Some(code.load(Ordering::Relaxed)).filter(|&code| code != 0);
+        Counts {
+            counts: self
+                .counts
+                .each_ref()
+                .map(|row| row.each_ref().map(|count| count.load(Ordering::Relaxed))),
+            codes: self.codes.each_ref().map(code),
+        }
+    }
+}
+
+/// Whether a column is that of a code. A free one is from now on.
+fn is_of(column: &AtomicU16, code: u16) -> bool {
+    match column.load(Ordering::Relaxed) {
+        0 => match column.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => true,
+            Err(taken) => taken == code,
+        },
+        taken => taken == code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_a_column_as_long_as_there_are_any() {
+        let requests = ProbeRequests::default();
+        for code in 200..220 {
+            requests.count(Asked::Check, code);
+            requests.count(Asked::Check, 503);
+        }
+        let Counts { codes, counts } = requests.counts();
+        let [.., checks] = counts;
+        let of = |code| {
+            codes
+                .iter()
+                .position(|&known| known == Some(code))
+                .map(|column| checks[column])
+        };
+        assert_eq!(
+            (of(200), of(201), of(503), of(404)),
+            (Some(1), Some(1), Some(20), Some(0))
+        );
+        assert_eq!(codes.last(), Some(&None));
+        assert_eq!(checks.iter().sum::<u64>(), 40, "none is lost");
     }
 }

@@ -1,0 +1,113 @@
+//! The JSON of Spring Boot's Actuator, version 3.
+//!
+//! Source: [Actuator API, `health`](https://docs.spring.io/spring-boot/api/rest/actuator/health.html).
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Page, Subject, details, in_json};
+use crate::{
+    endpoint::Exposure,
+    model::{CheckReport, Probe, Status, VerdictReason},
+};
+
+/// What is below the root, as Actuator itself groups it.
+const GROUPS: [&str; 2] = ["liveness", "readiness"];
+
+pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
+    let status = status(page);
+    let component = |check: &CheckReport| Component {
+        status: component_status(check),
+        details: details(check, exposure),
+    };
+    let document = match page.subject {
+        Subject::Check => Document {
+            details: page
+                .checks
+                .first()
+                .map(|check| details(check, exposure))
+                .unwrap_or_default(),
+            ..Document::bare(status)
+        },
+        Subject::Verdict(..) if exposure == Exposure::Status => Document::bare(status),
+        Subject::Verdict(probe, _) => {
+            let named = |check: &CheckReport| (check.name.to_string(), component(check));
+            let rest = page.rest().map(|name| {
+                let details = Map::new();
+                (name, Component { status, details })
+            });
+            let components = page.checks.iter().map(named).chain(rest).collect();
+            Document {
+                components: Some(Components(components)),
+                groups: match probe {
+                    Probe::Health => &GROUPS,
+                    _ => &[],
+                },
+                ..Document::bare(status)
+            }
+        }
+    };
+    in_json(&document, status)
+}
+
+/// The status of a page. Of what keeps it from serving, that it leaves is told rather than that something is down.
+fn status(page: &Page<'_>) -> &'static str {
+    let failing = || page.checks.iter().filter(|check| !check.status.is_good());
+    match page.subject {
+        _ if page.status.is_good() => "UP",
+        Subject::Verdict(_, Some(VerdictReason::Draining)) => "OUT_OF_SERVICE",
+        // Nothing is known to be down.
+        Subject::Verdict(_, Some(VerdictReason::Starting)) | Subject::Check
+            if failing().all(CheckReport::is_pending) =>
+        {
+            "UNKNOWN"
+        }
+        _ => "DOWN",
+    }
+}
+
+fn component_status(check: &CheckReport) -> &'static str {
+    match check.status {
+        Status::Pass | Status::Warn => "UP",
+        Status::Fail if check.is_pending() => "UNKNOWN",
+        Status::Fail => "DOWN",
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    components: Option<Components>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    details: Map<String, Value>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'static [&'static str],
+}
+
+impl Document {
+    fn bare(status: &'static str) -> Self {
+        Self {
+            status,
+            components: None,
+            details: Map::new(),
+            groups: &[],
+        }
+    }
+}
+
+struct Components(Vec<(String, Component)>);
+
+impl Serialize for Components {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let pairs = self.0.iter().map(|(name, component)| (name, component));
+        serializer.collect_map(pairs)
+    }
+}
+
+#[derive(Serialize)]
+struct Component {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    details: Map<String, Value>,
+}

@@ -1,0 +1,95 @@
+//! Plain text, as the Kubernetes API server writes it.
+//!
+//! Source: [Kubernetes API health endpoints](https://kubernetes.io/docs/reference/using-api/health-checks/).
+
+use std::fmt::{self, Write};
+
+use super::{Form, Page, Subject};
+use crate::{
+    endpoint::Exposure,
+    model::{CheckReport, Name, Probe, Status, Verdict},
+};
+
+/// A pass is `ok`. A fail, and whoever asks for more, gets a line for each check, of which the reason is never told.
+pub(super) fn body(page: &Page<'_>, form: Form) -> String {
+    let mut text = String::new();
+    // A text takes whatever is written to it.
+    _ = write(&mut text, page, form);
+    text
+}
+
+fn write(text: &mut String, page: &Page<'_>, form: Form) -> fmt::Result {
+    let good = page.status.is_good();
+    let probe = match page.subject {
+        Subject::Verdict(probe, _) => probe,
+        Subject::Check if good => return text.write_str("ok"),
+        Subject::Check => return page.checks.iter().try_for_each(|check| line(text, check)),
+    };
+    if good && !form.verbose {
+        return text.write_str("ok");
+    }
+    if form.exposure > Exposure::Status {
+        lines(text, page, form.verbose)?;
+    }
+    let said = if good { "passed" } else { "failed" };
+    writeln!(text, "{} check {said}", word(probe))
+}
+
+/// Every check, if they were asked for or are few; else those that do not pass.
+fn lines(text: &mut String, page: &Page<'_>, verbose: bool) -> fmt::Result {
+    let checks = page.checks;
+    let conspicuous = |check: &&CheckReport| check.status != Status::Pass;
+    let all = verbose || checks.len() <= Verdict::MAX_CHECKS;
+    let mut more = page.more;
+    if all {
+        checks.iter().try_for_each(|check| line(text, check))?;
+    } else {
+        let shown = checks.iter().filter(conspicuous).take(Verdict::MAX_CHECKS);
+        shown.clone().try_for_each(|check| line(text, check))?;
+        more += checks.iter().filter(conspicuous).count() - shown.count();
+    }
+    if more > 0 {
+        writeln!(text, "and {more} more that do not pass")?;
+    }
+    for name in page.left_out.names {
+        writeln!(text, "[+]{name} excluded: ok")?;
+    }
+    unknown(text, page)
+}
+
+fn line(text: &mut String, check: &CheckReport) -> fmt::Result {
+    let name = &check.name;
+    match check.status.is_good() {
+        true => writeln!(text, "[+]{name} ok"),
+        false => writeln!(text, "[-]{name} failed: reason withheld"),
+    }
+}
+
+/// Names that are not there are warned of.
+fn unknown(text: &mut String, page: &Page<'_>) -> fmt::Result {
+    let (names, nameless) = (page.left_out.unknown, page.left_out.nameless);
+    let quoted: Vec<String> = names.iter().map(Name::as_str).map(quote).collect();
+    let quoted = quoted.join(",");
+    match (names.len(), nameless) {
+        (0, 0) => Ok(()),
+        (0, nameless) => writeln!(text, "{UNKNOWN}{nameless} of the names"),
+        (_, 0) => writeln!(text, "{UNKNOWN}{quoted}"),
+        (_, nameless) => writeln!(text, "{UNKNOWN}{quoted} and {nameless} more"),
+    }
+}
+
+const UNKNOWN: &str = "warn: some health checks cannot be excluded: no matches for ";
+
+fn quote(name: &str) -> String {
+    format!("{name:?}")
+}
+
+/// The word of the API server for a probe; it has none for a start that does not end.
+const fn word(probe: Probe) -> &'static str {
+    match probe {
+        Probe::Health => "healthz",
+        Probe::Readiness => "readyz",
+        Probe::Liveness => "livez",
+        Probe::Startup => "startupz",
+    }
+}
