@@ -4,7 +4,7 @@ use axum::{Router, routing};
 use bytes::Bytes;
 use http::{
     Request, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    header::{CACHE_CONTROL, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS},
 };
 use hyper::body::Body;
 use tower::{Layer, Service};
@@ -77,6 +77,7 @@ fn handler(body: &'static str) -> routing::MethodRouter {
         (CONTENT_TYPE, "application/health+json"),
         (CACHE_CONTROL, "no-store"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (VARY, "Accept"),
     ];
     // The router adds the length.
     routing::get(move || async move { (headers, body) })
@@ -91,7 +92,7 @@ where
         let _kept = &kept;
         let (response, length) = ask(&mut service, get("/ready"));
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(response.headers().len(), 4);
+        assert_eq!(response.headers().len(), 5);
         assert_eq!(length, body.len());
     })
 }

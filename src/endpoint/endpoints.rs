@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, panic::AssertUnwindSafe, sync::Arc};
 
-use http::{HeaderValue, StatusCode, header::AUTHORIZATION, request::Parts};
+use http::{HeaderValue, Request, StatusCode, header::AUTHORIZATION, request::Parts};
 use subtle::ConstantTimeEq;
 
 use super::{
@@ -312,15 +312,16 @@ impl Endpoints {
 
     /// How much the sender of a request may see.
     #[inline]
-    pub(super) fn exposure_to(&self, parts: &Parts) -> Exposure {
-        match self.rules.is_empty() || !self.authorizes(parts) {
+    pub(super) fn exposure_to<B>(&self, request: &Request<B>) -> Exposure {
+        match self.rules.is_empty() || !self.authorizes(request) {
             true => self.exposure.unwrap_or_default(),
             false => Exposure::Full,
         }
     }
 
     /// Whether some rule knows the sender of a request.
-    pub(crate) fn authorizes(&self, parts: &Parts) -> bool {
+    pub(crate) fn authorizes<B>(&self, request: &Request<B>) -> bool {
+        let parts = &parts_of(request);
         let agrees = |rule: &Rule| guard(AssertUnwindSafe(|| rule(parts))).unwrap_or(false);
         self.rules.iter().any(agrees)
     }
@@ -354,6 +355,17 @@ impl fmt::Debug for Endpoints {
             .field("mistakes", &self.mistakes)
             .finish_non_exhaustive()
     }
+}
+
+/// What rules see of a request.
+fn parts_of<B>(request: &Request<B>) -> Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = request.method().clone();
+    parts.uri = request.uri().clone();
+    parts.version = request.version();
+    parts.headers = request.headers().clone();
+    parts.extensions = request.extensions().clone();
+    parts
 }
 
 /// A path as it was written.

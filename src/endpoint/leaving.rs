@@ -1,9 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use http::{
-    HeaderName, HeaderValue, Response, StatusCode, Version,
-    header::{CONNECTION, HeaderMap},
-};
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header::CONNECTION};
 
 use crate::engine::Board;
 
@@ -11,7 +8,7 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const ENVOY_FAIL: HeaderName = HeaderName::from_static("x-envoy-immediate-health-check-fail");
 const YES: HeaderValue = HeaderValue::from_static("true");
 
-/// Tells those whom an instance serves that it leaves. It does not keep the checks running.
+/// Tells the sender of an ordinary request that the instance leaves. It does not keep the checks running.
 #[derive(Clone)]
 pub(crate) struct Leaving {
     pub(super) board: Arc<Board>,
@@ -21,23 +18,26 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
-    /// Adds to an ordinary response, while the instance leaves, what sends the next request elsewhere.
+    /// Whether the instance leaves.
     #[inline]
-    pub(crate) fn tell<B>(&self, response: &mut Response<B>) {
-        if self.board.is_draining() {
-            self.say(response.status(), response.headers_mut());
-        }
+    pub(crate) fn is_due(&self) -> bool {
+        self.board.is_draining()
     }
 
+    /// Adds to an ordinary response what sends the next request elsewhere.
     #[cold]
-    fn say(&self, status: StatusCode, headers: &mut HeaderMap) {
+    pub(crate) fn tell<B>(&self, mut response: Response<B>) -> Response<B> {
         // HTTP/2 says it otherwise, and a connection that is upgraded is no longer HTTP's.
-        if self.version <= Version::HTTP_11 && status != StatusCode::SWITCHING_PROTOCOLS {
+        let closes = self.version <= Version::HTTP_11
+            && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        if closes {
             headers.insert(CONNECTION, CLOSE);
         }
         if self.envoy {
             headers.insert(ENVOY_FAIL, YES);
         }
+        response
     }
 }
 
@@ -45,6 +45,7 @@ impl fmt::Debug for Leaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leaving")
             .field("envoy", &self.envoy)
+            .field("version", &self.version)
             .finish_non_exhaustive()
     }
 }

@@ -42,7 +42,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, Version, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use tower_service::Service;
 
 pub use self::{
@@ -152,44 +152,46 @@ impl ProbeService {
         headers: impl IntoIterator<Item = (&'r str, &'r [u8])>,
     ) -> Option<Respond> {
         let found = self.find(path)?;
-        let (mut parts, ()) = Request::new(()).into_parts();
+        let mut request = Request::new(());
         // Any other is no method of ours either.
-        parts.method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes());
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
                 // More than a map can hold is left out.
-                _ = parts.headers.try_append(name, value);
+                _ = request.headers_mut().try_append(name, value);
             }
         }
-        let answer = self.answer_to(found, query, &parts);
-        Some(answer.into_respond())
+        Some(self.answer_to(found, query, &request).into_respond())
     }
 
     /// What a path asks for, if it is a probe's.
     #[inline]
-    fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+    pub(crate) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
         self.face.endpoints.find(path)
     }
 
-    /// Whether a path is a probe's.
+    /// The answer to a request whose path asks for what was found. Most requests do not ask.
+    #[inline(never)]
+    pub(crate) fn answer<B>(&self, found: Found<'_>, request: &Request<B>) -> ProbeAnswer {
+        self.answer_to(found, request.uri().query(), request)
+    }
+
     #[inline]
-    pub(crate) fn owns(&self, path: &str) -> bool {
-        self.find(path).is_some()
+    fn answer_to<B>(
+        &self,
+        found: Found<'_>,
+        query: Option<&str>,
+        request: &Request<B>,
+    ) -> ProbeAnswer {
+        let (method, headers) = (request.method(), request.headers());
+        let exposure = self.face.endpoints.exposure_to(request);
+        self.answer_question(Question::read(found, method, query, headers, exposure))
     }
 
-    /// The answer to a request.
-    pub(crate) fn answer(&self, parts: &Parts) -> ProbeAnswer {
-        match self.find(parts.uri.path()) {
-            Some(found) => self.answer_to(found, parts.uri.query(), parts),
-            None => ProbeAnswer::ready(no_such_path(&parts.method)),
-        }
-    }
-
-    fn answer_to(&self, found: Found<'_>, query: Option<&str>, parts: &Parts) -> ProbeAnswer {
+    fn answer_question(&self, question: Question<'_>) -> ProbeAnswer {
         let Face { health, endpoints } = &*self.face;
         let board = health.board();
-        let question = Question::read(found, query, parts, endpoints);
         let published = board.published();
         let runs = question.demand(board, &published);
         if runs.is_empty() {
@@ -221,8 +223,11 @@ impl<B> Service<Request<B>> for ProbeService {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (parts, _) = request.into_parts();
-        self.answer(&parts).into_response_future()
+        let answer = match self.find(request.uri().path()) {
+            Some(found) => self.answer(found, &request),
+            None => ProbeAnswer::ready(no_such_path(request.method())),
+        };
+        answer.into_response_future()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::dialect::Format;
 
-/// What can be asked for, the first being what is answered where nothing decides.
+/// What can be asked for. Of what a client likes alike, the first.
 const OFFERS: [(Format, &str, &str); 4] = [
     (Format::HealthJson, "application", "health+json"),
     (Format::Json, "application", "json"),
@@ -15,6 +15,8 @@ const OFFERS: [(Format, &str, &str); 4] = [
         "vnd.spring-boot.actuator.v3+json",
     ),
 ];
+
+const DEFAULT: Format = Format::HealthJson;
 
 /// How much of what clients say is read, in bytes.
 const READ: usize = 8 * 1024;
@@ -32,14 +34,18 @@ struct Liking {
 /// of what there is gets the first, too: a prober with an odd `Accept` wants an answer, not a 406. What cannot be
 /// read counts for nothing.
 pub(super) fn negotiate<'v>(accept: impl IntoIterator<Item = &'v [u8]>) -> Format {
-    let [(default, ..), ..] = OFFERS;
+    let mut accept = accept.into_iter().peekable();
+    // What most probers send.
+    match accept.peek() {
+        None => DEFAULT,
+        Some(_) => best(accept),
+    }
+}
+
+fn best<'v>(accept: impl Iterator<Item = &'v [u8]>) -> Format {
     let mut likings = [Liking::default(); OFFERS.len()];
     let mut left = READ;
     for value in accept {
-        if value == b"*/*" {
-            hear(&mut likings, b"*/*");
-            continue;
-        }
         let Some(rest) = left.checked_sub(value.len()) else {
             break;
         };
@@ -54,7 +60,7 @@ pub(super) fn negotiate<'v>(accept: impl IntoIterator<Item = &'v [u8]>) -> Forma
     let best = acceptable
         .rev()
         .max_by_key(|(_, liking)| (liking.quality, liking.exactness));
-    best.map_or(default, |((format, ..), _)| *format)
+    best.map_or(DEFAULT, |((format, ..), _)| *format)
 }
 
 /// Takes a media range into account. The most exact one that matches decides.

@@ -38,8 +38,8 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
     routes: Vec<Route>,
-    /// What the paths begin with behind their first slash, a bit for each byte of ASCII; 0 for what has nothing there.
-    begin: u128,
+    /// Whether some path has this byte behind its first slash; 0 stands for nothing.
+    begin: Beginnings,
 }
 
 impl Paths {
@@ -52,14 +52,12 @@ impl Paths {
     }
 
     pub(super) fn push(&mut self, route: Route) {
-        self.begin |= bit(match (route.path.as_bytes().get(1), route.kind) {
-            (Some(&first), _) => first,
-            (None, Kind::Probe(_)) => 0,
-            (None, Kind::Checks) => {
-                self.begin = u128::MAX;
-                0
+        match (route.path.as_bytes().get(1), route.kind) {
+            (first, Kind::Probe(_)) | (first @ Some(_), Kind::Checks) => {
+                self.begin.insert(first.copied().unwrap_or(0));
             }
-        });
+            (None, Kind::Checks) => self.begin = Beginnings::ALL,
+        }
         // What is a path of its own comes before what is below one.
         let place = match route.kind {
             Kind::Checks => self.routes.len(),
@@ -78,8 +76,8 @@ impl Paths {
     pub(super) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
         // Most requests are for the application, and one letter tells most of them.
         match *path.as_bytes() {
-            [b'/', first, ..] if self.begin & bit(first) != 0 => self.search(path),
-            [b'/'] if self.begin & bit(0) != 0 => self.search(path),
+            [b'/', first, ..] if self.begin.contains(first) => self.search(path),
+            [b'/'] if self.begin.contains(0) => self.search(path),
             _ => None,
         }
     }
@@ -106,11 +104,23 @@ fn segment_below<'p>(parent: &str, path: &'p str) -> Option<&'p str> {
     (!name.is_empty() && !name.contains('/')).then_some(name)
 }
 
-/// The bit of a byte; none for what is not ASCII.
-const fn bit(byte: u8) -> u128 {
-    match 1_u128.checked_shl(byte as u32) {
-        Some(bit) => bit,
-        None => 0,
+/// A set of bytes.
+#[derive(Clone, Debug, Default)]
+struct Beginnings([u32; 8]);
+
+impl Beginnings {
+    const ALL: Self = Self([u32::MAX; 8]);
+
+    fn insert(&mut self, byte: u8) {
+        if let Some(word) = self.0.get_mut(usize::from(byte >> 5)) {
+            *word |= 1 << (byte & 31);
+        }
+    }
+
+    #[inline]
+    fn contains(&self, byte: u8) -> bool {
+        let word = self.0.get(usize::from(byte >> 5));
+        word.is_some_and(|word| word & (1 << (byte & 31)) != 0)
     }
 }
 

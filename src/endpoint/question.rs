@@ -4,8 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use http::{
     Method, Response,
-    header::{ACCEPT, ALLOW},
-    request::Parts,
+    header::{ACCEPT, ALLOW, HeaderMap},
 };
 
 use super::{
@@ -47,18 +46,12 @@ impl<'r> Question<'r> {
     #[inline]
     pub(super) fn read(
         found: Found<'r>,
+        method: &'r Method,
         query: Option<&str>,
-        parts: &'r Parts,
-        endpoints: &Endpoints,
+        headers: &HeaderMap,
+        exposure: Exposure,
     ) -> Self {
-        let exposure = endpoints.exposure_to(parts);
-        let accepted = || {
-            parts
-                .headers
-                .get_all(ACCEPT)
-                .iter()
-                .map(|value| value.as_bytes())
-        };
+        let accepted = || headers.get_all(ACCEPT).iter().map(|value| value.as_bytes());
         let (format, negotiated) = match found.dialect {
             Some(dialect) => (dialect.into(), false),
             None => (negotiate(accepted()), true),
@@ -70,7 +63,7 @@ impl<'r> Question<'r> {
         };
         Self {
             target: found.target,
-            method: Cow::Borrowed(&parts.method),
+            method: Cow::Borrowed(method),
             form: Form {
                 format,
                 exposure,

@@ -90,10 +90,11 @@ where
         loop {
             match state.as_mut().project() {
                 StateProj::Called { future } => {
-                    let mut response = ready!(future.poll(cx))?;
-                    if let Some(leaving) = this.leaving {
-                        leaving.tell(&mut response);
+                    if let Some(leaving) = this.leaving.as_ref().filter(|it| it.is_due()) {
+                        let response = ready!(future.poll(cx))?;
+                        return Poll::Ready(Ok(leaving.tell(response.map(ResponseBody::inner))));
                     }
+                    let response = ready!(future.poll(cx))?;
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
                 StateProj::Answered { answer } => {

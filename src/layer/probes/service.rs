@@ -74,9 +74,8 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if self.endpoint.owns(request.uri().path()) {
-            let (parts, _) = request.into_parts();
-            let answer = self.endpoint.answer(&parts);
+        if let Some(found) = self.endpoint.find(request.uri().path()) {
+            let answer = self.endpoint.answer(found, &request);
             self.release();
             return ResponseFuture::answered(answer);
         }
