@@ -88,12 +88,26 @@
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "agent")]
+#[cfg_attr(docsrs, doc(cfg(feature = "agent")))]
+pub mod agent;
 mod check;
 pub mod endpoint;
 mod engine;
+#[cfg(feature = "exec")]
+#[cfg_attr(docsrs, doc(cfg(feature = "exec")))]
+pub mod exec;
+#[cfg(feature = "grpc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
+pub mod grpc;
 mod health;
 pub mod layer;
+#[cfg(any(feature = "server", feature = "agent"))]
+mod listen;
 mod model;
+#[cfg(feature = "server")]
+#[cfg_attr(docsrs, doc(cfg(feature = "server")))]
+pub mod server;
 mod telemetry;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
@@ -112,6 +126,10 @@ pub use model::{
     InvalidName, LastRun, Measurement, Name, Outcome, Probe, Reason, Report, Status, UnknownCheck,
     Value, Verdict, VerdictReason, VerdictTransition,
 };
+
+#[cfg(any(feature = "server", feature = "agent"))]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "server", feature = "agent"))))]
+pub use listen::ServeError;
 
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]

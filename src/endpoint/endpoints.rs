@@ -336,6 +336,12 @@ impl Endpoints {
         }
     }
 
+    /// Whether there is any rule.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
     pub(crate) fn has_envoy(&self) -> bool {
         self.envoy
     }

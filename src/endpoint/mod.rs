@@ -52,6 +52,12 @@ pub use self::{
     exposure::Exposure,
     future::{Respond, ResponseFuture},
 };
+#[cfg(feature = "server")]
+pub(crate) use self::{
+    dialect::event,
+    path::Target,
+    response::{METHODS, problem, wrong_method},
+};
 pub(crate) use self::{future::Answer as ProbeAnswer, leaving::Leaving};
 use self::{path::Found, question::Question, response::no_such_path, waiting::Waiting};
 use crate::Health;
@@ -115,6 +121,30 @@ impl ProbeService {
     /// [`EndpointsError`] lists every mistake.
     pub fn endpoints(self, endpoints: Endpoints) -> Result<Self, EndpointsError> {
         Ok(Self::new(self.face.health.clone(), endpoints.public()?))
+    }
+
+    /// Answers where anyone may see as much as was set.
+    #[cfg(feature = "server")]
+    pub(crate) fn trusted(health: Health, endpoints: Endpoints) -> Result<Self, EndpointsError> {
+        Ok(Self::new(health, endpoints.trusted()?))
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn health(&self) -> &Health {
+        &self.face.health
+    }
+
+    /// Whether there is a rule that says who is known, and whether the sender of a request is.
+    #[cfg(feature = "server")]
+    pub(crate) fn knows<B>(&self, request: &Request<B>) -> Option<bool> {
+        let endpoints = &self.face.endpoints;
+        endpoints.has_rules().then(|| endpoints.authorizes(request))
+    }
+
+    /// What is told of a verdict to the sender of a request.
+    #[cfg(feature = "server")]
+    pub(crate) fn exposure_to<B>(&self, request: &Request<B>) -> Exposure {
+        self.face.endpoints.exposure_to(request)
     }
 
     /// The complete answer to a request, for a framework that is not tower; none if the path is no probe's.

@@ -14,7 +14,7 @@ pub(crate) enum Target<'a> {
 /// What a path asks for, and the dialect of its answers if they are always in the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found<'a> {
-    pub(super) target: Target<'a>,
+    pub(crate) target: Target<'a>,
     pub(super) dialect: Option<Dialect>,
 }
 

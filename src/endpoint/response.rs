@@ -12,7 +12,7 @@ use http::{
 use super::{Endpoints, ProbeBody};
 use crate::{engine::Answer, model::Status};
 
-pub(super) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+pub(crate) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const VARIES: HeaderValue = HeaderValue::from_static("Accept");
@@ -103,7 +103,7 @@ pub(super) fn no_such_path(method: &Method) -> Response<ProbeBody> {
 }
 
 /// The answer to a method that asks nothing.
-pub(super) fn wrong_method(method: &Method) -> Response<ProbeBody> {
+pub(crate) fn wrong_method(method: &Method) -> Response<ProbeBody> {
     problem(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD, method)
 }
 
@@ -113,7 +113,12 @@ fn whole_seconds(delay: Duration) -> u64 {
     seconds.max(1)
 }
 
-fn problem(status: StatusCode, body: &'static str, method: &Method) -> Response<ProbeBody> {
+/// A problem (RFC 9457), written out.
+pub(crate) fn problem(
+    status: StatusCode,
+    body: &'static str,
+    method: &Method,
+) -> Response<ProbeBody> {
     let body = Bytes::from_static(body.as_bytes());
     to(method, complete(status, PROBLEM, false, body))
 }

@@ -262,6 +262,12 @@ impl<'a> Page<'a> {
     }
 }
 
+/// A verdict in health+json, on one line.
+#[cfg(feature = "server")]
+pub(crate) fn event(service: &Service, verdict: &Verdict, exposure: Exposure) -> String {
+    health_json::body(&Page::verdict(service, verdict, LeftOut::NOTHING), exposure)
+}
+
 /// What is told of one check beside its status, for dialects that leave that open.
 fn details(check: &CheckReport, exposure: Exposure) -> Map<String, Json> {
     let mut details = Map::new();

@@ -1,0 +1,48 @@
+//! A probe for images without curl; see `tower_health::exec`.
+
+use std::{env, process::ExitCode, time::Duration};
+
+use tower_health::exec::ExecProbe;
+
+const USAGE: &str = "\
+usage: tower-health-probe [--timeout SECONDS] TARGET
+
+TARGET is one of
+    http://HOST:PORT/PATH      healthy if GET is answered with 2xx
+    unix:/SOCKET:/PATH         the same, on a Unix socket
+    grpc://HOST:PORT[/SERVICE] healthy if grpc.health.v1 says SERVING
+
+Exits with 0 if it is healthy, else with 1. Gives up after 0.8 s, unless told otherwise.";
+
+fn main() -> ExitCode {
+    match probe(env::args().skip(1)) {
+        Ok(probe) => {
+            let answer = probe.run();
+            println!("{answer}");
+            answer.exit_code()
+        }
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn probe(mut args: impl Iterator<Item = String>) -> Result<ExecProbe, String> {
+    let (mut target, mut timeout) = (None, None);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--timeout" => {
+                let seconds = args.next().ok_or(USAGE)?.parse().map_err(|_| USAGE)?;
+                timeout = Some(Duration::try_from_secs_f64(seconds).map_err(|_| USAGE)?);
+            }
+            _ if target.is_none() && !arg.starts_with('-') => target = Some(arg),
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    let probe = ExecProbe::new(&target.ok_or(USAGE)?).map_err(|error| error.to_string())?;
+    Ok(match timeout {
+        Some(timeout) => probe.timeout(timeout),
+        None => probe,
+    })
+}

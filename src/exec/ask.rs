@@ -1,0 +1,147 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, Uri,
+    header::{ACCEPT, HOST, USER_AGENT},
+    uri::PathAndQuery,
+};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tonic::{body::Body as TonicBody, client::Grpc, codegen::Service};
+use tonic_prost::ProstCodec;
+
+use super::{ExecAnswer, target::Target};
+use crate::{
+    grpc::proto::{CHECK, HealthCheckRequest, HealthCheckResponse, ServingStatus},
+    model::BoxError,
+};
+
+/// How much of a body is read, in bytes.
+const READ: usize = 64 * 1024;
+
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("tower-health/", env!("CARGO_PKG_VERSION")));
+
+pub(super) async fn ask(target: &Target) -> Result<ExecAnswer, BoxError> {
+    match target {
+        Target::Http {
+            authority,
+            host,
+            port,
+            path,
+        } => get(connect(host, *port).await?, authority, path).await,
+        #[cfg(unix)]
+        Target::Unix { socket, path } => {
+            let stream = tokio::net::UnixStream::connect(socket).await?;
+            get(stream, "localhost", path).await
+        }
+        #[cfg(not(unix))]
+        Target::Unix { .. } => Err("there are no Unix sockets here".into()),
+        Target::Grpc {
+            authority,
+            host,
+            port,
+            service,
+        } => check(connect(host, *port).await?, authority, service).await,
+    }
+}
+
+async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    TcpStream::connect((host, port)).await
+}
+
+async fn get<S>(stream: S, authority: &str, path: &str) -> Result<ExecAnswer, BoxError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(Method::GET)
+        .uri(path)
+        .header(HOST, authority)
+        .header(USER_AGENT, AGENT)
+        .header(ACCEPT, "application/health+json, */*;q=0.5")
+        .body(Empty::<Bytes>::new())?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let said = said(response).await;
+    let line = match said {
+        Some(said) => format!("{}, {said}", status.as_u16()),
+        None => status.to_string(),
+    };
+    Ok(match status.is_success() {
+        true => ExecAnswer::healthy(line),
+        false => ExecAnswer::unhealthy(line),
+    })
+}
+
+/// What a body in health+json says for people; what cannot be read says nothing.
+async fn said(response: Response<Incoming>) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Document {
+        output: Option<String>,
+    }
+
+    let body = Limited::new(response.into_body(), READ).collect().await;
+    let document: Document = serde_json::from_slice(&body.ok()?.to_bytes()).ok()?;
+    document.output
+}
+
+async fn check(stream: TcpStream, authority: &str, service: &str) -> Result<ExecAnswer, BoxError> {
+    let io = TokioIo::new(stream);
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+    tokio::spawn(connection);
+    let origin = Uri::builder()
+        .scheme("http")
+        .authority(authority)
+        .path_and_query("/")
+        .build()?;
+    let mut grpc = Grpc::with_origin(Sender(sender), origin);
+    grpc.ready().await?;
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+    let path = PathAndQuery::from_static(CHECK);
+    let response = grpc.unary(tonic::Request::new(request), path, codec).await;
+    Ok(match response {
+        Ok(response) => match response.into_inner().status() {
+            ServingStatus::Serving => ExecAnswer::healthy("SERVING".to_owned()),
+            ServingStatus::NotServing => ExecAnswer::unhealthy("NOT_SERVING".to_owned()),
+            ServingStatus::Unknown => ExecAnswer::unhealthy("UNKNOWN".to_owned()),
+            ServingStatus::ServiceUnknown => ExecAnswer::unhealthy("SERVICE_UNKNOWN".to_owned()),
+        },
+        Err(status) => ExecAnswer::unhealthy(format!("{}: {}", status.code(), status.message())),
+    })
+}
+
+/// A connection, as tonic takes one.
+struct Sender(http2::SendRequest<TonicBody>);
+
+impl Service<Request<TonicBody>> for Sender {
+    type Response = Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = hyper::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<TonicBody>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}

@@ -1,0 +1,256 @@
+//! A probe that needs no curl, for images that have none: Docker's `HEALTHCHECK`, ECS, Kubernetes' `exec`.
+//!
+//! The service asks itself. Let `main` begin with [`run_if_asked`], and have the prober call
+//! `orders --health-probe`:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! fn main() -> ExitCode {
+//!     if let Some(code) = tower_health::exec::run_if_asked("http://127.0.0.1:8080/ready") {
+//!         return code;
+//!     }
+//!     // The service.
+//!     ExitCode::SUCCESS
+//! }
+//! ```
+//!
+//! ```text
+//! HEALTHCHECK --interval=10s --timeout=2s CMD ["/orders", "--health-probe"]
+//! ```
+//!
+//! Or install the program `tower-health-probe`, which does nothing else:
+//! `cargo install tower-health --features exec`.
+//!
+//! | target | is healthy if |
+//! | --- | --- |
+//! | `http://127.0.0.1:8080/ready` | `GET` is answered with 2xx |
+//! | `unix:/run/orders.sock:/ready` | the same, on a Unix socket |
+//! | `grpc://127.0.0.1:50051/orders.v1.Orders` | `grpc.health.v1` says `SERVING`; no service is that of the server itself |
+//!
+//! The exit code is 0 if it is healthy, and else 1. One line says why, on the standard output. The probe gives up after
+//! 800 ms, unless told otherwise: within a second, which is how long a kubelet waits.
+
+mod ask;
+mod target;
+
+use std::{env, error::Error, fmt, process::ExitCode, thread, time::Duration};
+
+use tokio::runtime;
+
+use self::target::Target;
+
+/// Within the second that a kubelet waits.
+const TIMEOUT: Duration = Duration::from_millis(800);
+
+/// What `main` is asked with.
+const FLAG: &str = "--health-probe";
+
+/// The longest line, in characters.
+const LINE: usize = 200;
+
+/// A probe of another process, or of oneself in another process.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_health::exec::ExecProbe;
+///
+/// let probe = ExecProbe::new("http://127.0.0.1:1/ready")?.timeout(Duration::from_millis(100));
+/// let answer = probe.run();
+/// assert!(!answer.is_healthy(), "nobody listens there");
+/// # Ok::<_, tower_health::exec::InvalidTarget>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a probe does nothing until it is run"]
+pub struct ExecProbe {
+    target: Target,
+    timeout: Duration,
+}
+
+/// What a probe was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct ExecAnswer {
+    is_healthy: bool,
+    line: String,
+}
+
+/// Runs the probe of `target` if the process was started with `--health-probe`, and prints its line. Then `main` is to
+/// end with what is returned. `--health-probe=TARGET` asks another, `--health-probe-timeout=SECONDS` sets how long it may
+/// take.
+///
+/// It blocks, and may be called within a runtime and without one.
+#[must_use = "the process is to end with this code"]
+pub fn run_if_asked(target: &str) -> Option<ExitCode> {
+    let args = env::args().skip(1);
+    Some(match asked(args, target)? {
+        Ok(probe) => probe.run().print(),
+        Err(error) => ExecAnswer::unhealthy(error.to_string()).print(),
+    })
+}
+
+/// The probe that the arguments ask for, if they do.
+fn asked(
+    args: impl Iterator<Item = String>,
+    target: &str,
+) -> Option<Result<ExecProbe, InvalidTarget>> {
+    let (mut asked, mut timeout) = (None, TIMEOUT);
+    for arg in args {
+        let Some(rest) = arg.strip_prefix(FLAG) else {
+            continue;
+        };
+        if let Some(seconds) = rest.strip_prefix("-timeout=") {
+            match seconds.parse().map(Duration::try_from_secs_f64) {
+                Ok(Ok(given)) => timeout = given,
+                _ => return Some(Err(InvalidTarget::timeout(seconds))),
+            }
+        } else if rest.is_empty() {
+            asked = Some(target.to_owned());
+        } else if let Some(other) = rest.strip_prefix('=') {
+            asked = Some(other.to_owned());
+        }
+    }
+    let probe = ExecProbe::new(&asked?);
+    Some(probe.map(|probe| probe.timeout(timeout)))
+}
+
+impl ExecProbe {
+    /// A probe of a [target](self).
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidTarget`] says what targets look like.
+    pub fn new(target: &str) -> Result<Self, InvalidTarget> {
+        Ok(Self {
+            target: Target::parse(target)?,
+            timeout: TIMEOUT,
+        })
+    }
+
+    /// How long it may take in all. Set it below the prober's own, which would otherwise end the process, and nobody learn
+    /// why. Defaults to 800 ms.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Asks, and waits for the answer.
+    pub fn run(&self) -> ExecAnswer {
+        // There may be a runtime here already, in which no other can be waited for.
+        let answer = thread::scope(|scope| {
+            let asking = thread::Builder::new().spawn_scoped(scope, || self.ask());
+            asking.map(|thread| thread.join())
+        });
+        match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => ExecAnswer::unhealthy("the probe itself panicked".to_owned()),
+            Err(error) => ExecAnswer::unhealthy(format!("there is no thread to be had: {error}")),
+        }
+    }
+
+    fn ask(&self) -> ExecAnswer {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return ExecAnswer::unhealthy(format!("there is no runtime: {error}")),
+        };
+        let asked = async { tokio::time::timeout(self.timeout, ask::ask(&self.target)).await };
+        let answer = match runtime.block_on(asked) {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => ExecAnswer::unhealthy(error.to_string()),
+            Err(_) => ExecAnswer::unhealthy(format!("no answer within {:?}", self.timeout)),
+        };
+        // A name that is looked up still is not waited for.
+        runtime.shutdown_background();
+        answer
+    }
+}
+
+impl ExecAnswer {
+    fn healthy(line: String) -> Self {
+        Self::new(true, &line)
+    }
+
+    fn unhealthy(line: String) -> Self {
+        Self::new(false, &line)
+    }
+
+    /// One line, whatever the server wrote.
+    fn new(is_healthy: bool, line: &str) -> Self {
+        let shown = |c: char| if c.is_control() { ' ' } else { c };
+        Self {
+            is_healthy,
+            line: line.chars().map(shown).take(LINE).collect(),
+        }
+    }
+
+    /// Whether it is.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.is_healthy
+    }
+
+    /// Why, in at most 200 characters.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// 0 if it is healthy, and else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        match self.is_healthy {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        }
+    }
+
+    /// Tells the prober.
+    #[expect(clippy::print_stdout, reason = "it is for this that a prober reads it")]
+    fn print(&self) -> ExitCode {
+        println!("{self}");
+        self.exit_code()
+    }
+}
+
+impl fmt::Display for ExecAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.is_healthy {
+            "healthy"
+        } else {
+            "unhealthy"
+        };
+        write!(f, "{word}: {}", self.line)
+    }
+}
+
+/// A text that is no target of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidTarget {
+    text: String,
+    fault: &'static str,
+}
+
+impl InvalidTarget {
+    fn new(text: &str, fault: &'static str) -> Self {
+        Self {
+            text: text.chars().take(LINE).collect(),
+            fault,
+        }
+    }
+
+    fn timeout(text: &str) -> Self {
+        Self::new(text, "is no number of seconds, such as 0.8")
+    }
+}
+
+impl fmt::Display for InvalidTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}", self.text, self.fault)
+    }
+}
+
+impl Error for InvalidTarget {}

@@ -1,0 +1,130 @@
+use http::Uri;
+
+use super::InvalidTarget;
+
+/// Whom to ask, and what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Http {
+        authority: String,
+        host: String,
+        port: u16,
+        path: String,
+    },
+    Unix {
+        socket: String,
+        path: String,
+    },
+    Grpc {
+        authority: String,
+        host: String,
+        port: u16,
+        service: String,
+    },
+}
+
+const FORMS: &str =
+    "is no target: write http://HOST:PORT/PATH, unix:/SOCKET:/PATH or grpc://HOST:PORT/SERVICE";
+const NO_TLS: &str =
+    "asks for TLS, which this probe does not speak: give it a port without, on the loopback";
+
+impl Target {
+    pub(super) fn parse(text: &str) -> Result<Self, InvalidTarget> {
+        let invalid = |fault| InvalidTarget::new(text, fault);
+        if let Some(rest) = text.strip_prefix("unix:") {
+            let (socket, path) = rest.rsplit_once(":/").ok_or_else(|| invalid(FORMS))?;
+            let path = format!("/{path}");
+            return match socket.starts_with('/') && Uri::try_from(&path).is_ok() {
+                true => Ok(Self::Unix {
+                    socket: socket.to_owned(),
+                    path,
+                }),
+                false => Err(invalid(FORMS)),
+            };
+        }
+        let uri = Uri::try_from(text).map_err(|_| invalid(FORMS))?;
+        let authority = uri.authority().ok_or_else(|| invalid(FORMS))?;
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        if host.is_empty() || authority.as_str().contains('@') {
+            return Err(invalid(FORMS));
+        }
+        let (authority, port) = (authority.to_string(), authority.port_u16());
+        match (uri.scheme_str(), port) {
+            (Some("http"), port) => Ok(Self::Http {
+                authority,
+                host,
+                port: port.unwrap_or(80),
+                path: uri
+                    .path_and_query()
+                    .map_or("/", |path| path.as_str())
+                    .to_owned(),
+            }),
+            (Some("grpc"), Some(port)) => Ok(Self::Grpc {
+                authority,
+                host,
+                port,
+                service: uri.path().trim_start_matches('/').to_owned(),
+            }),
+            (Some("https" | "grpcs"), _) => Err(invalid(NO_TLS)),
+            _ => Err(invalid(FORMS)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read() {
+        let http = Target::parse("http://localhost:8080/ready?verbose").unwrap();
+        assert_eq!(
+            http,
+            Target::Http {
+                authority: "localhost:8080".into(),
+                host: "localhost".into(),
+                port: 8080,
+                path: "/ready?verbose".into(),
+            }
+        );
+        let v6 = Target::parse("grpc://[::1]:50051").unwrap();
+        assert_eq!(
+            v6,
+            Target::Grpc {
+                authority: "[::1]:50051".into(),
+                host: "::1".into(),
+                port: 50051,
+                service: String::new(),
+            }
+        );
+        let unix = Target::parse("unix:/run/a:b.sock:/health/db").unwrap();
+        assert_eq!(
+            unix,
+            Target::Unix {
+                socket: "/run/a:b.sock".into(),
+                path: "/health/db".into(),
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_no_target_says_how_to_write_one() {
+        for text in [
+            "",
+            "ready",
+            "/ready",
+            "http://",
+            "http://u:p@localhost/ready",
+            "ftp://localhost/",
+            "grpc://localhost/x",
+            "unix:relative:/ready",
+            "unix:/run/orders.sock",
+            "unix:/run/orders.sock:/a b",
+        ] {
+            let error = Target::parse(text).unwrap_err().to_string();
+            assert!(error.contains("http://HOST:PORT/PATH"), "{text}: {error}");
+        }
+        let error = Target::parse("https://localhost/ready").unwrap_err();
+        assert!(error.to_string().contains("TLS"), "{error}");
+    }
+}

@@ -1,0 +1,112 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::{
+    sync::{OwnedSemaphorePermit, futures::OwnedNotified},
+    time::{Instant, Sleep, sleep},
+};
+
+use super::connection::Busy;
+use crate::{
+    endpoint::{Exposure, event},
+    engine::Board,
+    model::{Probe, Verdict},
+};
+
+/// How many readers of events there may be.
+pub(super) const READERS: usize = 32;
+
+/// After how long without an event a reader is shown that the connection stands.
+const STILL_THERE: Duration = Duration::from_secs(15);
+
+pin_project! {
+    /// Every verdict, and each that becomes another, as server-sent events. A slow reader misses what was only for a
+    /// while; what it is told last is how things are.
+    pub(super) struct Events {
+        board: Arc<Board>,
+        exposure: Exposure,
+        // What of each verdict was told.
+        told: [Option<Verdict>; Probe::ALL.len()],
+        #[pin]
+        bell: OwnedNotified,
+        #[pin]
+        still_there: Sleep,
+        busy: Busy,
+        permit: OwnedSemaphorePermit,
+    }
+}
+
+impl Events {
+    pub(super) fn new(
+        board: &Arc<Board>,
+        exposure: Exposure,
+        busy: Busy,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            bell: board.change(),
+            board: Arc::clone(board),
+            exposure,
+            told: Default::default(),
+            still_there: sleep(STILL_THERE),
+            busy,
+            permit,
+        }
+    }
+
+    /// The next event, and none once nothing changes any more.
+    pub(super) fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<String>> {
+        let mut this = self.project();
+        loop {
+            let stopped = this.board.is_stopped();
+            let published = this.board.published();
+            let mut news = String::new();
+            for (probe, told) in Probe::ALL.into_iter().zip(this.told.iter_mut()) {
+                let verdict = &published.view.face(probe).verdict;
+                if told
+                    .as_ref()
+                    .is_some_and(|told| told.says_the_same(verdict))
+                {
+                    continue;
+                }
+                let data = event(&this.board.service, verdict, *this.exposure);
+                news.push_str(&format!("event: {probe}\ndata: {data}\n\n"));
+                *told = Some(verdict.clone());
+            }
+            if !news.is_empty() {
+                this.still_there
+                    .as_mut()
+                    .reset(Instant::now() + STILL_THERE);
+                return Poll::Ready(Some(news));
+            }
+            if stopped {
+                return Poll::Ready(None);
+            }
+            if this.bell.as_mut().poll(cx).is_ready() {
+                // A new one rings for what happens from now on; what happened until now is read next.
+                this.bell.set(this.board.change());
+                continue;
+            }
+            ready!(this.still_there.as_mut().poll(cx));
+            this.still_there
+                .as_mut()
+                .reset(Instant::now() + STILL_THERE);
+            return Poll::Ready(Some(":\n\n".to_owned()));
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("exposure", &self.exposure)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,139 @@
+use std::{future::Future, sync::Arc, time::Duration};
+
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use tokio::{sync::Semaphore, time::timeout};
+use tower_service::Service;
+
+use super::{
+    body::ManagementBody,
+    connection::Busy,
+    events::{Events, READERS},
+};
+use crate::endpoint::{METHODS, ProbeBody, ProbeService, Target, problem, wrong_method};
+
+/// Where events are read.
+const EVENTS: &str = "/events";
+
+/// How long the sender of a `POST` waits for the run. A run has a limit of its own, but the runtime may stand still.
+const RUN: Duration = Duration::from_secs(30);
+
+const METHODS_OF_CHECKS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+
+const UNAUTHORIZED: &str = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"only callers that are known may run a check"}"#;
+const FORBIDDEN: &str = r#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"nobody may run a check here: there is no rule that says who"}"#;
+const CROWDED: &str = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"there are as many readers of events as there may be"}"#;
+
+/// What is answered on a management port: probes, runs of checks, events.
+#[derive(Clone, Debug)]
+pub(super) struct Management {
+    probes: ProbeService,
+    readers: Arc<Semaphore>,
+}
+
+impl Management {
+    pub(super) fn new(probes: ProbeService) -> Self {
+        Self {
+            probes,
+            readers: Arc::new(Semaphore::new(READERS)),
+        }
+    }
+
+    /// The answer to a request. It is `busy` until then, or for as long as events are read.
+    pub(super) fn answer<B>(
+        &self,
+        request: Request<B>,
+        busy: Busy,
+    ) -> impl Future<Output = Response<ManagementBody>> + Send + use<B> {
+        // Nothing of a body is ever read.
+        let request = request.map(|_| ());
+        let this = self.clone();
+        async move {
+            let path = request.uri().path();
+            let target = this.probes.find(path).map(|found| found.target);
+            match (target, request.method()) {
+                (Some(Target::Check(name)), &Method::POST) => this.run(name, &request).await,
+                (None, _) if path == EVENTS => return this.events(&request, busy),
+                (target, _) => {
+                    let is_check = matches!(target, Some(Target::Check(_)));
+                    let mut response = this.probe(request).await;
+                    if is_check && response.headers().contains_key(ALLOW) {
+                        response.headers_mut().insert(ALLOW, METHODS_OF_CHECKS);
+                    }
+                    response
+                }
+            }
+            .map(|body| ManagementBody::Probe { body })
+        }
+    }
+
+    async fn probe(&self, request: Request<()>) -> Response<ProbeBody> {
+        match self.probes.clone().call(request).await {
+            Ok(response) => response,
+            Err(infallible) => match infallible {},
+        }
+    }
+
+    /// Runs a check, and then answers as for a `GET`.
+    async fn run(&self, name: &str, request: &Request<()>) -> Response<ProbeBody> {
+        let method = request.method();
+        match self.probes.knows(request) {
+            None => return problem(StatusCode::FORBIDDEN, FORBIDDEN, method),
+            Some(false) => {
+                let mut response = problem(StatusCode::UNAUTHORIZED, UNAUTHORIZED, method);
+                response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
+                return response;
+            }
+            Some(true) => {}
+        }
+        // How it went, and whether there is such a check, is what the answer tells.
+        _ = timeout(RUN, self.probes.health().run_now(name)).await;
+        let mut asked = request.clone();
+        *asked.method_mut() = Method::GET;
+        self.probe(asked).await
+    }
+
+    fn events(&self, request: &Request<()>, busy: Busy) -> Response<ManagementBody> {
+        let method = request.method();
+        let probe = |body| ManagementBody::Probe { body };
+        let mut response = match *method {
+            Method::GET => match Arc::clone(&self.readers).try_acquire_owned() {
+                Ok(permit) => {
+                    let board = self.probes.health().board();
+                    let exposure = self.probes.exposure_to(request);
+                    let events = Events::new(board, exposure, busy, permit);
+                    Response::new(ManagementBody::Events { events })
+                }
+                Err(_) => {
+                    let crowded = problem(StatusCode::SERVICE_UNAVAILABLE, CROWDED, method);
+                    return crowded.map(probe);
+                }
+            },
+            Method::HEAD | Method::OPTIONS => Response::new(probe(ProbeBody::default())),
+            _ => {
+                let mut refused = wrong_method(method).map(probe);
+                refused.headers_mut().insert(ALLOW, METHODS);
+                return refused;
+            }
+        };
+        describe(response.headers_mut());
+        if *method == Method::OPTIONS {
+            response.headers_mut().insert(ALLOW, METHODS);
+        }
+        response
+    }
+}
+
+fn describe(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, EVENT_STREAM);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
+}
