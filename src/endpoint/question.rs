@@ -128,8 +128,15 @@ impl<'r> Question<'r> {
         let form = self.form;
         let face = published.view.face(probe);
         if !form.lists_all(probe) {
-            let make =
-                || Page::verdict(&board.service, &face.verdict, LeftOut::NOTHING).answer(form);
+            let make = || {
+                Page::verdict(
+                    &board.service,
+                    &face.verdict,
+                    form.exposure,
+                    LeftOut::NOTHING,
+                )
+                .answer(form)
+            };
             return face.memo.with(form.index(), make, give);
         }
         // What lists every check is new whenever that of health is, and is kept there.
@@ -163,7 +170,8 @@ impl<'r> Question<'r> {
         } else {
             let view = board.without(&names);
             let verdict = &view.face(probe).verdict;
-            Page::verdict(&board.service, verdict, left_out).answer(self.form)
+            let exposure = self.form.exposure;
+            Page::verdict(&board.service, verdict, exposure, left_out).answer(self.form)
         }
     }
 

@@ -208,20 +208,20 @@ pub(super) fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> Vec<(De
 
 fn runbook_fault(url: &str) -> Option<String> {
     let uri = Uri::try_from(url).ok();
-    let is_page = |uri: &Uri| {
+    let page = uri.filter(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
-    };
-    let has_userinfo = |uri: &Uri| uri.authority().is_some_and(|at| at.as_str().contains('@'));
-    match uri {
-        Some(uri) if !is_page(&uri) => Some(
-            "`runbook` is not the `http` or `https` URL of a page: write it in full".to_owned(),
-        ),
-        None => Some("`runbook` is no URL: write it in full, percent-encoded".to_owned()),
-        Some(uri) if has_userinfo(&uri) => Some(
+    });
+    let has_userinfo = |uri: Uri| uri.authority().is_some_and(|at| at.as_str().contains('@'));
+    match page.map(has_userinfo) {
+        Some(false) => None,
+        Some(true) => Some(
             "`runbook` holds a user or a password: it would be shown, so leave it out".to_owned(),
         ),
-        Some(_) => None,
+        None => Some(
+            "`runbook` is not the `http` or `https` URL of a page: write it in full, percent-encoded"
+                .to_owned(),
+        ),
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod change;
 mod config;
+mod dialects;
 mod endpoint;
+mod endpoints;
 mod engine;
 mod health;
 mod hold_up;

@@ -110,11 +110,29 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: std::fmt::Debug,
 {
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .body(axum::body::Body::empty())
-        .unwrap();
+    let request = Request::builder().method(method).uri(path);
+    send(service, request.body(axum::body::Body::empty()).unwrap()).await
+}
+
+/// Asks with a header.
+pub(crate) async fn ask_saying<S, B>(service: &S, path: &str, header: &str, value: &str) -> Answer
+where
+    S: Service<Request<axum::body::Body>, Response = Response<B>> + Clone,
+    S::Error: std::fmt::Debug,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let request = Request::get(path).header(header, value);
+    send(service, request.body(axum::body::Body::empty()).unwrap()).await
+}
+
+pub(crate) async fn send<S, B>(service: &S, request: Request<axum::body::Body>) -> Answer
+where
+    S: Service<Request<axum::body::Body>, Response = Response<B>> + Clone,
+    S::Error: std::fmt::Debug,
+    B: http_body::Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
     let response = service.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

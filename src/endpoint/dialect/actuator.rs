@@ -38,7 +38,7 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
             });
             let components = page.checks.iter().map(named).chain(rest).collect();
             Document {
-                components: Some(Components(components)),
+                components: Components(components),
                 groups: match probe {
                     Probe::Health => &GROUPS,
                     _ => &[],
@@ -77,8 +77,8 @@ fn component_status(check: &CheckReport) -> &'static str {
 #[derive(Serialize)]
 struct Document {
     status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    components: Option<Components>,
+    #[serde(skip_serializing_if = "Components::is_empty")]
+    components: Components,
     #[serde(skip_serializing_if = "Map::is_empty")]
     details: Map<String, Value>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -89,7 +89,7 @@ impl Document {
     fn bare(status: &'static str) -> Self {
         Self {
             status,
-            components: None,
+            components: Components(Vec::new()),
             details: Map::new(),
             groups: &[],
         }
@@ -97,6 +97,12 @@ impl Document {
 }
 
 struct Components(Vec<(String, Component)>);
+
+impl Components {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl Serialize for Components {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -231,18 +231,23 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// A verdict, and the checks that it lists.
+    /// A verdict, and the checks that it lists, if any of them may be told.
     pub(super) fn verdict(
         service: &'a Service,
         verdict: &'a Verdict,
+        exposure: Exposure,
         left_out: LeftOut<'a>,
     ) -> Self {
+        let (checks, more) = match exposure {
+            Exposure::Status => (&[][..], 0),
+            _ => (&*verdict.checks, verdict.more),
+        };
         Self {
             subject: Subject::Verdict(verdict.probe, verdict.reason),
             service,
             status: verdict.status,
-            checks: &verdict.checks,
-            more: verdict.more,
+            checks,
+            more,
             left_out,
             retry_after: verdict.retry_after,
         }
@@ -265,7 +270,8 @@ impl<'a> Page<'a> {
 /// A verdict in health+json, on one line.
 #[cfg(feature = "server")]
 pub(crate) fn event(service: &Service, verdict: &Verdict, exposure: Exposure) -> String {
-    health_json::body(&Page::verdict(service, verdict, LeftOut::NOTHING), exposure)
+    let page = Page::verdict(service, verdict, exposure, LeftOut::NOTHING);
+    health_json::body(&page, exposure)
 }
 
 /// What is told of one check beside its status, for dialects that leave that open.

@@ -1,0 +1,565 @@
+//! What is written in each dialect, and who gets which.
+
+use std::fmt::Write;
+
+use http::StatusCode;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use tower_health::{
+    Check, Dialect, Endpoints, Exposure, Failure, Health, Outcome, Probe, ProbeService, Reason,
+    Status,
+};
+
+use crate::support::{SECOND, Scripted, after, ask, ask_saying, ms};
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const ACTUATOR: &str = "application/vnd.spring-boot.actuator.v3+json";
+
+/// A service whose checks are as they are told.
+struct Service {
+    health: Health,
+    db: Scripted,
+    cache: Scripted,
+}
+
+fn failure() -> Outcome {
+    let failure = Failure::new(Reason::ConnectionRefused)
+        .with_cause("postgres://app:hunter2@db.internal refused");
+    Outcome::from(failure)
+}
+
+fn good(status: Status) -> Outcome {
+    let outcome = match status {
+        Status::Warn => Outcome::warn(Reason::Busy).with_cause("8 of 8 in use at db.internal"),
+        _ => Outcome::pass(),
+    };
+    outcome
+        .measure("connections", 8, "")
+        .measure("utilization", 0.8, "percent")
+        .measure("role", "primary at postgres://app:hunter2@db.internal", "")
+        .measure("responseTime", 3, "ms")
+        .measure("nothing", f64::NAN, "")
+}
+
+impl Service {
+    fn new() -> Self {
+        let (db, cache) = (Scripted::new(Status::Pass), Scripted::new(Status::Pass));
+        let runbook = "https://wiki.internal/db";
+        let health = Health::builder("orders")
+            .release("1.4.2")
+            .version("1")
+            .description("takes orders")
+            .check(Check::new("db", db.clone().taking(ms(5))).runbook(runbook))
+            .check(Check::new("cache", cache.clone()).non_critical())
+            .start()
+            .unwrap();
+        Self { health, db, cache }
+    }
+
+    async fn says(&self, db: Outcome, cache: Status) {
+        self.db.say(db);
+        self.cache.say(cache);
+        for check in ["db", "cache"] {
+            self.health.run_now(check).await.unwrap();
+        }
+    }
+}
+
+/// Endpoints with the paths of the default, all in one dialect and open to `exposure`.
+fn endpoints(dialect: Dialect, exposure: Exposure) -> Endpoints {
+    let paths = ["/health", "/ready", "/live", "/startup", "/health/{check}"];
+    let endpoints = paths
+        .into_iter()
+        .fold(Endpoints::default(), |endpoints, path| {
+            endpoints.dialect(path, dialect)
+        });
+    match exposure {
+        Exposure::Full => endpoints.authorize(|_| true),
+        exposure => endpoints.exposure(exposure),
+    }
+}
+
+async fn golden(dialect: Dialect) -> String {
+    let service = Service::new();
+    let mut golden = String::new();
+    for state in ["starting", "pass", "warn", "fail", "draining"] {
+        match state {
+            "starting" => {}
+            "pass" => service.says(good(Status::Pass), Status::Pass).await,
+            "warn" => service.says(good(Status::Warn), Status::Fail).await,
+            "fail" => service.says(failure(), Status::Pass).await,
+            _ => {
+                service.says(good(Status::Pass), Status::Pass).await;
+                service.health.drain();
+            }
+        }
+        for exposure in [Exposure::Status, Exposure::Checks, Exposure::Full] {
+            let probes = service.health.service();
+            let probes = probes.endpoints(endpoints(dialect, exposure)).unwrap();
+            for path in ["/health", "/ready", "/live", "/startup", "/health/db"] {
+                let answer = ask(&probes, path).await;
+                let (code, body) = (answer.status.as_u16(), answer.timeless());
+                writeln!(golden, "{state}, {exposure:?}, {path}: {code}\n{body}\n").unwrap();
+            }
+        }
+    }
+    golden
+}
+
+#[tokio::test(start_paused = true)]
+async fn golden_health_json() {
+    assert_snapshot!(golden(Dialect::HealthJson).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn golden_kubernetes_text() {
+    assert_snapshot!(golden(Dialect::KubernetesText).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn golden_microprofile() {
+    assert_snapshot!(golden(Dialect::MicroProfile).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn golden_actuator() {
+    assert_snapshot!(golden(Dialect::Actuator).await);
+}
+
+/// The rows of the API server's own test, for two of its paths: what is asked, whether there is a check that fails, the
+/// code and the body. Where it says 500 a failing verdict here is 503, and a single check withholds its reason as the
+/// list does.
+#[tokio::test(start_paused = true)]
+async fn the_api_servers_own_rows() {
+    let unknown = "warn: some health checks cannot be excluded: no matches for \"dontexist\"\n";
+    for (path, name) in [("/healthz", "healthz"), ("/readyz", "readyz")] {
+        let failing = format!("[+]ping ok\n[-]bad failed: reason withheld\n{name} check failed\n");
+        let rows = [
+            (
+                "?verbose",
+                false,
+                200,
+                format!("[+]ping ok\n{name} check passed\n"),
+            ),
+            ("?exclude=dontexist", false, 200, "ok".to_owned()),
+            ("?exclude=bad", true, 200, "ok".to_owned()),
+            (
+                "?verbose=true&exclude=bad",
+                true,
+                200,
+                format!("[+]ping ok\n[+]bad excluded: ok\n{name} check passed\n"),
+            ),
+            (
+                "?verbose=true&exclude=dontexist",
+                false,
+                200,
+                format!("[+]ping ok\n{unknown}{name} check passed\n"),
+            ),
+            ("/ping", false, 200, "ok".to_owned()),
+            ("", false, 200, "ok".to_owned()),
+            ("?verbose", true, 503, failing.clone()),
+            ("/ping", true, 200, "ok".to_owned()),
+            (
+                "/bad",
+                true,
+                503,
+                "[-]bad failed: reason withheld\n".to_owned(),
+            ),
+            ("", true, 503, failing),
+        ];
+        for (rest, bad, code, body) in rows {
+            let mut builder =
+                Health::builder("orders").check(Check::new("ping", || async { Status::Pass }));
+            if bad {
+                let bad = || async { Err::<(), _>(std::io::Error::other("this will fail")) };
+                builder = builder.check(Check::new("bad", bad));
+            }
+            let health = builder.start().unwrap();
+            after(SECOND).await;
+            let endpoints = Endpoints::kubernetes()
+                .checks("/healthz/{check}")
+                .dialect("/healthz/{check}", Dialect::KubernetesText);
+            let probes = health.service().endpoints(endpoints).unwrap();
+            let asked = format!("{path}{rest}");
+            let answer = ask(&probes, &asked).await;
+            assert_eq!(
+                (answer.status.as_u16(), &answer.body),
+                (code, &body),
+                "{asked}"
+            );
+            assert_eq!(answer.header("content-type"), Some(TEXT), "{asked}");
+            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        }
+    }
+}
+
+/// What the specification's appendix says of a body.
+fn assert_is_microprofile(body: &str) {
+    let schema = json!({
+        "type": "object",
+        "required": ["status", "checks"],
+        "additionalProperties": false,
+        "properties": {
+            "status": {"type": "string", "enum": ["UP", "DOWN"]},
+            "checks": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name", "status"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "name": {"type": "string"},
+                        "status": {"type": "string", "enum": ["UP", "DOWN"]},
+                        "data": {
+                            "type": "object",
+                            "minProperties": 1,
+                            "patternProperties": {
+                                "[a-zA-Z_]*": {"type": ["string", "boolean", "number"]},
+                            },
+                            "additionalProperties": false,
+                        },
+                    },
+                },
+            },
+        },
+    });
+    let body: Value = serde_json::from_str(body).unwrap();
+    let validator = jsonschema::draft4::new(&schema).unwrap();
+    let faults: Vec<String> = validator
+        .iter_errors(&body)
+        .map(|fault| fault.to_string())
+        .collect();
+    assert!(faults.is_empty(), "{faults:?}: {body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn microprofile_bodies_are_valid_by_its_schema() {
+    let service = Service::new();
+    for round in 0..5 {
+        match round {
+            0 => {}
+            1 => service.says(good(Status::Pass), Status::Pass).await,
+            2 => service.says(good(Status::Warn), Status::Fail).await,
+            3 => service.says(failure(), Status::Fail).await,
+            _ => service.health.drain(),
+        }
+        for exposure in [Exposure::Status, Exposure::Checks, Exposure::Full] {
+            let fixed = match exposure {
+                Exposure::Full => Endpoints::microprofile().authorize(|_| true),
+                exposure => Endpoints::microprofile().exposure(exposure),
+            };
+            let probes = service.health.service().endpoints(fixed).unwrap();
+            for path in [
+                "/health",
+                "/health/live",
+                "/health/ready",
+                "/health/started",
+            ] {
+                let answer = ask(&probes, path).await;
+                assert_eq!(answer.header("content-type"), Some("application/json"));
+                assert_is_microprofile(&answer.body);
+                let up = answer.status == StatusCode::OK;
+                assert_eq!(answer.json()["status"], if up { "UP" } else { "DOWN" });
+            }
+        }
+    }
+}
+
+/// More failing checks than a verdict lists.
+async fn crowd() -> Health {
+    let failing = |index| Check::new(format!("check-{index:02}"), || async { Status::Fail });
+    let health = Health::builder("orders")
+        .checks((0..20).map(failing))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    health
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_listed_is_counted() {
+    let health = crowd().await;
+    let of = |dialect| {
+        health
+            .service()
+            .endpoints(endpoints(dialect, Exposure::Checks))
+            .unwrap()
+    };
+    let text = of(Dialect::KubernetesText);
+    for path in ["/health", "/ready"] {
+        let short = ask(&text, path).await.body;
+        assert_eq!(short.lines().count(), 16 + 1 + 1, "{short}");
+        assert!(short.contains("\nand 4 more that do not pass\n"), "{short}");
+        let verbose = ask(&text, &format!("{path}?verbose")).await.body;
+        assert_eq!(verbose.lines().count(), 20 + 1, "{verbose}");
+    }
+    let microprofile = of(Dialect::MicroProfile);
+    let body = ask(&microprofile, "/ready").await;
+    assert_is_microprofile(&body.body);
+    let checks = body.json()["checks"].as_array().unwrap().clone();
+    assert_eq!(checks.len(), 17);
+    assert_eq!(checks[16], json!({"name": "(4 more)", "status": "DOWN"}));
+    assert_eq!(
+        ask(&microprofile, "/health").await.json()["checks"]
+            .as_array()
+            .unwrap()
+            .len(),
+        20
+    );
+    let actuator = ask(&of(Dialect::Actuator), "/ready").await.json();
+    assert_eq!(
+        actuator["components"]["(4 more)"],
+        json!({"status": "DOWN"})
+    );
+    assert_eq!(actuator["components"].as_object().unwrap().len(), 17);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pitfall_18_every_accept_gets_an_answer_that_names_what_it_varies_by() {
+    let service = Service::new();
+    service.says(failure(), Status::Pass).await;
+    let probes = service.health.service();
+    for path in ["/health", "/ready", "/live", "/startup", "/health/db"] {
+        for (accept, expected) in [
+            ("*/*", "application/health+json"),
+            ("application/json", "application/json"),
+            ("text/plain", TEXT),
+            (ACTUATOR, ACTUATOR),
+            ("text/html, */*;q=0.1", "application/health+json"),
+            ("image/png", "application/health+json"),
+            ("\"", "application/health+json"),
+            (
+                "text/plain;q=0.1, application/json;q=0.2",
+                "application/json",
+            ),
+        ] {
+            let answer = ask_saying(&probes, path, "accept", accept).await;
+            assert_eq!(
+                answer.header("content-type"),
+                Some(expected),
+                "{path} {accept}"
+            );
+            assert_eq!(answer.header("vary"), Some("Accept"), "{path} {accept}");
+            assert!(matches!(answer.status.as_u16(), 200 | 503));
+            assert_eq!(
+                answer.header("content-length"),
+                Some(answer.body.len().to_string().as_str())
+            );
+        }
+        let json = ask_saying(&probes, path, "accept", "application/json").await;
+        let health = ask(&probes, path).await;
+        assert_eq!(json.body, health.body, "the same document");
+        assert_eq!(json.status, health.status);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_dialect_is_fixed_nothing_is_negotiated() {
+    let service = Service::new();
+    service.says(good(Status::Pass), Status::Pass).await;
+    for (endpoints, paths, expected) in [
+        (
+            Endpoints::kubernetes(),
+            &["/healthz", "/readyz", "/livez", "/readyz/db"][..],
+            TEXT,
+        ),
+        (
+            Endpoints::microprofile(),
+            &[
+                "/health",
+                "/health/live",
+                "/health/ready",
+                "/health/started",
+            ],
+            "application/json",
+        ),
+        (
+            Endpoints::actuator(),
+            &[
+                "/actuator/health",
+                "/actuator/health/liveness",
+                "/actuator/health/readiness",
+                "/actuator/health/db",
+            ],
+            ACTUATOR,
+        ),
+    ] {
+        let probes = service.health.service().endpoints(endpoints).unwrap();
+        for path in paths {
+            for accept in ["*/*", "text/plain", "application/json", ACTUATOR] {
+                let answer = ask_saying(&probes, path, "accept", accept).await;
+                assert_eq!(answer.status, StatusCode::OK, "{path}");
+                assert_eq!(
+                    answer.header("content-type"),
+                    Some(expected),
+                    "{path} {accept}"
+                );
+                assert_eq!(answer.header("vary"), None, "{path} {accept}");
+            }
+        }
+        // What is no path of the preset is not there.
+        assert_eq!(ask(&probes, "/ready").await.status, StatusCode::NOT_FOUND);
+    }
+}
+
+/// Each form of an answer is kept for itself.
+#[tokio::test(start_paused = true)]
+async fn no_answer_is_taken_for_another() {
+    let service = Service::new();
+    let paths = ["/health", "/ready", "/live", "/startup", "/health/db"];
+    let queries = ["", "?verbose", "?exclude=db", "?exclude=nobody&verbose"];
+    let accepts = ["*/*", "application/json", "text/plain", ACTUATOR];
+    let faces: Vec<ProbeService> = [Exposure::Status, Exposure::Checks, Exposure::Full]
+        .into_iter()
+        .flat_map(|exposure| {
+            let open = match exposure {
+                Exposure::Full => Endpoints::default().authorize(|_| true),
+                exposure => Endpoints::default().exposure(exposure),
+            };
+            [
+                open,
+                endpoints(Dialect::MicroProfile, exposure),
+                endpoints(Dialect::KubernetesText, exposure),
+            ]
+        })
+        .map(|endpoints| service.health.service().endpoints(endpoints).unwrap())
+        .collect();
+    let everything = async |service: &Service| {
+        let mut all = Vec::new();
+        for face in &faces {
+            for path in paths {
+                for query in queries {
+                    for accept in accepts {
+                        let asked = format!("{path}{query}");
+                        let answer = ask_saying(face, &asked, "accept", accept).await;
+                        all.push((asked, accept, answer.headers, answer.status, answer.body));
+                    }
+                }
+            }
+        }
+        let _ = service;
+        all
+    };
+    for (db, cache) in [
+        (good(Status::Pass), Status::Pass),
+        (good(Status::Warn), Status::Fail),
+        (failure(), Status::Warn),
+    ] {
+        service.says(db, cache).await;
+        let first = everything(&service).await;
+        // Asked in another order, of answers that are kept by now, it is all the same.
+        assert_eq!(first, everything(&service).await);
+    }
+}
+
+/// The list of all checks is new whenever it has to be, though the verdict stays the same.
+#[tokio::test(start_paused = true)]
+async fn a_verbose_answer_knows_who_came_and_went() {
+    let service = Service::new();
+    service.says(good(Status::Pass), Status::Pass).await;
+    let probes = service
+        .health
+        .service()
+        .endpoints(Endpoints::kubernetes())
+        .unwrap();
+    let verbose = async || ask(&probes, "/readyz?verbose").await.body;
+    assert_eq!(
+        verbose().await,
+        "[+]db ok\n[+]cache ok\nreadyz check passed\n"
+    );
+    let tenant = Check::new("tenant-7", || async { Status::Pass });
+    service.health.add(tenant).await.unwrap();
+    assert_eq!(
+        verbose().await,
+        "[+]db ok\n[+]cache ok\n[+]tenant-7 ok\nreadyz check passed\n"
+    );
+    service.health.remove("cache").await.unwrap();
+    assert_eq!(
+        verbose().await,
+        "[+]db ok\n[+]tenant-7 ok\nreadyz check passed\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_excluded_counts_for_nothing_in_that_one_answer() {
+    let service = Service::new();
+    service.says(failure(), Status::Fail).await;
+    let probes = service.health.service();
+    let code = async |asked: &str| ask(&probes, asked).await.status.as_u16();
+    for path in ["/ready", "/health"] {
+        assert_eq!(code(path).await, 503);
+        assert_eq!(code(&format!("{path}?exclude=db")).await, 200);
+        assert_eq!(code(&format!("{path}?exclude=cache")).await, 503);
+        assert_eq!(code(&format!("{path}?exclude=cache&exclude=db")).await, 200);
+        assert_eq!(code(&format!("{path}?exclude=cache,db")).await, 503);
+        assert_eq!(code(path).await, 503, "nothing is left of it");
+    }
+    let answer = ask(&probes, "/health?exclude=db&exclude=nobody&exclude=%3Cb%3E").await;
+    assert_eq!(answer.json()["status"], "warn");
+    let notes = answer.json()["notes"].clone();
+    assert_eq!(
+        notes,
+        json!([
+            "db is excluded",
+            "nobody is not excluded: there is no such check",
+            "1 more names are not excluded: no check is named so",
+        ])
+    );
+    assert!(answer.json()["checks"].get("db:responseTime").is_none());
+    // A check that is asked for by name is not left out, nor does it say who else there is.
+    assert_eq!(code("/health/db?exclude=db").await, 503);
+    let text = async |asked: &str| {
+        ask_saying(&probes, asked, "accept", "text/plain")
+            .await
+            .body
+    };
+    assert_eq!(
+        text("/ready?exclude=nobody&exclude=%3Cb%3E&exclude=anybody").await,
+        "[-]db failed: reason withheld\n[-]cache failed: reason withheld\n\
+         warn: some health checks cannot be excluded: no matches for \"anybody\",\"nobody\" and 1 more\n\
+         readyz check failed\n"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_only_the_verdict_is_told_no_query_tells_more() {
+    let service = Service::new();
+    service.says(failure(), Status::Pass).await;
+    let probes = service
+        .health
+        .service()
+        .endpoints(crate::support::reserved())
+        .unwrap();
+    for accept in ["*/*", "text/plain", ACTUATOR] {
+        let plain = ask_saying(&probes, "/ready", "accept", accept).await;
+        for query in [
+            "?exclude=db",
+            "?exclude=nobody",
+            "?exclude=db&exclude=nobody",
+        ] {
+            let asked = ask_saying(&probes, &format!("/ready{query}"), "accept", accept).await;
+            assert_eq!(
+                (asked.status, &asked.body),
+                (plain.status, &plain.body),
+                "{accept} {query}"
+            );
+        }
+    }
+    let text = ask_saying(&probes, "/ready?verbose", "accept", "text/plain").await;
+    assert_eq!(text.body, "readyz check failed\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_demand_a_check_that_is_excluded_is_not_waited_for() {
+    let slow = Scripted::new(Status::Pass).taking(ms(100));
+    let health = Health::builder("orders")
+        .check(Check::new("slow", slow.clone()).on_demand(SECOND))
+        .start()
+        .unwrap();
+    let probes = health.service();
+    let answer = ask(&probes, "/ready?exclude=slow").await;
+    assert_eq!((answer.status, slow.runs()), (StatusCode::OK, 0));
+    assert_eq!(ask(&probes, "/ready").await.status, StatusCode::OK);
+    assert_eq!(slow.runs(), 1);
+    assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
+}
