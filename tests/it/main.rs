@@ -11,6 +11,8 @@ mod hold_up;
 mod layer;
 mod on_demand;
 mod place;
+#[cfg(feature = "server")]
+mod server;
 mod sockets;
 mod support;
 mod telemetry;

@@ -1,0 +1,548 @@
+//! The management port, over real sockets.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream as StdStream},
+    sync::mpsc,
+    thread,
+};
+
+use axum::{Router, routing::get};
+use http::{Request, StatusCode, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
+use tower_health::{
+    Check, Endpoints, Exposure, Health, Outcome, Probe, Reason, ServeError, Status, server::Server,
+};
+
+use crate::support::{SECOND, Scripted, ms};
+
+const TOKEN: &str = "c29tZS10b2tlbg==";
+
+/// What a server answers to these very bytes, until it closes. It has a thread of its own.
+fn raw(address: SocketAddr, request: &str) -> String {
+    let mut stream = StdStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(60 * SECOND)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, header: &str) -> String {
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nhost: x\r\n{header}connection: close\r\n\r\n");
+    raw(address, &request)
+}
+
+async fn asked(address: SocketAddr, method: &str, path: &str, header: &str) -> String {
+    let (method, path, header) = (method.to_owned(), path.to_owned(), header.to_owned());
+    let asking = move || ask(address, &method, &path, &header);
+    tokio::task::spawn_blocking(asking).await.unwrap()
+}
+
+fn says(answer: &str, code: u16) -> bool {
+    answer.starts_with(&format!("HTTP/1.1 {code} "))
+}
+
+async fn health_of(db: &Scripted) -> Health {
+    let health = Health::builder("orders")
+        .check(Check::new("db", db.clone()).period(60 * SECOND))
+        .start()
+        .unwrap();
+    health.run_now("db").await.unwrap();
+    health
+}
+
+fn open() -> Endpoints {
+    Endpoints::default()
+        .exposure(Exposure::Full)
+        .bearer_token(TOKEN)
+}
+
+fn serve(health: &Health) -> Server {
+    health
+        .serve("127.0.0.1:0")
+        .endpoints(open())
+        .start()
+        .unwrap()
+}
+
+fn private() -> Outcome {
+    Outcome::fail(Reason::Failed).with_cause("role orders_rw at db.internal")
+}
+
+#[tokio::test]
+async fn it_shows_everything_if_it_is_to_and_answers_nothing_but_probes() {
+    let health = health_of(&Scripted::new(private())).await;
+    let server = serve(&health);
+    let address = server.local_addr();
+    let answer = asked(address, "GET", "/health", "").await;
+    assert!(
+        says(&answer, 503) && answer.contains("orders_rw at db.internal"),
+        "{answer}"
+    );
+    let plain = health.serve("127.0.0.1:0").start().unwrap();
+    let answer = asked(plain.local_addr(), "GET", "/health", "").await;
+    assert!(
+        says(&answer, 503) && !answer.contains("orders_rw"),
+        "{answer}"
+    );
+    let answer = asked(address, "GET", "/orders", "").await;
+    assert!(says(&answer, 404), "{answer}");
+    for (method, allows) in [("OPTIONS", 503), ("DELETE", 405)] {
+        let answer = asked(address, method, "/health/db", "").await;
+        assert!(says(&answer, allows), "{answer}");
+        assert!(
+            answer.contains("allow: GET, HEAD, OPTIONS, POST\r\n"),
+            "{answer}"
+        );
+        let answer = asked(address, method, "/ready", "").await;
+        assert!(answer.contains("allow: GET, HEAD, OPTIONS\r\n"), "{answer}");
+    }
+    let closed = tokio::task::spawn_blocking(move || raw(address, "GET /ready HTTP/1.0\r\n\r\n"));
+    assert!(closed.await.unwrap().starts_with("HTTP/1.0 503 "));
+}
+
+#[tokio::test]
+async fn http_2_with_prior_knowledge_is_spoken() {
+    let health = health_of(&Scripted::new(Status::Pass)).await;
+    let server = serve(&health);
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Empty<bytes::Bytes>>();
+    for (path, status) in [("ready", StatusCode::OK), ("orders", StatusCode::NOT_FOUND)] {
+        let uri = format!("http://{}/{path}", server.local_addr());
+        let request = Request::get(uri).body(Empty::new()).unwrap();
+        let response = client.request(request).await.unwrap();
+        assert_eq!(
+            (response.status(), response.version()),
+            (status, Version::HTTP_2)
+        );
+        assert!(
+            !response
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .is_empty()
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_is_known_runs_a_check_and_nobody_else_does() {
+    let db = Scripted::new(Status::Pass);
+    let health = health_of(&db).await;
+    let (server, unruled) = (serve(&health), health.serve("127.0.0.1:0").start().unwrap());
+    let runs = db.runs();
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    db.say(Status::Fail);
+    for (address, header, code) in [
+        (unruled.local_addr(), token.as_str(), 403),
+        (server.local_addr(), "", 401),
+        (server.local_addr(), "authorization: Bearer wrong\r\n", 401),
+    ] {
+        for name in ["db", "none"] {
+            let answer = asked(address, "POST", &format!("/health/{name}"), header).await;
+            assert!(says(&answer, code), "{answer}");
+            assert_eq!(answer.contains("www-authenticate: Bearer\r\n"), code == 401);
+            assert!(
+                answer.contains("content-type: application/problem+json\r\n"),
+                "{answer}"
+            );
+        }
+    }
+    assert_eq!(db.runs(), runs, "nothing ran");
+    let answer = asked(server.local_addr(), "POST", "/health/db", &token).await;
+    assert!(
+        says(&answer, 503) && answer.contains("\"output\":\"failed\""),
+        "{answer}"
+    );
+    assert_eq!(db.runs(), runs + 1);
+    let answer = asked(server.local_addr(), "POST", "/health/none", &token).await;
+    assert!(says(&answer, 404), "{answer}");
+    let answer = asked(server.local_addr(), "POST", "/ready", &token).await;
+    assert!(says(&answer, 405), "{answer}");
+}
+
+/// Reads events until what was read holds `until`.
+async fn read_until(stream: &mut TcpStream, until: &str) -> String {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(until) {
+        let mut piece = [0; 4096];
+        let length = stream.read(&mut piece).await.unwrap();
+        assert!(
+            length > 0,
+            "{until:?} in {:?}",
+            String::from_utf8_lossy(&read)
+        );
+        read.extend_from_slice(&piece[..length]);
+    }
+    String::from_utf8(read).unwrap()
+}
+
+async fn reader(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn events_tell_each_verdict_and_each_other_one() {
+    let db = Scripted::new(Status::Pass);
+    let health = health_of(&db).await;
+    let server = serve(&health);
+    let mut stream = reader(server.local_addr()).await;
+    let first = read_until(&mut stream, "event: health").await;
+    assert!(first.starts_with("HTTP/1.1 200 OK\r\n"), "{first}");
+    assert!(
+        first.contains("content-type: text/event-stream\r\n"),
+        "{first}"
+    );
+    assert!(first.contains("cache-control: no-store\r\n"), "{first}");
+    for probe in ["liveness", "startup", "readiness", "health"] {
+        assert!(
+            first.contains(&format!("event: {probe}\ndata: {{\"status\":\"pass\"")),
+            "{first}"
+        );
+    }
+    db.say(private());
+    health.run_now("db").await.unwrap();
+    let change = read_until(&mut stream, "orders_rw").await;
+    assert!(
+        change.contains("event: readiness\ndata: {\"status\":\"fail\""),
+        "{change}"
+    );
+    assert!(
+        !change.contains("event: liveness"),
+        "it has not changed: {change}"
+    );
+    health.drain();
+    let change = read_until(&mut stream, "event: health").await;
+    assert!(change.contains("\"output\":\"draining"), "{change}");
+    for (method, code) in [("HEAD", 200), ("OPTIONS", 200), ("POST", 405)] {
+        let answer = asked(server.local_addr(), method, "/events", "").await;
+        assert!(says(&answer, code), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn there_are_so_many_readers_of_events_and_no_more() {
+    let health = health_of(&Scripted::new(Status::Pass)).await;
+    let server = serve(&health);
+    let mut readers = Vec::new();
+    for _ in 0..32 {
+        let mut stream = reader(server.local_addr()).await;
+        read_until(&mut stream, "event: health").await;
+        readers.push(stream);
+    }
+    let answer = asked(server.local_addr(), "GET", "/events", "").await;
+    assert!(says(&answer, 503), "{answer}");
+    let answer = asked(server.local_addr(), "GET", "/ready", "").await;
+    assert!(says(&answer, 200), "{answer}");
+    // Whoever leaves makes room.
+    readers.pop();
+    loop {
+        let mut stream = reader(server.local_addr()).await;
+        if read_until(&mut stream, "\r\n\r\n")
+            .await
+            .contains("text/event-stream")
+        {
+            break;
+        }
+        tokio::time::sleep(ms(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn events_end_when_nothing_runs_any_more() {
+    let runtime = thread::spawn(|| tokio::runtime::Runtime::new().unwrap())
+        .join()
+        .unwrap();
+    let health = Health::builder("orders")
+        .runtime(runtime.handle().clone())
+        .start()
+        .unwrap();
+    let server = health.serve("127.0.0.1:0").own_thread().start().unwrap();
+    let mut stream = reader(server.local_addr()).await;
+    read_until(&mut stream, "event: health").await;
+    runtime.shutdown_background();
+    let rest = read_until(&mut stream, "\r\n0\r\n\r\n").await;
+    assert!(rest.contains("engine stopped"), "{rest}");
+    let answer = asked(server.local_addr(), "GET", "/live", "").await;
+    assert!(says(&answer, 503), "the port answers to the end: {answer}");
+}
+
+/// Sends a request that stays in the service until it is told to end.
+async fn stick(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(b"GET /stuck HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn pitfall_20_a_saturated_service_answers_every_probe_on_both_ports() {
+    let health = health_of(&Scripted::new(Status::Pass)).await;
+    let (began, end) = (
+        std::sync::Arc::new(Notify::new()),
+        std::sync::Arc::new(Notify::new()),
+    );
+    let (begins, ends) = (began.clone(), end.clone());
+    let stuck = get(move || {
+        let (begins, ends) = (begins.clone(), ends.clone());
+        async move {
+            begins.notify_one();
+            ends.notified().await;
+            "done"
+        }
+    });
+    let limited = ServiceBuilder::new()
+        .layer(axum::error_handling::HandleErrorLayer::new(
+            async |_: tower::BoxError| StatusCode::OK,
+        ))
+        .layer(tower::buffer::BufferLayer::new(8))
+        .layer(ConcurrencyLimitLayer::new(1));
+    let app = Router::new()
+        .route("/stuck", stuck)
+        .layer(limited)
+        .layer(health.layer());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let server = serve(&health);
+    let mut first = stick(address).await;
+    began.notified().await;
+    let _second = stick(address).await;
+    for port in [address, server.local_addr()] {
+        for path in ["/health", "/ready", "/live", "/startup", "/health/db"] {
+            for method in ["GET", "HEAD", "OPTIONS"] {
+                let answer = asked(port, method, path, "").await;
+                assert!(says(&answer, 200), "{method} {path}: {answer}");
+            }
+        }
+    }
+    end.notify_one();
+    assert!(
+        read_until(&mut first, "done")
+            .await
+            .starts_with("HTTP/1.1 200")
+    );
+}
+
+#[test]
+fn while_the_runtime_is_blocked_the_thread_of_its_own_answers() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (health, server, address) = runtime.block_on(async {
+        let health = health_of(&Scripted::new(Status::Pass)).await;
+        let server = health
+            .serve("127.0.0.1:0")
+            .endpoints(open())
+            .own_thread()
+            .start()
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().layer(health.layer());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        (health, server, address)
+    });
+    assert!(says(&ask(address, "GET", "/ready", ""), 200));
+    let (unblock, blocked) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    runtime.spawn(async move {
+        tell.send(()).unwrap();
+        blocked.recv()
+    });
+    told.recv().unwrap();
+    // On its own port it is silent now, which is what a prober is to see there.
+    let mut silent = StdStream::connect(address).unwrap();
+    silent
+        .write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
+    silent.set_read_timeout(Some(ms(200))).unwrap();
+    assert!(silent.read(&mut [0]).is_err());
+    let management = server.local_addr();
+    for path in ["/ready", "/live", "/health", "/health/db"] {
+        let answer = ask(management, "GET", path, "");
+        assert!(says(&answer, 200), "{answer}");
+    }
+    // A drain is seen there at once, though the engine knows nothing of it.
+    health.drain();
+    assert!(says(&ask(management, "GET", "/ready", ""), 503));
+    assert!(says(&ask(management, "GET", "/live", ""), 200));
+    unblock.send(()).unwrap();
+    assert!(says(&ask(address, "GET", "/ready", ""), 503));
+    // Nor does it take a runtime to let it go.
+    drop((runtime, server));
+    assert_eq!(health.verdict(Probe::Liveness).status, Status::Fail);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_request_ends() {
+    let health = Health::fixed(Status::Pass);
+    let server = health.serve("127.0.0.1:0").start().unwrap();
+    // Time passes as fast as it can while everyone waits.
+    for said in [
+        "",
+        "G",
+        "GET /ready HTTP/1.1\r\n",
+        "GET /ready HTTP/1.1\r\nhost: x\r\nx-slow: ",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "POST /health/fixed HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nx",
+    ] {
+        let began = tokio::time::Instant::now();
+        let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        _ = stream.read_to_end(&mut answer).await;
+        assert!(
+            began.elapsed() <= 61 * SECOND,
+            "{said:?} took {:?}",
+            began.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn too_long_a_head_is_refused() {
+    let health = Health::fixed(Status::Pass);
+    let server = health.serve("127.0.0.1:0").start().unwrap();
+    let long = "x".repeat(100_000);
+    for request in [
+        format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"),
+        format!("GET /ready?{long} HTTP/1.1\r\nhost: x\r\n\r\n"),
+        format!("GET /ready HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"),
+        format!(
+            "GET /ready HTTP/1.1\r\nhost: x\r\n{}\r\n",
+            "x: y\r\n".repeat(10_000)
+        ),
+    ] {
+        let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+        // It may close before it has read it all.
+        _ = stream.write_all(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let refused = answer.is_empty() || answer.starts_with("HTTP/1.1 4");
+        assert!(refused && !answer.contains("xxxx"), "{answer}");
+    }
+    assert!(says(
+        &asked(server.local_addr(), "GET", "/ready", "").await,
+        200
+    ));
+}
+
+#[tokio::test]
+async fn one_connection_too_many_ends_the_oldest() {
+    let health = Health::fixed(Status::Pass);
+    let server = health.serve("127.0.0.1:0").start().unwrap();
+    let mut oldest = TcpStream::connect(server.local_addr()).await.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..256 {
+        others.push(TcpStream::connect(server.local_addr()).await.unwrap());
+    }
+    let ended = tokio::time::timeout(60 * SECOND, oldest.read(&mut [0]))
+        .await
+        .unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    assert!(says(
+        &asked(server.local_addr(), "GET", "/ready", "").await,
+        200
+    ));
+    drop(others);
+}
+
+#[tokio::test]
+async fn it_is_served_until_it_is_dropped() {
+    let health = Health::fixed(Status::Pass);
+    for own_thread in [false, true] {
+        let builder = health.serve("127.0.0.1:0");
+        let server = if own_thread {
+            builder.own_thread()
+        } else {
+            builder
+        }
+        .start()
+        .unwrap();
+        let address = server.local_addr();
+        assert!(says(&asked(address, "GET", "/ready", "").await, 200));
+        let mut open = reader(address).await;
+        read_until(&mut open, "event: health").await;
+        drop(server);
+        let ended = tokio::time::timeout(60 * SECOND, open.read(&mut [0]))
+            .await
+            .unwrap();
+        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+        let gone = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::time::sleep(ms(5)).await;
+            }
+        };
+        tokio::time::timeout(60 * SECOND, gone).await.unwrap();
+    }
+}
+
+/// As long as a port is served, checks run.
+#[tokio::test]
+async fn it_keeps_the_checks_running() {
+    let db = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .check(Check::new("db", db.clone()).period(ms(20)))
+        .start()
+        .unwrap();
+    let server = health.serve("127.0.0.1:0").start().unwrap();
+    drop(health);
+    let runs = db.runs();
+    while db.runs() < runs + 3 {
+        tokio::time::sleep(ms(10)).await;
+    }
+    drop(server);
+}
+
+#[test]
+fn what_cannot_be_served_says_why() {
+    let health = Health::fixed(Status::Pass);
+    let error = health.serve("127.0.0.1:0").start().unwrap_err();
+    assert!(matches!(error, ServeError::NoRuntime), "{error}");
+    assert!(error.to_string().contains("`.own_thread()`"), "{error}");
+    for addr in ["nonsense", "127.0.0.1", "127.0.0.1:99999"] {
+        let error = health.serve(addr).own_thread().start().unwrap_err();
+        assert!(matches!(error, ServeError::Listen(_)), "{error}");
+    }
+    let wrong = Endpoints::default().probe("up", Probe::Readiness);
+    let error = health
+        .serve("127.0.0.1:0")
+        .endpoints(wrong)
+        .own_thread()
+        .start()
+        .unwrap_err();
+    assert!(matches!(error, ServeError::Endpoints(_)), "{error}");
+    let bare = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let error = bare.block_on(async { health.serve("127.0.0.1:0").start().unwrap_err() });
+    assert!(matches!(error, ServeError::RuntimeWithout), "{error}");
+    let first = health.serve("127.0.0.1:0").own_thread().start().unwrap();
+    let error = health
+        .serve(first.local_addr())
+        .own_thread()
+        .start()
+        .unwrap_err();
+    assert!(matches!(error, ServeError::Listen(_)), "{error}");
+}
