@@ -1,0 +1,127 @@
+//! What HAProxy's agent-check is told.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+};
+
+use tower_health::{Check, Exposure, Failure, Health, Outcome, Reason, ServeError, Status};
+
+use crate::support::{SECOND, Scripted};
+
+/// What a client is told that sends this first.
+fn told(address: SocketAddr, sends: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(60 * SECOND)).unwrap();
+    stream.write_all(sends).unwrap();
+    let mut line = String::new();
+    stream.read_to_string(&mut line).unwrap();
+    line
+}
+
+async fn ask(address: SocketAddr) -> String {
+    tokio::task::spawn_blocking(move || told(address, b""))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn each_readiness_has_its_line() {
+    let db = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .check(Check::new("db", db.clone()).period(60 * SECOND))
+        .start()
+        .unwrap();
+    let agent = health.agent_check("127.0.0.1:0").start().unwrap();
+    let light = health
+        .agent_check("127.0.0.1:0")
+        .warn_weight(40)
+        .own_thread();
+    let light = light.exposure(Exposure::Status).start().unwrap();
+    let lines = async || [ask(agent.local_addr()).await, ask(light.local_addr()).await];
+    health.run_now("db").await.unwrap();
+    assert_eq!(lines().await, ["ready up 100% #ok\n"; 2]);
+    let failure = Failure::new(Reason::ConnectionRefused).with_cause("db.internal refused");
+    for (outcome, expected) in [
+        (
+            Outcome::warn(Reason::Busy),
+            ["ready up 100% #warn\n", "ready up 40% #warn\n"],
+        ),
+        (
+            failure.into(),
+            ["ready down #db connection refused\n", "ready down #fail\n"],
+        ),
+        (Outcome::pass(), ["ready up 100% #ok\n"; 2]),
+    ] {
+        db.say(outcome);
+        health.run_now("db").await.unwrap();
+        assert_eq!(lines().await, expected);
+    }
+    health.drain();
+    assert_eq!(lines().await, ["drain #draining\n"; 2]);
+}
+
+#[tokio::test]
+async fn before_it_has_started_it_is_down() {
+    let db = Scripted::hanging();
+    let health = Health::builder("orders")
+        .check(Check::new("db", db))
+        .start()
+        .unwrap();
+    let agent = health.agent_check("127.0.0.1:0").start().unwrap();
+    assert_eq!(ask(agent.local_addr()).await, "ready down #starting\n");
+    let fixed = Health::fixed(Status::Fail)
+        .agent_check("127.0.0.1:0")
+        .start()
+        .unwrap();
+    assert_eq!(ask(fixed.local_addr()).await, "ready down #fixed failed\n");
+}
+
+#[tokio::test]
+async fn what_a_client_sends_first_loses_it_nothing() {
+    let health = Health::fixed(Status::Pass);
+    let agent = health
+        .agent_check("127.0.0.1:0")
+        .own_thread()
+        .start()
+        .unwrap();
+    let address = agent.local_addr();
+    let clients: Vec<_> = [&b"hello\n"[..], &[0; 4096], b"\xff\r\n\r\n"]
+        .into_iter()
+        .cycle()
+        .take(300)
+        .map(|sends| thread::spawn(move || told(address, sends)))
+        .collect();
+    // Nor do those who never leave keep others from it.
+    let _silent: Vec<TcpStream> = (0..100)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    for client in clients {
+        assert_eq!(client.join().unwrap(), "ready up 100% #ok\n");
+    }
+    assert_eq!(ask(address).await, "ready up 100% #ok\n");
+}
+
+#[test]
+fn it_needs_a_place() {
+    let health = Health::fixed(Status::Pass);
+    let error = health.agent_check("127.0.0.1:0").start().unwrap_err();
+    assert!(matches!(error, ServeError::NoRuntime), "{error}");
+    let agent = health
+        .agent_check("127.0.0.1:0")
+        .own_thread()
+        .start()
+        .unwrap();
+    let address = agent.local_addr();
+    let error = health
+        .agent_check(address)
+        .own_thread()
+        .start()
+        .unwrap_err();
+    assert!(matches!(error, ServeError::Listen(_)), "{error}");
+    drop(agent);
+    while TcpStream::connect(address).is_ok() {
+        thread::yield_now();
+    }
+}
