@@ -19,7 +19,8 @@
 //!     server orders-1 10.0.0.7:8080 check agent-check agent-port 9001 agent-inter 2s weight 100
 //! ```
 //!
-//! HAProxy keeps its state while the agent cannot be reached.
+//! HAProxy keeps its state while the agent cannot be reached. An agent runs nothing: a check
+//! [on demand](crate::Check::on_demand) that nobody else reads stays pending.
 //!
 //! [agent-check]: https://docs.haproxy.org/3.0/configuration.html#5.2-agent-check
 
@@ -45,8 +46,11 @@ use crate::{
 /// How many connections there may be. Those that come then wait.
 const CONNECTIONS: usize = 64;
 
-/// How long a connection may take.
-const LIMIT: Duration = Duration::from_secs(2);
+/// How long a connection may take until it was told.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// How long it is left open after that, for its client to close it.
+const LINGER: Duration = Duration::from_millis(200);
 
 /// How much of what a client sends is read, in bytes.
 const READ: u64 = 4 * 1024;
@@ -150,16 +154,21 @@ async fn serve(listener: TcpListener, health: Health, line: Line) {
         let stream = accept(&listener).await;
         while connections.try_join_next().is_some() {}
         let text = line.of(&health.verdict(Probe::Readiness));
-        connections.spawn(timeout(LIMIT, tell(stream, text)));
+        connections.spawn(tell(stream, text));
     }
 }
 
 /// Tells a client, and takes what it sends meanwhile: closed with that unread, a connection would be reset, and what it
 /// was told lost.
 async fn tell(mut stream: TcpStream, text: String) {
+    let told = async {
+        stream.write_all(text.as_bytes()).await?;
+        stream.shutdown().await
+    };
     // What goes wrong on a connection is its client's to see.
-    if stream.write_all(text.as_bytes()).await.is_ok() && stream.shutdown().await.is_ok() {
-        _ = tokio::io::copy(&mut stream.take(READ), &mut tokio::io::sink()).await;
+    if let Ok(Ok(())) = timeout(LIMIT, told).await {
+        let mut rest = stream.take(READ);
+        _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
     }
 }
 

@@ -44,11 +44,13 @@
 //! 2. [`Check`]: the forms of a check, and its policy with all defaults. [`Criticality`] is the setting to
 //!    think about.
 //! 3. [`layer::probes`]: where the layer stands, and what it promises the service below it.
-//! 4. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them.
+//! 4. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them; [`Endpoints`] sets them.
 //! 5. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`]: what real services need beyond
 //!    a fixed list of checks. [`ProbeService::respond`]: frameworks that are not tower.
-//! 6. `metrics`: what is measured, and the alerts that go with it.
-//! 7. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
+//! 6. The other faces, each a feature: `server`, a port of its own; `grpc`; `agent`, for HAProxy; `exec`, a probe without
+//!    curl.
+//! 7. `metrics`: what is measured, and the alerts that go with it.
+//! 8. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
 //!
 //! # What is public and what is private
 //!

@@ -1,6 +1,12 @@
 //! A probe for images without curl; see `tower_health::exec`.
 
-use std::{env, process::ExitCode, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use tower_health::exec::ExecProbe;
 
@@ -15,25 +21,24 @@ TARGET is one of
 Exits with 0 if it is healthy, else with 1. Gives up after 0.8 s, unless told otherwise.";
 
 fn main() -> ExitCode {
-    match probe(env::args().skip(1)) {
-        Ok(probe) => {
-            let answer = probe.run();
-            println!("{answer}");
-            answer.exit_code()
-        }
+    match probe(env::args_os().skip(1).map(OsString::into_string)) {
+        Ok(probe) => probe.run().print(),
         Err(error) => {
-            println!("{error}");
+            // Who does not listen reads the code.
+            _ = writeln!(io::stdout(), "{error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn probe(mut args: impl Iterator<Item = String>) -> Result<ExecProbe, String> {
+fn probe(mut args: impl Iterator<Item = Result<String, OsString>>) -> Result<ExecProbe, String> {
     let (mut target, mut timeout) = (None, None);
     while let Some(arg) = args.next() {
+        let arg = arg.map_err(|_| USAGE)?;
         match arg.as_str() {
             "--timeout" => {
-                let seconds = args.next().ok_or(USAGE)?.parse().map_err(|_| USAGE)?;
+                let seconds = args.next().ok_or(USAGE)?.map_err(|_| USAGE)?;
+                let seconds = seconds.parse().map_err(|_| USAGE)?;
                 timeout = Some(Duration::try_from_secs_f64(seconds).map_err(|_| USAGE)?);
             }
             _ if target.is_none() && !arg.starts_with('-') => target = Some(arg),

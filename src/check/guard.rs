@@ -62,7 +62,8 @@ pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Outcome> {
     GUARDED.set(outer);
     result.map_err(|payload| {
         // It may panic itself when it is dropped.
-        std::mem::forget(payload);
+        let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        std::mem::forget(dropped);
         let outcome = panicked();
         // A thread that is being torn down knows no place any more.
         match LOCATION.try_with(RefCell::take).ok().flatten() {

@@ -157,7 +157,7 @@ impl Check {
     /// [wait](Self::wait). While the check fails, its [retry period](Self::retry_period) stands for a longer
     /// `ttl`. Runs are shared by all readers, and belong to none of them: one that goes away cancels nothing.
     ///
-    /// Only probes over HTTP run it, and [`Health::run_now`](crate::Health::run_now): those of readiness and
+    /// Only probes over HTTP and gRPC run it, and [`Health::run_now`](crate::Health::run_now): those of readiness and
     /// health, of the check itself, and of startup until the check has run once. Readers in the process see what
     /// is known.
     ///

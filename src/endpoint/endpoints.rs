@@ -389,12 +389,17 @@ fn is_path(path: &str, kind: Kind) -> bool {
         // Checks may stand right below the root.
         return path.is_empty() && kind == Kind::Checks;
     };
-    let segments = segments.strip_suffix('/').unwrap_or(segments);
+    let segments = match kind {
+        Kind::Probe(_) => segments.strip_suffix('/').unwrap_or(segments),
+        Kind::Checks => segments,
+    };
+    // What other routers take for a wildcard would be taken at its word here.
     let is_segment = |segment: &str| {
         !matches!(segment, "" | "." | "..")
+            && !segment.starts_with(':')
             && segment
                 .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte))
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()+,;=:@".contains(&byte))
     };
     path == "/" && kind != Kind::Checks || segments.split('/').all(is_segment)
 }

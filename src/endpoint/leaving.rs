@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header::CONNECTION};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONNECTION};
 
 use crate::engine::Board;
 
@@ -13,8 +13,9 @@ const YES: HeaderValue = HeaderValue::from_static("true");
 pub(crate) struct Leaving {
     pub(super) board: Arc<Board>,
     pub(super) envoy: bool,
-    /// Of the request.
-    pub(super) version: Version,
+    /// Whether the connection can be asked to be closed: HTTP/2 says it otherwise, and what is upgraded is no longer
+    /// HTTP's.
+    pub(super) closes: bool,
 }
 
 impl Leaving {
@@ -27,9 +28,7 @@ impl Leaving {
     /// Adds to an ordinary response what sends the next request elsewhere.
     #[cold]
     pub(crate) fn tell<B>(&self, mut response: Response<B>) -> Response<B> {
-        // HTTP/2 says it otherwise, and a connection that is upgraded is no longer HTTP's.
-        let closes = self.version <= Version::HTTP_11
-            && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        let closes = self.closes && response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         if closes {
             headers.insert(CONNECTION, CLOSE);
@@ -45,7 +44,7 @@ impl fmt::Debug for Leaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leaving")
             .field("envoy", &self.envoy)
-            .field("version", &self.version)
+            .field("closes", &self.closes)
             .finish_non_exhaustive()
     }
 }

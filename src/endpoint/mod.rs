@@ -1,25 +1,52 @@
-//! From a method and a path to a probe, its verdict and a response.
+//! From a request to a probe, its verdict and a response in the dialect that the caller reads.
 //!
 //! | path | probe |
 //! | --- | --- |
-//! | `/health` | [`Probe::Health`]: every check |
-//! | `/ready` | [`Probe::Readiness`], and the checks that do not pass |
-//! | `/live` | [`Probe::Liveness`] |
-//! | `/startup` | [`Probe::Startup`], and the checks that hold it |
+//! | `/health` | [`Probe::Health`](crate::Probe::Health): every check |
+//! | `/ready` | [`Probe::Readiness`](crate::Probe::Readiness), and the checks that do not pass |
+//! | `/live` | [`Probe::Liveness`](crate::Probe::Liveness) |
+//! | `/startup` | [`Probe::Startup`](crate::Probe::Startup), and the checks that hold it |
 //! | `/health/{check}` | one check |
+//!
+//! Other paths, presets for probers of other worlds, and everything else that can be set is in [`Endpoints`].
 //!
 //! A path matches whole, with or without one trailing slash; `/health/a/b` is not ours. What is answered:
 //!
-//! * a pass or a warning is **200**, a fail is **503**, an unknown check **404**, another method **405**;
+//! * a pass or a warning is **200**, a fail is **503** ([unless](Endpoints::code) told otherwise), an unknown check
+//!   **404**, another method **405**;
 //! * `HEAD` gets the status and the headers of `GET`; so does `OPTIONS`, with its body and an `Allow`: HAProxy
 //!   probes with a bare `OPTIONS`, and neither a 405 nor a fixed 204 would tell it the truth;
-//! * the body is [health+json], a problem ([RFC 9457]) for 404 and 405; `Accept` and the query change nothing;
 //! * an answer is given at once, from what is known; only one that depends on a check that runs
 //!   [on demand](crate::Check::on_demand) waits for it, a while;
-//! * every answer carries `Content-Type`, `Content-Length`, `Cache-Control: no-store` and
+//! * every answer that has a body carries `Content-Type` and `Content-Length`, and each `Cache-Control: no-store` and
 //!   `X-Content-Type-Options: nosniff`, and a 503 other than that of `/live` carries `Retry-After`.
 //!
-//! [health+json]: https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06
+//! # Dialects
+//!
+//! | `Accept` | body |
+//! | --- | --- |
+//! | none, `*/*`, anything unknown | [health+json](Dialect::HealthJson) |
+//! | `application/health+json`, `application/json` | the same, by that name |
+//! | `text/plain` | the [text of Kubernetes](Dialect::KubernetesText) |
+//! | `application/vnd.spring-boot.actuator.v3+json` | the JSON of [Actuator](Dialect::Actuator) |
+//!
+//! Of several the one of the highest quality is taken, then the one that is named most exactly; no `Accept` is ever
+//! refused. Such an answer says `Vary: Accept`. A path can have [one dialect](Endpoints::dialect) for all, as those of the
+//! presets do. 404 and 405 are problems ([RFC 9457]) in every dialect.
+//!
+//! Where a check is pending, stale or fails, MicroProfile and Actuator say `DOWN` of it, the latter `UNKNOWN` while it is
+//! pending; an instance that [leaves](crate::Health::drain) is `DOWN`, in Actuator `OUT_OF_SERVICE`. A warning is `UP`.
+//!
+//! # Queries
+//!
+//! `?exclude=NAME`, which may be repeated, leaves a check out of that one answer, in every dialect; `?verbose` adds a line
+//! for each check to the text of Kubernetes. A query of more than 8 KiB is not read, nor anything else in one.
+//!
+//! # Who sees what
+//!
+//! Strangers see as much as the [`Exposure`] says, and whom a [rule](Endpoints::authorize) knows sees everything. With
+//! [`Exposure::Status`] there are no checks: not in a body, not at a path, not for a query.
+//!
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 
 mod body;
@@ -42,7 +69,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version};
 use tower_service::Service;
 
 pub use self::{
@@ -152,7 +179,8 @@ impl ProbeService {
     /// `method`, `path` and `query` are those of the request line, as they came. What is no method is answered 405,
     /// and headers that are none are left out. The response has every header that belongs to it. For `HEAD` its body is
     /// empty and its `Content-Length` that of `GET`; a framework that counts the length itself, and leaves out the body
-    /// of `HEAD`, is to ask with `GET`. [Rules](Endpoints::authorize) see no extensions.
+    /// of `HEAD`, is to ask with `GET`. [Rules](Endpoints::authorize) see no extensions, and HTTP/1.1 as
+    /// the version.
     ///
     /// The future is ready at once, unless it waits for a check that runs [on demand](crate::Check::on_demand).
     /// It works on any executor, and outside tokio.
@@ -185,6 +213,12 @@ impl ProbeService {
         let mut request = Request::new(());
         // Any other is no method of ours either.
         *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
+        let uri = match query {
+            Some(query) => Uri::try_from(format!("{path}?{query}")),
+            None => Uri::try_from(path),
+        };
+        // One that is none is answered all the same.
+        *request.uri_mut() = uri.unwrap_or_default();
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes());
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
@@ -234,11 +268,11 @@ impl ProbeService {
 
     /// What tells the sender of an ordinary request that the instance leaves.
     #[inline]
-    pub(crate) fn leaving(&self, version: Version) -> Leaving {
+    pub(crate) fn leaving<B>(&self, request: &Request<B>) -> Leaving {
         Leaving {
             board: Arc::clone(self.face.health.board()),
             envoy: self.face.endpoints.has_envoy(),
-            version,
+            closes: request.version() <= Version::HTTP_11 && request.method() != Method::CONNECT,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{Answer, Awaited, Board, Published},
-    model::{Name, Probe, Reason},
+    model::{Name, Probe, Reason, Verdict},
     telemetry::Asked,
 };
 
@@ -157,12 +157,15 @@ impl<'r> Question<'r> {
 
     /// The answer without the checks that the caller left out.
     fn without(&self, board: &Board, probe: Probe) -> Answer {
-        let is_known = |name: &Name| board.cell(name).is_some();
-        let (names, unknown) = self.query.excluded.iter().cloned().partition(is_known);
+        // Of liveness no check is a part.
+        let is_known = |name: &Name| probe != Probe::Liveness && board.cell(name).is_some();
+        let excluded = self.query.excluded.iter().cloned();
+        let (names, unknown): (_, BTreeSet<Name>) = excluded.partition(is_known);
+        let told: BTreeSet<Name> = unknown.iter().take(Verdict::MAX_CHECKS).cloned().collect();
         let left_out = LeftOut {
             names: &names,
-            unknown: &unknown,
-            nameless: self.query.nameless,
+            unknown: &told,
+            more_unknown: unknown.len() - told.len() + self.query.nameless,
         };
         if self.form.lists_all(probe) {
             let (report, retry_after) = board.report(probe, &names);

@@ -277,6 +277,8 @@ impl Board {
         if probe == Probe::Liveness || !due.reached(now) {
             return Vec::new();
         }
+        // What it says is settled then, and whoever asks is to know at once.
+        let settled = self.is_draining() && probe != Probe::Startup;
         let registry = self.registry.load();
         let started = published.view.started;
         let wanted = |cell: &&Arc<Cell>| match probe {
@@ -285,9 +287,8 @@ impl Board {
             _ => true,
         };
         let cells = registry.on_demand.iter().filter(wanted);
-        cells
-            .filter_map(|cell| self.demand_cell(cell, now))
-            .collect()
+        let runs = cells.filter_map(|cell| self.demand_cell(cell, now));
+        runs.filter(|_| !settled).collect()
     }
 
     /// The same for a reader of one check.

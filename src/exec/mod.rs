@@ -34,17 +34,27 @@
 mod ask;
 mod target;
 
-use std::{env, error::Error, fmt, process::ExitCode, thread, time::Duration};
+use std::{
+    env,
+    error::Error,
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 
 use tokio::runtime;
 
 use self::target::Target;
+use crate::model::Cause;
 
 /// Within the second that a kubelet waits.
 const TIMEOUT: Duration = Duration::from_millis(800);
 
 /// What `main` is asked with.
 const FLAG: &str = "--health-probe";
+const TIMEOUT_FLAG: &str = "--health-probe-timeout";
 
 /// The longest line, in characters.
 const LINE: usize = 200;
@@ -77,12 +87,14 @@ pub struct ExecAnswer {
 
 /// Runs the probe of `target` if the process was started with `--health-probe`, and prints its line. Then `main` is to
 /// end with what is returned. `--health-probe=TARGET` asks another, `--health-probe-timeout=SECONDS` sets how long it may
-/// take.
+/// take. Whatever else there is, is the service's.
 ///
 /// It blocks, and may be called within a runtime and without one.
 #[must_use = "the process is to end with this code"]
 pub fn run_if_asked(target: &str) -> Option<ExitCode> {
-    let args = env::args().skip(1);
+    // What is no text is not for us.
+    let args = env::args_os().skip(1);
+    let args = args.filter_map(|arg| arg.into_string().ok());
     Some(match asked(args, target)? {
         Ok(probe) => probe.run().print(),
         Err(error) => ExecAnswer::unhealthy(error.to_string()).print(),
@@ -91,27 +103,40 @@ pub fn run_if_asked(target: &str) -> Option<ExitCode> {
 
 /// The probe that the arguments ask for, if they do.
 fn asked(
-    args: impl Iterator<Item = String>,
+    mut args: impl Iterator<Item = String>,
     target: &str,
 ) -> Option<Result<ExecProbe, InvalidTarget>> {
-    let (mut asked, mut timeout) = (None, TIMEOUT);
-    for arg in args {
-        let Some(rest) = arg.strip_prefix(FLAG) else {
-            continue;
-        };
-        if let Some(seconds) = rest.strip_prefix("-timeout=") {
-            match seconds.parse().map(Duration::try_from_secs_f64) {
-                Ok(Ok(given)) => timeout = given,
-                _ => return Some(Err(InvalidTarget::timeout(seconds))),
-            }
-        } else if rest.is_empty() {
-            asked = Some(target.to_owned());
-        } else if let Some(other) = rest.strip_prefix('=') {
-            asked = Some(other.to_owned());
+    let (mut asked, mut seconds) = (None, None);
+    while let Some(arg) = args.next() {
+        match arg.split_once('=') {
+            None if arg == FLAG => asked = Some(target.to_owned()),
+            Some((FLAG, other)) => asked = Some(other.to_owned()),
+            None if arg == TIMEOUT_FLAG => seconds = Some(args.next().unwrap_or_default()),
+            Some((TIMEOUT_FLAG, given)) => seconds = Some(given.to_owned()),
+            _ => {}
         }
     }
-    let probe = ExecProbe::new(&asked?);
-    Some(probe.map(|probe| probe.timeout(timeout)))
+    let timeout = match seconds.as_deref().map(timeout) {
+        Some(Err(error)) => return Some(Err(error)),
+        Some(Ok(timeout)) => timeout,
+        None => TIMEOUT,
+    };
+    let Some(target) = asked else {
+        let lonely = "is given without --health-probe";
+        return seconds.map(|_| Err(InvalidTarget::new(TIMEOUT_FLAG, lonely)));
+    };
+    Some(ExecProbe::new(&target).map(|probe| probe.timeout(timeout)))
+}
+
+fn timeout(seconds: &str) -> Result<Duration, InvalidTarget> {
+    let timeout = seconds.parse().map(Duration::try_from_secs_f64);
+    match timeout {
+        Ok(Ok(timeout)) => Ok(timeout),
+        _ => Err(InvalidTarget::new(
+            seconds,
+            "is no number of seconds, such as 0.8",
+        )),
+    }
 }
 
 impl ExecProbe {
@@ -180,7 +205,7 @@ impl ExecAnswer {
 
     /// One line, whatever the server wrote.
     fn new(is_healthy: bool, line: &str) -> Self {
-        let shown = |c: char| if c.is_control() { ' ' } else { c };
+        let shown = |c: char| if is_shown(c) { c } else { ' ' };
         Self {
             is_healthy,
             line: line.chars().map(shown).take(LINE).collect(),
@@ -208,12 +233,19 @@ impl ExecAnswer {
         }
     }
 
-    /// Tells the prober.
-    #[expect(clippy::print_stdout, reason = "it is for this that a prober reads it")]
-    fn print(&self) -> ExitCode {
-        println!("{self}");
+    /// Tells the prober, on the standard output, and says how to end.
+    pub fn print(&self) -> ExitCode {
+        // Who does not listen reads the code.
+        _ = writeln!(io::stdout(), "{self}");
         self.exit_code()
     }
+}
+
+/// Whether a character neither breaks a line nor hides what stands beside it.
+fn is_shown(c: char) -> bool {
+    let hides =
+        matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !hides
 }
 
 impl fmt::Display for ExecAnswer {
@@ -236,14 +268,9 @@ pub struct InvalidTarget {
 
 impl InvalidTarget {
     fn new(text: &str, fault: &'static str) -> Self {
-        Self {
-            text: text.chars().take(LINE).collect(),
-            fault,
-        }
-    }
-
-    fn timeout(text: &str) -> Self {
-        Self::new(text, "is no number of seconds, such as 0.8")
+        // There may be a password in it.
+        let text = Cause::new(text).redacted().chars().take(LINE).collect();
+        Self { text, fault }
     }
 }
 
@@ -254,3 +281,62 @@ impl fmt::Display for InvalidTarget {
 }
 
 impl Error for InvalidTarget {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(args: &[&str]) -> Option<Result<(String, Duration), String>> {
+        let args = args.iter().map(|&arg| arg.to_owned());
+        let asked = asked(args, "http://localhost/ready")?;
+        let probe = asked.map(|probe| (format!("{:?}", probe.target), probe.timeout));
+        Some(probe.map_err(|error| error.to_string()))
+    }
+
+    #[test]
+    fn it_is_asked_by_its_own_flags_and_by_no_others() {
+        for args in [
+            &[][..],
+            &["--port", "80"],
+            &["--health-probes"],
+            &["health-probe"],
+            &["--health-probe-port=1"],
+        ] {
+            assert_eq!(of(args), None, "{args:?}");
+        }
+        let (ready, timeout) = of(&["--health-probe"]).unwrap().unwrap();
+        assert!(ready.contains("/ready") && timeout == TIMEOUT, "{ready}");
+        for args in [
+            &[
+                "--health-probe=http://localhost/live",
+                "--health-probe-timeout=0.1",
+            ][..],
+            &[
+                "--health-probe-timeout",
+                "0.1",
+                "--verbose",
+                "--health-probe=http://localhost/live",
+            ],
+        ] {
+            let (live, timeout) = of(args).unwrap().unwrap();
+            assert!(
+                live.contains("/live") && timeout == Duration::from_millis(100),
+                "{live}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_it_is_asked_wrongly_it_does_not_do() {
+        for args in [
+            &["--health-probe="][..],
+            &["--health-probe=ready"],
+            &["--health-probe", "--health-probe-timeout=soon"],
+            &["--health-probe", "--health-probe-timeout"],
+            &["--health-probe", "--health-probe-timeout=-1"],
+            &["--health-probe-timeout=1"],
+        ] {
+            assert!(of(args).unwrap().is_err(), "{args:?}");
+        }
+    }
+}

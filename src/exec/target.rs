@@ -25,6 +25,7 @@ pub(super) enum Target {
 
 const FORMS: &str =
     "is no target: write http://HOST:PORT/PATH, unix:/SOCKET:/PATH or grpc://HOST:PORT/SERVICE";
+const USERINFO: &str = "holds a user or a password, which this probe does not send";
 const NO_TLS: &str =
     "asks for TLS, which this probe does not speak: give it a port without, on the loopback";
 
@@ -45,10 +46,26 @@ impl Target {
         let uri = Uri::try_from(text).map_err(|_| invalid(FORMS))?;
         let authority = uri.authority().ok_or_else(|| invalid(FORMS))?;
         let host = authority.host().trim_matches(['[', ']']).to_owned();
-        if host.is_empty() || authority.as_str().contains('@') {
+        if authority.as_str().contains('@') {
+            return Err(invalid(USERINFO));
+        }
+        // What `port_u16` cannot read is none to it.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") | None => None,
+            Some(port) => {
+                let port = port
+                    .strip_prefix(':')
+                    .and_then(|port| port.parse::<u16>().ok());
+                Some(
+                    port.filter(|&port| port > 0)
+                        .ok_or_else(|| invalid(FORMS))?,
+                )
+            }
+        };
+        if host.is_empty() {
             return Err(invalid(FORMS));
         }
-        let (authority, port) = (authority.to_string(), authority.port_u16());
+        let authority = authority.to_string();
         match (uri.scheme_str(), port) {
             (Some("http"), port) => Ok(Self::Http {
                 authority,
@@ -114,7 +131,9 @@ mod tests {
             "ready",
             "/ready",
             "http://",
-            "http://u:p@localhost/ready",
+            "http://localhost:80800/ready",
+            "http://localhost:/ready",
+            "http://localhost:0/ready",
             "ftp://localhost/",
             "grpc://localhost/x",
             "unix:relative:/ready",
@@ -124,6 +143,13 @@ mod tests {
             let error = Target::parse(text).unwrap_err().to_string();
             assert!(error.contains("http://HOST:PORT/PATH"), "{text}: {error}");
         }
+        let error = Target::parse("http://u:hunter2@localhost/ready")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("a user or a password") && !error.contains("hunter2"),
+            "{error}"
+        );
         let error = Target::parse("https://localhost/ready").unwrap_err();
         assert!(error.to_string().contains("TLS"), "{error}");
     }

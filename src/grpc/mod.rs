@@ -8,8 +8,8 @@
 //! | the name of a check | that check |
 //! | what [`service`](GrpcHealth::service) and [`service_of_check`](GrpcHealth::service_of_check) name | what they say |
 //!
-//! A pass and a warning are `SERVING`; everything else, also while the instance [leaves](crate::Health::drain), is
-//! `NOT_SERVING`.
+//! A pass and a warning are `SERVING`; everything else is `NOT_SERVING`. So are readiness and the services that were named,
+//! but for those of liveness and startup, while the instance [leaves](crate::Health::drain).
 //!
 //! * `Check` answers at once, from what is known; only one that depends on a check that runs
 //!   [on demand](crate::Check::on_demand) waits for it, a while. A service that is unknown is `NOT_FOUND`.
@@ -99,6 +99,8 @@ struct Services {
 enum Subject {
     Probe(Probe),
     Check(String),
+    /// A service that needs no more than that check, but leaves with the instance.
+    ServiceOf(String),
 }
 
 /// The services that there always are.
@@ -126,8 +128,8 @@ impl GrpcHealth {
         self.with(service.into(), Subject::Probe(probe))
     }
 
-    /// Answers for a service with the status of a check. Defaults to the name of each check. If the check is removed,
-    /// the service is unknown.
+    /// Answers for a service with the status of a check, until the instance leaves. Defaults to the name of each check,
+    /// which tells of that check alone. If the check is removed, the service is unknown.
     ///
     /// # Errors
     ///
@@ -138,7 +140,7 @@ impl GrpcHealth {
         check: &str,
     ) -> Result<Self, UnknownCheck> {
         self.health.check(check)?;
-        Ok(self.with(service.into(), Subject::Check(check.to_owned())))
+        Ok(self.with(service.into(), Subject::ServiceOf(check.to_owned())))
     }
 
     /// How much callers may see: with [`Exposure::Status`] checks are no services, unless they are
@@ -197,6 +199,14 @@ impl Services {
         let status = match self.subject(service)? {
             Subject::Probe(probe) => board.verdict(probe).status,
             Subject::Check(name) => board.check(&name)?.0.status,
+            Subject::ServiceOf(name) => {
+                let status = board.check(&name)?.0.status;
+                if board.is_draining() {
+                    Verdict::Fail
+                } else {
+                    status
+                }
+            }
         };
         Some(serving(status))
     }
@@ -207,7 +217,9 @@ impl Services {
             Some(Subject::Probe(probe)) => {
                 board.demand(probe, &board.published(), &Default::default())
             }
-            Some(Subject::Check(name)) => board.demand_check(&name).into_iter().collect(),
+            Some(Subject::Check(name) | Subject::ServiceOf(name)) => {
+                board.demand_check(&name).into_iter().collect()
+            }
             None => Vec::new(),
         };
         runs.into_iter().map(Box::pin).collect()

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     check::{Check, Code, guard, guard_panics},
     engine::{Definition, Engine, Service},
-    model::Name,
+    model::{Cause, Name},
 };
 
 /// How many runs may be under way at a time, unless told otherwise.
@@ -212,11 +212,15 @@ fn runbook_fault(url: &str) -> Option<String> {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
     });
-    let has_userinfo = |uri: Uri| uri.authority().is_some_and(|at| at.as_str().contains('@'));
-    match page.map(has_userinfo) {
+    let has_secret = |uri: Uri| {
+        uri.authority().is_some_and(|at| at.as_str().contains('@'))
+            || Cause::new(url).redacted() != url
+    };
+    match page.map(has_secret) {
         Some(false) => None,
         Some(true) => Some(
-            "`runbook` holds a user or a password: it would be shown, so leave it out".to_owned(),
+            "`runbook` holds a user, a password or a token: it would be shown, so leave it out"
+                .to_owned(),
         ),
         None => Some(
             "`runbook` is not the `http` or `https` URL of a page: write it in full, percent-encoded"

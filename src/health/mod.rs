@@ -129,7 +129,8 @@ impl Health {
     /// Leaves: from now on, for good, readiness fails, [draining](crate::VerdictReason::Draining), so that nobody
     /// sends new requests here. It holds at once, for every reader, and whatever the runtime does.
     ///
-    /// Liveness and startup stay as they are, the checks run on, and requests are served as before.
+    /// Liveness and startup stay as they are, the checks run on, and requests are served as before. Behind a
+    /// [layer](crate::layer::probes) their responses over HTTP/1 say `Connection: close`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -20,7 +20,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{body::ManagementBody, management::Management};
@@ -29,8 +29,11 @@ use crate::listen::accept;
 /// How many connections there may be. One more ends the oldest.
 const CONNECTIONS: usize = 256;
 
-/// For how long a connection may be without a request.
-const QUIET: Duration = Duration::from_secs(30);
+/// For how long a connection may be without a request: longer than any prober waits between two.
+const QUIET: Duration = Duration::from_secs(75);
+
+/// How long a connection that was quiet has to end.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How much of a request's head is taken, in bytes.
 const HEAD: usize = 64 * 1024;
@@ -82,15 +85,17 @@ async fn connection(stream: TcpStream, management: Management) {
             () = sleep_until(activity.ends_at()) => {}
         }
         if activity.is_quiet() {
-            return;
+            break;
         }
     }
+    served.as_mut().graceful_shutdown();
+    _ = timeout(GRACE, served).await;
 }
 
 /// Whether a connection is of use to anyone.
 #[derive(Debug)]
 pub(super) struct Activity {
-    /// How many requests have no answer yet, or are told of events.
+    /// How many requests have no answer yet.
     busy: AtomicUsize,
     last: Mutex<Instant>,
 }
@@ -103,7 +108,8 @@ impl Activity {
         }
     }
 
-    fn note(&self) {
+    /// Something happened that shows that it is.
+    pub(super) fn note(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
@@ -131,6 +137,13 @@ impl Activity {
 /// Keeps a connection from being quiet.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Activity>);
+
+impl Busy {
+    /// The activity that goes on when this is over.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.0
+    }
+}
 
 impl Busy {
     fn new(activity: &Arc<Activity>) -> Self {

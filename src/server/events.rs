@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::connection::Busy;
+use super::connection::Activity;
 use crate::{
     endpoint::{Exposure, event},
     engine::Board,
@@ -32,13 +32,13 @@ pin_project! {
     pub(super) struct Events {
         board: Arc<Board>,
         exposure: Exposure,
-        // What of each verdict was told.
-        told: [Option<Verdict>; Probe::ALL.len()],
+        // What was told of each verdict.
+        told: [Option<(Verdict, String)>; Probe::ALL.len()],
         #[pin]
         bell: OwnedNotified,
         #[pin]
         still_there: Sleep,
-        busy: Busy,
+        activity: Arc<Activity>,
         permit: OwnedSemaphorePermit,
     }
 }
@@ -47,7 +47,7 @@ impl Events {
     pub(super) fn new(
         board: &Arc<Board>,
         exposure: Exposure,
-        busy: Busy,
+        activity: &Arc<Activity>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Events {
             exposure,
             told: Default::default(),
             still_there: sleep(STILL_THERE),
-            busy,
+            activity: Arc::clone(activity),
             permit,
         }
     }
@@ -64,21 +64,24 @@ impl Events {
     /// The next event, and none once nothing changes any more.
     pub(super) fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<String>> {
         let mut this = self.project();
+        // One that is not read is not polled either, once there is no room for more.
+        this.activity.note();
         loop {
             let stopped = this.board.is_stopped();
             let published = this.board.published();
             let mut news = String::new();
             for (probe, told) in Probe::ALL.into_iter().zip(this.told.iter_mut()) {
                 let verdict = &published.view.face(probe).verdict;
-                if told
-                    .as_ref()
-                    .is_some_and(|told| told.says_the_same(verdict))
-                {
+                let same = |(before, _): &(Verdict, String)| before.says_the_same(verdict);
+                if told.as_ref().is_some_and(same) {
                     continue;
                 }
                 let data = event(&this.board.service, verdict, *this.exposure);
-                news.push_str(&format!("event: {probe}\ndata: {data}\n\n"));
-                *told = Some(verdict.clone());
+                // A reader who may see less is not told that there is more to see.
+                if told.as_ref().is_none_or(|(_, before)| *before != data) {
+                    news.push_str(&format!("event: {probe}\ndata: {data}\n\n"));
+                }
+                *told = Some((verdict.clone(), data));
             }
             if !news.is_empty() {
                 this.still_there

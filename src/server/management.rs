@@ -3,7 +3,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE,
+        X_CONTENT_TYPE_OPTIONS,
     },
 };
 use tokio::{sync::Semaphore, time::timeout};
@@ -26,6 +27,8 @@ const METHODS_OF_CHECKS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTI
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+/// In seconds.
+const A_WHILE: HeaderValue = HeaderValue::from_static("10");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
 const UNAUTHORIZED: &str = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"only callers that are known may run a check"}"#;
@@ -47,7 +50,7 @@ impl Management {
         }
     }
 
-    /// The answer to a request. It is `busy` until then, or for as long as events are read.
+    /// The answer to a request. The connection is `busy` until then.
     pub(super) fn answer<B>(
         &self,
         request: Request<B>,
@@ -61,7 +64,7 @@ impl Management {
             let target = this.probes.find(path).map(|found| found.target);
             match (target, request.method()) {
                 (Some(Target::Check(name)), &Method::POST) => this.run(name, &request).await,
-                (None, _) if path == EVENTS => return this.events(&request, busy),
+                (None, _) if path == EVENTS => return this.events(&request, &busy),
                 (target, _) => {
                     let is_check = matches!(target, Some(Target::Check(_)));
                     let mut response = this.probe(request).await;
@@ -101,7 +104,7 @@ impl Management {
         self.probe(asked).await
     }
 
-    fn events(&self, request: &Request<()>, busy: Busy) -> Response<ManagementBody> {
+    fn events(&self, request: &Request<()>, busy: &Busy) -> Response<ManagementBody> {
         let method = request.method();
         let probe = |body| ManagementBody::Probe { body };
         let mut response = match *method {
@@ -109,11 +112,12 @@ impl Management {
                 Ok(permit) => {
                     let board = self.probes.health().board();
                     let exposure = self.probes.exposure_to(request);
-                    let events = Events::new(board, exposure, busy, permit);
+                    let events = Events::new(board, exposure, busy.activity(), permit);
                     Response::new(ManagementBody::Events { events })
                 }
                 Err(_) => {
-                    let crowded = problem(StatusCode::SERVICE_UNAVAILABLE, CROWDED, method);
+                    let mut crowded = problem(StatusCode::SERVICE_UNAVAILABLE, CROWDED, method);
+                    crowded.headers_mut().insert(RETRY_AFTER, A_WHILE);
                     return crowded.map(probe);
                 }
             },

@@ -21,7 +21,7 @@
 //!
 //! # Bounds
 //!
-//! There are at most 256 connections: one more ends the oldest. One without a request for 30 s ends, as does one whose
+//! There are at most 256 connections: one more ends the oldest. One without a request for 75 s ends, as does one whose
 //! request does not arrive, or whose answer is not read, within that. A request's head may have 64 KiB.
 //!
 //! # Example

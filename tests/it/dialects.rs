@@ -500,9 +500,8 @@ async fn what_is_excluded_counts_for_nothing_in_that_one_answer() {
     assert_eq!(
         notes,
         json!([
-            "db is excluded",
-            "nobody is not excluded: there is no such check",
-            "1 more names are not excluded: no check is named so",
+            "left out of this answer: db",
+            "cannot be left out: nobody and 1 more",
         ])
     );
     assert!(answer.json()["checks"].get("db:responseTime").is_none());
@@ -519,6 +518,76 @@ async fn what_is_excluded_counts_for_nothing_in_that_one_answer() {
          warn: some health checks cannot be excluded: no matches for \"anybody\",\"nobody\" and 1 more\n\
          readyz check failed\n"
     );
+}
+
+/// Of liveness no check is a part, so none can be left out of it.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_there_is_warned_of_in_one_short_line() {
+    let service = Service::new();
+    service.says(good(Status::Pass), Status::Pass).await;
+    let endpoints = Endpoints::kubernetes();
+    let probes = service.health.service().endpoints(endpoints).unwrap();
+    let warns = "warn: some health checks cannot be excluded: no matches for";
+    assert_eq!(
+        ask(&probes, "/livez?verbose&exclude=db").await.body,
+        format!("{warns} \"db\"\nlivez check passed\n")
+    );
+    let many: String = (0..900)
+        .map(|index| format!("&exclude=n{index:03}"))
+        .collect();
+    for path in ["/readyz", "/livez"] {
+        // As long as a query may be, and longer than it may.
+        let body = ask(&probes, &format!("{path}?verbose{}", &many[..500 * 13]))
+            .await
+            .body;
+        assert!(
+            body.contains(" and 484 more\n") && body.len() < 400,
+            "{body}"
+        );
+        let body = ask(&probes, &format!("{path}?verbose{many}")).await.body;
+        assert_eq!(body, "ok", "it is not read");
+    }
+    let json = ask(
+        &service.health.service(),
+        &format!("/ready?{}", &many[..500 * 13]),
+    )
+    .await;
+    assert!(json.body.len() < 600, "{}", json.body);
+}
+
+/// Whatever a check calls its measurements, they are all told.
+#[tokio::test(start_paused = true)]
+async fn measurements_of_any_name_are_told() {
+    let measured = Outcome::warn(Reason::Busy)
+        .measure("reason", "planned", "")
+        .measure("time", 1, "")
+        .measure("lag", 2, "s")
+        .measure("lag", 3, "s");
+    let health = Health::builder("orders")
+        .check(Check::new("db", Scripted::new(measured)))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    for (dialect, details) in [
+        (Dialect::MicroProfile, "/checks/0/data"),
+        (Dialect::Actuator, "/details"),
+    ] {
+        let probes = health
+            .service()
+            .endpoints(endpoints(dialect, Exposure::Full))
+            .unwrap();
+        let answer = ask(&probes, "/health/db").await.json();
+        let details = answer.pointer(details).unwrap();
+        for (key, value) in [
+            ("reason", json!("busy")),
+            ("reason 2", json!("planned")),
+            ("time 2", json!(1)),
+            ("lag (s)", json!(2)),
+            ("lag (s) 2", json!(3)),
+        ] {
+            assert_eq!(details[key], value, "{key} in {details}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -547,6 +616,22 @@ async fn where_only_the_verdict_is_told_no_query_tells_more() {
     }
     let text = ask_saying(&probes, "/ready?verbose", "accept", "text/plain").await;
     assert_eq!(text.body, "readyz check failed\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_leaves_nobody_waits_for_a_run_on_demand() {
+    let hanging = Check::new("hanging", Scripted::hanging()).on_demand(SECOND);
+    let health = Health::builder("orders").check(hanging).start().unwrap();
+    let probes = health.service();
+    health.drain();
+    let began = tokio::time::Instant::now();
+    for path in ["/ready", "/health"] {
+        assert_eq!(
+            ask(&probes, path).await.json()["output"],
+            "draining: hanging pending"
+        );
+    }
+    assert_eq!(began.elapsed(), ms(0));
 }
 
 #[tokio::test(start_paused = true)]

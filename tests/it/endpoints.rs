@@ -90,6 +90,9 @@ async fn every_mistake_is_told_at_once_with_its_cure() {
         .probe("/a%62", Probe::Readiness)
         .probe(format!("/{}", "x".repeat(256)), Probe::Readiness)
         .checks("/checks")
+        .checks("/a//{check}")
+        .probe("/health/*", Probe::Readiness)
+        .probe("/:check", Probe::Readiness)
         .checks("/checks/{check}/more")
         .probe("/ready", Probe::Liveness)
         .dialect("/nowhere", Dialect::Actuator)
@@ -403,8 +406,12 @@ async fn a_runbook_is_a_page_without_a_password() {
             "is not the `http` or `https` URL",
         ),
         (
+            "https://wiki.internal/db?token=secret",
+            "holds a user, a password or a token",
+        ),
+        (
             "https://me:secret@wiki.internal/db",
-            "holds a user or a password",
+            "holds a user, a password or a token",
         ),
     ] {
         let check = Check::new("db", || async { Status::Pass }).runbook(url);
@@ -605,6 +612,15 @@ async fn respond_negotiates_as_well() {
         .unwrap()
         .await;
     assert!(String::from_utf8_lossy(full.body()).contains("orders_rw"));
+    // A rule sees what was asked.
+    let by_path = Endpoints::default()
+        .authorize(|parts| parts.uri.query() == Some("open") && parts.uri.path() == "/health/db");
+    let ruled = health.service().endpoints(by_path).unwrap();
+    let open = ruled
+        .respond("GET", "/health/db", Some("open"), [])
+        .unwrap()
+        .await;
+    assert!(String::from_utf8_lossy(open.body()).contains("orders_rw"));
     let stranger = probes.respond("GET", "/health/db", None, []).unwrap().await;
     assert!(!String::from_utf8_lossy(stranger.body()).contains("orders_rw"));
 }

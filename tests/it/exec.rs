@@ -134,6 +134,10 @@ fn whatever_a_server_says_is_one_short_line() {
                 .to_owned(),
             "unhealthy: 503, a b [31m",
         ),
+        (
+            "HTTP/1.1 503 X\r\n\r\n{\"output\":\"a\u{202e}b\u{2028}c\"}".to_owned(),
+            "unhealthy: 503, a b c",
+        ),
         (format!("HTTP/1.1 503 X\r\n\r\n{long}"), "unhealthy: 503 Service Unavailable"),
     ] {
         let answer = run(&format!("http://{}/ready", answering(bytes)));
@@ -177,4 +181,64 @@ fn it_gives_up_before_the_prober_does() {
         .timeout(Duration::ZERO)
         .run();
     assert!(!answer.is_healthy(), "{answer}");
+}
+
+/// The program, as a prober runs it.
+#[cfg(unix)]
+#[test]
+fn the_program_ends_with_0_or_1_whatever_becomes_of_it() {
+    use std::{
+        ffi::OsStr,
+        os::unix::ffi::OsStrExt,
+        process::{Command, Stdio},
+    };
+
+    let program = || Command::new(env!("CARGO_BIN_EXE_tower-health-probe"));
+    let healthy = || format!("http://{}/", answering("HTTP/1.1 200 OK\r\n\r\n"));
+    for (args, code, said) in [
+        (vec!["--timeout", "10", &healthy()], 0, "healthy: 200 OK\n"),
+        (vec![&*healthy(), "--timeout", "10"], 0, "healthy: 200 OK\n"),
+        (vec!["ready"], 1, "\"ready\" is no target"),
+        (
+            vec!["http://u:hunter2@127.0.0.1/"],
+            1,
+            "holds a user or a password",
+        ),
+        (vec![], 1, "usage: tower-health-probe"),
+        (vec!["--timeout"], 1, "usage: tower-health-probe"),
+        (
+            vec!["--timeout", "-1", "http://127.0.0.1:1/"],
+            1,
+            "usage: tower-health-probe",
+        ),
+        (vec!["--help"], 1, "usage: tower-health-probe"),
+    ] {
+        let output = program().args(&args).output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stdout}");
+        assert!(
+            stdout.contains(said) && !stdout.contains("hunter2"),
+            "{args:?}: {stdout}"
+        );
+        assert!(output.stderr.is_empty());
+    }
+    let broken = program()
+        .arg(OsStr::from_bytes(b"\xff\xfe"))
+        .output()
+        .unwrap();
+    assert_eq!(broken.status.code(), Some(1));
+    // Nobody reads what it says.
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let mut deaf = program();
+    let ended = deaf
+        .arg(healthy())
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(ended.stderr.is_empty());
 }

@@ -150,6 +150,23 @@ async fn check_tells_readiness_liveness_startup_and_each_check() {
     assert!(error.to_string().contains("db"), "{error}");
 }
 
+/// A service that was named leaves with the instance, whatever it needs.
+#[tokio::test(start_paused = true)]
+async fn a_service_of_a_check_leaves_with_the_instance() {
+    let (health, _) = service().await;
+    let grpc = health
+        .grpc()
+        .service_of_check("orders.v1.Orders", "db")
+        .unwrap();
+    after(SECOND).await;
+    let mut watch = watch(&grpc, "orders.v1.Orders").await;
+    assert_eq!(told(&mut watch).await, [SERVING]);
+    health.drain();
+    assert_eq!(told(&mut watch).await, [NOT_SERVING]);
+    assert_eq!(check(&grpc, "orders.v1.Orders").await, Ok(NOT_SERVING));
+    assert_eq!(check(&grpc, "db").await, Ok(SERVING));
+}
+
 #[tokio::test(start_paused = true)]
 async fn pitfall_1_nothing_is_serving_before_it_is_known() {
     let (health, _) = service().await;

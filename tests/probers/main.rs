@@ -24,7 +24,7 @@ use self::{
     blackbox::Blackbox,
     envoy::Envoy,
     haproxy::HaProxy,
-    process::{Process, python},
+    process::{Process, installed, python},
     service::Service,
 };
 
@@ -207,4 +207,26 @@ fn a_watch_in_python_is_told_each_status() {
         grpc_in_python(&service.addresses, "check", "liveness"),
         "SERVING"
     );
+}
+
+#[test]
+fn the_documented_configurations_are_valid() {
+    installed("haproxy", "-v", "apt-get install haproxy");
+    let mut haproxy = Command::new("haproxy");
+    haproxy.args(["-c", "-q", "-f", "docs/haproxy.cfg"]);
+    let mut envoy = Command::new(python().with_file_name("envoy"));
+    envoy.args([
+        "--mode",
+        "validate",
+        "--log-level",
+        "error",
+        "-c",
+        "docs/envoy.yml",
+    ]);
+    let mut kubernetes = Command::new(python().with_file_name("kubernetes-validate"));
+    kubernetes.args(["--strict", "docs/kubernetes.yml"]);
+    for mut command in [haproxy, envoy, kubernetes] {
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{command:?}: {output:?}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
@@ -12,7 +12,8 @@ use crate::{
     endpoint::Exposure,
     engine::Service,
     model::{
-        CheckReport, ComponentType, Reason, Status, Timestamp, Verdict, VerdictReason, to_millis,
+        CheckReport, ComponentType, Name, Reason, Status, Timestamp, Verdict, VerdictReason,
+        to_millis,
     },
 };
 
@@ -54,25 +55,23 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
 fn notes(page: &Page<'_>) -> Vec<String> {
     let left_out = &page.left_out;
     let more = (page.more > 0).then(|| format!("{} more checks do not pass", page.more));
-    let excluded = left_out
-        .names
-        .iter()
-        .map(|name| format!("{name} is excluded"));
-    let unknown = left_out
-        .unknown
-        .iter()
-        .map(|name| format!("{name} is not excluded: there is no such check"));
-    let nameless = (left_out.nameless > 0).then(|| {
-        format!(
-            "{} more names are not excluded: no check is named so",
-            left_out.nameless
-        )
-    });
-    more.into_iter()
-        .chain(excluded)
-        .chain(unknown)
-        .chain(nameless)
-        .collect()
+    let excluded = (!left_out.names.is_empty())
+        .then(|| format!("left out of this answer: {}", names(left_out.names)));
+    let unknown = match (left_out.unknown.is_empty(), left_out.more_unknown) {
+        (true, 0) => None,
+        (true, more) => Some(format!("cannot be left out: {more} that are no checks")),
+        (false, 0) => Some(format!("cannot be left out: {}", names(left_out.unknown))),
+        (false, more) => Some(format!(
+            "cannot be left out: {} and {more} more",
+            names(left_out.unknown)
+        )),
+    };
+    [more, excluded, unknown].into_iter().flatten().collect()
+}
+
+fn names(names: &BTreeSet<Name>) -> String {
+    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+    names.join(", ")
 }
 
 #[derive(Serialize)]

@@ -67,14 +67,14 @@ fn line(text: &mut String, check: &CheckReport) -> fmt::Result {
 
 /// Names that are not there are warned of.
 fn unknown(text: &mut String, page: &Page<'_>) -> fmt::Result {
-    let (names, nameless) = (page.left_out.unknown, page.left_out.nameless);
+    let (names, more_unknown) = (page.left_out.unknown, page.left_out.more_unknown);
     let quoted: Vec<String> = names.iter().map(Name::as_str).map(quote).collect();
     let quoted = quoted.join(",");
-    match (names.len(), nameless) {
+    match (names.len(), more_unknown) {
         (0, 0) => Ok(()),
-        (0, nameless) => writeln!(text, "{UNKNOWN}{nameless} of the names"),
+        (0, more_unknown) => writeln!(text, "{UNKNOWN}{more_unknown} of them"),
         (_, 0) => writeln!(text, "{UNKNOWN}{quoted}"),
-        (_, nameless) => writeln!(text, "{UNKNOWN}{quoted} and {nameless} more"),
+        (_, more_unknown) => writeln!(text, "{UNKNOWN}{quoted} and {more_unknown} more"),
     }
 }
 

@@ -157,8 +157,8 @@ pub(super) enum Subject {
 pub(super) struct LeftOut<'a> {
     pub(super) names: &'a BTreeSet<Name>,
     pub(super) unknown: &'a BTreeSet<Name>,
-    /// How many unknown ones could not even be names. They are not repeated.
-    pub(super) nameless: usize,
+    /// How many more are unknown: what could not even be a name is not repeated.
+    pub(super) more_unknown: usize,
 }
 
 static NO_NAMES: BTreeSet<Name> = BTreeSet::new();
@@ -167,7 +167,7 @@ impl LeftOut<'static> {
     pub(super) const NOTHING: Self = Self {
         names: &NO_NAMES,
         unknown: &NO_NAMES,
-        nameless: 0,
+        more_unknown: 0,
     };
 }
 
@@ -276,29 +276,45 @@ pub(crate) fn event(service: &Service, verdict: &Verdict, exposure: Exposure) ->
 
 /// What is told of one check beside its status, for dialects that leave that open.
 fn details(check: &CheckReport, exposure: Exposure) -> Map<String, Json> {
-    let mut details = Map::new();
-    let mut tell = |key: &str, value: Json| _ = details.insert(key.to_owned(), value);
-    if exposure == Exposure::Full {
-        for measurement in check.measurements.iter() {
-            if let Some(value) = observed(&measurement.value) {
-                tell(&labelled(measurement), value);
-            }
+    let full = exposure == Exposure::Full;
+    let (cause, runbook) = (check.cause.as_ref(), check.runbook.as_deref());
+    let run = check.last_run.as_ref();
+    let own = [
+        ("reason", check.reason.map(|reason| reason.as_str().into())),
+        (
+            "error",
+            cause.filter(|_| full).map(|cause| cause.redacted().into()),
+        ),
+        ("runbook", runbook.filter(|_| full).map(Json::from)),
+        (
+            "responseTime (ms)",
+            run.map(|run| to_millis(run.duration).into()),
+        ),
+        (
+            "time",
+            run.map(|run| Timestamp(run.time).to_string().into()),
+        ),
+    ];
+    let mut details: Map<String, Json> = own
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect();
+    let measurements = if full { &*check.measurements } else { &[] };
+    for measurement in measurements {
+        if let Some(value) = observed(&measurement.value) {
+            details.insert(free(labelled(measurement), &details), value);
         }
-        if let Some(cause) = &check.cause {
-            tell("error", cause.redacted().into());
-        }
-        if let Some(runbook) = &check.runbook {
-            tell("runbook", (**runbook).into());
-        }
-    }
-    if let Some(reason) = check.reason {
-        tell("reason", reason.as_str().into());
-    }
-    if let Some(run) = &check.last_run {
-        tell("responseTime (ms)", to_millis(run.duration).into());
-        tell("time", Timestamp(run.time).to_string().into());
     }
     details
+}
+
+/// A key that is not taken yet: this one, or with a number behind it.
+fn free(key: Cow<'_, str>, taken: &Map<String, Json>) -> String {
+    let numbered = (2..).map(|number| format!("{key} {number}"));
+    std::iter::once(key.clone().into_owned())
+        .chain(numbered)
+        .find(|key| !taken.contains_key(key))
+        .unwrap_or_default()
 }
 
 /// A measurement's name, with its unit if it has one.

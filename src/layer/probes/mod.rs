@@ -4,14 +4,16 @@
 //!    a check [on demand](crate::Check::on_demand) may wait for that check; never for the inner service.)
 //! 2. An answered probe holds no permit of the inner service and no place in its queue. If an ordinary request
 //!    asked the inner service before, on the same clone of this one, a fresh clone takes its place.
-//! 3. Any other request goes through untouched: its error type stays, nothing is allocated, and the inner
-//!    service is cloned only if it was not ready.
+//! 3. Any other request goes through untouched, and so does its response, but for rule 5: its error type stays, nothing is
+//!    allocated, and the inner service is cloned only if it was not ready.
 //! 4. Any other request waits until the inner service is ready, and is told of its error if it fails to be.
-//! 5. The layer itself is always ready. What sheds load belongs inside it, where it cannot shed probes.
+//! 5. While the instance [leaves](crate::Health::drain), a response to any other request over HTTP/1 says
+//!    `Connection: close`, so that its sender's next request goes elsewhere.
+//! 6. The layer itself is always ready. What sheds load belongs inside it, where it cannot shed probes.
 //!
 //! # Where it stands
 //!
-//! It owns `/ready`, `/live`, `/startup`, `/health` and every `/health/{segment}`; whatever the application has
+//! With the default [endpoints](crate::Endpoints) it owns `/ready`, `/live`, `/startup`, `/health` and every `/health/{segment}`; whatever the application has
 //! there is hidden by it, so keep its own routes elsewhere (`/health/a/b` is free).
 //!
 //! It belongs outermost. A layer outside it, such as CORS, authentication or a rate limit, answers in its place: a CORS

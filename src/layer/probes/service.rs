@@ -80,7 +80,7 @@ where
             return ResponseFuture::answered(answer);
         }
         self.asked = true;
-        let leaving = self.endpoint.leaving(request.version());
+        let leaving = self.endpoint.leaving(&request);
         // The future asks again, with its own waker, before it waits.
         let mut cx = Context::from_waker(Waker::noop());
         match self.inner.poll_ready(&mut cx) {
