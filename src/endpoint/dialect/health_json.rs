@@ -201,11 +201,16 @@ impl Checks<'_> {
 
 impl Serialize for Checks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let full = self.exposure == Exposure::Full;
-        serializer.collect_map(self.reports.iter().flat_map(|check| {
-            let mut measured = vec![(RESPONSE_TIME, vec![Detail::of(check, full)])];
-            let measurements = if full { &*check.measurements } else { &[] };
-            for measurement in measurements {
+        let reports = self.reports.iter();
+        if self.exposure < Exposure::Full {
+            return serializer.collect_map(reports.map(|check| {
+                let details = [Detail::of(check, false)];
+                (key(check, RESPONSE_TIME), details)
+            }));
+        }
+        serializer.collect_map(reports.flat_map(|check| {
+            let mut measured = vec![(RESPONSE_TIME, vec![Detail::of(check, true)])];
+            for measurement in check.measurements.iter() {
                 let name = &*measurement.name;
                 let detail = Detail {
                     observed_value: observed(&measurement.value),
@@ -213,15 +218,19 @@ impl Serialize for Checks<'_> {
                     ..Detail::bare(check)
                 };
                 // A key is told once, with all that was measured under it.
-                match measured.iter_mut().find(|(key, _)| *key == name) {
+                match measured.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, details)) => details.push(detail),
                     None => measured.push((name, vec![detail])),
                 }
             }
-            let keyed = |(key, details)| (format!("{}:{key}", check.name), details);
+            let keyed = |(name, details)| (key(check, name), details);
             measured.into_iter().map(keyed)
         }))
     }
+}
+
+fn key(check: &CheckReport, measured: &str) -> String {
+    [&*check.name, ":", measured].concat()
 }
 
 /// What is measured of every run.
