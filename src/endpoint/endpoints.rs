@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     check::guard,
-    model::{Probe, Status},
+    model::{Probe, Status, write_mistakes},
 };
 
 /// What is answered where, to whom, and how: the settings of a [service](super::ProbeService), of a
@@ -46,7 +46,8 @@ pub struct Endpoints {
     paths: Paths,
     exposure: Option<Exposure>,
     rules: Vec<Rule>,
-    codes: [Option<StatusCode>; 3],
+    /// In the order of statuses.
+    codes: [Option<StatusCode>; Status::Fail as usize + 1],
     envoy: bool,
     envoy_cluster: Option<HeaderValue>,
     mistakes: Vec<EndpointsMistake>,
@@ -114,7 +115,7 @@ impl Endpoints {
             paths: Paths::default(),
             exposure: None,
             rules: Vec::new(),
-            codes: [None; 3],
+            codes: Default::default(),
             envoy: false,
             envoy_cluster: None,
             mistakes: Vec::new(),
@@ -257,13 +258,9 @@ impl Endpoints {
             self.mistakes.push(EndpointsMistake::Code(code));
             return self;
         }
-        let [pass, warn, fail] = &mut self.codes;
-        let slot = match status {
-            Status::Pass => pass,
-            Status::Warn => warn,
-            Status::Fail => fail,
-        };
-        *slot = Some(code);
+        if let Some(slot) = self.codes.get_mut(status as usize) {
+            *slot = Some(code);
+        }
         self
     }
 
@@ -328,12 +325,7 @@ impl Endpoints {
 
     #[inline]
     pub(super) fn code_of(&self, status: Status) -> Option<StatusCode> {
-        let [pass, warn, fail] = self.codes;
-        match status {
-            Status::Pass => pass,
-            Status::Warn => warn,
-            Status::Fail => fail,
-        }
+        self.codes.get(status as usize).copied().flatten()
     }
 
     /// Whether there is any rule.
@@ -436,14 +428,7 @@ impl EndpointsError {
 
 impl fmt::Display for EndpointsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mistakes.as_slice() {
-            [only] => write!(f, "the endpoints cannot be: {only}"),
-            all => {
-                write!(f, "the endpoints cannot be, for {} reasons:", all.len())?;
-                all.iter()
-                    .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
-            }
-        }
+        write_mistakes(f, "the endpoints cannot be", &self.mistakes)
     }
 }
 

@@ -38,6 +38,7 @@ enum State {
 }
 
 impl Answer {
+    #[inline]
     pub(super) fn ready(response: Response<ProbeBody>) -> Self {
         Self {
             state: State::Ready(Some(response)),

@@ -85,6 +85,7 @@ impl<'r> Question<'r> {
     }
 
     /// The response, as it reads now.
+    #[inline]
     pub(super) fn answer(
         &self,
         board: &Board,
@@ -107,6 +108,7 @@ impl<'r> Question<'r> {
         response
     }
 
+    #[inline]
     fn verdict(
         &self,
         board: &Board,

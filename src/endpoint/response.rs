@@ -48,6 +48,7 @@ pub(super) fn refuses(method: &Method) -> bool {
 }
 
 /// The response with an answer.
+#[inline]
 pub(super) fn answer(
     answer: &Answer,
     retry: Retry,
@@ -145,6 +146,7 @@ pub(super) fn complete(
 }
 
 /// What of a response to `GET` is for a method.
+#[inline]
 fn to(method: &Method, response: Response<Bytes>) -> Response<ProbeBody> {
     response.map(|body| match *method {
         Method::HEAD => ProbeBody::empty(),

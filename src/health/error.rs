@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-use crate::model::{InvalidName, Name, UnknownCheck};
+use crate::model::{InvalidName, Name, UnknownCheck, write_mistakes};
 
 /// Why a [`Health`](crate::Health) did not start: every mistake of its builder, each with its cure.
 ///
@@ -24,14 +24,7 @@ impl StartError {
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mistakes.as_slice() {
-            [only] => write!(f, "health cannot start: {only}"),
-            all => {
-                write!(f, "health cannot start, for {} reasons:", all.len())?;
-                all.iter()
-                    .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
-            }
-        }
+        write_mistakes(f, "health cannot start", &self.mistakes)
     }
 }
 
@@ -112,15 +105,7 @@ pub enum ChangeError {
 impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mistakes(mistakes) => match mistakes.as_slice() {
-                [only] => write!(f, "the check is not registered: {only}"),
-                all => {
-                    let count = all.len();
-                    write!(f, "the check is not registered, for {count} reasons:")?;
-                    all.iter()
-                        .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
-                }
-            },
+            Self::Mistakes(mistakes) => write_mistakes(f, "the check is not registered", mistakes),
             Self::Unknown(error) => error.fmt(f),
             Self::Removed => f.write_str("the check was removed before it had run"),
             Self::Stopped(error) => error.fmt(f),
