@@ -129,7 +129,7 @@ impl<'r> Question<'r> {
         }
         let form = self.form;
         let face = published.view.face(probe);
-        if !form.lists_all(probe) {
+        if !form.lists_all(probe, face.verdict.status, || board.len()) {
             let make = || {
                 Page::verdict(
                     &board.service,
@@ -169,14 +169,14 @@ impl<'r> Question<'r> {
             unknown: &told,
             more_unknown: unknown.len() - told.len() + self.query.nameless,
         };
-        if self.form.lists_all(probe) {
+        let form = self.form;
+        let view = board.without(&names);
+        let verdict = &view.face(probe).verdict;
+        if form.lists_all(probe, verdict.status, || board.len()) {
             let (report, retry_after) = board.report(probe, &names);
-            Page::report(probe, &board.service, &report, retry_after, left_out).answer(self.form)
+            Page::report(probe, &board.service, &report, retry_after, left_out).answer(form)
         } else {
-            let view = board.without(&names);
-            let verdict = &view.face(probe).verdict;
-            let exposure = self.form.exposure;
-            Page::verdict(&board.service, verdict, exposure, left_out).answer(self.form)
+            Page::verdict(&board.service, verdict, form.exposure, left_out).answer(form)
         }
     }
 

@@ -140,6 +140,11 @@ impl Board {
         self.registry.load().by_name.get(name).cloned()
     }
 
+    /// How many checks count.
+    pub(crate) fn len(&self) -> usize {
+        self.registry.load().cells.len()
+    }
+
     pub(crate) fn names(&self) -> Vec<Name> {
         let name = |cell: &Arc<Cell>| cell.definition.name.clone();
         self.registry.load().cells.iter().map(name).collect()

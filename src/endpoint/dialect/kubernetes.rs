@@ -7,10 +7,11 @@ use std::fmt::{self, Write};
 use super::{Form, Page, Subject};
 use crate::{
     endpoint::Exposure,
-    model::{CheckReport, Name, Probe, Status, Verdict},
+    model::{CheckReport, Name, Probe},
 };
 
-/// A pass is `ok`. A fail, and whoever asks for more, gets a line for each check, of which the reason is never told.
+/// A pass is `ok`. A fail, and whoever asks for more, gets a line for each check that the page lists; of why one fails
+/// nothing is ever told.
 pub(super) fn body(page: &Page<'_>, form: Form) -> String {
     let mut text = String::new();
     // A text takes whatever is written to it.
@@ -29,27 +30,16 @@ fn write(text: &mut String, page: &Page<'_>, form: Form) -> fmt::Result {
         return text.write_str("ok");
     }
     if form.exposure > Exposure::Status {
-        lines(text, page, form.verbose)?;
+        lines(text, page)?;
     }
     let said = if good { "passed" } else { "failed" };
     writeln!(text, "{} check {said}", word(probe))
 }
 
-/// Every check, if they were asked for or are few; else those that do not pass.
-fn lines(text: &mut String, page: &Page<'_>, verbose: bool) -> fmt::Result {
-    let checks = page.checks;
-    let conspicuous = |check: &&CheckReport| check.status != Status::Pass;
-    let all = verbose || checks.len() <= Verdict::MAX_CHECKS;
-    let mut more = page.more;
-    if all {
-        checks.iter().try_for_each(|check| line(text, check))?;
-    } else {
-        let shown = checks.iter().filter(conspicuous).take(Verdict::MAX_CHECKS);
-        shown.clone().try_for_each(|check| line(text, check))?;
-        more += checks.iter().filter(conspicuous).count() - shown.count();
-    }
-    if more > 0 {
-        writeln!(text, "and {more} more that do not pass")?;
+fn lines(text: &mut String, page: &Page<'_>) -> fmt::Result {
+    page.checks.iter().try_for_each(|check| line(text, check))?;
+    if page.more > 0 {
+        writeln!(text, "and {} more that do not pass", page.more)?;
     }
     for name in page.left_out.names {
         writeln!(text, "[+]{name} excluded: ok")?;

@@ -109,14 +109,23 @@ impl Form {
         (format * EXPOSURES + self.exposure as usize) * 2 + self.negotiated as usize
     }
 
-    /// Whether every check is listed in the answer to `probe`, and not those alone that do not pass.
-    pub(super) fn lists_all(self, probe: Probe) -> bool {
-        let named = self.exposure > Exposure::Status;
-        match probe {
-            Probe::Health => named,
-            Probe::Readiness => named && self.format == Format::KubernetesText,
-            Probe::Liveness | Probe::Startup => false,
-        }
+    /// Whether every check is listed in an answer to `probe` of this status, of so many checks, and not those alone that
+    /// do not pass. To list all of many takes its time, so only who wants that waits for it.
+    #[inline]
+    pub(super) fn lists_all(
+        self,
+        probe: Probe,
+        status: Status,
+        checks: impl FnOnce() -> usize,
+    ) -> bool {
+        let has_checks = matches!(probe, Probe::Health | Probe::Readiness);
+        let wants_all = match self.format {
+            Format::KubernetesText => {
+                self.verbose || (!status.is_good() && checks() <= Verdict::MAX_CHECKS)
+            }
+            _ => probe == Probe::Health,
+        };
+        has_checks && wants_all && self.exposure > Exposure::Status
     }
 }
 
