@@ -14,7 +14,9 @@ use metrics::{
     SharedString, Unit, set_default_local_recorder,
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use tower_health::{Check, Event, Failure, Health, HealthBuilder, Outcome, Probe, Reason, Status};
+use tower_health::{
+    Check, Endpoints, Event, Failure, Health, HealthBuilder, Outcome, Probe, Reason, Status,
+};
 use tracing::{Level, subscriber::DefaultGuard};
 
 use crate::support::{Gate, SECOND, Scripted, after, ask, ask_with, ms};
@@ -454,6 +456,14 @@ async fn requests_are_counted_by_probe_and_code() {
     assert_eq!(counts("liveness"), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(counts("startup"), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(counts("check"), [1.0, 1.0, 0.0, 0.0]);
+    // By the code that was answered, whatever verdict it stands for.
+    let mapped = Endpoints::default().code(Status::Fail, http::StatusCode::IM_A_TEAPOT);
+    let mapped = health.service().endpoints(mapped).unwrap();
+    assert_eq!(metrics.requests("readiness", 418), None);
+    ask(&mapped, "/ready").await;
+    after(15 * SECOND).await;
+    assert_eq!(metrics.requests("readiness", 418), Some(1.0));
+    assert_eq!(counts("readiness"), [3.0, 0.0, 1.0, 1.0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,6 +99,7 @@ pub const HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS: &str =
 /// of `pass`, `warn` and `fail`.
 pub const HEALTH_CHECK_TRANSITIONS_TOTAL: &str = "health_check_transitions_total";
 
-/// The requests that were answered. Labels `service`, `probe` (one of `liveness`, `readiness`, `startup`, `health`, and
-/// `check` for the path of a single check) and `code`, the HTTP status.
+/// The requests over HTTP that were answered. Labels `service`, `probe` (one of `liveness`, `readiness`, `startup`, `health`,
+/// and `check` for the path of a single check) and `code`, the HTTP status; it is `other` where a service answers with more
+/// than 15 of them.
 pub const HEALTH_PROBE_REQUESTS_TOTAL: &str = "health_probe_requests_total";
