@@ -30,7 +30,7 @@ fn main() {
     goals.at_most(
         "a request that is no probe: more than through an identity layer",
         passes("probes layer") - passes("identity layer"),
-        200.0,
+        350.0,
     );
     let ready = |name| counted.get("ready", name);
     goals.at_most(

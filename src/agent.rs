@@ -7,6 +7,7 @@
 //! | passes | `ready up 100% #ok` |
 //! | warns | `ready up 100% #warn`, or with less [weight](AgentBuilder::warn_weight) |
 //! | [draining](crate::Health::drain) | `drain #draining` |
+//! | [maintenance](crate::Health::maintenance) | `maint #maintenance` |
 //! | fails otherwise | `ready down #` and why, such as `postgres connection refused` |
 //!
 //! `drain` lets the sessions of persistent connections go on, which a failing check does not. To use it, let the agent say
@@ -178,6 +179,7 @@ impl Line {
             (Status::Pass, _) => "ready up 100% #ok\n".to_owned(),
             (Status::Warn, _) => format!("ready up {}% #warn\n", self.warn_weight),
             (Status::Fail, Some(VerdictReason::Draining)) => "drain #draining\n".to_owned(),
+            (Status::Fail, Some(VerdictReason::Maintenance)) => "maint #maintenance\n".to_owned(),
             (Status::Fail, reason) => format!("ready down #{}\n", self.why(verdict, reason)),
         }
     }
@@ -188,8 +190,8 @@ impl Line {
         match (reason, failing) {
             _ if self.exposure == Exposure::Status => "fail".to_owned(),
             (Some(VerdictReason::Checks), Some(check)) => {
-                let reason = check.reason.map_or("fail", |reason| reason.as_str());
-                format!("{} {reason}", check.name)
+                let why = check.why().unwrap_or("fail".into());
+                format!("{} {why}", check.name)
             }
             (Some(reason), _) => reason.to_string(),
             (None, _) => "fail".to_owned(),

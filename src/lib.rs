@@ -47,10 +47,13 @@
 //! 4. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them; [`Endpoints`] sets them.
 //! 5. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`]: what real services need beyond
 //!    a fixed list of checks. [`ProbeService::respond`]: frameworks that are not tower.
-//! 6. The other faces, each a feature: `server`, a port of its own; `grpc`; `agent`, for HAProxy; `exec`, a probe without
+//! 6. [`Health::drain`], [`Health::run`], `HealthBuilder::handle_signals`: leaving. [`Health::maintenance`],
+//!    [`Health::reporter`], [`Health::heartbeat`], [`HealthBuilder::startup_task`], [`HealthBuilder::watchdog`]: living.
+//!    [`Stage`] draws it all.
+//! 7. The other faces, each a feature: `server`, a port of its own; `grpc`; `agent`, for HAProxy; `exec`, a probe without
 //!    curl.
-//! 7. `metrics`: what is measured, and the alerts that go with it.
-//! 8. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
+//! 8. `metrics`: what is measured, and the alerts that go with it.
+//! 9. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
 //!
 //! # What is public and what is private
 //!
@@ -78,8 +81,8 @@
 //! long as it is read within that runtime. Elsewhere a reader uses the operating system's clock. The age of a
 //! result is the larger of what the monotonic and the wall clock say.
 //!
-//! A process that was suspended, or whose machine slept, is no failure: runs that were cut are repeated, and
-//! everything is asked anew at once.
+//! A process that was suspended, or whose machine slept, is no failure: runs that were cut are repeated,
+//! everything is asked anew at once, and heartbeats get their time anew.
 #![warn(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -94,6 +97,7 @@
 #[cfg_attr(docsrs, doc(cfg(feature = "agent")))]
 pub mod agent;
 mod check;
+pub mod checks;
 pub mod endpoint;
 mod engine;
 #[cfg(feature = "exec")]
@@ -104,9 +108,12 @@ pub mod exec;
 pub mod grpc;
 mod health;
 pub mod layer;
+mod lifecycle;
 #[cfg(any(feature = "server", feature = "agent"))]
 mod listen;
 mod model;
+#[cfg(feature = "grpc")]
+mod proto;
 #[cfg(feature = "server")]
 #[cfg_attr(docsrs, doc(cfg(feature = "server")))]
 pub mod server;
@@ -123,10 +130,13 @@ pub use health::{
     Change, ChangeError, CheckConfig, Health, HealthBuilder, HealthConfig, Mistake, RunError,
     RunNow, StartError, Stopped, Subscription, VerdictWatch, WaitUntil,
 };
+pub use lifecycle::{
+    Drained, Heartbeat, HeartbeatBuilder, Registering, Reporter, ReporterBuilder, Run, Unfinished,
+};
 pub use model::{
     BoxError, Cause, CheckReport, CheckTransition, ComponentType, Criticality, Event, Failure,
-    InvalidName, LastRun, Measurement, Name, Outcome, Probe, Reason, Report, Status, UnknownCheck,
-    Value, Verdict, VerdictReason, VerdictTransition,
+    InvalidName, LastRun, Measurement, Name, Outcome, Probe, Reason, Report, Stage, Status,
+    UnknownCheck, Value, Verdict, VerdictReason, VerdictTransition,
 };
 
 #[cfg(any(feature = "server", feature = "agent"))]

@@ -101,7 +101,9 @@ fn every_face_of_the_example_answers() {
             String::from_utf8(output.stdout).unwrap(),
         )
     };
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while probe(&["--health-probe", "--health-probe-timeout=10"]).0 != Some(0) {
+        assert!(std::time::Instant::now() < deadline, "it is never ready");
         std::thread::sleep(Duration::from_millis(20));
     }
     let target = |scheme: &str, port: u16, path: &str| {

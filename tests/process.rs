@@ -123,6 +123,9 @@ async fn serve() {
         .check(fast(Check::blocking("panics-blocking", || -> Status {
             panic!("cannot log in with password=hunter2")
         })))
+        .check(fast(Check::new("panics-again", || async {
+            std::panic::panic_any(PanicsWhenDropped) as Status
+        })))
         .check(fast(Check::new("good", || async { Status::Pass })))
         .start()
         .unwrap();
@@ -133,6 +136,7 @@ async fn serve() {
         && reads("panics", Some(Reason::Panicked))
         && reads("panics-late", Some(Reason::TimedOut))
         && reads("panics-blocking", Some(Reason::Panicked))
+        && reads("panics-again", Some(Reason::Panicked))
         && reads("good", None)
         && health.verdict(Probe::Startup).status == Status::Pass)
     {

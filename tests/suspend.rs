@@ -41,9 +41,11 @@ fn a_process_that_was_stopped_for_a_minute_is_alive_and_asks_everything_anew_onc
     child.wait_for("run slow", 30 * SECOND);
     let pid = Pid::from_child(&child.process);
     kill_process(pid, Signal::STOP).unwrap();
+    // What it printed between the line that was waited for and the signal.
+    child.lines_for(SECOND);
     fs::remove_file(&file).unwrap();
-    thread::sleep(60 * SECOND);
-    assert!(child.lines().is_empty(), "it stood still");
+    let meanwhile = child.lines_for(59 * SECOND);
+    assert!(meanwhile.is_empty(), "it stood still: {meanwhile:#?}");
     kill_process(pid, Signal::CONT).unwrap();
     let after = child.lines_for(6 * SECOND);
     for check in ["run good", "run slow", "run spool"] {
@@ -149,9 +151,28 @@ fn service() {
                 .period(SELDOM)
                 .retry_period(SELDOM),
             )
+            .watchdog(2 * SECOND)
             .start()
             .unwrap();
         tokio::spawn(print_events(health.subscribe()));
+        let beat = health.heartbeat("worker", SECOND).liveness().await.unwrap();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                beat.tick();
+            }
+        });
+        // Who reads all the time misses no moment, neither the first after a suspension.
+        let reader = health.clone();
+        thread::spawn(move || {
+            loop {
+                let verdict = reader.verdict(Probe::Liveness);
+                if verdict.status != Status::Pass {
+                    println!("liveness was seen to be {verdict:?}");
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
         health.wait_until_good(Probe::Readiness).await.unwrap();
         println!("good");
         // A run for a test to stop in the middle of. Who asks in the moment in which the first lands is told of that.

@@ -58,19 +58,20 @@ fn last_words(location: Option<&str>) {
 /// Calls `f`, the code of a check. A panic comes back as an outcome that names the place and not the payload.
 pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Outcome> {
     let outer = GUARDED.replace(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(f));
-    GUARDED.set(outer);
-    result.map_err(|payload| {
-        // It may panic itself when it is dropped.
+    let result = panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+        // A thread that is being torn down knows no place any more.
+        let location = LOCATION.try_with(RefCell::take).ok().flatten();
+        // It may panic itself when it is dropped, and say as much.
         let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
         std::mem::forget(dropped);
         let outcome = panicked();
-        // A thread that is being torn down knows no place any more.
-        match LOCATION.try_with(RefCell::take).ok().flatten() {
+        match location {
             Some(location) => outcome.with_cause(format_args!("panicked at {location}")),
             None => outcome,
         }
-    })
+    });
+    GUARDED.set(outer);
+    result
 }
 
 /// The outcome of a run that panicked.

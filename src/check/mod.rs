@@ -16,7 +16,7 @@ use crate::model::{ComponentType, Failure, Outcome};
 pub(crate) use foreign::Foreign;
 pub(crate) use guard::{guard, install as guard_panics, panicked};
 pub use into::{IntoHealthCheck, IntoOutcome, Success};
-pub(crate) use policy::Policy;
+pub(crate) use policy::{Part, Policy, duration_fault};
 pub use registered::Check;
 pub(crate) use registered::Code;
 

@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use crate::model::Criticality;
+use crate::model::{Criticality, Outcome, Probe, Reason};
 
 /// The longest duration that a policy may name: a year.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -11,6 +11,9 @@ const MIN_DURATION: Duration = Duration::from_millis(1);
 const PERIOD: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How often at least a start-up task that fails is tried again, and how soon first.
+const TASK_PERIOD: Duration = Duration::from_secs(30);
+const TASK_RETRY_PERIOD: Duration = Duration::from_secs(1);
 const WAIT: Duration = Duration::from_millis(500);
 
 /// When a check runs, how long it may take, and what its outcomes count for.
@@ -18,6 +21,7 @@ const WAIT: Duration = Duration::from_millis(500);
 /// What the user did not set is `None` where its default follows from the others.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
+    pub(crate) part: Part,
     pub(crate) criticality: Criticality,
     pub(crate) shared_grace: Option<Duration>,
     pub(crate) period: Option<Duration>,
@@ -27,15 +31,29 @@ pub(crate) struct Policy {
     pub(crate) retry_period: Option<Duration>,
     pub(crate) timeout: Duration,
     pub(crate) max_age: Option<Duration>,
+    /// How long a run may take before it is a warning.
+    pub(crate) warn_above: Option<Duration>,
     pub(crate) fail_after: u32,
     pub(crate) pass_after: u32,
     /// Whether it holds readiness while it is pending, as a check does that is registered before the start.
     pub(crate) holds_while_pending: bool,
 }
 
+/// Which verdict a check has a part in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Part {
+    #[default]
+    Readiness,
+    /// That of a worker or a runtime. It tells of this process alone.
+    Liveness,
+    /// That of a task that has to be done once.
+    Startup,
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            part: Part::default(),
             criticality: Criticality::default(),
             shared_grace: None,
             period: None,
@@ -44,6 +62,7 @@ impl Default for Policy {
             retry_period: None,
             timeout: TIMEOUT,
             max_age: None,
+            warn_above: None,
             fail_after: 1,
             pass_after: 1,
             holds_while_pending: true,
@@ -57,6 +76,41 @@ impl Policy {
         self.on_demand.or(self.period).unwrap_or(PERIOD)
     }
 
+    /// The policy of what is told by the application itself, and holds for so long.
+    pub(crate) fn pushed(part: Part, ttl: Duration) -> Self {
+        Self {
+            part,
+            max_age: Some(ttl),
+            holds_while_pending: false,
+            ..Self::default()
+        }
+    }
+
+    /// The policy of what has to be done once, however long it takes.
+    pub(crate) fn task() -> Self {
+        Self {
+            part: Part::Startup,
+            period: Some(TASK_PERIOD),
+            retry_period: Some(TASK_RETRY_PERIOD),
+            timeout: MAX_DURATION,
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is done for good once it was good.
+    pub(crate) fn is_task(&self) -> bool {
+        self.part == Part::Startup
+    }
+
+    /// Whether it has a part in what is told of `probe`.
+    pub(crate) fn concerns(&self, probe: Probe) -> bool {
+        match (probe, self.part) {
+            (Probe::Health, _) => true,
+            (Probe::Liveness, part) => part == Part::Liveness,
+            (Probe::Readiness | Probe::Startup, part) => part != Part::Liveness,
+        }
+    }
+
     /// How old a result may be.
     pub(crate) fn max_age(&self) -> Duration {
         self.max_age.unwrap_or(self.period() * 3 + self.timeout)
@@ -65,6 +119,14 @@ impl Policy {
     /// The first delay after a failure; a short period shortens it.
     pub(crate) fn retry_period(&self) -> Duration {
         self.retry_period.unwrap_or(RETRY_PERIOD).min(self.period())
+    }
+
+    /// What a run said, judged by how long it took.
+    pub(crate) fn timed(&self, outcome: Outcome, took: Duration) -> Outcome {
+        match self.warn_above {
+            Some(bound) if took > bound => outcome.and(Outcome::warn(Reason::Slow)),
+            _ => outcome,
+        }
     }
 
     /// How long a reader may wait for a run on demand.
@@ -81,6 +143,7 @@ impl Policy {
             ("timeout", Some(self.timeout)),
             ("retry_period", self.retry_period),
             ("max_age", self.max_age),
+            ("warn_above", self.warn_above),
             ("shared_grace", self.shared_grace),
         ];
         for (setting, value) in durations {
@@ -141,15 +204,27 @@ impl Policy {
         let both = (self.on_demand.is_some() && self.period.is_some()).then(|| {
             "`period` is set on a check that runs on demand: drop one of the two".to_owned()
         });
+        let task = (self.is_task() && self.on_demand.is_some()).then(|| {
+            "`on_demand` is set on a start-up task: it is run at the start, until it is done, so drop it".to_owned()
+        });
         let wait = (self.wait.is_some() && self.on_demand.is_none()).then(|| {
             "`wait` is set on a check that does not run on demand: readers never wait for it, so drop it"
                 .to_owned()
         });
-        [retry, age, grace, both, wait].into_iter().flatten()
+        let bound = self.warn_above.filter(|&bound| bound >= self.timeout).map(|bound| {
+            format!(
+                "`warn_above` ({}) is not shorter than `timeout` ({}): no run would ever be slow, so shorten it",
+                Human(bound),
+                Human(self.timeout),
+            )
+        });
+        [retry, age, grace, both, task, wait, bound]
+            .into_iter()
+            .flatten()
     }
 }
 
-fn duration_fault(setting: &str, value: Duration) -> Option<String> {
+pub(crate) fn duration_fault(setting: &str, value: Duration) -> Option<String> {
     if value < MIN_DURATION {
         Some(format!(
             "`{setting}` is {}: give it at least 1 ms",

@@ -14,6 +14,7 @@ use crate::model::{ComponentType, Criticality, Outcome};
 /// | [`retry_period`](Self::retry_period) | 2 s, or the period if that is shorter |
 /// | [`timeout`](Self::timeout) | 2 s |
 /// | [`max_age`](Self::max_age) | 3 × period + timeout |
+/// | [`warn_above`](Self::warn_above) | none |
 /// | [`fail_after`](Self::fail_after), [`pass_after`](Self::pass_after) | 1, 1 |
 /// | criticality | [`Critical`](Criticality::Critical) |
 ///
@@ -43,6 +44,7 @@ pub struct Check {
     pub(crate) code: Code,
     pub(crate) component_type: ComponentType,
     pub(crate) runbook: Option<String>,
+    pub(crate) depends_on: Vec<String>,
     pub(crate) policy: Policy,
 }
 
@@ -109,6 +111,7 @@ impl Check {
             code,
             component_type,
             runbook: None,
+            depends_on: Vec::new(),
             policy: Policy::default(),
         }
     }
@@ -199,6 +202,14 @@ impl Check {
         self
     }
 
+    /// How long a run may take before it is a warning, [`Slow`](crate::Reason::Slow); shorter than the
+    /// [timeout](Self::timeout). Reports then show a [smoothed](crate::CheckReport::smoothed_duration) value beside the last.
+    /// Defaults to no such bound.
+    pub fn warn_above(mut self, bound: Duration) -> Self {
+        self.policy.warn_above = Some(bound);
+        self
+    }
+
     /// How many failing outcomes in a row make it fail. The first failure of a check that has not been good
     /// yet counts at once. Defaults to 1.
     pub fn fail_after(mut self, outcomes: u32) -> Self {
@@ -220,10 +231,38 @@ impl Check {
     }
 
     /// What to do when it fails: the `http` or `https` URL of a page for operators. Only callers who may see
-    /// [everything](crate::Exposure::Full) are told of it, for such a page names more than strangers are to know.
-    /// Defaults to none.
+    /// [everything](crate::Exposure::Full) are told of it, for such a page names more than strangers are to know. One with a
+    /// user in it, or with what [redaction](crate::Cause::new) would take out, such as `?key=…`, is a mistake. Defaults to none.
     pub fn runbook(mut self, url: impl Into<String>) -> Self {
         self.runbook = Some(url.into());
+        self
+    }
+
+    /// Stands behind another check: while that fails, this one is not run, and fails with the reason
+    /// [`Blocked`](crate::Reason::Blocked), «blocked by network». So a report shows the cause and not its echoes, and what cannot be
+    /// reached is not asked. It is run as soon as nothing that it depends on fails any more. It may stand behind several, and they
+    /// behind others. Defaults to none.
+    ///
+    /// What it does to readiness is for its own [criticality](Self::criticality) to say, as if it had failed itself.
+    /// To depend on what is not registered, or in a circle, is a mistake; to remove what others depend on is an error.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("network", || async { Status::Fail }))
+    ///     .check(Check::new("postgres", || async { Status::Pass }).depends_on("network"))
+    ///     .start()?;
+    /// health.wait_until_started().await?;
+    /// let postgres = health.run_now("postgres").await?;
+    /// assert_eq!(postgres.why().as_deref(), Some("blocked by network"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn depends_on(mut self, name: impl Into<String>) -> Self {
+        self.depends_on.push(name.into());
         self
     }
 }
@@ -235,6 +274,7 @@ impl fmt::Debug for Check {
             .field("code", &self.code)
             .field("component_type", &self.component_type)
             .field("runbook", &self.runbook)
+            .field("depends_on", &self.depends_on)
             .field("policy", &self.policy)
             .finish()
     }

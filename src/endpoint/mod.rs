@@ -4,8 +4,8 @@
 //! | --- | --- |
 //! | `/health` | [`Probe::Health`](crate::Probe::Health): every check |
 //! | `/ready` | [`Probe::Readiness`](crate::Probe::Readiness), and the checks that do not pass |
-//! | `/live` | [`Probe::Liveness`](crate::Probe::Liveness) |
-//! | `/startup` | [`Probe::Startup`](crate::Probe::Startup), and the checks that hold it |
+//! | `/live` | [`Probe::Liveness`](crate::Probe::Liveness), and the workers and runtimes that do not pass |
+//! | `/startup` | [`Probe::Startup`](crate::Probe::Startup), and the tasks and checks that hold it |
 //! | `/health/{check}` | one check |
 //!
 //! Other paths, presets for probers of other worlds, and everything else that can be set is in [`Endpoints`].
@@ -35,7 +35,8 @@
 //! presets do. 404 and 405 are problems ([RFC 9457]) in every dialect.
 //!
 //! Where a check is pending, stale or fails, MicroProfile and Actuator say `DOWN` of it, the latter `UNKNOWN` while it is
-//! pending; an instance that [leaves](crate::Health::drain) is `DOWN`, in Actuator `OUT_OF_SERVICE`. A warning is `UP`.
+//! pending; an instance that [leaves](crate::Health::drain) or is in [maintenance](crate::Health::maintenance) is `DOWN`, in
+//! Actuator `OUT_OF_SERVICE`. A warning is `UP`.
 //!
 //! # Queries
 //!
@@ -54,7 +55,7 @@ mod dialect;
 mod endpoints;
 mod exposure;
 mod future;
-mod leaving;
+mod in_flight;
 mod negotiation;
 mod path;
 mod query;
@@ -83,9 +84,12 @@ pub use self::{
 pub(crate) use self::{
     dialect::event,
     path::Target,
-    response::{METHODS, problem, wrong_method},
+    response::{METHODS, json, problem, wrong_method},
 };
-pub(crate) use self::{future::Answer as ProbeAnswer, leaving::Leaving};
+pub(crate) use self::{
+    future::Answer as ProbeAnswer,
+    in_flight::{InFlight, Leaving},
+};
 use self::{path::Found, question::Question, response::no_such_path, waiting::Waiting};
 use crate::Health;
 
@@ -266,14 +270,15 @@ impl ProbeService {
         }
     }
 
-    /// What tells the sender of an ordinary request that the instance leaves.
+    /// An ordinary request begins.
     #[inline]
-    pub(crate) fn leaving<B>(&self, request: &Request<B>) -> Leaving {
-        Leaving {
-            board: Arc::clone(self.face.health.board()),
-            envoy: self.face.endpoints.has_envoy(),
+    pub(crate) fn enter<B>(&self, request: &Request<B>) -> (InFlight, Leaving) {
+        let Face { health, endpoints } = &*self.face;
+        let leaving = Leaving {
+            envoy: endpoints.has_envoy(),
             closes: request.version() <= Version::HTTP_11 && request.method() != Method::CONNECT,
-        }
+        };
+        (InFlight::new(health.board()), leaving)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a request asks, and the answer to it.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use http::{
     Method, Response,
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{Answer, Awaited, Board, Published},
-    model::{Name, Probe, Reason, Verdict},
+    model::{Name, Probe, Reason, Stage, Verdict},
     telemetry::Asked,
 };
 
@@ -117,9 +117,12 @@ impl<'r> Question<'r> {
         probe: Probe,
     ) -> Response<ProbeBody> {
         let give = |answer: &Answer| {
-            let retry = match probe {
+            let retry = match (probe, published.view.stage) {
                 // Asking again later is no cure.
-                Probe::Liveness => Retry::Never,
+                (Probe::Liveness, _) => Retry::Never,
+                (Probe::Readiness | Probe::Health, Stage::Maintenance) => {
+                    Retry::after(board.maintenance().map(|(_, left)| left))
+                }
                 _ => Retry::after(answer.retry_after),
             };
             response::answer(answer, retry, &self.method, endpoints)
@@ -159,8 +162,10 @@ impl<'r> Question<'r> {
 
     /// The answer without the checks that the caller left out.
     fn without(&self, board: &Board, probe: Probe) -> Answer {
-        // Of liveness no check is a part.
-        let is_known = |name: &Name| probe != Probe::Liveness && board.cell(name).is_some();
+        let is_known = |name: &Name| {
+            let cell = board.cell(name);
+            cell.is_some_and(|cell| cell.definition.policy.concerns(probe))
+        };
         let excluded = self.query.excluded.iter().cloned();
         let (names, unknown): (_, BTreeSet<Name>) = excluded.partition(is_known);
         let told: BTreeSet<Name> = unknown.iter().take(Verdict::MAX_CHECKS).cloned().collect();
@@ -170,7 +175,11 @@ impl<'r> Question<'r> {
             more_unknown: unknown.len() - told.len() + self.query.nameless,
         };
         let form = self.form;
-        let view = board.without(&names);
+        // Who leaves out nothing that is there gets no more than the warning.
+        let view = match names.is_empty() {
+            true => Arc::clone(&board.published().view),
+            false => board.without(&names),
+        };
         let verdict = &view.face(probe).verdict;
         if form.lists_all(probe, verdict.status, || board.len()) {
             let (report, retry_after) = board.report(probe, &names);

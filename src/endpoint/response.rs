@@ -19,6 +19,8 @@ const VARIES: HeaderValue = HeaderValue::from_static("Accept");
 const ENVOY_DEGRADED: HeaderName = HeaderName::from_static("x-envoy-degraded");
 const ENVOY_CLUSTER: HeaderName = HeaderName::from_static("x-envoy-upstream-healthchecked-cluster");
 const YES: HeaderValue = HeaderValue::from_static("true");
+#[cfg(feature = "server")]
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
 /// Nothing the caller sent is in these.
@@ -122,6 +124,13 @@ pub(crate) fn problem(
 ) -> Response<ProbeBody> {
     let body = Bytes::from_static(body.as_bytes());
     to(method, complete(status, PROBLEM, false, body))
+}
+
+/// Something that is no verdict, in JSON.
+#[cfg(feature = "server")]
+pub(crate) fn json(document: &impl serde::Serialize, method: &Method) -> Response<ProbeBody> {
+    let body = serde_json::to_vec(document).unwrap_or_default();
+    to(method, complete(StatusCode::OK, JSON, false, body.into()))
 }
 
 /// A response with every header that all answers have.

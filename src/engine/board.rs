@@ -1,6 +1,7 @@
 //! The one place where current states live. Every reader reads it, without a lock; only the engine writes it.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashMap},
     fmt,
     sync::{
@@ -18,16 +19,25 @@ use tokio::{
 
 use super::{
     Message,
+    awake::Awake,
     clock::{Clock, Deadline, Moment},
+    departure::Departure,
+    drain::{DrainCause, DrainPolicy},
     flight::{self, Awaited, Landing},
+    life::Life,
     memo::Memo,
+    outside::{Maintenance, Outside},
+    pushed::Pushed,
     state::State,
     tally::{Standing, Tally},
-    view::{Life, Published, View},
+    view::{Facts, Published, View},
 };
 use crate::{
     check::Policy,
-    model::{CheckReport, ComponentType, Event, LastRun, Name, Probe, Report, Verdict},
+    model::{
+        Cause, CheckReport, ComponentType, Event, LastRun, Name, Outcome, Probe, Report, Stage,
+        Verdict,
+    },
     telemetry::ProbeRequests,
 };
 
@@ -51,6 +61,10 @@ pub(crate) struct Definition {
     pub(crate) component_type: ComponentType,
     pub(crate) runbook: Option<Arc<str>>,
     pub(crate) policy: Policy,
+    /// What it stands behind.
+    pub(crate) depends_on: Vec<Name>,
+    /// What the application says of it itself; then it has no code.
+    pub(crate) pushed: Option<Arc<Pushed>>,
 }
 
 /// A check's definition and its current state.
@@ -88,8 +102,10 @@ pub(crate) struct Board {
     /// Made by the first subscriber.
     pub(super) events: OnceLock<broadcast::Sender<Told>>,
     pub(crate) requests: ProbeRequests,
-    /// Whether the instance is leaving. Readers see it at once, whatever the engine does meanwhile.
-    draining: AtomicBool,
+    pub(super) outside: Outside,
+    pub(crate) departure: Departure,
+    /// Whether the process was suspended until just now.
+    pub(crate) awake: Arc<Awake>,
     /// Whether nobody answers for the service any more.
     released: AtomicBool,
     /// None if nothing ever runs here.
@@ -120,6 +136,7 @@ impl Board {
         clock: Clock,
         registry: Registry,
         published: Published,
+        drain: DrainPolicy,
         engine: Option<Link>,
     ) -> Self {
         Self {
@@ -130,7 +147,9 @@ impl Board {
             changes: Arc::new(Notify::new()),
             events: OnceLock::new(),
             requests: ProbeRequests::default(),
-            draining: AtomicBool::new(false),
+            outside: Outside::default(),
+            departure: Departure::new(drain),
+            awake: Arc::new(Awake::new()),
             released: AtomicBool::new(false),
             engine,
         }
@@ -150,15 +169,13 @@ impl Board {
         self.registry.load().cells.iter().map(name).collect()
     }
 
-    /// The verdicts as they are now: two loads and two comparisons, unless an expiry is due or a drain began that
-    /// the engine has not come to yet.
+    /// The verdicts as they are now: two loads and two comparisons, unless an expiry is due or something was said
+    /// that the engine has not come to yet.
     pub(crate) fn published(&self) -> Guard<Arc<Published>> {
         let published = self.published.load();
         let expired = |deadline| !self.clock.is_before(deadline);
-        if published.valid_until.is_some_and(expired)
-            || published.view.draining != self.is_draining()
-        {
-            self.refresh(published)
+        if published.valid_until.is_some_and(expired) || published.turn != self.outside.turn() {
+            self.catch_up(published)
         } else {
             published
         }
@@ -167,23 +184,37 @@ impl Board {
     /// Does for readers what the engine has not done yet. The result is shared with other readers if the
     /// engine published nothing meanwhile. What was published when the engine stopped has no expiry.
     #[cold]
-    fn refresh(&self, old: Guard<Arc<Published>>) -> Guard<Arc<Published>> {
-        let (now, draining) = (self.clock.now(), self.is_draining());
+    fn catch_up(&self, old: Guard<Arc<Published>>) -> Guard<Arc<Published>> {
+        let (now, turn) = (self.clock.now(), self.outside.turn());
         let expired = old
             .valid_until
             .is_some_and(|deadline| deadline.reached(now));
-        if old.stopped.is_some() || !(expired || old.view.draining != draining) {
+        if old.view.life.stopped().is_some() || !(expired || old.turn != turn) {
             return old;
         }
-        let registry = self.registry.load();
-        let life = Life {
-            started: old.view.started,
-            draining,
-            stopped: None,
-        };
-        let new = Arc::new(publish(&registry.cells, now, life, Some(&old.view)));
+        let new = Arc::new(self.count(now, turn, old.view.life, Some(&old.view)));
         self.published.compare_and_swap(&old, Arc::clone(&new));
         Guard::from_inner(new)
+    }
+
+    /// The verdicts counted anew, from what was said by `turn` at least: O(n).
+    pub(super) fn count(
+        &self,
+        now: Moment,
+        turn: u64,
+        before: Life,
+        view: Option<&View>,
+    ) -> Published {
+        let maintenance = self.outside.maintenance(now);
+        let life = self.outside.life(before, now);
+        let published = publish(
+            &self.registry.load().cells,
+            now,
+            life,
+            maintenance.as_deref(),
+            view,
+        );
+        Published { turn, ..published }
     }
 
     /// The answer to one probe now.
@@ -211,25 +242,31 @@ impl Board {
         left_out: &BTreeSet<Name>,
     ) -> (Report, Option<Duration>) {
         let now = self.clock.now();
-        let life = self.life();
+        let life = self.life(now);
         let registry = self.registry.load();
         let mut standings = Vec::with_capacity(registry.cells.len());
         let mut checks = Vec::with_capacity(registry.cells.len());
         for cell in registry.without(left_out) {
-            let state = cell.read(now, life.stopped);
+            if !cell.definition.policy.concerns(probe) {
+                continue;
+            }
+            let state = cell.read(now, life.stopped());
             standings.push((cell.id, Standing::of(&state, &cell.definition.policy, now)));
             checks.push(cell.definition.report(&state, now));
         }
         let tally = Tally::of(standings);
-        let facts = life.facts(&tally);
+        let facts = Facts::new(&tally, life, self.cause(now));
         let (status, reason) = facts.verdict(probe);
         let report = Report {
             service: Arc::clone(&self.service.name),
             release: self.service.release.clone(),
             version: self.service.version.clone(),
             description: self.service.description.clone(),
+            stage: facts.stage(),
             status,
             reason,
+            cause: facts.cause_of(reason),
+            unknown: facts.is_unknown(),
             checks,
         };
         (report, facts.retry(probe))
@@ -239,16 +276,24 @@ impl Board {
     pub(crate) fn without(&self, left_out: &BTreeSet<Name>) -> Arc<View> {
         let registry = self.registry.load();
         let cells: Vec<Arc<Cell>> = registry.without(left_out).cloned().collect();
-        publish(&cells, self.clock.now(), self.life(), None).view
+        let now = self.clock.now();
+        let maintenance = self.outside.maintenance(now);
+        publish(&cells, now, self.life(now), maintenance.as_deref(), None).view
     }
 
-    fn life(&self) -> Life {
-        let published = self.published.load();
-        Life {
-            started: published.view.started,
-            draining: self.is_draining(),
-            stopped: published.stopped,
-        }
+    fn life(&self, now: Moment) -> Life {
+        self.outside.life(self.published.load().view.life, now)
+    }
+
+    /// What a maintenance is for.
+    fn cause(&self, now: Moment) -> Option<Cause> {
+        let maintenance = self.outside.maintenance(now)?;
+        Some(maintenance.cause.clone())
+    }
+
+    /// Where the instance is in its life.
+    pub(crate) fn stage(&self) -> Stage {
+        self.published().view.stage
     }
 
     /// What is known of one check now, how soon it runs again, and the answers made of that.
@@ -256,9 +301,9 @@ impl Board {
         let registry = self.registry.load();
         let cell = registry.by_name.get(name)?;
         let now = self.clock.now();
-        let stopped = self.published.load().stopped;
+        let stopped = self.published.load().view.life.stopped();
         let current = cell.current.load();
-        let state = current.read(now, stopped);
+        let state = cell.read(now, stopped);
         let memo = match state.looks_like(&current.state) {
             true => Arc::clone(&current.memo),
             false => Arc::default(),
@@ -283,9 +328,10 @@ impl Board {
             return Vec::new();
         }
         // What it says is settled then, and whoever asks is to know at once.
-        let settled = self.is_draining() && probe != Probe::Startup;
+        let leaves = matches!(published.view.stage, Stage::Draining | Stage::Maintenance);
+        let settled = leaves && probe != Probe::Startup;
         let registry = self.registry.load();
-        let started = published.view.started;
+        let started = published.view.life.has_started();
         let wanted = |cell: &&Arc<Cell>| match probe {
             _ if left_out.contains(&cell.definition.name) => false,
             Probe::Startup => !started && cell.current.load().state.last_run.is_none(),
@@ -324,22 +370,102 @@ impl Board {
     }
 
     /// The instance leaves. Every reader sees it from now on.
-    pub(crate) fn drain(&self) {
-        if !self.draining.swap(true, Ordering::AcqRel) {
-            // Where no engine does, nobody is to be told but those who wait.
-            _ = self.tell(Message::Drain);
-            self.changes.notify_waiters();
+    pub(crate) fn drain(&self, cause: DrainCause) {
+        if !self.outside.drain() {
+            self.turned(Message::Drain(cause));
         }
     }
 
     #[inline]
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.outside.is_draining()
+    }
+
+    /// The application says something of a check itself.
+    pub(crate) fn push(&self, pushed: &Pushed, outcome: &Outcome) {
+        if pushed.say(outcome, self.clock.now()) {
+            match pushed.id() {
+                Some(id) => return self.turned(Message::Pushed(id)),
+                // It is recorded as soon as it is registered.
+                None => return,
+            }
+        }
+        self.outside.turned();
+        self.changes.notify_waiters();
+    }
+
+    /// What the application said of checks counts from now on: nothing here ran for a while.
+    pub(crate) fn refresh(&self) {
+        let now = self.clock.now();
+        self.spoken_of(|pushed| pushed.refresh(now));
+    }
+
+    /// The same, if that was the runtime's alone: for as long as it was.
+    pub(super) fn forgive(&self, held_up: Duration) {
+        let now = self.clock.now();
+        self.spoken_of(|pushed| pushed.forgive(held_up, now));
+    }
+
+    fn spoken_of(&self, tell: impl Fn(&Pushed)) {
+        for cell in &self.registry.load().cells {
+            if let Some(pushed) = &cell.definition.pushed {
+                tell(pushed);
+            }
+        }
+    }
+
+    /// The application says that what it said last still holds. Whether it did.
+    pub(crate) fn confirm(&self, pushed: &Pushed) -> bool {
+        pushed.confirm(self.clock.now())
+    }
+
+    /// The drain is to go on to its next part.
+    #[cfg(all(unix, feature = "signals"))]
+    pub(crate) fn hurry(&self, what: super::drain::Hurry) {
+        _ = self.tell(Message::Hurry(what));
+    }
+
+    /// A request that was in flight is over.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        if self.departure.leave() {
+            // What it waits for is over if there is no engine.
+            _ = self.tell(Message::Idle);
+        }
+    }
+
+    /// Takes the instance out of rotation, or puts it back. What there was before, unless it was over.
+    pub(crate) fn maintain(&self, maintenance: Option<Maintenance>) -> Option<Arc<Maintenance>> {
+        let before = self.outside.maintain(maintenance);
+        self.turned(Message::Maintain);
+        let now = self.clock.now();
+        before.filter(|before| !before.until.reached(now))
+    }
+
+    /// The maintenance that is not over, and how much of it is left.
+    pub(crate) fn maintenance(&self) -> Option<(Arc<Maintenance>, Duration)> {
+        let now = self.clock.now();
+        let maintenance = self.outside.maintenance(now)?;
+        let left = maintenance.until.left(now);
+        Some((maintenance, left))
+    }
+
+    /// Has readers see what was just said, and the engine learn of it.
+    fn turned(&self, message: Message) {
+        self.outside.turned();
+        // Where no engine does, nobody is to be told but those who wait.
+        _ = self.tell(message);
+        self.changes.notify_waiters();
     }
 
     /// Whether nothing runs checks any more.
     pub(crate) fn is_stopped(&self) -> bool {
-        self.published.load().stopped.is_some()
+        self.published.load().view.life.stopped().is_some()
+    }
+
+    /// Where the checks run.
+    pub(crate) fn runtime(&self) -> Option<&Handle> {
+        self.engine.as_ref().map(|engine| &engine.runtime)
     }
 
     /// Whether anything ever runs here.
@@ -398,6 +524,11 @@ impl Registry {
 impl Cell {
     pub(super) fn pending(id: Id, definition: Definition, now: Moment) -> Self {
         let state = State::pending(now, &definition.policy);
+        let state = match &definition.pushed {
+            // Who never says anything is silent from the start.
+            Some(pushed) if !pushed.lasts() => state.until(now.plus(definition.policy.max_age())),
+            _ => state,
+        };
         Self::new(id, definition, state, Arc::new(flight::Shared::new()))
     }
 
@@ -421,18 +552,43 @@ impl Cell {
         }
     }
 
-    /// The state as it reads at `now`.
+    /// The state as it reads at `now`, with all that was said of it.
     fn read(&self, now: Moment, stopped: Option<Moment>) -> State {
-        self.current.load().read(now, stopped)
+        let current = self.current.load();
+        let state = match &self.definition.pushed {
+            Some(pushed) => Cow::Owned(pushed.heard(&current.state, &self.definition.policy, now)),
+            None => Cow::Borrowed(&current.state),
+        };
+        let state = state.at(now);
+        match stopped {
+            Some(at) => state.stopped(at),
+            None => state.into_owned(),
+        }
     }
 
-    pub(super) fn standing(&self, now: Moment) -> Standing {
-        Standing::of(&self.read(now, None), &self.definition.policy, now)
+    /// A state that was recorded, with what was confirmed since.
+    pub(super) fn confirmed<'a>(&self, recorded: &'a State, now: Moment) -> Cow<'a, State> {
+        match &self.definition.pushed {
+            Some(pushed) => Cow::Owned(pushed.confirmed(recorded, now)),
+            None => Cow::Borrowed(recorded),
+        }
     }
 
     /// What was last recorded.
     pub(super) fn report(&self, now: Moment) -> CheckReport {
-        self.definition.report(&self.current.load().state, now)
+        let current = self.current.load();
+        let state = self.confirmed(&current.state, now);
+        self.definition.report(&state, now)
+    }
+
+    /// Whether it had to be done once, and is.
+    pub(super) fn is_done(&self) -> bool {
+        self.definition.policy.is_task() && self.current.load().state.threshold.passed()
+    }
+
+    /// Whether it was not run, for it stands behind a check that fails.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.current.load().state.blocked_by.is_some()
     }
 
     /// Whether it runs on demand, and a reader has reason to run it.
@@ -443,18 +599,11 @@ impl Cell {
     /// From when on a reader has reason to run it, if it runs on demand.
     pub(super) fn demand_from(&self) -> Option<Deadline> {
         self.definition.policy.on_demand?;
+        if self.is_blocked() {
+            return None;
+        }
         let fresh_until = self.current.load().state.fresh_until();
         Some(fresh_until.unwrap_or(Deadline::PAST))
-    }
-}
-
-impl Current {
-    fn read(&self, now: Moment, stopped: Option<Moment>) -> State {
-        let state = self.state.at(now);
-        match stopped {
-            Some(at) => state.stopped(at),
-            None => state.into_owned(),
-        }
     }
 }
 
@@ -467,12 +616,15 @@ impl Definition {
             runbook: self.runbook.clone(),
             status: state.status,
             reason: state.reason,
+            blocked_by: state.blocked_by.clone(),
             cause: state.cause.clone(),
             measurements: Arc::clone(&state.measurements),
             since: state.since.time(),
             last_run: state
                 .last_run
                 .map(|run| LastRun::new(run.ended.time(), run.duration, run.ended.age_at(now))),
+            smoothed_duration: state.smoothed,
+            slow_above: self.policy.warn_above,
             streak: state.threshold.streak(),
             last_success: state.last_success.map(Moment::time),
         }
@@ -484,16 +636,18 @@ pub(super) fn publish(
     cells: &[Arc<Cell>],
     now: Moment,
     life: Life,
+    maintenance: Option<&Maintenance>,
     before: Option<&View>,
 ) -> Published {
-    let stopped = life.stopped;
+    let stopped = life.stopped();
     let states: Vec<State> = cells.iter().map(|cell| cell.read(now, stopped)).collect();
     let each = || cells.iter().zip(&states);
     let standing = |(cell, state): (&Arc<Cell>, &State)| {
         (cell.id, Standing::of(state, &cell.definition.policy, now))
     };
     let tally = Tally::of(each().map(standing));
-    let facts = life.facts(&tally);
+    let cause = maintenance.map(|maintenance| maintenance.cause.clone());
+    let facts = Facts::new(&tally, life, cause);
     let report = |id: Id| {
         let place = cells.binary_search_by_key(&id, |cell| cell.id).ok()?;
         let (cell, state) = (cells.get(place)?, states.get(place)?);
@@ -501,6 +655,7 @@ pub(super) fn publish(
     };
     let valid_until = each()
         .filter_map(|(cell, state)| state.changes_at(&cell.definition.policy, now))
+        .chain(maintenance.map(|maintenance| maintenance.until))
         .reduce(Deadline::min)
         .filter(|_| stopped.is_none());
     let demand_from = cells
@@ -509,7 +664,7 @@ pub(super) fn publish(
         .reduce(Deadline::min)
         .filter(|_| stopped.is_none());
     Published {
-        stopped,
+        turn: 0,
         valid_until,
         demand_from,
         view: Arc::new(View::new(&facts, report, before)),

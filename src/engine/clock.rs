@@ -121,6 +121,12 @@ impl Deadline {
         })
     }
 
+    /// How long it takes until it is over.
+    pub(crate) fn left(self, now: Moment) -> Duration {
+        let mono = self.0.mono.saturating_sub(now.mono);
+        mono.min(self.0.wall.saturating_sub(now.wall))
+    }
+
     /// When it was reached, for one that has been at `now`.
     pub(crate) fn reached_at(self, now: Moment) -> Moment {
         let late = now

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     board::{Board, Definition, Service},
     clock::Clock,
+    drain::DrainPolicy,
     state::Run,
     writer::Writer,
 };
@@ -27,9 +28,11 @@ impl Fixed {
             component_type: ComponentType::default(),
             runbook: None,
             policy: Policy::default(),
+            depends_on: Vec::new(),
+            pushed: None,
         };
         let definitions = name.into_iter().map(definition).collect();
-        let mut writer = Writer::new(service, clock, definitions, None);
+        let mut writer = Writer::new(service, clock, definitions, DrainPolicy::default(), None);
         let now = clock.now();
         let run = Run {
             ended: now,

@@ -38,6 +38,11 @@ impl HoldUp {
         self.0 >= SUSPENSION.min(period / 2)
     }
 
+    /// How long it was.
+    pub(crate) fn length(self) -> Duration {
+        self.0
+    }
+
     /// By how much it may have lengthened a run.
     pub(crate) fn credit(self) -> Duration {
         self.0 + Self::TICK

@@ -4,17 +4,33 @@
 //! tell it of their end, and so do the application and readers of what they want.
 
 mod alarm;
+mod awake;
+mod blocked;
 mod board;
 mod clock;
 mod command;
 mod deadlines;
+#[cfg_attr(
+    not(all(unix, feature = "signals")),
+    expect(dead_code, reason = "no signal is handled")
+)]
+mod departure;
+#[cfg_attr(
+    not(all(unix, feature = "signals")),
+    expect(dead_code, reason = "no signal is handled")
+)]
+mod drain;
 #[cfg(feature = "testing")]
 mod fixed;
 mod flight;
 mod hold_up;
+mod life;
 mod memo;
 mod operators;
+mod outside;
+mod pushed;
 mod queue;
+mod roots;
 mod run;
 mod schedule;
 mod state;
@@ -38,6 +54,8 @@ use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
+#[cfg(all(unix, feature = "signals"))]
+pub(crate) use self::drain::Hurry;
 #[cfg(feature = "testing")]
 pub(crate) use self::fixed::Fixed;
 use self::{
@@ -45,22 +63,28 @@ use self::{
     board::{Cell, Id, Link},
     clock::Moment,
     command::Reply,
+    drain::{Drain, Step},
     hold_up::HoldUp,
     queue::{Lane, Queue},
     run::{AbortOnDrop, Ended},
     schedule::Schedule,
 };
 pub(crate) use self::{
+    awake::Awake,
     board::{Board, Definition, Service, Told},
     clock::Clock,
     command::{Answer as Changed, Message, Refused, Registration},
+    drain::{DrainCause, DrainPolicy},
     flight::{Awaited, Landing},
     memo::{Answer, Memo},
+    outside::Maintenance,
+    pushed::Pushed,
+    roots::Roots,
     view::Published,
     writer::Writer,
 };
 use crate::{
-    check::{Code, panicked},
+    check::{Code, Policy, panicked},
     model::{Outcome, Reason},
     telemetry::{self, RunResult},
 };
@@ -71,6 +95,7 @@ pub(crate) struct Engine {
     clock: Clock,
     runtime: Handle,
     slots: BTreeMap<Id, Slot>,
+    roots: Roots<Id>,
     schedule: Schedule,
     /// When each check is due next, but for those that wait or run, and those that run on demand.
     agenda: BTreeSet<(Duration, Id)>,
@@ -82,6 +107,8 @@ pub(crate) struct Engine {
     capacity: usize,
     room: usize,
     runs_started: u64,
+    /// Set once the instance leaves.
+    drain: Option<Drain>,
     /// Checks whose runs ended since readers were last shown anything, and whether by a panic.
     landed: Vec<(Id, bool)>,
     removed: Vec<Arc<Cell>>,
@@ -89,6 +116,16 @@ pub(crate) struct Engine {
     replies: Vec<(Reply, command::Answer)>,
     messages: UnboundedReceiver<Message>,
     tell: UnboundedSender<Message>,
+}
+
+/// How an engine works.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    /// How many runs may be under way at a time.
+    pub(crate) room: usize,
+    /// What jitter is drawn from.
+    pub(crate) seed: Option<u64>,
+    pub(crate) drain: DrainPolicy,
 }
 
 /// What the engine knows of one check besides its state.
@@ -106,6 +143,8 @@ struct Slot {
     phased: bool,
     /// Whether its last run was not counted, for a hold-up.
     excused: bool,
+    /// Whether it has to be done once. However long it takes, it takes no room.
+    task: bool,
     /// Who wants to know of the end of the next run.
     waiting: Vec<Reply>,
 }
@@ -117,16 +156,19 @@ struct Running {
     limit: Duration,
     /// Whether its time is over.
     given_up: bool,
+    /// Whether what the check stands behind failed meanwhile, so that it tells nothing.
+    void: bool,
     /// How much of its time the process or its runtime may have been held up.
     held_up: Duration,
     task: AbortOnDrop,
 }
 
 impl Slot {
-    fn new(code: Code, timeout: Duration) -> Self {
+    fn new(code: Code, policy: &Policy) -> Self {
         Self {
             code,
-            timeout,
+            timeout: policy.timeout,
+            task: policy.is_task(),
             due: None,
             queued: None,
             hurried: false,
@@ -147,37 +189,43 @@ impl Slot {
 }
 
 impl Engine {
-    /// An engine for a service with these checks, with room for `room` runs at a time.
+    /// An engine for a service with these checks.
     pub(crate) fn new(
         runtime: &Handle,
         service: Service,
-        checks: Vec<(Definition, Code)>,
-        room: usize,
-        seed: Option<u64>,
+        checks: Vec<(Definition, Option<Code>)>,
+        settings: Settings,
     ) -> Self {
+        let Settings { room, seed, drain } = settings;
         let (tell, messages) = unbounded_channel();
         // The clock is read as the runtime reads it: a paused one is, too.
         let _entered = runtime.enter();
         let clock = Clock::start();
         let (definitions, codes): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
-        let timeouts: Vec<Duration> = definitions
+        let policies: Vec<Policy> = definitions
             .iter()
-            .map(|definition| definition.policy.timeout)
+            .map(|definition| definition.policy.clone())
             .collect();
         let link = Link {
             tell: tell.clone(),
             runtime: runtime.clone(),
         };
-        let writer = Writer::new(service, clock, definitions, Some(link));
+        let writer = Writer::new(service, clock, definitions, drain, Some(link));
         let slots = codes
             .into_iter()
-            .zip(timeouts)
-            .map(|(code, timeout)| Slot::new(code, timeout));
+            .zip(policies)
+            .map(|(code, policy)| Some(Slot::new(code?, &policy)));
         let mut engine = Self {
-            slots: writer.ids().into_iter().zip(slots).collect(),
+            slots: writer
+                .ids()
+                .into_iter()
+                .zip(slots)
+                .filter_map(|(id, slot)| Some((id, slot?)))
+                .collect(),
             writer,
             clock,
             runtime: runtime.clone(),
+            roots: Roots::default(),
             schedule: Schedule::new(seed),
             agenda: BTreeSet::new(),
             limits: BTreeSet::new(),
@@ -186,6 +234,7 @@ impl Engine {
             capacity: room,
             room,
             runs_started: 0,
+            drain: None,
             landed: Vec::new(),
             removed: Vec::new(),
             replies: Vec::new(),
@@ -193,6 +242,12 @@ impl Engine {
             tell,
         };
         for id in engine.writer.ids() {
+            // What is wrong with it was told before it came here.
+            let cell = engine.writer.cell(id);
+            let names = cell.map_or(&[][..], |cell| &cell.definition.depends_on);
+            _ = engine
+                .roots_named(names)
+                .and_then(|roots| engine.set_roots(id, roots));
             engine.plan_soon(id, clock.now());
         }
         engine
@@ -214,9 +269,11 @@ impl Engine {
             self.writer.elapse(now);
             self.give_up_what_overran(now);
             self.queue_what_is_due(now);
+            self.heed_roots(now);
             self.writer.publish();
             self.answer();
             self.start_what_is_queued(now);
+            self.leave(now);
             self.writer.tell_operators(now);
             let wake = self.next_wake(now);
             alarm.as_mut().set_to(wake);
@@ -238,11 +295,13 @@ impl Engine {
 
     fn next_wake(&self, now: Moment) -> Option<Duration> {
         let due = self.agenda.first().map(|&(at, _)| at);
-        let ticks = due.is_some() || self.room < self.capacity;
+        // Who speaks for a while only is not to be late because nothing here ran.
+        let ticks = due.is_some() || self.room < self.capacity || self.writer.is_spoken_to();
         let tick = ticks.then(|| now.mono + HoldUp::TICK);
         let limit = self.limits.first().map(|&(at, ..)| at);
         let (expiry, operators) = (self.writer.next_deadline(), self.writer.operators_due());
-        [due, limit, expiry, operators, tick]
+        let drain = self.drain.as_ref().and_then(Drain::due);
+        [due, limit, expiry, operators, drain, tick]
             .into_iter()
             .flatten()
             .min()
@@ -255,6 +314,12 @@ impl Engine {
         let Some(hold_up) = HoldUp::between(before, planned, now) else {
             return;
         };
+        let board = self.writer.board();
+        match board.awake.is_waking() {
+            true => board.refresh(),
+            // A worker that hangs is not to be excused for ever by a runtime that is busy.
+            false => board.forgive(hold_up.length()),
+        }
         for slot in self.slots.values_mut() {
             if let Some(run) = &mut slot.run {
                 run.held_up += hold_up.credit();
@@ -320,9 +385,12 @@ impl Engine {
         }
     }
 
-    /// Puts a check in line. One that is merely due and is asked for now stands in two, and whichever comes first
+    /// Puts a check in line, unless it stands behind one that fails. One that is merely due and is asked for now stands in two, and whichever comes first
     /// counts.
     fn enqueue(&mut self, id: Id, lane: Lane) {
+        if let Some(by) = self.blocker(id) {
+            return self.block(id, by, self.clock.now());
+        }
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -362,10 +430,13 @@ impl Engine {
             began: now,
             limit,
             given_up: false,
+            void: false,
             held_up: Duration::ZERO,
             task,
         });
-        self.room -= 1;
+        if !slot.task {
+            self.room -= 1;
+        }
         if let Some(cell) = self.writer.cell(id) {
             cell.flight.start();
         }
@@ -381,11 +452,54 @@ impl Engine {
                 }
             }
             Message::Demand(id) => self.demand(id),
-            // What is published next says so.
-            Message::Drain => {}
+            Message::Drain(cause) => self.begin_drain(cause),
+            Message::Hurry(what) => {
+                let now = self.clock.now().mono;
+                if let Some(drain) = &mut self.drain {
+                    drain.hurry(now, what);
+                }
+            }
+            // What is done next sees it.
+            Message::Idle | Message::Maintain => {}
+            Message::Pushed(id) => self.writer.hear(id, self.clock.now()),
             Message::Add(registration) => self.add(registration),
             Message::Replace(registration) => self.replace(registration),
             Message::Remove(name, reply) => self.remove(&name, reply),
+            Message::Withdraw(pushed) => self.withdraw(&pushed),
+        }
+    }
+
+    fn begin_drain(&mut self, cause: DrainCause) {
+        let now = self.clock.now().mono;
+        let board = self.writer.board();
+        self.drain = Some(Drain::begin(now, cause, board.departure.policy));
+        telemetry::drain_began(
+            &board.service.name,
+            cause.as_str(),
+            board.departure.in_flight(),
+        );
+    }
+
+    /// Leaves, as far as it is time to.
+    fn leave(&mut self, now: Moment) {
+        let Some(drain) = &mut self.drain else {
+            return;
+        };
+        let board = self.writer.board();
+        let departure = &board.departure;
+        while let Some(step) = drain.step(now.mono, departure.in_flight()) {
+            match step {
+                Step::Finish => departure.await_idle(),
+                Step::Close(end) => {
+                    departure.close(end);
+                    board.changes.notify_waiters();
+                    telemetry::drain_ended(&board.service.name, end.in_flight, end.took);
+                }
+                Step::Cut => {
+                    departure.cut();
+                    board.changes.notify_waiters();
+                }
+            }
         }
     }
 
@@ -412,7 +526,9 @@ impl Engine {
             running.task.abort();
         }
         let run = running.began.run_until(now);
-        self.room += 1;
+        if !slot.task {
+            self.room += 1;
+        }
         if slot.excuses(run) {
             slot.excused = true;
             // It has as long again to end, and then it is run anew.
@@ -437,7 +553,8 @@ impl Engine {
         // On a runtime that was held up, the end of a run can be seen before the end of its time.
         let overran = run.duration > slot.timeout;
         let excused = overran && slot.excuses(run);
-        let (given_up, limit) = (running.given_up, (running.limit, running.number, id));
+        let (given_up, void) = (running.given_up, running.void);
+        let limit = (running.limit, running.number, id);
         slot.run = None;
         if given_up {
             if slot.excused {
@@ -446,9 +563,13 @@ impl Engine {
             return;
         }
         self.limits.remove(&limit);
-        self.room += 1;
+        if !slot.task {
+            self.room += 1;
+        }
         if excused {
             slot.excused = true;
+            self.run_next(id);
+        } else if void && self.blocker(id).is_none() {
             self.run_next(id);
         } else if overran {
             self.record(id, Outcome::fail(Reason::TimedOut), run);
@@ -461,27 +582,41 @@ impl Engine {
     fn record(&mut self, id: Id, outcome: Outcome, run: state::Run) {
         let now = self.clock.now();
         let jitter = self.schedule.unit();
+        let outcome = match self.writer.cell(id) {
+            Some(cell) => cell.definition.policy.timed(outcome, run.duration),
+            None => outcome,
+        };
         self.landed
             .push((id, outcome.reason() == Some(Reason::Panicked)));
         self.writer.note_run(id, false);
         if let Some(result) = RunResult::of(&outcome) {
             self.writer.note_result(id, result, run.duration);
         }
-        self.writer.update(id, now, |state, policy| {
-            state
+        let blocker = self.blocker(id);
+        self.writer.update(id, now, |state, policy| match blocker {
+            // What it met was the failure of another.
+            Some(by) => state.blocked(by, now),
+            None => state
                 .record(outcome, run, policy, jitter)
                 .at(now)
-                .into_owned()
+                .into_owned(),
         });
         if let Some(slot) = self.slots.get_mut(&id) {
             slot.excused = false;
+        }
+        self.reply(id);
+        self.plan(id, now);
+    }
+
+    /// Tells those who wait for a run of a check how it is.
+    fn reply(&mut self, id: Id) {
+        if let Some(slot) = self.slots.get_mut(&id) {
             for reply in slot.waiting.drain(..) {
                 let report = self.writer.report(id);
                 self.replies
                     .extend(report.map(|report| (reply, Ok(report))));
             }
         }
-        self.plan(id, now);
     }
 
     /// The next run of a check, after the delay that its state asks for.
@@ -494,7 +629,7 @@ impl Engine {
             return;
         };
         let policy = &cell.definition.policy;
-        if policy.on_demand.is_some() {
+        if policy.on_demand.is_some() || cell.is_done() || cell.is_blocked() {
             return;
         }
         let at = if nominal == policy.period() && !slot.phased {
@@ -510,7 +645,10 @@ impl Engine {
     fn plan_soon(&mut self, id: Id, now: Moment) {
         let cell = self.writer.cell(id);
         if cell.is_some_and(|cell| cell.definition.policy.on_demand.is_none()) {
-            let delay = self.schedule.first();
+            let delay = match self.slots.get(&id) {
+                Some(slot) if slot.task => Duration::ZERO,
+                _ => self.schedule.first(),
+            };
             self.plan_at(id, now.mono + delay);
         }
     }

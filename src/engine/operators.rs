@@ -145,7 +145,7 @@ fn tell_verdicts(telling: &Telling<'_>, view: &View) {
 mod tests {
     use super::*;
     use crate::{
-        engine::{Clock, Service, Writer},
+        engine::{Clock, DrainPolicy, Service, Writer},
         telemetry::RunResult,
     };
 
@@ -159,7 +159,7 @@ mod tests {
             description: None,
         };
         let clock = Clock::start();
-        let writer = Writer::new(service, clock, Vec::new(), None);
+        let writer = Writer::new(service, clock, Vec::new(), DrainPolicy::default(), None);
         let board = writer.board();
         let mut operators = Operators::new(board);
         operators.note(Id(0), Note::Ran(RunResult::Pass, Duration::ZERO));

@@ -8,8 +8,8 @@ use super::{
     threshold::{Phase, Threshold},
 };
 use crate::{
-    check::Policy,
-    model::{Cause, Criticality, Measurement, Outcome, Reason, Status},
+    check::{Part, Policy},
+    model::{Cause, Criticality, Measurement, Name, Outcome, Reason, Status},
 };
 
 /// Pure: each step makes a new state of the old one, an event and a moment.
@@ -18,10 +18,14 @@ pub(crate) struct State {
     pub(crate) threshold: Threshold,
     pub(crate) status: Status,
     pub(crate) reason: Option<Reason>,
+    /// What it stands behind, while that fails.
+    pub(crate) blocked_by: Option<Name>,
     pub(crate) cause: Option<Cause>,
     pub(crate) measurements: Arc<[Measurement]>,
     pub(crate) since: Moment,
     pub(crate) last_run: Option<Run>,
+    /// How long good runs take of late.
+    pub(crate) smoothed: Option<Duration>,
     pub(crate) last_success: Option<Moment>,
     /// The delay before the next run, without its jitter.
     pub(crate) retry_in: Duration,
@@ -60,6 +64,17 @@ pub(crate) enum Effect {
     Blocks,
     /// Not ready, though good: a shared check that waits before it returns.
     Returning,
+    /// Not alive.
+    Kills,
+    /// Alive, but a warning.
+    Ails,
+}
+
+/// How much of what was before the last run is kept.
+const KEPT: f64 = 0.75;
+
+fn smooth(before: Duration, last: Duration) -> Duration {
+    before.mul_f64(KEPT) + last.mul_f64(1.0 - KEPT)
 }
 
 impl State {
@@ -69,15 +84,25 @@ impl State {
             threshold,
             status: Status::Fail,
             reason: Some(Reason::Pending),
+            blocked_by: None,
             cause: None,
             measurements: Arc::default(),
             since: now,
             last_run: None,
+            smoothed: None,
             last_success: None,
             retry_in: nominal(policy, threshold),
             expires: None,
             grace_from: None,
             returns: None,
+        }
+    }
+
+    /// The same state, which is not believed any more from `expires` on.
+    pub(crate) fn until(self, expires: Deadline) -> Self {
+        Self {
+            expires: Some(expires),
+            ..self
         }
     }
 
@@ -106,17 +131,23 @@ impl State {
             threshold,
             status,
             reason,
+            blocked_by: None,
             cause,
             measurements: measurements.into(),
             since: if unchanged { old.since } else { run.ended },
             last_run: Some(run),
+            smoothed: match old.smoothed {
+                Some(before) if good => Some(smooth(before, run.duration)),
+                None if good => Some(run.duration),
+                unchanged => unchanged,
+            },
             last_success: if good {
                 Some(run.ended)
             } else {
                 old.last_success
             },
             retry_in: nominal(policy, threshold),
-            expires: Some(run.ended.plus(policy.max_age())),
+            expires: (!policy.is_task()).then(|| run.ended.plus(policy.max_age())),
             grace_from: match threshold.phase() {
                 Phase::Failing => old.grace_from.or(Some(run.ended)),
                 _ => old.grace_from.filter(|_| returns.is_some()),
@@ -180,8 +211,22 @@ impl State {
         }
     }
 
+    /// The same state, if what it tells was said to hold still at `at`.
+    pub(crate) fn confirmed(&self, at: Moment, ttl: Duration) -> Self {
+        let good = self.threshold.phase() == Phase::Good;
+        let last = self.last_run.filter(|run| good && at.mono > run.ended.mono);
+        let (Some(run), Some(_)) = (last, self.expires) else {
+            return self.clone();
+        };
+        Self {
+            last_run: Some(Run { ended: at, ..run }),
+            last_success: self.last_success.map(|_| at),
+            expires: Some(at.plus(ttl)),
+            ..self.clone()
+        }
+    }
+
     /// The same state, which never becomes too old.
-    #[cfg(feature = "testing")]
     pub(crate) fn for_good(self) -> Self {
         Self {
             expires: None,
@@ -190,11 +235,25 @@ impl State {
     }
 
     fn expired(&self, at: Moment) -> Self {
+        self.without_outcome(Reason::Stale, at)
+    }
+
+    /// The same state, while what it stands behind fails. That does not become too old.
+    pub(crate) fn blocked(&self, by: Name, at: Moment) -> Self {
+        Self {
+            blocked_by: Some(by),
+            ..self.at(at).without_outcome(Reason::Blocked, at)
+        }
+    }
+
+    /// The same state, of which nothing is believed from `at` on.
+    fn without_outcome(&self, reason: Reason, at: Moment) -> Self {
         let was_failing = self.threshold.phase() == Phase::Failing;
         Self {
             threshold: self.threshold.expire(),
             status: Status::Fail,
-            reason: Some(Reason::Stale),
+            reason: Some(reason),
+            blocked_by: None,
             cause: None,
             since: if was_failing { self.since } else { at },
             expires: None,
@@ -211,6 +270,7 @@ impl State {
             status: Status::Fail,
             since: if was_failing { self.since } else { at },
             reason: Some(Reason::EngineStopped),
+            blocked_by: None,
             cause: None,
             threshold: self.threshold.expire(),
             ..self.clone()
@@ -218,6 +278,13 @@ impl State {
     }
 
     pub(crate) fn effect(&self, policy: &Policy, now: Moment) -> Effect {
+        match (policy.part, self.threshold.phase()) {
+            (Part::Readiness, _) => {}
+            (Part::Liveness, Phase::Failing) => return Effect::Kills,
+            (Part::Liveness, Phase::Good) if self.status == Status::Warn => return Effect::Ails,
+            // What has to be done first is for startup to wait for.
+            (Part::Liveness | Part::Startup, _) => return Effect::None,
+        }
         let held = self.returns.is_some_and(|returns| !returns.reached(now));
         match (self.threshold.phase(), policy.criticality) {
             (Phase::Good, _) if held => Effect::Returning,
@@ -270,7 +337,10 @@ impl State {
 
     /// Whether nobody who reads statuses and reasons can tell the two apart.
     pub(crate) fn looks_like(&self, other: &Self) -> bool {
-        self.status == other.status && self.reason == other.reason && self.cause == other.cause
+        self.status == other.status
+            && self.reason == other.reason
+            && self.blocked_by == other.blocked_by
+            && self.cause == other.cause
     }
 }
 

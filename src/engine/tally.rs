@@ -6,8 +6,12 @@ use super::{
     board::Id,
     clock::Moment,
     state::{Effect, State},
+    threshold::Phase,
 };
-use crate::{check::Policy, model::Status};
+use crate::{
+    check::{Part, Policy},
+    model::Status,
+};
 
 /// What one check adds to the aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,15 +19,27 @@ pub(crate) struct Standing {
     effect: Effect,
     good: bool,
     started: bool,
+    /// Whether it is known to keep the instance from being ready.
+    down: bool,
     retry_in: Duration,
 }
 
 impl Standing {
     pub(crate) fn of(state: &State, policy: &Policy, now: Moment) -> Self {
+        let effect = state.effect(policy, now);
+        let counts = effect == Effect::Blocks || policy.is_task();
         Self {
-            effect: state.effect(policy, now),
+            effect,
+            down: counts && state.threshold.phase() == Phase::Failing,
             good: state.status == Status::Pass,
-            started: state.last_run.is_some(),
+            started: match policy.part {
+                Part::Readiness => {
+                    let ended = state.last_run.is_some() || state.blocked_by.is_some();
+                    ended || !policy.holds_while_pending
+                }
+                Part::Liveness => true,
+                Part::Startup => state.threshold.passed(),
+            },
             retry_in: state.retry_in,
         }
     }
@@ -38,10 +54,16 @@ pub(crate) struct Tally {
     degrading: BTreeSet<Id>,
     /// They do not pass, and change nothing.
     harmless: BTreeSet<Id>,
+    /// They fail liveness.
+    killing: BTreeSet<Id>,
+    /// They make it a warning.
+    ailing: BTreeSet<Id>,
     /// Their first run has not ended.
     pub(crate) starting: Group,
     /// How many of the blocking are good, and wait before they return.
     returning: usize,
+    /// How many are known to keep the instance from being ready.
+    down: usize,
 }
 
 impl Tally {
@@ -64,10 +86,13 @@ impl Tally {
         match standing.effect {
             Effect::Blocks | Effect::Returning => self.blocking.insert(id, standing.retry_in),
             Effect::Degrades => _ = self.degrading.insert(id),
+            Effect::Kills => _ = self.killing.insert(id),
+            Effect::Ails => _ = self.ailing.insert(id),
             Effect::None if !standing.good => _ = self.harmless.insert(id),
             Effect::None => {}
         }
         self.returning += usize::from(standing.effect == Effect::Returning);
+        self.down += usize::from(standing.down);
         if !standing.started {
             self.starting.insert(id, standing.retry_in);
         }
@@ -78,6 +103,9 @@ impl Tally {
         self.starting.remove(id, standing.retry_in);
         self.degrading.remove(&id);
         self.harmless.remove(&id);
+        self.killing.remove(&id);
+        self.ailing.remove(&id);
+        self.down -= usize::from(standing.down);
         self.returning -= usize::from(standing.effect == Effect::Returning);
     }
 
@@ -94,7 +122,29 @@ impl Tally {
         self.degrading.iter().copied()
     }
 
-    /// The checks that do not simply pass, the worst first.
+    /// Whether something is known to keep the instance from being ready.
+    pub(crate) fn is_down(&self) -> bool {
+        self.down > 0
+    }
+
+    pub(crate) fn kills(&self) -> bool {
+        !self.killing.is_empty()
+    }
+
+    pub(crate) fn ails(&self) -> bool {
+        !self.ailing.is_empty()
+    }
+
+    /// Those that liveness suffers from, the worst first.
+    pub(crate) fn mortal(&self) -> impl Iterator<Item = Id> {
+        self.killing.iter().chain(&self.ailing).copied()
+    }
+
+    pub(crate) fn mortal_len(&self) -> usize {
+        self.killing.len() + self.ailing.len()
+    }
+
+    /// The checks that do not simply pass, the worst first, but for those of liveness.
     pub(crate) fn conspicuous(&self) -> impl Iterator<Item = Id> {
         let rest = self.degrading.iter().chain(&self.harmless).copied();
         self.blocking.iter().chain(rest)
@@ -152,15 +202,18 @@ mod tests {
             Effect::Degrades,
             Effect::Blocks,
             Effect::Returning,
+            Effect::Kills,
+            Effect::Ails,
         ]);
-        (effect, any::<bool>(), any::<bool>(), 0_u64..4).prop_map(
-            |(effect, good, started, retry)| Standing {
+        (effect, any::<[bool; 3]>(), 0_u64..4).prop_map(|(effect, [good, started, down], retry)| {
+            Standing {
                 effect,
+                down,
                 good,
                 started,
                 retry_in: Duration::from_secs(retry),
-            },
-        )
+            }
+        })
     }
 
     proptest! {

@@ -4,17 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     board::Id,
-    clock::{Deadline, Moment},
+    clock::Deadline,
+    life::{Life, LifeEvent},
     memo::Memo,
     tally::{Group, Tally},
 };
-use crate::model::{CheckReport, Probe, Status, Verdict, VerdictReason};
+use crate::model::{Cause, CheckReport, Probe, Stage, Status, Verdict, VerdictReason};
 
 /// What is published: the verdicts, and until when they hold if nothing happens.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// When the engine stopped. Then nothing else is published any more.
-    pub(super) stopped: Option<Moment>,
+    /// What of [`Outside`](super::outside::Outside) it has seen.
+    pub(super) turn: u64,
     pub(crate) valid_until: Option<Deadline>,
     /// From when on some check that runs on demand has reason to; none if there is no such check.
     pub(crate) demand_from: Option<Deadline>,
@@ -28,10 +29,9 @@ pub(crate) struct View {
     pub(crate) readiness: Arc<Face>,
     pub(crate) startup: Arc<Face>,
     pub(crate) health: Arc<Face>,
-    /// Whether startup passed. Once it did, it does for good.
-    pub(crate) started: bool,
-    /// Whether the instance is leaving. Once it is, it does for good.
-    pub(crate) draining: bool,
+    /// Once it has [stopped](Life::stopped), nothing else is published any more.
+    pub(crate) life: Life,
+    pub(crate) stage: Stage,
 }
 
 /// One verdict and the answers made of it.
@@ -49,41 +49,42 @@ const DRAINING: Duration = Duration::from_secs(1);
 pub(crate) struct Facts<'a> {
     tally: &'a Tally,
     life: Life,
+    /// What a maintenance is for.
+    cause: Option<Cause>,
 }
 
-/// What decides the verdicts beside the checks.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Life {
-    /// Whether startup passed before.
-    pub(crate) started: bool,
-    /// Whether the instance is leaving.
-    pub(crate) draining: bool,
-    /// When the engine stopped.
-    pub(crate) stopped: Option<Moment>,
-}
-
-impl Life {
-    pub(crate) fn facts(self, tally: &Tally) -> Facts<'_> {
-        Facts { tally, life: self }
+impl<'a> Facts<'a> {
+    pub(crate) fn new(tally: &'a Tally, life: Life, cause: Option<Cause>) -> Self {
+        let life = match tally.starting.is_empty() {
+            true => life.after(LifeEvent::Started),
+            false => life,
+        };
+        Self { tally, life, cause }
     }
-}
 
-impl Facts<'_> {
     pub(crate) fn started(&self) -> bool {
-        self.life.started || self.tally.starting.is_empty()
+        self.life.has_started()
     }
 
     /// Whether nothing runs checks any more.
     fn stopped(&self) -> bool {
-        self.life.stopped.is_some()
+        self.life.stopped().is_some()
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.life.stage(!self.tally.blocking.is_empty())
     }
 
     pub(crate) fn liveness(&self) -> (Status, Option<VerdictReason>) {
-        if self.stopped() {
-            (Status::Fail, Some(VerdictReason::EngineStopped))
-        } else {
-            (Status::Pass, None)
-        }
+        let status = match self.stage() {
+            Stage::Stopped => return (Status::Fail, Some(VerdictReason::EngineStopped)),
+            // Who leaves ends its workers, and is not to be killed over that.
+            Stage::Draining => return (Status::Pass, None),
+            _ if self.tally.kills() => Status::Fail,
+            _ if self.tally.ails() => Status::Warn,
+            _ => return (Status::Pass, None),
+        };
+        (status, Some(VerdictReason::Checks))
     }
 
     pub(crate) fn startup(&self) -> (Status, Option<VerdictReason>) {
@@ -97,23 +98,19 @@ impl Facts<'_> {
     }
 
     pub(crate) fn readiness(&self) -> (Status, Option<VerdictReason>) {
-        let fail = |reason| (Status::Fail, Some(reason));
-        if self.stopped() {
-            fail(VerdictReason::EngineStopped)
-        } else if self.life.draining {
-            fail(VerdictReason::Draining)
-        } else if !self.started() {
-            fail(VerdictReason::Starting)
-        } else if self.tally.blocking.is_empty() {
-            match self.tally.degrades() {
-                true => (Status::Warn, Some(VerdictReason::Checks)),
-                false => (Status::Pass, None),
+        let reason = match self.stage() {
+            Stage::Stopped => VerdictReason::EngineStopped,
+            Stage::Draining => VerdictReason::Draining,
+            Stage::Maintenance => VerdictReason::Maintenance,
+            Stage::Starting => VerdictReason::Starting,
+            Stage::NotReady if self.tally.all_blocking_return() => VerdictReason::Returning,
+            Stage::NotReady => VerdictReason::Checks,
+            Stage::Ready if self.tally.degrades() => {
+                return (Status::Warn, Some(VerdictReason::Checks));
             }
-        } else if self.tally.all_blocking_return() {
-            fail(VerdictReason::Returning)
-        } else {
-            fail(VerdictReason::Checks)
-        }
+            Stage::Ready => return (Status::Pass, None),
+        };
+        (Status::Fail, Some(reason))
     }
 
     /// The worst of liveness and readiness; liveness speaks first.
@@ -135,6 +132,17 @@ impl Facts<'_> {
         }
     }
 
+    /// Whether it starts, and nothing is known yet that will keep it from being ready.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.stage() == Stage::Starting && !self.tally.is_down()
+    }
+
+    /// What stands behind a reason.
+    pub(crate) fn cause_of(&self, reason: Option<VerdictReason>) -> Option<Cause> {
+        let is_meant = reason == Some(VerdictReason::Maintenance);
+        self.cause.clone().filter(|_| is_meant)
+    }
+
     /// After how long it is worth asking again, while the verdict fails.
     pub(crate) fn retry(&self, probe: Probe) -> Option<Duration> {
         match probe {
@@ -152,6 +160,8 @@ impl Facts<'_> {
             VerdictReason::EngineStopped => None,
             // Another instance answers there by then.
             VerdictReason::Draining => Some(DRAINING),
+            // What is left is for who answers to say.
+            VerdictReason::Maintenance => None,
             VerdictReason::Starting => [blocking, self.retry_startup()].into_iter().flatten().min(),
             _ => blocking,
         }
@@ -177,8 +187,23 @@ impl View {
                 .filter_map(&report)
                 .collect()
         };
-        let conspicuous = listed(&mut facts.tally.conspicuous());
-        let more = facts.tally.conspicuous_len() - conspicuous.len();
+        let tally = facts.tally;
+        let conspicuous = listed(&mut tally.conspicuous());
+        let more = tally.conspicuous_len() - conspicuous.len();
+        // Mostly there is none.
+        let (mortal, all) = match tally.mortal_len() {
+            0 => (Arc::default(), conspicuous.clone()),
+            _ => (
+                listed(&mut tally.mortal()),
+                listed(&mut tally.mortal().chain(tally.conspicuous())),
+            ),
+        };
+        let more_mortal = tally.mortal_len() - mortal.len();
+        let more_of_all = tally.mortal_len() + tally.conspicuous_len() - all.len();
+        let (mortal, more_mortal) = match facts.liveness().0 {
+            Status::Pass => (Arc::default(), 0),
+            Status::Warn | Status::Fail => (mortal, more_mortal),
+        };
         let starting: &Group = &facts.tally.starting;
         let unstarted = match facts.started() {
             true => Arc::default(),
@@ -188,6 +213,8 @@ impl View {
             probe,
             status,
             reason,
+            cause: facts.cause_of(reason),
+            unknown: facts.is_unknown(),
             checks,
             more,
             retry_after,
@@ -196,7 +223,7 @@ impl View {
         Self {
             liveness: Face::keep_or_make(
                 before.map(|view| &view.liveness),
-                verdict(Probe::Liveness, facts.liveness(), Arc::default(), 0, None),
+                verdict(Probe::Liveness, facts.liveness(), mortal, more_mortal, None),
             ),
             startup: Face::keep_or_make(
                 before.map(|view| &view.startup),
@@ -226,12 +253,12 @@ impl View {
             health: Face::make(verdict(
                 Probe::Health,
                 facts.health(),
-                conspicuous,
-                more,
+                all,
+                more_of_all,
                 retry,
             )),
-            started: facts.started(),
-            draining: facts.life.draining,
+            life: facts.life,
+            stage: facts.stage(),
         }
     }
 
@@ -342,6 +369,7 @@ mod tests {
         fn the_verdicts_are_those_of_the_table(
             checks in prop::collection::vec(check(), 0..12),
             started_before: bool,
+            maintained: bool,
             draining: bool,
             stopped: bool,
         ) {
@@ -350,15 +378,19 @@ mod tests {
                 Standing::of(&state(case, &policy), &policy, moment(1))
             };
             let tally = Tally::of((0..).map(Id).zip(checks.iter().map(standing)));
-            let life = Life {
-                started: started_before,
-                draining,
-                stopped: stopped.then(|| moment(1)),
-            };
-            let facts = life.facts(&tally);
+            let events = [
+                (started_before, LifeEvent::Started),
+                (maintained, LifeEvent::MaintenanceBegan),
+                (draining, LifeEvent::DrainBegan),
+                (stopped, LifeEvent::Stopped(moment(1))),
+            ];
+            let happened = events.into_iter().filter_map(|(did, event)| did.then_some(event));
+            let life = happened.fold(Life::default(), Life::after);
+            let facts = Facts::new(&tally, life, None);
 
             let all_ended = checks.iter().all(|&(_, case)| case != Case::Pending);
-            let started = started_before || all_ended;
+            // Nothing begins once the engine has stopped.
+            let started = started_before || (all_ended && !stopped);
             prop_assert_eq!(facts.startup().0 == Status::Pass, started);
             prop_assert_eq!(facts.liveness().0 == Status::Fail, stopped);
             let worst = checks
@@ -366,14 +398,15 @@ mod tests {
                 .map(|&(criticality, case)| readiness_of(criticality, case))
                 .max()
                 .unwrap_or(Status::Pass);
-            let readiness = if started && !draining && !stopped { worst } else { Status::Fail };
+            let serves = started && !maintained && !draining && !stopped;
+            let readiness = if serves { worst } else { Status::Fail };
             prop_assert_eq!(facts.readiness().0, readiness);
             prop_assert_eq!(facts.health().0, readiness.max(facts.liveness().0));
             // Whatever is not a pass says why; whatever fails for its checks says when to ask again.
             for (status, reason) in [facts.liveness(), facts.startup(), facts.readiness(), facts.health()] {
                 prop_assert_eq!(status != Status::Pass, reason.is_some());
             }
-            let asks_again = readiness == Status::Fail && !stopped;
+            let asks_again = readiness == Status::Fail && !stopped && (draining || !maintained);
             prop_assert_eq!(facts.retry_readiness().is_some(), asks_again);
         }
     }

@@ -1,7 +1,7 @@
 //! The half of the board that the engine holds.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -10,14 +10,21 @@ use super::{
     board::{Board, Cell, Current, Definition, Id, Link, Registry, Service, Told, publish},
     clock::{Clock, Deadline, Moment},
     deadlines::Deadlines,
+    drain::DrainPolicy,
+    life::{Life, LifeEvent},
     operators::Operators,
-    state::State,
+    pushed::Pushed,
+    state::{Run, State},
     tally::{Standing, Tally},
-    view::{Life, Published, View},
+    threshold::Phase,
+    view::{Facts, Published, View},
 };
 use crate::{
     check::Policy,
-    model::{CheckReport, CheckTransition, Event, Name, Probe, Reason, Status, VerdictTransition},
+    model::{
+        CheckReport, CheckTransition, Event, Name, Outcome, Probe, Reason, Stage, Status,
+        VerdictTransition,
+    },
     telemetry::{CheckFacts, Note, RunResult, Totals},
 };
 
@@ -30,6 +37,8 @@ pub(crate) struct Writer {
     /// Also those of checks that do not count yet.
     names: HashMap<Name, Id>,
     next_id: u64,
+    /// The checks of which the application speaks itself.
+    spoken: BTreeSet<Id>,
     tally: Tally,
     /// When a check will change by itself.
     deadlines: Deadlines,
@@ -38,12 +47,16 @@ pub(crate) struct Writer {
     /// From when on those that run on demand have reason to.
     demands: Deadlines,
     view: Arc<View>,
+    /// What of that which is said from outside it has seen.
+    turn: u64,
     /// The deadlines that were last published with it. A reader may have published later ones.
     published: (Option<Deadline>, Option<Deadline>),
     /// Whether a reader can tell the view from what it would be now.
     changed: bool,
     /// Whether checks came, went or took another's place.
     registered: bool,
+    /// Checks that block others by another name than before, or not any more, or that are as yet unknown to.
+    turned: Vec<Id>,
     /// The status of each verdict that subscribers were last told, and since when it is so.
     told: [(Status, Moment); Probe::ALL.len()],
     /// What subscribers are told once readers can see it.
@@ -62,6 +75,8 @@ pub(super) struct Entry {
     unread: bool,
     /// Whether a run is in line or under way.
     asked: bool,
+    /// What those that stand behind it are blocked by.
+    blocks: Option<Name>,
     totals: Totals,
 }
 
@@ -82,7 +97,8 @@ impl Entry {
     /// Tells what operators may know of it.
     pub(super) fn tell(&self, now: Moment, tell: impl FnOnce(&CheckFacts<'_>)) {
         let current = self.cell.current.load();
-        let state = current.state.at(now);
+        let state = self.cell.confirmed(&current.state, now);
+        let state = state.at(now);
         tell(&CheckFacts {
             name: self.name(),
             status: state.status,
@@ -98,6 +114,7 @@ impl Writer {
         service: Service,
         clock: Clock,
         definitions: Vec<Definition>,
+        drain: DrainPolicy,
         engine: Option<Link>,
     ) -> Self {
         let now = clock.now();
@@ -105,25 +122,30 @@ impl Writer {
             .zip(definitions)
             .map(|(id, definition)| Arc::new(Cell::pending(Id(id), definition, now)))
             .collect();
-        let published = publish(&cells, now, Life::default(), None);
+        let published = publish(&cells, now, Life::default(), None, None);
         let view = Arc::clone(&published.view);
         let deadlines = (published.valid_until, published.demand_from);
         let registry = Registry::new(cells.clone());
-        let board = Arc::new(Board::new(service, clock, registry, published, engine));
+        let board = Arc::new(Board::new(
+            service, clock, registry, published, drain, engine,
+        ));
         let mut writer = Self {
             operators: Operators::new(&board),
             board,
             entries: BTreeMap::new(),
             names: HashMap::new(),
             next_id: 0,
+            spoken: BTreeSet::new(),
             tally: Tally::default(),
             deadlines: Deadlines::default(),
             unread: Deadlines::default(),
             demands: Deadlines::default(),
             view,
+            turn: 0,
             published: deadlines,
             changed: false,
             registered: false,
+            turned: Vec::new(),
             told: [(Status::Pass, now); Probe::ALL.len()],
             events: Vec::new(),
         };
@@ -169,8 +191,19 @@ impl Writer {
         self.insert(Arc::new(Cell::pending(Id(self.next_id), definition, now)))
     }
 
+    /// A new check that the application speaks of itself. It counts at once, and holds nothing while it is pending.
+    pub(crate) fn enlist(&mut self, definition: Definition) -> Id {
+        let id = self.add(definition);
+        self.judge(id, self.board.clock.now());
+        id
+    }
+
     fn insert(&mut self, cell: Arc<Cell>) -> Id {
         let id = cell.id;
+        if let Some(pushed) = &cell.definition.pushed {
+            pushed.register(id, &self.board.awake);
+            self.spoken.insert(id);
+        }
         self.next_id = id.0 + 1;
         self.names.insert(cell.definition.name.clone(), id);
         let since = cell.current.load().state.since;
@@ -182,6 +215,7 @@ impl Writer {
                 told: (None, since),
                 unread: false,
                 asked: false,
+                blocks: None,
                 totals: Totals::default(),
             },
         );
@@ -193,6 +227,9 @@ impl Writer {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        if let Some(pushed) = &definition.pushed {
+            pushed.register(id, &self.board.awake);
+        }
         entry.cell = Arc::new(entry.cell.succeeding(definition, now));
         if entry.standing.is_some() {
             self.registered = true;
@@ -204,6 +241,7 @@ impl Writer {
     pub(crate) fn remove(&mut self, id: Id) -> Option<Arc<Cell>> {
         let entry = self.entries.remove(&id)?;
         self.names.remove(&*entry.cell.definition.name);
+        self.spoken.remove(&id);
         if let Some(standing) = entry.standing {
             self.tally.remove(id, standing);
             self.changed = true;
@@ -231,18 +269,29 @@ impl Writer {
         let cell = &entry.cell;
         let policy = &cell.definition.policy;
         let current = cell.current.load_full();
-        let state = next(&current.state, policy);
+        let recorded = cell.confirmed(&current.state, now);
+        let state = next(&recorded, policy);
         let memo = match state.looks_like(&current.state) {
             true => Arc::clone(&current.memo),
             false => Arc::default(),
         };
         // Readers may have seen more than was recorded: that its result was too old, or a grace over.
-        let seen = current.state.at(now);
+        let seen = recorded.at(now);
         let seen_as = Standing::of(&seen, policy, now);
         let shown = state.looks_like(&current.state) && state.looks_like(&seen);
         self.changed |= !shown || seen_as != Standing::of(&state, policy, now);
         cell.current.store(Arc::new(Current { state, memo }));
         self.judge(id, now);
+    }
+
+    /// A check that blocks others otherwise than it was last seen to.
+    pub(crate) fn next_turned(&mut self) -> Option<Id> {
+        self.turned.pop()
+    }
+
+    /// What a check blocks those by that stand behind it, if it fails: itself, or what it stands behind.
+    pub(crate) fn blocks(&self, id: Id) -> Option<&Name> {
+        self.entries.get(&id)?.blocks.as_ref()
     }
 
     /// Notes how a run of a check ended.
@@ -270,7 +319,16 @@ impl Writer {
         let policy = &cell.definition.policy;
         let current = cell.current.load();
         let state = &current.state;
-        let new = cell.standing(now);
+        let seen = state.at(now);
+        let new = Standing::of(&seen, policy, now);
+        let blocks = (seen.threshold.phase() == Phase::Failing).then(|| {
+            let by = seen.blocked_by.as_ref();
+            by.unwrap_or(&cell.definition.name).clone()
+        });
+        if entry.blocks != blocks {
+            entry.blocks = blocks;
+            self.turned.push(id);
+        }
         match entry.standing.replace(new) {
             Some(old) => {
                 self.changed |= old != new;
@@ -296,6 +354,7 @@ impl Writer {
                 from,
                 to,
                 reason: state.reason,
+                blocked_by: state.blocked_by.clone(),
                 cause: state.cause.clone(),
                 at: state.since.time(),
                 lasted: since.age_at(state.since),
@@ -319,8 +378,64 @@ impl Writer {
     /// Makes every change true that has come due by `now`, with no event of its own.
     pub(crate) fn elapse(&mut self, now: Moment) {
         while let Some(id) = self.deadlines.due(now).or_else(|| self.unread.due(now)) {
+            if let Some(pushed) = self.pushed(id) {
+                // Nobody could confirm anything until just now.
+                if self.board.awake.is_waking() {
+                    pushed.refresh(now);
+                }
+                // From here on whoever speaks tells. What was confirmed before is heard.
+                pushed.lapse();
+                self.update(id, now, |state, _| state.at(now).into_owned());
+                self.hold(id, &pushed, now);
+                continue;
+            }
             self.update(id, now, |state, _| state.at(now).into_owned());
         }
+    }
+
+    /// The half of a check that the application speaks by.
+    fn pushed(&self, id: Id) -> Option<Arc<Pushed>> {
+        self.cell(id)?.definition.pushed.clone()
+    }
+
+    /// What was said of a check need not be told again while it holds.
+    fn hold(&self, id: Id, pushed: &Pushed, now: Moment) {
+        let holds = self.cell(id).is_some_and(|cell| {
+            let state = &cell.current.load().state;
+            state.status.is_good() && state.is_believed(now)
+        });
+        if holds {
+            pushed.hold();
+        }
+    }
+
+    /// A worker is missing that nobody speaks for.
+    pub(crate) fn miss(&mut self, id: Id, now: Moment) {
+        let run = Run {
+            ended: now,
+            duration: Duration::ZERO,
+        };
+        self.update(id, now, |state, policy| {
+            let died = Outcome::fail(Reason::Died);
+            state.record(died, run, policy, 0.0).for_good()
+        });
+    }
+
+    /// Whether the application speaks of any check itself.
+    pub(crate) fn is_spoken_to(&self) -> bool {
+        !self.spoken.is_empty()
+    }
+
+    /// Records what the application said of a check.
+    pub(crate) fn hear(&mut self, id: Id, now: Moment) {
+        let Some(pushed) = self.pushed(id) else {
+            return;
+        };
+        pushed.drain(|record| {
+            self.update(id, now, |state, policy| {
+                record(state, policy).at(now).into_owned()
+            })
+        });
     }
 
     /// Shows readers what changed since the last time.
@@ -330,28 +445,36 @@ impl Writer {
             let cells = counting.map(|entry| Arc::clone(&entry.cell)).collect();
             self.board.registry.store(Arc::new(Registry::new(cells)));
         }
-        let valid_until = [self.deadlines.first(), self.unread.first()]
+        let turn = self.board.outside.turn();
+        if turn != self.turn {
+            // What readers have heard is not taken back.
+            let now = self.board.clock.now();
+            for id in self.spoken.clone() {
+                self.hear(id, now);
+            }
+        }
+        let outside = &self.board.outside;
+        // Readers may have seen what was true for a moment before the engine came to it.
+        let now = self.board.clock.now();
+        let maintenance = outside.maintenance(now);
+        let ends = maintenance.as_ref().map(|maintenance| maintenance.until);
+        let valid_until = [self.deadlines.first(), self.unread.first(), ends]
             .into_iter()
             .flatten()
             .reduce(Deadline::min);
         let demand_from = self.demands.first();
-        // Readers may have seen what was true for a moment before the engine came to it.
-        let now = self.board.clock.now();
         self.changed |= self.published.0.is_some_and(|until| until.reached(now));
         self.changed |= !self.events.is_empty();
-        let draining = self.board.is_draining();
-        self.changed |= draining != self.view.draining;
+        self.changed |= turn != self.turn;
+        self.turn = turn;
         let published = std::mem::replace(&mut self.published, (valid_until, demand_from));
         let changed = std::mem::take(&mut self.changed);
         if changed {
             // A reader may have published the same before: see `Board::refresh`.
             let before = Arc::clone(&self.board.published.load().view);
-            let life = Life {
-                started: self.view.started,
-                draining,
-                stopped: None,
-            };
-            let facts = life.facts(&self.tally);
+            let life = self.board.outside.life(self.view.life, now);
+            let cause = maintenance.map(|maintenance| maintenance.cause.clone());
+            let facts = Facts::new(&self.tally, life, cause);
             let report = |id| Some(self.cell(id)?.report(now));
             self.view = Arc::new(View::new(&facts, report, Some(&before)));
             self.note_transitions(now);
@@ -359,7 +482,7 @@ impl Writer {
             return;
         }
         self.board.published.store(Arc::new(Published {
-            stopped: None,
+            turn,
             valid_until,
             demand_from,
             view: Arc::clone(&self.view),
@@ -376,7 +499,7 @@ impl Writer {
         // That a check has become too old while nobody read it is no news.
         let is_news = |status: Status| match status {
             Status::Fail => {
-                self.view.draining
+                self.view.stage != Stage::NotReady
                     || self.tally.blocking.is_empty()
                     || !self.tally.blocking.iter().all(unread)
             }
@@ -395,6 +518,7 @@ impl Writer {
                 from,
                 to,
                 reason: verdict.reason,
+                cause: verdict.cause.clone(),
                 at: now.time(),
                 lasted: since.age_at(now),
             }));
@@ -435,7 +559,12 @@ impl Writer {
 
     /// When [`elapse`](Self::elapse) next has something to do.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.deadlines.first().map(Deadline::mono)
+        let ends = self
+            .board
+            .maintenance()
+            .map(|(maintenance, _)| maintenance.until);
+        let first = [self.deadlines.first(), ends].into_iter().flatten();
+        first.map(Deadline::mono).min()
     }
 
     /// When [`tell_operators`](Self::tell_operators) has something to do, whatever happens.
@@ -448,13 +577,9 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let board = &self.board;
         let now = board.clock.now();
-        let registry = board.registry.load();
-        let life = Life {
-            started: self.view.started,
-            draining: board.is_draining(),
-            stopped: Some(now),
-        };
-        let published = publish(&registry.cells, now, life, Some(&self.view));
+        let turn = board.outside.turn();
+        let life = self.view.life.after(LifeEvent::Stopped(now));
+        let published = board.count(now, turn, life, Some(&self.view));
         let view = Arc::clone(&published.view);
         board.published.store(Arc::new(published));
         self.abandon_runs();
@@ -474,8 +599,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        engine::{clock::moment, state::Run},
-        model::{ComponentType, Criticality, Outcome, VerdictReason},
+        engine::clock::moment,
+        model::{ComponentType, Criticality, VerdictReason},
     };
 
     const CRITICALITIES: [Criticality; 3] = [
@@ -502,6 +627,8 @@ mod tests {
                 pass_after: 1 + (index % 4 / 3) as u32,
                 ..Policy::default()
             },
+            depends_on: Vec::new(),
+            pushed: None,
         });
         let (tell, _) = tokio::sync::mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -511,7 +638,13 @@ mod tests {
             tell,
             runtime: runtime.handle().clone(),
         };
-        let writer = Writer::new(service, Clock::start(), definitions.collect(), Some(engine));
+        let writer = Writer::new(
+            service,
+            Clock::start(),
+            definitions.collect(),
+            DrainPolicy::default(),
+            Some(engine),
+        );
         (Arc::clone(writer.board()), writer)
     }
 
@@ -592,8 +725,8 @@ mod tests {
                 writer.elapse(now);
                 writer.publish();
                 let kept = board.published.load();
-                let life = Life { started: kept.view.started, ..Life::default() };
-                let anew = publish(&board.registry.load().cells, now, life, Some(&kept.view));
+                let life = kept.view.life;
+                let anew = publish(&board.registry.load().cells, now, life, None, Some(&kept.view));
                 prop_assert_eq!(told(&kept.view), told(&anew.view));
                 prop_assert_eq!(kept.valid_until, anew.valid_until);
                 prop_assert!(kept.valid_until.is_none_or(|deadline| !deadline.reached(now)));
@@ -602,7 +735,7 @@ mod tests {
                     let spare = (deadline.mono() - now.mono).min(deadline.wall() - now.wall);
                     before.mono += spare.saturating_sub(Duration::from_nanos(1));
                     before.wall += spare.saturating_sub(Duration::from_nanos(1));
-                    let later = publish(&board.registry.load().cells, before, life, Some(&kept.view));
+                    let later = publish(&board.registry.load().cells, before, life, None, Some(&kept.view));
                     prop_assert_eq!(told(&later.view), told(&kept.view));
                 }
             }
@@ -663,9 +796,17 @@ mod tests {
                 max_age: Some(Duration::from_millis(100)),
                 ..Policy::default()
             },
+            depends_on: Vec::new(),
+            pushed: None,
         };
         let clock = Clock::start();
-        let mut writer = Writer::new(service, clock, vec![definition], None);
+        let mut writer = Writer::new(
+            service,
+            clock,
+            vec![definition],
+            DrainPolicy::default(),
+            None,
+        );
         let board = Arc::clone(writer.board());
         let pass = |at| {
             let run = Run {

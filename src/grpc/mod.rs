@@ -9,12 +9,14 @@
 //! | what [`service`](GrpcHealth::service) and [`service_of_check`](GrpcHealth::service_of_check) name | what they say |
 //!
 //! A pass and a warning are `SERVING`; everything else is `NOT_SERVING`. So are readiness and the services that were named,
-//! but for those of liveness and startup, while the instance [leaves](crate::Health::drain).
+//! but for those of liveness and startup, while the instance [leaves](crate::Health::drain) or is in
+//! [maintenance](crate::Health::maintenance).
 //!
 //! * `Check` answers at once, from what is known; only one that depends on a check that runs
 //!   [on demand](crate::Check::on_demand) waits for it, a while. A service that is unknown is `NOT_FOUND`.
 //! * `Watch` tells the status at once, and then each other one. Of a service that is unknown it tells `SERVICE_UNKNOWN`,
-//!   and stays: a check may come. It runs nothing, and ends when the checks do.
+//!   and stays: a check may come. It runs nothing. A [drain](crate::Health::drain) does not wait for it, and it ends when that
+//!   is over, or when the checks end.
 //! * `List` tells all of them, if there are at most 100; else it is `RESOURCE_EXHAUSTED`.
 //!
 //! Source: [health.proto](https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto) and
@@ -34,7 +36,6 @@
 //! # }
 //! ```
 
-pub(crate) mod proto;
 mod watch;
 
 use std::{
@@ -58,18 +59,17 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
-use self::{
-    proto::{
-        CHECK, HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
-        LIST, SERVICE, ServingStatus, WATCH,
-    },
-    watch::Watch,
-};
+use self::watch::Watch;
 use crate::{
     Health,
     endpoint::Exposure,
     engine::{Awaited, Board},
-    model::{Probe, Status as Verdict, UnknownCheck},
+    layer::probes::Endless,
+    model::{Probe, Stage, Status as Verdict, UnknownCheck},
+    proto::{
+        CHECK, HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+        LIST, SERVICE, ServingStatus, WATCH,
+    },
 };
 
 /// The longest request that is read, in bytes.
@@ -201,10 +201,9 @@ impl Services {
             Subject::Check(name) => board.check(&name)?.0.status,
             Subject::ServiceOf(name) => {
                 let status = board.check(&name)?.0.status;
-                if board.is_draining() {
-                    Verdict::Fail
-                } else {
-                    status
+                match board.stage() {
+                    Stage::Draining | Stage::Maintenance => Verdict::Fail,
+                    _ => status,
                 }
             }
         };
@@ -282,7 +281,11 @@ where
                         .unary(method, request)
                         .await
                 }
-                WATCH => grpc().server_streaming(method, request).await,
+                WATCH => {
+                    let mut watch = grpc().server_streaming(method, request).await;
+                    watch.extensions_mut().insert(Endless);
+                    watch
+                }
                 _ => Status::unimplemented("there is no such method").into_http(),
             })
         })

@@ -10,11 +10,11 @@ use pin_project_lite::pin_project;
 use tokio::sync::futures::OwnedNotified;
 use tonic::{Status, codegen::tokio_stream::Stream};
 
-use super::{
-    Services,
+use super::Services;
+use crate::{
+    engine::Board,
     proto::{HealthCheckResponse, ServingStatus},
 };
-use crate::engine::Board;
 
 pin_project! {
     /// The status of one service, and each that it has afterwards. It does not keep the checks running, and ends with
@@ -47,14 +47,14 @@ impl Stream for Watch {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
         loop {
-            // Nothing changes any more once it has.
-            let stopped = this.board.is_stopped();
+            // Nothing changes any more once it has, or nobody is to be kept waiting by a client that stays.
+            let over = this.board.is_stopped() || this.board.departure.is_over();
             let status = this.services.status(this.board, this.service);
             let status = status.unwrap_or(ServingStatus::ServiceUnknown);
             if this.told.replace(status) != Some(status) {
                 return Poll::Ready(Some(Ok(status.into())));
             }
-            if stopped {
+            if over {
                 return Poll::Ready(None);
             }
             ready!(this.bell.as_mut().poll(cx));

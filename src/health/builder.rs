@@ -1,4 +1,9 @@
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::Uri;
 use tokio::runtime::Handle;
@@ -8,10 +13,15 @@ use super::{
     config::{self, HealthConfig},
 };
 use crate::{
-    check::{Check, Code, guard, guard_panics},
-    engine::{Definition, Engine, Service},
-    model::{Cause, Name},
+    check::{Check, Code, Policy, guard, guard_panics},
+    engine::{Board, Definition, DrainPolicy, Engine, Pushed, Roots, Service, Settings},
+    lifecycle::watchdog::{self, Runtime},
+    model::{Cause, ComponentType, Name, UnknownCheck},
+    telemetry,
 };
+
+/// The shortest time that a runtime may be given: some looks of the watchdog, and what a busy machine takes.
+const LEAST_BOUND: Duration = Duration::from_secs(1);
 
 /// How many runs may be under way at a time, unless told otherwise.
 const CONCURRENCY: usize = 64;
@@ -27,11 +37,25 @@ pub struct HealthBuilder {
     version: Option<String>,
     description: Option<String>,
     checks: Vec<Check>,
-    concurrency: usize,
-    seed: Option<u64>,
+    settings: Settings,
     runtime: Option<Handle>,
     configs: Vec<HealthConfig>,
+    pub(crate) watchdog: Watching,
+    signals: Option<HandleSignals>,
+    /// What is done once it has started.
+    then: Vec<fn(&Health)>,
 }
+
+/// What runtimes are to be watched.
+#[derive(Debug, Default)]
+pub(crate) struct Watching {
+    /// That of the checks is, if this is set.
+    pub(crate) bound: Option<Duration>,
+    pub(crate) others: Vec<(String, Handle)>,
+}
+
+/// What has signals begin a drain.
+type HandleSignals = fn(&Arc<Board>) -> io::Result<()>;
 
 impl HealthBuilder {
     pub(super) fn new(service: String) -> Self {
@@ -41,10 +65,15 @@ impl HealthBuilder {
             version: None,
             description: None,
             checks: Vec::new(),
-            concurrency: CONCURRENCY,
-            seed: None,
+            settings: Settings {
+                room: CONCURRENCY,
+                ..Settings::default()
+            },
             runtime: None,
             configs: Vec::new(),
+            watchdog: Watching::default(),
+            signals: None,
+            then: Vec::new(),
         }
     }
 
@@ -82,7 +111,7 @@ impl HealthBuilder {
     /// How many runs may be under way at a time; more wait for their turn. One that outlasted its timeout does
     /// not count. Defaults to 64.
     pub fn concurrency(mut self, runs: usize) -> Self {
-        self.concurrency = runs;
+        self.settings.room = runs;
         self
     }
 
@@ -111,16 +140,47 @@ impl HealthBuilder {
         self
     }
 
+    /// For how long the service serves on, not ready, when it [leaves](Health::drain): load balancers and proxies need
+    /// a while to learn of it. After an interrupt from a terminal there is none. Defaults to 5 s.
+    ///
+    /// Who learns of it by probes needs as many of their intervals as probes have to fail. Kubernetes takes a pod that is
+    /// deleted out by itself; what it takes is the time until every node has been told.
+    pub fn drain_delay(mut self, delay: Duration) -> Self {
+        self.settings.drain.delay = delay;
+        self
+    }
+
+    /// How long requests in flight then have to end. Defaults to 20 s.
+    ///
+    /// With the [delay](Self::drain_delay) that is to stay below what the orchestrator waits before it kills
+    /// (`terminationGracePeriodSeconds`, 30 s unless set); 30 s or more are warned of at the start.
+    pub fn drain_cap(mut self, cap: Duration) -> Self {
+        self.settings.drain.cap = cap;
+        self
+    }
+
     /// What the jitter of the schedule is drawn from, so that a test sees the same delays each time. Defaults
     /// to a seed of this process's own.
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.settings.seed = Some(seed);
         self
     }
 
     /// The runtime to run on. Defaults to the one that is current at [`start`](Self::start).
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    #[cfg(all(unix, feature = "systemd"))]
+    pub(crate) fn then(mut self, then: fn(&Health)) -> Self {
+        self.then.push(then);
+        self
+    }
+
+    #[cfg(feature = "signals")]
+    pub(crate) fn signals(mut self, handle: HandleSignals) -> Self {
+        self.signals = Some(handle);
         self
     }
 
@@ -141,33 +201,92 @@ impl HealthBuilder {
         if let Err(error) = valid_service_name(&self.service) {
             mistakes.push(error);
         }
-        let (mut checks, mut concurrency) = (self.checks, self.concurrency);
-        config::apply(&self.configs, &mut checks, &mut concurrency, &mut mistakes);
-        let checks = define(checks, &mut mistakes);
-        if concurrency == 0 {
+        let (mut checks, mut settings) = (self.checks, self.settings);
+        config::apply(&self.configs, &mut checks, &mut settings, &mut mistakes);
+        let mut checks = define(checks, &mut mistakes);
+        if settings.room == 0 {
             mistakes.push(Mistake::NoConcurrency);
         }
+        mistakes.extend(settings.drain.faults().map(Mistake::Drain));
         let runtime = match self
             .runtime
             .map_or_else(current_runtime, Ok)
             .and_then(with_timers)
         {
-            Ok(runtime) if mistakes.is_empty() => runtime,
-            Ok(_) => return Err(StartError::new(mistakes)),
+            Ok(runtime) => runtime,
             Err(mistake) => {
                 mistakes.push(mistake);
                 return Err(StartError::new(mistakes));
             }
         };
+        let own = self.watchdog.bound.is_some();
+        let runtimes = self.watchdog.define(&runtime, &mut checks, &mut mistakes);
+        check_dependencies(&checks, &mut mistakes);
+        if !mistakes.is_empty() {
+            return Err(StartError::new(mistakes));
+        }
         let service = Service {
             name: self.service.into(),
             release: self.release.map(Into::into),
             version: self.version.map(Into::into),
             description: self.description.map(Into::into),
         };
-        let engine = Engine::new(&runtime, service, checks, concurrency, self.seed);
+        if settings.drain.longest() >= DrainPolicy::GRACE_PERIOD {
+            telemetry::long_drain(&service.name, settings.drain.longest());
+        }
+        let engine = Engine::new(&runtime, service, checks, settings);
         let board = Arc::clone(engine.board());
-        Ok(Health::new(board, engine.spawn()))
+        if let Some(Err(error)) = self.signals.map(|handle| handle(&board)) {
+            return Err(StartError::new(vec![Mistake::Signals(error.kind())]));
+        }
+        let health = Health::new(board, engine.spawn());
+        if !runtimes.is_empty() {
+            health.watchdog().watch(health.board(), runtimes, own);
+        }
+        self.then.iter().for_each(|then| then(&health));
+        Ok(health)
+    }
+}
+
+impl Watching {
+    /// What is told of each runtime is a check like any other.
+    fn define(
+        self,
+        own: &Handle,
+        checks: &mut Vec<(Definition, Option<Code>)>,
+        mistakes: &mut Vec<Mistake>,
+    ) -> Vec<Runtime> {
+        let bound = self.bound.unwrap_or(watchdog::BOUND);
+        if !(LEAST_BOUND..=watchdog::HOLDS).contains(&bound) {
+            mistakes.push(Mistake::Watchdog(bound));
+        }
+        let first = self.bound.map(|_| (watchdog::OWN.to_owned(), own.clone()));
+        let mut runtimes = Vec::new();
+        for (name, handle) in first.into_iter().chain(self.others) {
+            let pushed = Arc::new(Pushed::lasting());
+            let spoken = Arc::clone(&pushed);
+            let system = ComponentType::System;
+            let definition =
+                define_pushed(&name, watchdog::policy(), system, None, spoken, mistakes);
+            let Some(definition) = definition else {
+                continue;
+            };
+            if checks
+                .iter()
+                .any(|(known, _)| known.name == definition.name)
+            {
+                mistakes.push(Mistake::DuplicateName(definition.name));
+                continue;
+            }
+            checks.push((definition, None));
+            runtimes.push(Runtime {
+                name: name.into(),
+                handle,
+                pushed,
+                bound,
+            });
+        }
+        runtimes
     }
 }
 
@@ -179,7 +298,10 @@ fn valid_service_name(name: &str) -> Result<(), Mistake> {
 }
 
 /// What the checks are, each with its code.
-pub(super) fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> Vec<(Definition, Code)> {
+pub(super) fn define(
+    checks: Vec<Check>,
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<(Definition, Option<Code>)> {
     let mut seen = HashSet::new();
     let mut defined = Vec::with_capacity(checks.len());
     for check in checks {
@@ -189,6 +311,10 @@ pub(super) fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> Vec<(De
             check: check.name.chars().take(Name::MAX_LEN).collect(),
             fault,
         }));
+        let roots = check.depends_on.iter().map(Name::new);
+        let (roots, wrong): (Vec<_>, Vec<_>) = roots.partition(Result::is_ok);
+        let wrong = wrong.into_iter().filter_map(Result::err);
+        mistakes.extend(wrong.map(Mistake::CheckName));
         match Name::new(&check.name) {
             Err(error) => mistakes.push(Mistake::CheckName(error)),
             Ok(name) if !seen.insert(name.clone()) => mistakes.push(Mistake::DuplicateName(name)),
@@ -198,12 +324,62 @@ pub(super) fn define(checks: Vec<Check>, mistakes: &mut Vec<Mistake>) -> Vec<(De
                     component_type: check.component_type,
                     runbook: check.runbook.map(Into::into),
                     policy: check.policy,
+                    depends_on: roots.into_iter().flatten().collect(),
+                    pushed: None,
                 },
-                check.code,
+                Some(check.code),
             )),
         }
     }
     defined
+}
+
+/// Whether what checks depend on is there, and they go round in no circle.
+fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<Mistake>) {
+    let named = || checks.iter().map(|(definition, _)| &definition.name);
+    let places: HashMap<&Name, usize> = named().zip(0..).collect();
+    let mut graph = Roots::default();
+    for (place, (definition, _)) in checks.iter().enumerate() {
+        let mut roots = Vec::new();
+        for name in &definition.depends_on {
+            match places.get(name) {
+                Some(&root) => roots.push(root),
+                None => mistakes.push(Mistake::UnknownDependency(UnknownCheck::new(
+                    name,
+                    named().cloned().collect(),
+                ))),
+            }
+        }
+        if let Err(round) = graph.set(place, roots) {
+            let name = |place: &usize| Some(checks.get(*place)?.0.name.clone());
+            mistakes.push(Mistake::Circle(round.iter().filter_map(name).collect()));
+        }
+    }
+}
+
+/// What the application speaks of itself.
+pub(super) fn define_pushed(
+    name: &str,
+    policy: Policy,
+    component_type: ComponentType,
+    runbook: Option<String>,
+    pushed: Arc<Pushed>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Definition> {
+    if let Some(fault) = runbook.as_deref().and_then(runbook_fault) {
+        let check = name.chars().take(Name::MAX_LEN).collect();
+        mistakes.push(Mistake::Setting { check, fault });
+    }
+    let name = Name::new(name).map_err(Mistake::CheckName);
+    let name = name.map_err(|mistake| mistakes.push(mistake)).ok()?;
+    Some(Definition {
+        name,
+        component_type,
+        runbook: runbook.map(Into::into),
+        policy,
+        depends_on: Vec::new(),
+        pushed: Some(pushed),
+    })
 }
 
 fn runbook_fault(url: &str) -> Option<String> {
@@ -212,6 +388,12 @@ fn runbook_fault(url: &str) -> Option<String> {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
     });
+    if url.len() > Cause::MAX_LEN {
+        return Some(format!(
+            "`runbook` is longer than {} bytes: shorten it",
+            Cause::MAX_LEN
+        ));
+    }
     let has_secret = |uri: Uri| {
         uri.authority().is_some_and(|at| at.as_str().contains('@'))
             || Cause::new(url).redacted() != url
@@ -219,7 +401,7 @@ fn runbook_fault(url: &str) -> Option<String> {
     match page.map(has_secret) {
         Some(false) => None,
         Some(true) => Some(
-            "`runbook` holds a user, a password or a token: it would be shown, so leave it out"
+            "`runbook` holds a user, a password or a token, or what looks like one: it would be shown, so leave it out"
                 .to_owned(),
         ),
         None => Some(

@@ -4,16 +4,20 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
-use super::{ChangeError, Health, Mistake, RunError, Stopped, builder::define};
+use super::{
+    ChangeError, Health, Mistake, RunError, Stopped,
+    builder::{define, define_pushed},
+};
 use crate::{
-    check::Check,
-    engine::{self, Board, Landing, Message, Refused, Registration},
-    model::{CheckReport, UnknownCheck},
+    check::{Check, Policy, duration_fault},
+    engine::{self, Board, Landing, Message, Pushed, Refused, Registration},
+    model::{CheckReport, ComponentType, Name, UnknownCheck},
 };
 
 impl Health {
@@ -72,8 +76,8 @@ impl Health {
     ///
     /// # Errors
     ///
-    /// The future's error is [`ChangeError::Unknown`] if there is no check of that name, and
-    /// [`ChangeError::Stopped`] if nothing runs checks any more.
+    /// The future's error is [`ChangeError::Unknown`] if there is no check of that name, [`ChangeError::Needed`] if others
+    /// [depend on](Check::depends_on) it, and [`ChangeError::Stopped`] if nothing runs checks any more.
     pub fn remove(&self, name: &str) -> Change {
         let (reply, answer) = oneshot::channel();
         self.change(Message::Remove(name.to_owned(), reply), answer)
@@ -104,6 +108,35 @@ impl Health {
                 },
             },
         }
+    }
+
+    /// Registers what the application speaks of itself.
+    pub(crate) fn enlist(
+        &self,
+        name: &str,
+        ttl: Duration,
+        policy: Policy,
+        component_type: ComponentType,
+        runbook: Option<String>,
+        pushed: Arc<Pushed>,
+    ) -> Change {
+        let mut mistakes = Vec::new();
+        if let Some(fault) = duration_fault("ttl", ttl) {
+            let name = name.chars().take(Name::MAX_LEN).collect();
+            mistakes.push(Mistake::Ttl { name, fault });
+        }
+        let definition =
+            define_pushed(name, policy, component_type, runbook, pushed, &mut mistakes);
+        let Some(definition) = definition.filter(|_| mistakes.is_empty()) else {
+            return Change::failed(ChangeError::Mistakes(mistakes));
+        };
+        let (reply, answer) = oneshot::channel();
+        let registration = Registration {
+            definition,
+            code: None,
+            reply,
+        };
+        self.change(Message::Add(registration), answer)
     }
 
     fn register(&self, check: Check, message: impl FnOnce(Registration) -> Message) -> Change {
@@ -176,7 +209,11 @@ impl From<Refused> for ChangeError {
         match refused {
             Refused::Taken(name) => Self::Mistakes(vec![Mistake::DuplicateName(name)]),
             Refused::Unknown(error) => Self::Unknown(error),
+            Refused::UnknownRoot(error) => Self::Mistakes(vec![Mistake::UnknownDependency(error)]),
+            Refused::Circle(round) => Self::Mistakes(vec![Mistake::Circle(round)]),
+            Refused::Needed(by) => Self::Needed(by),
             Refused::Removed => Self::Removed,
+            Refused::NotRun(name) => Self::Mistakes(vec![Mistake::NotRun(name)]),
         }
     }
 }

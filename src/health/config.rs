@@ -12,6 +12,7 @@ use serde::{
 use super::Mistake;
 use crate::{
     check::Check,
+    engine::Settings,
     model::{Criticality, Name, UnknownCheck},
     telemetry,
 };
@@ -51,6 +52,12 @@ use crate::{
 pub struct HealthConfig {
     /// How many runs may be under way at a time: [`HealthBuilder::concurrency`](crate::HealthBuilder::concurrency).
     pub concurrency: Option<usize>,
+    /// [`HealthBuilder::drain_delay`](crate::HealthBuilder::drain_delay).
+    #[serde(deserialize_with = "duration")]
+    pub drain_delay: Option<Duration>,
+    /// [`HealthBuilder::drain_cap`](crate::HealthBuilder::drain_cap).
+    #[serde(deserialize_with = "duration")]
+    pub drain_cap: Option<Duration>,
     /// The settings of single checks, by name. Where no check has a name as it is written, `_` stands for `-` and
     /// `.` too, as names of environment variables have neither.
     pub checks: BTreeMap<String, CheckConfig>,
@@ -86,6 +93,9 @@ pub struct CheckConfig {
     /// [`Check::max_age`].
     #[serde(deserialize_with = "duration")]
     pub max_age: Option<Duration>,
+    /// [`Check::warn_above`].
+    #[serde(deserialize_with = "duration")]
+    pub warn_above: Option<Duration>,
     /// [`Check::fail_after`].
     pub fail_after: Option<u32>,
     /// [`Check::pass_after`].
@@ -96,12 +106,14 @@ pub struct CheckConfig {
 pub(super) fn apply(
     configs: &[HealthConfig],
     checks: &mut Vec<Check>,
-    concurrency: &mut usize,
+    settings: &mut Settings,
     mistakes: &mut Vec<Mistake>,
 ) {
     let mut disabled = BTreeSet::new();
     for config in configs {
-        set(concurrency, config.concurrency);
+        set(&mut settings.room, config.concurrency);
+        set(&mut settings.drain.delay, config.drain_delay);
+        set(&mut settings.drain.cap, config.drain_cap);
         // Those that name a check as it is come last, and win.
         let is_exact = |name: &String| checks.iter().any(|check| check.name == *name);
         let (exact, folded): (Vec<_>, Vec<_>) =
@@ -131,6 +143,10 @@ pub(super) fn apply(
     if !disabled.is_empty() {
         telemetry::disabled(&disabled);
         checks.retain(|check| !disabled.contains(&check.name));
+        // What is not asked blocks nobody.
+        for check in checks {
+            check.depends_on.retain(|name| !disabled.contains(name));
+        }
     }
 }
 
@@ -164,6 +180,7 @@ impl CheckConfig {
             (&mut policy.wait, self.wait),
             (&mut policy.retry_period, self.retry_period),
             (&mut policy.max_age, self.max_age),
+            (&mut policy.warn_above, self.warn_above),
         ] {
             set(setting, value.map(Some));
         }

@@ -1,4 +1,4 @@
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io, time::Duration};
 
 use crate::model::{InvalidName, Name, UnknownCheck, write_mistakes};
 
@@ -52,8 +52,28 @@ pub enum Mistake {
         /// What is wrong with it.
         fault: String,
     },
+    /// A check depends on one that there is not.
+    UnknownDependency(UnknownCheck),
+    /// Checks depend on each other: the way round, which begins and ends with the same.
+    Circle(Vec<Name>),
+    /// What is to be replaced is no check that is run: a reporter, a heartbeat, or a start-up task.
+    NotRun(Name),
+    /// How long what is reported holds cannot be.
+    #[non_exhaustive]
+    Ttl {
+        /// What is reported.
+        name: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// A watchdog cannot have this bound.
+    Watchdog(Duration),
     /// No run may start.
     NoConcurrency,
+    /// A drain cannot be so long.
+    Drain(&'static str),
+    /// The operating system does not let signals be handled.
+    Signals(io::ErrorKind),
     /// There is no runtime to run on.
     NoRuntime,
     /// The runtime has no timers.
@@ -73,10 +93,35 @@ impl fmt::Display for Mistake {
                 f,
                 "the configuration: {name:?} may mean several checks: write `-` and `.` as they are"
             ),
+            Self::UnknownDependency(error) => write!(f, "`depends_on`: {error}"),
+            Self::Circle(round) => {
+                f.write_str("checks depend on each other in a circle, ")?;
+                write_names(f, round, " on ")?;
+                f.write_str(": take one `depends_on` out")
+            }
+            Self::NotRun(name) => write!(
+                f,
+                "{name:?} is not run, but reported, or done once: remove it first, or take another name"
+            ),
+            Self::Ttl { name, fault } => write!(f, "{name:?}: {fault}"),
             Self::Setting { check, fault } => write!(f, "check {check:?}: {fault}"),
+            Self::Watchdog(bound) => write!(
+                f,
+                "the bound of the watchdog is {}: give it from 1 s to 1 h",
+                humantime::format_duration(*bound)
+            ),
             Self::NoConcurrency => {
                 f.write_str("`concurrency` is 0: no check could ever run, so give it at least 1")
             }
+            Self::Drain(setting) => write!(
+                f,
+                "`{setting}` is longer than a day: nothing waits so long for a process to end, so shorten it"
+            ),
+            Self::Signals(error) => write!(
+                f,
+                "signals cannot be handled ({error}): leave out `handle_signals()`, or give the process room for one \
+                 more thread"
+            ),
             Self::NoRuntime => f.write_str(
                 "there is no tokio runtime here: call `start()` within one, or give the builder the handle \
                  of one with `.runtime(handle)`",
@@ -98,6 +143,8 @@ pub enum ChangeError {
     Unknown(UnknownCheck),
     /// The check was removed before it had run.
     Removed,
+    /// These checks depend on it.
+    Needed(Vec<Name>),
     /// Nothing runs checks any more.
     Stopped(Stopped),
 }
@@ -108,12 +155,27 @@ impl fmt::Display for ChangeError {
             Self::Mistakes(mistakes) => write_mistakes(f, "the check is not registered", mistakes),
             Self::Unknown(error) => error.fmt(f),
             Self::Removed => f.write_str("the check was removed before it had run"),
+            Self::Needed(by) => {
+                f.write_str(
+                    "the check is not removed, for others depend on it: remove them first, ",
+                )?;
+                write_names(f, by, ", ")
+            }
             Self::Stopped(error) => error.fmt(f),
         }
     }
 }
 
 impl Error for ChangeError {}
+
+fn write_names(f: &mut fmt::Formatter<'_>, names: &[Name], between: &str) -> fmt::Result {
+    let mut before = "";
+    names.iter().try_for_each(|name| {
+        write!(f, "{before}{name}")?;
+        before = between;
+        Ok(())
+    })
+}
 
 /// Why a check was not run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,8 @@ pub use self::{
 };
 use crate::{
     engine::Board,
-    model::{CheckReport, Probe, Report, UnknownCheck, Verdict},
+    lifecycle::watchdog::Watchdog,
+    model::{CheckReport, Probe, Report, Stage, UnknownCheck, Verdict},
 };
 
 /// The health of a service: its checks run as long as this, a clone of it, or a layer or service made from it
@@ -75,6 +76,7 @@ pub struct Health {
 #[derive(Debug)]
 struct Running {
     board: Arc<Board>,
+    watchdog: Watchdog,
     /// What makes the board what it is, and ends when it is dropped.
     _source: Box<dyn fmt::Debug + Send + Sync>,
 }
@@ -97,6 +99,7 @@ impl Health {
         Self {
             running: Arc::new(Running {
                 board,
+                watchdog: Watchdog::default(),
                 _source: Box::new(source),
             }),
         }
@@ -126,30 +129,18 @@ impl Health {
         }
     }
 
-    /// Leaves: from now on, for good, readiness fails, [draining](crate::VerdictReason::Draining), so that nobody
-    /// sends new requests here. It holds at once, for every reader, and whatever the runtime does.
-    ///
-    /// Liveness and startup stay as they are, the checks run on, and requests are served as before. Behind a
-    /// [layer](crate::layer::probes) their responses over HTTP/1 say `Connection: close`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_health::{Health, Probe, Status};
-    ///
-    /// let health = Health::builder("orders").start()?;
-    /// health.drain();
-    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
-    /// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn drain(&self) {
-        self.board().drain();
+    /// Where the instance is in its life: a lock-free read.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.board().stage()
     }
 
     fn unknown(&self, name: &str) -> UnknownCheck {
         UnknownCheck::new(name, self.board().names())
+    }
+
+    pub(crate) fn watchdog(&self) -> &Watchdog {
+        &self.running.watchdog
     }
 
     pub(crate) fn board(&self) -> &Arc<Board> {

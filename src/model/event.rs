@@ -38,6 +38,9 @@ pub struct CheckTransition {
     pub to: Status,
     /// Why it does not pass.
     pub reason: Option<Reason>,
+    /// The check that it stands behind and that fails, if it is [blocked](Reason::Blocked).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<Name>,
     /// What stands behind the reason.
     #[serde(skip)]
     pub cause: Option<Cause>,
@@ -61,6 +64,9 @@ pub struct VerdictTransition {
     pub to: Status,
     /// Why it is not a pass.
     pub reason: Option<VerdictReason>,
+    /// What stands behind the reason: what a [maintenance](VerdictReason::Maintenance) is for.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
     /// Since when.
     #[serde(serialize_with = "rfc3339")]
     pub at: SystemTime,

@@ -64,6 +64,26 @@ impl Outcome {
         self
     }
 
+    /// The worse of the two, with the measurements of both. Of two that are equally bad, this one gives the reason.
+    ///
+    /// ```
+    /// use tower_health::{Outcome, Reason};
+    ///
+    /// let pool = Outcome::warn(Reason::Busy).measure("utilization", 100, "percent");
+    /// let lag = Outcome::fail(Reason::LimitExceeded).measure("lag", 90, "s");
+    /// let both = pool.and(lag);
+    /// assert_eq!(both.reason(), Some(Reason::LimitExceeded));
+    /// assert_eq!(both.measurements().len(), 2);
+    /// ```
+    pub fn and(self, other: Self) -> Self {
+        let (mut worse, measurements) = match other.status > self.status {
+            true => (other, self.measurements),
+            false => (self, other.measurements),
+        };
+        worse.measurements.extend(measurements);
+        worse
+    }
+
     /// Pass, warn or fail.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -14,11 +14,14 @@ use serde::Serialize;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Probe {
-    /// Fails only where a restart is the cure. Dependencies never fail it.
+    /// Fails only where a restart is the cure: a [worker](crate::Health::heartbeat) that is to say so is missing, or a runtime
+    /// that is [watched](crate::HealthBuilder::watchdog) stalls or has ended. Dependencies never fail it, nor do start-up, a
+    /// drain or a maintenance.
     Liveness,
     /// Fails while this instance should not be sent requests.
     Readiness,
-    /// Fails until the first run of every check has ended, whatever its outcome; then passes for good.
+    /// Fails until every [start-up task](crate::HealthBuilder::startup_task) is done and the first run of every check has ended,
+    /// whatever its outcome; then passes for good.
     Startup,
     /// The worst of liveness and readiness, with every check.
     Health,

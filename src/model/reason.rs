@@ -15,6 +15,10 @@ pub enum Reason {
     Failed,
     /// It works, but not as it should. What a bare warning becomes.
     Degraded,
+    /// It works, but takes longer than it should: see [`Check::warn_above`](crate::Check::warn_above).
+    Slow,
+    /// It was not asked, for it stands behind a check that fails: see [`Check::depends_on`](crate::Check::depends_on).
+    Blocked,
     /// No answer within the time allowed.
     TimedOut,
     /// A run was given up at its timeout and has not ended since.
@@ -23,6 +27,14 @@ pub enum Reason {
     Panicked,
     /// The last result is too old to be believed.
     Stale,
+    /// The worker whose heartbeat it was has ended, and did not say that it would.
+    Died,
+    /// The runtime takes its time until it polls what is ready.
+    RuntimeLags,
+    /// The runtime does not poll any more.
+    RuntimeStalled,
+    /// The runtime that was watched has ended.
+    RuntimeEnded,
     /// The runtime that ran the checks has ended.
     EngineStopped,
     /// Nothing listens there.
@@ -39,14 +51,30 @@ pub enum Reason {
     NotFound,
     /// It is up and has no room for one more: a pool without a free slot, a full queue.
     Busy,
+    /// It is not ready yet: it starts, or loads what it has stored.
+    StartingUp,
+    /// It says itself that it is not well.
+    Unhealthy,
     /// A measured value is past its bound.
     LimitExceeded,
+    /// A measured value is near its bound, or will be past it before long.
+    LimitNear,
     /// It answers and accepts no writes.
     ReadOnly,
     /// It answers something else than what was expected.
     UnexpectedAnswer,
     /// It cannot work as it is set up.
     Misconfigured,
+    /// It is of another release than this service, and the two do not go together.
+    Incompatible,
+    /// It lacks changes that this service needs.
+    MigrationsPending,
+    /// Its certificate is not valid any more, or not yet.
+    Expired,
+    /// Its certificate will not be valid for long.
+    ExpiresSoon,
+    /// Its certificate is none that can be trusted, or not for that name.
+    Untrusted,
 }
 
 impl Reason {
@@ -57,10 +85,16 @@ impl Reason {
             Self::Pending => "pending",
             Self::Failed => "failed",
             Self::Degraded => "degraded",
+            Self::Slow => "slow",
+            Self::Blocked => "blocked",
             Self::TimedOut => "timed out",
             Self::StillRunning => "still running",
             Self::Panicked => "panicked",
             Self::Stale => "stale",
+            Self::Died => "died",
+            Self::RuntimeLags => "runtime lags",
+            Self::RuntimeStalled => "runtime stalled",
+            Self::RuntimeEnded => "runtime ended",
             Self::EngineStopped => "engine stopped",
             Self::ConnectionRefused => "connection refused",
             Self::ConnectionLost => "connection lost",
@@ -69,10 +103,18 @@ impl Reason {
             Self::PermissionDenied => "permission denied",
             Self::NotFound => "not found",
             Self::Busy => "busy",
+            Self::StartingUp => "starting up",
+            Self::Unhealthy => "unhealthy",
             Self::LimitExceeded => "limit exceeded",
+            Self::LimitNear => "limit near",
             Self::ReadOnly => "read-only",
             Self::UnexpectedAnswer => "unexpected answer",
             Self::Misconfigured => "misconfigured",
+            Self::Incompatible => "incompatible",
+            Self::MigrationsPending => "migrations pending",
+            Self::Expired => "expired",
+            Self::ExpiresSoon => "expires soon",
+            Self::Untrusted => "untrusted",
         }
     }
 

@@ -1,4 +1,5 @@
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -6,8 +7,8 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Cause, ComponentType, Criticality, Measurement, Name, Reason, Status, VerdictReason,
-    timestamp::{millis, rfc3339, rfc3339_option},
+    Cause, ComponentType, Criticality, Measurement, Name, Reason, Stage, Status, VerdictReason,
+    timestamp::{millis, millis_option, rfc3339, rfc3339_option},
 };
 
 /// Everything that is known now: what [`Probe::Health`](crate::Probe::Health) asks.
@@ -24,10 +25,18 @@ pub struct Report {
     pub version: Option<Arc<str>>,
     /// What the service is, where the builder was told.
     pub description: Option<Arc<str>>,
+    /// Where the instance is in its life.
+    pub stage: Stage,
     /// The worst of liveness and readiness.
     pub status: Status,
     /// Why it is not a pass.
     pub reason: Option<VerdictReason>,
+    /// What stands behind the reason: what a [maintenance](VerdictReason::Maintenance) is for.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
+    /// Whether it starts, and nothing is known yet that will keep it from being ready.
+    #[serde(skip)]
+    pub(crate) unknown: bool,
     /// Every check, in the order of registration.
     pub checks: Vec<CheckReport>,
 }
@@ -51,6 +60,9 @@ pub struct CheckReport {
     pub status: Status,
     /// Why it does not pass.
     pub reason: Option<Reason>,
+    /// The check that it stands behind and that fails, if it is [blocked](Reason::Blocked).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<Name>,
     /// What stands behind the reason.
     #[serde(skip)]
     pub cause: Option<Cause>,
@@ -61,6 +73,13 @@ pub struct CheckReport {
     pub since: SystemTime,
     /// The last run that ended or was given up.
     pub last_run: Option<LastRun>,
+    /// How long good runs take of late: an average that gives the last run a quarter of the weight, and those before it the rest
+    /// in the same way.
+    #[serde(rename = "smoothed_duration_ms", serialize_with = "millis_option")]
+    pub smoothed_duration: Option<Duration>,
+    /// How long a run may take before it is [slow](Reason::Slow).
+    #[serde(rename = "slow_above_ms", serialize_with = "millis_option")]
+    pub slow_above: Option<Duration>,
     /// How many outcomes of the same sort, good or failing, came in a row up to the last one.
     pub streak: u32,
     /// When a run was last good.
@@ -73,6 +92,16 @@ impl CheckReport {
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.reason == Some(Reason::Pending)
+    }
+
+    /// Why it does not pass, in words that anyone may read: the [reason](Self::reason), and what it is
+    /// [blocked by](Self::blocked_by).
+    #[must_use]
+    pub fn why(&self) -> Option<Cow<'static, str>> {
+        Some(match (self.reason?, &self.blocked_by) {
+            (Reason::Blocked, Some(by)) => format!("{} by {by}", Reason::Blocked).into(),
+            (reason, _) => reason.as_str().into(),
+        })
     }
 }
 

@@ -53,6 +53,14 @@ pub(super) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Resul
     serializer.serialize_f64(to_millis(*duration))
 }
 
+/// For `#[serde(serialize_with)]`.
+pub(super) fn millis_option<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration.map(to_millis).serialize(serializer)
+}
+
 /// A duration in milliseconds, to the microsecond.
 pub(crate) fn to_millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3

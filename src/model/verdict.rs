@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::{CheckReport, Probe, Status};
+use super::{Cause, CheckReport, Probe, Status};
 
 /// The answer to one probe: a status, and why.
 ///
@@ -16,9 +16,15 @@ pub struct Verdict {
     pub status: Status,
     /// Why it is not a pass.
     pub reason: Option<VerdictReason>,
+    /// What stands behind the reason: what a [maintenance](VerdictReason::Maintenance) is for.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
+    /// Whether it starts, and nothing is known yet that will keep it from being ready.
+    #[serde(skip)]
+    pub(crate) unknown: bool,
     /// The checks that do not pass, as they were when this verdict last changed: first those that fail it,
     /// then those that make it a warning, then the others; each in the order of registration. At most
-    /// [`Verdict::MAX_CHECKS`]. Always empty for liveness, which no dependency decides.
+    /// [`Verdict::MAX_CHECKS`]. For liveness these are workers and runtimes; no dependency decides it.
     pub checks: Arc<[CheckReport]>,
     /// How many more do not pass.
     pub more: usize,
@@ -39,6 +45,7 @@ impl Verdict {
             old.name == new.name
                 && old.status == new.status
                 && old.reason == new.reason
+                && old.blocked_by == new.blocked_by
                 && old.cause == new.cause
                 && old.criticality == new.criticality
                 && old.component_type == new.component_type
@@ -46,6 +53,8 @@ impl Verdict {
         };
         self.status == other.status
             && self.reason == other.reason
+            && self.cause == other.cause
+            && self.unknown == other.unknown
             && self.more == other.more
             && self.checks.len() == other.checks.len()
             && self.checks.iter().zip(&*other.checks).all(same_check)
@@ -58,6 +67,8 @@ impl Verdict {
 pub enum VerdictReason {
     /// The first run of some check has not ended yet.
     Starting,
+    /// The instance was taken out of rotation for a while: see [`Health::maintenance`](crate::Health::maintenance).
+    Maintenance,
     /// The instance is leaving: see [`Health::drain`](crate::Health::drain).
     Draining,
     /// Some check does not pass.
@@ -75,6 +86,7 @@ impl VerdictReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
+            Self::Maintenance => "maintenance",
             Self::Draining => "draining",
             Self::Checks => "checks",
             Self::Returning => "returning",

@@ -14,8 +14,10 @@ use super::{
     body::ManagementBody,
     connection::Busy,
     events::{Events, READERS},
+    switch::{self, MAINTENANCE, switches},
 };
-use crate::endpoint::{METHODS, ProbeBody, ProbeService, Target, problem, wrong_method};
+use crate::endpoint::{Exposure, METHODS, ProbeBody, ProbeService, Target, problem, wrong_method};
+use crate::telemetry::Asked;
 
 /// Where events are read.
 const EVENTS: &str = "/events";
@@ -31,8 +33,8 @@ const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const A_WHILE: HeaderValue = HeaderValue::from_static("10");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
-const UNAUTHORIZED: &str = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"only callers that are known may run a check"}"#;
-const FORBIDDEN: &str = r#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"nobody may run a check here: there is no rule that says who"}"#;
+const UNAUTHORIZED: &str = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"only callers that are known may do that"}"#;
+const FORBIDDEN: &str = r#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"nobody may do that here: there is no rule that says who"}"#;
 const CROWDED: &str = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"there are as many readers of events as there may be"}"#;
 
 /// What is answered on a management port: probes, runs of checks, events.
@@ -61,10 +63,15 @@ impl Management {
         let this = self.clone();
         async move {
             let path = request.uri().path();
+            // These are the port's own, whatever the endpoints have.
+            let bare = path.strip_suffix('/').unwrap_or(path);
+            if bare == EVENTS {
+                return this.events(&request, &busy);
+            }
             let target = this.probes.find(path).map(|found| found.target);
             match (target, request.method()) {
+                _ if bare == MAINTENANCE => this.maintenance(&request),
                 (Some(Target::Check(name)), &Method::POST) => this.run(name, &request).await,
-                (None, _) if path == EVENTS => return this.events(&request, &busy),
                 (target, _) => {
                     let is_check = matches!(target, Some(Target::Check(_)));
                     let mut response = this.probe(request).await;
@@ -87,21 +94,40 @@ impl Management {
 
     /// Runs a check, and then answers as for a `GET`.
     async fn run(&self, name: &str, request: &Request<()>) -> Response<ProbeBody> {
-        let method = request.method();
-        match self.probes.knows(request) {
-            None => return problem(StatusCode::FORBIDDEN, FORBIDDEN, method),
-            Some(false) => {
-                let mut response = problem(StatusCode::UNAUTHORIZED, UNAUTHORIZED, method);
-                response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
-                return response;
-            }
-            Some(true) => {}
+        if let Some(refused) = self.refuse(request) {
+            let requests = &self.probes.health().board().requests;
+            requests.count(Asked::Check, refused.status().as_u16());
+            return refused;
         }
         // How it went, and whether there is such a check, is what the answer tells.
         _ = timeout(RUN, self.probes.health().run_now(name)).await;
         let mut asked = request.clone();
         *asked.method_mut() = Method::GET;
         self.probe(asked).await
+    }
+
+    /// What is answered to a caller who may not do anything.
+    fn refuse(&self, request: &Request<()>) -> Option<Response<ProbeBody>> {
+        let method = request.method();
+        match self.probes.knows(request) {
+            None => Some(problem(StatusCode::FORBIDDEN, FORBIDDEN, method)),
+            Some(false) => {
+                let mut response = problem(StatusCode::UNAUTHORIZED, UNAUTHORIZED, method);
+                response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
+                Some(response)
+            }
+            Some(true) => None,
+        }
+    }
+
+    fn maintenance(&self, request: &Request<()>) -> Response<ProbeBody> {
+        let exposure = self.probes.exposure_to(request);
+        // Where the verdict alone is told, that is no exception.
+        let refused = match switches(request.method()) || exposure == Exposure::Status {
+            true => self.refuse(request),
+            false => None,
+        };
+        refused.unwrap_or_else(|| switch::answer(self.probes.health(), request, exposure))
     }
 
     fn events(&self, request: &Request<()>, busy: &Busy) -> Response<ManagementBody> {

@@ -7,8 +7,13 @@
 //! * `POST` to the path of a check runs that check at once, for callers whom a
 //!   [rule](crate::Endpoints::authorize) knows: 401 for others, and 403 where there is no rule; the answer is that of
 //!   `GET`, after the run;
+//! * `POST /maintenance?ttl=10m&reason=reindexing` takes the instance [out of rotation](crate::Health::maintenance) for a while,
+//!   and `DELETE /maintenance` puts it back, for the same callers; both, and `GET`, tell where it is in its life, and
+//!   what is left;
 //! * `GET /events` is a stream of [server-sent events]: each verdict as it is, and each that becomes another, as
 //!   `event: readiness` with the verdict in health+json. At most 32 readers are told; one more gets a 503.
+//!
+//! These paths are the port's own: what the endpoints have there is hidden.
 //!
 //! HTTP/1 and HTTP/2 with prior knowledge are spoken, without TLS. Bind it to an address that only operators and
 //! probers reach.
@@ -47,13 +52,17 @@ mod body;
 mod connection;
 mod events;
 mod management;
+mod run;
+mod switch;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use self::management::Management;
+pub use self::run::RunHttp;
 use crate::{
     Health,
     endpoint::{Endpoints, ProbeService},
+    lifecycle::watchdog,
     listen::{Addresses, Listening, ServeError, addresses},
 };
 
@@ -111,12 +120,15 @@ impl ServerBuilder {
     ///
     /// [`ServeError`], and then nothing is served.
     pub fn start(self) -> Result<Server, ServeError> {
+        let health = self.health.clone();
         let probes = ProbeService::trusted(self.health, self.endpoints);
         let management = Management::new(probes.map_err(ServeError::Endpoints)?);
         let serve = |listener| connection::serve(listener, management);
-        Ok(Server {
-            listening: Listening::start(self.addrs, self.own_thread, serve)?,
-        })
+        let listening = Listening::start(self.addrs, self.own_thread, serve)?;
+        if self.own_thread {
+            watchdog::watch_own(&health);
+        }
+        Ok(Server { listening })
     }
 }
 

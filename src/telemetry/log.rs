@@ -1,6 +1,6 @@
 //! One event for each transition.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::shielded;
 use crate::model::{
@@ -31,6 +31,7 @@ fn check(service: &str, transition: &CheckTransition) {
                 from = transition.from.map(Status::as_str),
                 to = transition.to.as_str(),
                 reason = transition.reason.map(Reason::as_str),
+                blocked_by = transition.blocked_by.as_ref().map(Name::as_str),
                 cause = transition.cause.as_ref().map(Cause::redacted),
                 lasted_seconds = transition.lasted.as_secs_f64(),
                 $message
@@ -55,6 +56,7 @@ fn verdict(service: &str, transition: &VerdictTransition) {
                 from = transition.from.as_str(),
                 to = transition.to.as_str(),
                 reason = transition.reason.map(VerdictReason::as_str),
+                cause = transition.cause.as_ref().map(Cause::redacted),
                 lasted_seconds = transition.lasted.as_secs_f64(),
                 $message
             )
@@ -65,6 +67,69 @@ fn verdict(service: &str, transition: &VerdictTransition) {
         Status::Warn => log!(warn, "health verdict is warn"),
         Status::Fail => log!(error, "health verdict is fail"),
     }
+}
+
+/// Logs that the instance leaves.
+pub(crate) fn drain_began(service: &str, cause: &'static str, in_flight: usize) {
+    shielded(|| {
+        tracing::info!(target: TARGET, service, cause, in_flight, "drain begins");
+    });
+}
+
+/// Logs that servers are to stop accepting.
+pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
+    let seconds = took.as_secs_f64();
+    shielded(|| match in_flight {
+        0 => {
+            tracing::info!(target: TARGET, service, seconds, "drain ends, and nothing is in flight")
+        }
+        _ => tracing::warn!(
+            target: TARGET,
+            service,
+            seconds,
+            in_flight,
+            "drain ends at its cap, and requests are in flight"
+        ),
+    });
+}
+
+/// Logs that a runtime that is watched does not poll, or has ended.
+pub(crate) fn runtime_fails(service: &str, runtime: &str, cause: Option<String>) {
+    shielded(|| tracing::error!(target: TARGET, service, runtime, cause, "runtime does not poll"));
+}
+
+/// Logs that nobody watches whether runtimes poll.
+pub(crate) fn no_watchdog(service: &str) {
+    shielded(|| {
+        tracing::error!(
+            target: TARGET,
+            service,
+            "runtimes are not watched, for no thread could be started"
+        );
+    });
+}
+
+/// Logs that systemd is not told.
+#[cfg(all(unix, feature = "systemd"))]
+pub(crate) fn systemd_untold(service: &str, error: std::io::ErrorKind) {
+    shielded(|| {
+        let error = error.to_string();
+        tracing::error!(target: TARGET, service, error, "systemd cannot be told");
+    });
+}
+
+/// Logs that a drain may take longer than the orchestrator waits.
+pub(crate) fn long_drain(service: &str, longest: Duration) {
+    let seconds = longest.as_secs_f64();
+    shielded(|| {
+        tracing::warn!(
+            target: TARGET,
+            service,
+            seconds,
+            "a drain may take as long as Kubernetes waits before it kills, which is 30 s: shorten `drain_delay` or \
+             `drain_cap`, or lengthen `terminationGracePeriodSeconds`",
+        );
+    });
 }
 
 /// Logs that checks wait longer for room than they should.

@@ -12,8 +12,13 @@ mod run;
 
 use std::panic::{self, AssertUnwindSafe};
 
+#[cfg(all(unix, feature = "systemd"))]
+pub(crate) use self::log::systemd_untold;
 pub(crate) use self::{
-    log::{crowded, disabled, engine_stopped, transition},
+    log::{
+        crowded, disabled, drain_began, drain_ended, engine_stopped, long_drain, no_watchdog,
+        runtime_fails, transition,
+    },
     metrics::{Metrics, ProbeRequests, Telling, Totals},
     run::{Asked, CheckFacts, Note, RunResult},
 };

@@ -94,7 +94,7 @@ fn told(verdict: &Verdict) -> String {
     if let Some(reason) = verdict.reason {
         tell(format_args!(" ({reason}"));
         for check in verdict.checks.iter() {
-            let reason = check.reason.map_or("no reason", |reason| reason.as_str());
+            let reason = check.why().unwrap_or("no reason".into());
             tell(format_args!("; {} {}, {reason}", check.name, check.status));
             if let Some(cause) = &check.cause {
                 tell(format_args!(": {}", cause.redacted()));

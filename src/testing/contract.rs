@@ -28,8 +28,8 @@ const POLLS: usize = 32;
 /// 5. No single poll takes half of the timeout, or more: such code blocks its thread, and belongs into
 ///    [`Check::blocking`](crate::Check::blocking).
 /// 6. Measurements have names, each another, without `:` and control characters, and numbers are finite.
-/// 7. The reason is none of those that are the engine's to give: pending, still running, panicked, stale, engine
-///    stopped.
+/// 7. The reason is none of those that are the engine's to give: pending, still running, panicked, stale, blocked,
+///    engine stopped.
 /// 8. No [secret](Self::secret) is in anything that an outcome holds.
 ///
 /// It is for a clock that is not paused: on one that is, a check that waits for a socket seems to take for ever. Put the same check through it once with its dependency healthy and
@@ -219,6 +219,7 @@ fn is_the_engines(reason: Reason) -> bool {
             | Reason::StillRunning
             | Reason::Panicked
             | Reason::Stale
+            | Reason::Blocked
             | Reason::EngineStopped
     )
 }

@@ -81,7 +81,8 @@
 //! # paused(Box::pin(whole()));
 //! ```
 //!
-//! The check of the real ledger is tested by itself, against the real ledger, with a [`Contract`].
+//! The check of the real ledger is tested by itself, against the real ledger, with a [`Contract`], and behind a [`FaultProxy`]
+//! that breaks its connections.
 //!
 //! # Clocks and statics
 //!
@@ -94,10 +95,12 @@
 
 mod assertions;
 mod contract;
+mod proxy;
 mod script;
 
 pub use self::{
     assertions::{assert_becomes, assert_stays, assert_verdict},
     contract::{Contract, ContractError},
+    proxy::{Fault, FaultProxy},
     script::ScriptedCheck,
 };

@@ -121,7 +121,9 @@ fn it_needs_a_place() {
         .unwrap_err();
     assert!(matches!(error, ServeError::Listen(_)), "{error}");
     drop(agent);
+    let gone = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while TcpStream::connect(address).is_ok() {
+        assert!(std::time::Instant::now() < gone, "it goes on");
         thread::yield_now();
     }
 }

@@ -241,7 +241,7 @@ async fn microprofile_bodies_are_valid_by_its_schema() {
             1 => service.says(good(Status::Pass), Status::Pass).await,
             2 => service.says(good(Status::Warn), Status::Fail).await,
             3 => service.says(failure(), Status::Fail).await,
-            _ => service.health.drain(),
+            _ => drop(service.health.drain()),
         }
         for exposure in [Exposure::Status, Exposure::Checks, Exposure::Full] {
             let fixed = match exposure {
@@ -647,4 +647,27 @@ async fn on_demand_a_check_that_is_excluded_is_not_waited_for() {
     assert_eq!(ask(&probes, "/ready").await.status, StatusCode::OK);
     assert_eq!(slow.runs(), 1);
     assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
+}
+
+/// What is known is known to whoever asks, also where only 16 checks are listed.
+#[tokio::test(start_paused = true)]
+async fn what_is_down_while_it_starts_is_so_for_every_exposure_and_path() {
+    let pending = (0..20).map(|index| Check::new(format!("slow-{index:02}"), Scripted::hanging()));
+    let down = Check::new("down", Scripted::new(Status::Fail));
+    let health = tower_health::Health::builder("orders")
+        .checks(pending)
+        .check(down.timeout(crate::support::SECOND))
+        .start()
+        .unwrap();
+    for (wait, status) in [(0, "UNKNOWN"), (500, "DOWN")] {
+        after(crate::support::ms(wait)).await;
+        for exposure in [Exposure::Status, Exposure::Checks] {
+            let endpoints = Endpoints::actuator().exposure(exposure);
+            let probes = health.service().endpoints(endpoints).unwrap();
+            for path in ["/actuator/health", "/actuator/health/readiness"] {
+                let answer = ask(&probes, path).await;
+                assert_eq!(answer.json()["status"], status, "{exposure:?}, {path}");
+            }
+        }
+    }
 }

@@ -485,7 +485,7 @@ async fn pitfall_16_no_dialect_path_or_method_tells_what_is_private() {
         match state {
             "starting" => {}
             "running" => after(SECOND).await,
-            _ => health.drain(),
+            _ => drop(health.drain()),
         }
         for exposure in [Exposure::Status, Exposure::Checks] {
             let endpoints = Endpoints::default()

@@ -52,7 +52,7 @@ fn failure() -> Outcome {
 async fn http_and_unix_sockets_tell_how_it_is_in_one_line() {
     let (health, db) = service().await;
     let app = Router::new().layer(health.layer());
-    let tcp = TcpListener::bind("[::1]:0").await.unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("orders.sock");
@@ -241,4 +241,24 @@ fn the_program_ends_with_0_or_1_whatever_becomes_of_it() {
         .unwrap();
     assert_eq!(ended.status.code(), Some(0));
     assert!(ended.stderr.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_is_the_answer_though_the_body_never_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 16];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut request)
+            .await
+            .unwrap();
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n{\"o\r\n";
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head)
+            .await
+            .unwrap();
+        std::future::pending::<()>().await;
+    });
+    let answer = run(&format!("http://{address}/events"));
+    assert!(answer.is_healthy(), "{answer}");
 }

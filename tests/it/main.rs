@@ -3,8 +3,11 @@
 #[cfg(feature = "agent")]
 mod agent;
 mod change;
+mod checks;
 mod config;
+mod depends_on;
 mod dialects;
+mod drain;
 mod endpoint;
 mod endpoints;
 mod engine;
@@ -17,6 +20,8 @@ mod hold_up;
 mod layer;
 mod on_demand;
 mod place;
+mod proxy;
+mod pushed;
 #[cfg(feature = "server")]
 mod server;
 mod sockets;
@@ -24,3 +29,4 @@ mod support;
 mod telemetry;
 mod testing;
 mod watch;
+mod watchdog;

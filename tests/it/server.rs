@@ -450,7 +450,8 @@ async fn a_connection_without_a_request_ends() {
         let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
         stream.write_all(said.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        _ = stream.read_to_end(&mut answer).await;
+        let read = stream.read_to_end(&mut answer);
+        _ = tokio::time::timeout(3_600 * SECOND, read).await;
         assert!(
             began.elapsed() <= 161 * SECOND,
             "{said:?} took {:?}",
@@ -549,9 +550,12 @@ async fn it_keeps_the_checks_running() {
     let server = health.serve("127.0.0.1:0").start().unwrap();
     drop(health);
     let runs = db.runs();
-    while db.runs() < runs + 3 {
-        tokio::time::sleep(ms(10)).await;
-    }
+    let more = async {
+        while db.runs() < runs + 3 {
+            tokio::time::sleep(ms(10)).await;
+        }
+    };
+    tokio::time::timeout(60 * SECOND, more).await.unwrap();
     drop(server);
 }
 
@@ -585,4 +589,188 @@ fn what_cannot_be_served_says_why() {
         .start()
         .unwrap_err();
     assert!(matches!(error, ServeError::Listen(_)), "{error}");
+}
+
+#[tokio::test]
+async fn maintenance_is_switched_by_who_may() {
+    let health = health_of(&Scripted::new(Status::Pass)).await;
+    let nobody = health.serve("127.0.0.1:0").start().unwrap();
+    let begin = "/maintenance?ttl=10m&reason=move+to+postgres%3A%2F%2Fapp%3Ahunter2%40db2";
+    for method in ["POST", "DELETE"] {
+        let answer = asked(nobody.local_addr(), method, begin, "").await;
+        assert!(says(&answer, 403), "{answer}");
+    }
+    let server = serve(&health);
+    let address = server.local_addr();
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    for header in ["", "authorization: Bearer c29tZS1vdGhlcg==\r\n"] {
+        let answer = asked(address, "POST", begin, header).await;
+        assert!(says(&answer, 401), "{answer}");
+        assert!(answer.contains("www-authenticate: Bearer"), "{answer}");
+    }
+    for query in [
+        "",
+        "?ttl=",
+        "?ttl=0s",
+        "?ttl=-1",
+        "?ttl=2000d",
+        "?ttl=soon",
+        "?reason=x",
+    ] {
+        let path = format!("/maintenance{query}");
+        let answer = asked(address, "POST", &path, &token).await;
+        assert!(says(&answer, 400), "{query}: {answer}");
+    }
+    let long = format!("/maintenance?ttl=1m&reason={}", "x".repeat(20_000));
+    assert!(says(&asked(address, "POST", &long, &token).await, 400));
+    assert_eq!(health.stage(), tower_health::Stage::Ready);
+    let answer = asked(address, "POST", begin, &token).await;
+    assert!(says(&answer, 200), "{answer}");
+    assert!(
+        answer.contains(r#"{"stage":"maintenance","seconds_left":600,"#),
+        "{answer}"
+    );
+    assert!(
+        answer.contains("postgres://***@db2") && !answer.contains("hunter2"),
+        "{answer}"
+    );
+    let ready = asked(address, "GET", "/ready", "").await;
+    assert!(
+        says(&ready, 503) && ready.contains("retry-after: 60\r\n"),
+        "{ready}"
+    );
+    assert!(says(&asked(address, "GET", "/live", "").await, 200));
+    // What it is for is for operators to know.
+    let told = asked(nobody.local_addr(), "GET", "/maintenance", "").await;
+    assert!(says(&told, 200) && !told.contains("db2"), "{told}");
+    // Where the verdict alone is told, it is to those who may do more.
+    let status = Endpoints::default().exposure(Exposure::Status);
+    let status = health
+        .serve("127.0.0.1:0")
+        .endpoints(status)
+        .start()
+        .unwrap();
+    let hidden = asked(status.local_addr(), "GET", "/maintenance", "").await;
+    assert!(
+        says(&hidden, 403) && !hidden.contains("seconds_left"),
+        "{hidden}"
+    );
+    let refused = asked(address, "PUT", begin, &token).await;
+    assert!(says(&refused, 405), "{refused}");
+    assert!(
+        refused.contains("allow: GET, HEAD, OPTIONS, POST, DELETE\r\n"),
+        "{refused}"
+    );
+    let again = asked(address, "POST", "/maintenance?ttl=90", &token).await;
+    assert!(
+        again.contains(r#""seconds_left":90,"reason":"not said""#),
+        "{again}"
+    );
+    for _ in 0..2 {
+        let answer = asked(address, "DELETE", "/maintenance", &token).await;
+        assert!(
+            says(&answer, 200) && answer.contains(r#"{"stage":"ready"}"#),
+            "{answer}"
+        );
+    }
+    assert!(says(&asked(address, "GET", "/ready", "").await, 200));
+    let head = asked(address, "HEAD", "/maintenance", "").await;
+    assert!(says(&head, 200) && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+/// A service whose `/slow` takes as long as it is told, and which says how many ask.
+async fn drained_by(
+    delay: u64,
+    cap: u64,
+) -> (
+    Health,
+    SocketAddr,
+    tokio::task::JoinHandle<Result<(), tower_health::Unfinished>>,
+) {
+    let health = Health::builder("orders")
+        .drain_delay(ms(delay))
+        .drain_cap(ms(cap))
+        .start()
+        .unwrap();
+    let app = Router::new()
+        .route("/", get(|| async { "orders" }))
+        .route(
+            "/slow",
+            get(|| async {
+                tokio::time::sleep(ms(1_500)).await;
+                "slow orders"
+            }),
+        )
+        .route("/stuck", get(std::future::pending::<&'static str>));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+    (health, address, server)
+}
+
+#[tokio::test]
+async fn a_server_that_is_run_finishes_its_connections() {
+    let (health, address, server) = drained_by(500, 60_000).await;
+    let idle = TcpStream::connect(address).await.unwrap();
+    let http_2 = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<Empty<bytes::Bytes>>();
+    let uri = |path: &str| format!("http://{address}{path}").parse().unwrap();
+    let slow_2 = tokio::spawn(http_2.get(uri("/slow")));
+    let http_1 = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+    let slow_1 = tokio::spawn(http_1.get(uri("/slow")));
+    tokio::time::sleep(ms(100)).await;
+    let drained = health.drain();
+    // It accepts while it leaves, and says so to who asks over HTTP/1.
+    let fresh = asked(address, "GET", "/", "").await;
+    assert!(
+        says(&fresh, 200) && fresh.contains("connection: close"),
+        "{fresh}"
+    );
+    assert!(says(&asked(address, "GET", "/live", "").await, 200));
+    assert!(says(&asked(address, "GET", "/ready", "").await, 503));
+    drained.await;
+    for slow in [slow_1, slow_2] {
+        let response = slow.await.unwrap().unwrap();
+        let body = response.into_body().collect().await.unwrap();
+        assert_eq!(body.to_bytes(), "slow orders");
+    }
+    assert_eq!(server.await.unwrap(), Ok(()));
+    drop(idle);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_is_run_cuts_what_is_stuck() {
+    let (health, address, server) = drained_by(100, 400).await;
+    let stuck = tokio::spawn(asked(address, "GET", "/stuck", ""));
+    let probed = tokio::spawn(asked(address, "GET", "/ready", ""));
+    assert!(says(&probed.await.unwrap(), 200));
+    drop(health.drain());
+    let unfinished = server.await.unwrap().unwrap_err();
+    assert_eq!(unfinished.in_flight, 1);
+    assert_eq!(stuck.await.unwrap(), "", "its connection went");
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn the_paths_of_the_port_are_its_own() {
+    let events = Check::new("events", Scripted::new(Status::Pass));
+    let health = Health::builder("orders").check(events).start().unwrap();
+    let server = health
+        .serve("127.0.0.1:0")
+        .endpoints(Endpoints::none().checks("/{check}").bearer_token(TOKEN))
+        .start()
+        .unwrap();
+    for path in ["/events", "/events/"] {
+        let answer = asked(server.local_addr(), "HEAD", path, "").await;
+        assert!(
+            answer.contains("content-type: text/event-stream"),
+            "{answer}"
+        );
+    }
+    for path in ["/maintenance", "/maintenance/"] {
+        let answer = asked(server.local_addr(), "GET", path, "").await;
+        assert!(answer.contains(r#"{"stage":""#), "{answer}");
+    }
 }

@@ -33,12 +33,13 @@ const DOCUMENT: &str = include_str!("../../docs/probers.md");
 /// How long a prober may take to see what is.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const STATES: [&str; 7] = [
+const STATES: [&str; 8] = [
     "starting",
     "pass",
     "warn",
     "fail",
     "recovered",
+    "maintenance",
     "draining",
     "replaced",
 ];
@@ -113,7 +114,8 @@ fn every_prober_sees_what_is() {
             "pass" | "recovered" => service.is(Status::Pass),
             "warn" => service.is(Status::Warn),
             "fail" => service.is(Status::Fail),
-            "draining" => service.health.drain(),
+            "maintenance" => service.health.maintenance("a move", PATIENCE * 10),
+            "draining" => drop(service.health.drain()),
             _ => {
                 service = service.restart();
                 service.is(Status::Pass);

@@ -52,16 +52,13 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
 
 /// The status of a page. Of what keeps it from serving, that it leaves is told rather than that something is down.
 fn status(page: &Page<'_>) -> &'static str {
-    let failing = || page.checks.iter().filter(|check| !check.status.is_good());
     match page.subject {
         _ if page.status.is_good() => "UP",
-        Subject::Verdict(_, Some(VerdictReason::Draining)) => "OUT_OF_SERVICE",
-        // Nothing is known to be down.
-        Subject::Verdict(_, Some(VerdictReason::Starting)) | Subject::Check
-            if failing().all(CheckReport::is_pending) =>
-        {
-            "UNKNOWN"
+        Subject::Verdict(_, Some(VerdictReason::Draining | VerdictReason::Maintenance)) => {
+            "OUT_OF_SERVICE"
         }
+        // Nothing is known to be down.
+        _ if page.unknown => "UNKNOWN",
         _ => "DOWN",
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
 
-use std::{borrow::Cow, collections::BTreeSet, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt, iter};
 
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
@@ -12,7 +12,7 @@ use crate::{
     endpoint::Exposure,
     engine::Service,
     model::{
-        CheckReport, ComponentType, Name, Reason, Status, Timestamp, Verdict, VerdictReason,
+        Cause, CheckReport, ComponentType, Name, Status, Timestamp, Verdict, VerdictReason,
         to_millis,
     },
 };
@@ -31,10 +31,11 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
         Subject::Check => page
             .checks
             .first()
-            .and_then(|check| check.reason)
+            .and_then(CheckReport::why)
             .map(Output::Check),
         Subject::Verdict(_, reason) => reason.map(|reason| Output::Verdict {
             reason,
+            cause: page.cause.filter(|_| exposure == Exposure::Full),
             checks: conspicuous().take(Verdict::MAX_CHECKS).collect(),
             more: page.more + conspicuous().count().saturating_sub(Verdict::MAX_CHECKS),
         }),
@@ -121,9 +122,10 @@ impl<'a> Document<'a> {
 
 /// Why the status is not a pass, in one line.
 enum Output<'a> {
-    Check(Reason),
+    Check(Cow<'a, str>),
     Verdict {
         reason: VerdictReason,
+        cause: Option<&'a Cause>,
         checks: Vec<&'a CheckReport>,
         more: usize,
     },
@@ -132,12 +134,13 @@ enum Output<'a> {
 impl fmt::Display for Output<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Check(reason) => reason.fmt(f),
+            Self::Check(why) => f.write_str(why),
             // That some checks do not pass is said by naming them.
             Self::Verdict {
                 reason: VerdictReason::Checks,
                 checks,
                 more,
+                ..
             } => list(f, "", checks, *more),
             // Every check reads the same then.
             Self::Verdict {
@@ -146,10 +149,14 @@ impl fmt::Display for Output<'_> {
             } => reason.fmt(f),
             Self::Verdict {
                 reason,
+                cause,
                 checks,
                 more,
             } => {
                 reason.fmt(f)?;
+                if let Some(cause) = cause {
+                    write!(f, " ({})", cause.redacted())?;
+                }
                 list(f, ": ", checks, *more)
             }
         }
@@ -166,8 +173,8 @@ fn list(
     let mut separator = first;
     for check in checks {
         write!(f, "{separator}{}", check.name)?;
-        if let Some(reason) = check.reason {
-            write!(f, " {reason}")?;
+        if let Some(why) = check.why() {
+            write!(f, " {why}")?;
         }
         separator = ", ";
     }
@@ -203,13 +210,15 @@ impl Serialize for Checks<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let reports = self.reports.iter();
         if self.exposure < Exposure::Full {
-            return serializer.collect_map(reports.map(|check| {
-                let details = [Detail::of(check, false)];
-                (key(check, RESPONSE_TIME), details)
+            return serializer.collect_map(reports.flat_map(|check| {
+                let last = (key(check, RESPONSE_TIME), [Detail::of(check, false)]);
+                let smoothed = Detail::smoothed(check).map(|detail| [detail]);
+                iter::once(last).chain(smoothed.map(|detail| (key(check, SMOOTHED), detail)))
             }));
         }
         serializer.collect_map(reports.flat_map(|check| {
             let mut measured = vec![(RESPONSE_TIME, vec![Detail::of(check, true)])];
+            measured.extend(Detail::smoothed(check).map(|detail| (SMOOTHED, vec![detail])));
             for measurement in check.measurements.iter() {
                 let name = &*measurement.name;
                 let detail = Detail {
@@ -235,6 +244,9 @@ fn key(check: &CheckReport, measured: &str) -> String {
 
 /// What is measured of every run.
 const RESPONSE_TIME: &str = "responseTime";
+
+/// And of those that may be too slow.
+const SMOOTHED: &str = "smoothedResponseTime";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -275,18 +287,27 @@ impl<'a> Detail<'a> {
         }
     }
 
+    /// How long its runs take of late, if that can be too long.
+    fn smoothed(check: &'a CheckReport) -> Option<Self> {
+        check.slow_above?;
+        Some(Self {
+            observed_value: Some(to_millis(check.smoothed_duration?).into()),
+            observed_unit: Some("ms"),
+            ..Self::bare(check)
+        })
+    }
+
     /// How its last run went.
     fn of(check: &'a CheckReport, full: bool) -> Self {
         let run = check.last_run.as_ref();
-        let reason = check.reason.map(|reason| reason.as_str());
         Self {
             observed_value: run.map(|run| to_millis(run.duration).into()),
             observed_unit: run.map(|_| "ms"),
-            output: match (reason, &check.cause) {
-                (Some(reason), Some(cause)) if full => {
-                    Some(format!("{reason}: {}", cause.redacted()).into())
+            output: match (check.why(), &check.cause) {
+                (Some(why), Some(cause)) if full => {
+                    Some(format!("{why}: {}", cause.redacted()).into())
                 }
-                (reason, _) => reason.map(Cow::Borrowed),
+                (why, _) => why,
             },
             links: check
                 .runbook

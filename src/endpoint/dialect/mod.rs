@@ -100,6 +100,8 @@ impl Form {
     pub(super) const fn index_among_all(self, probe: Probe) -> usize {
         match (probe, self.verbose) {
             (Probe::Health, _) => self.index(),
+            (Probe::Liveness, true) => self.place(LIVENESS_VERBOSE),
+            (Probe::Liveness, false) => self.place(LIVENESS),
             (_, true) => self.place(READINESS_VERBOSE),
             (_, false) => self.place(READINESS),
         }
@@ -118,7 +120,7 @@ impl Form {
         status: Status,
         checks: impl FnOnce() -> usize,
     ) -> bool {
-        let has_checks = matches!(probe, Probe::Health | Probe::Readiness);
+        let has_checks = probe != Probe::Startup;
         let wants_all = match self.format {
             Format::KubernetesText => {
                 self.verbose || (!status.is_good() && checks() <= Verdict::MAX_CHECKS)
@@ -133,11 +135,13 @@ impl Form {
 const VERBOSE: usize = Format::Actuator as usize + 1;
 const READINESS: usize = VERBOSE + 1;
 const READINESS_VERBOSE: usize = READINESS + 1;
+const LIVENESS: usize = READINESS_VERBOSE + 1;
+const LIVENESS_VERBOSE: usize = LIVENESS + 1;
 
 const EXPOSURES: usize = Exposure::Full as usize + 1;
 
 const _: () = assert!(
-    Memo::FORMS == (READINESS_VERBOSE + 1) * EXPOSURES * 2,
+    Memo::FORMS == (LIVENESS_VERBOSE + 1) * EXPOSURES * 2,
     "there is room for each form of an answer"
 );
 
@@ -152,6 +156,10 @@ pub(super) struct Page<'a> {
     pub(super) more: usize,
     pub(super) left_out: LeftOut<'a>,
     pub(super) retry_after: Option<Duration>,
+    /// What stands behind the reason of a verdict.
+    pub(super) cause: Option<&'a Cause>,
+    /// Whether nothing is known yet that fails it.
+    pub(super) unknown: bool,
 }
 
 /// What is told of.
@@ -237,6 +245,8 @@ impl<'a> Page<'a> {
             more: 0,
             left_out,
             retry_after,
+            cause: report.cause.as_ref(),
+            unknown: report.unknown,
         }
     }
 
@@ -259,6 +269,8 @@ impl<'a> Page<'a> {
             more,
             left_out,
             retry_after: verdict.retry_after,
+            cause: verdict.cause.as_ref(),
+            unknown: verdict.unknown,
         }
     }
 
@@ -272,6 +284,8 @@ impl<'a> Page<'a> {
             more: 0,
             left_out: LeftOut::NOTHING,
             retry_after: None,
+            cause: None,
+            unknown: check.is_pending(),
         }
     }
 }
@@ -289,7 +303,7 @@ fn details(check: &CheckReport, exposure: Exposure) -> Map<String, Json> {
     let (cause, runbook) = (check.cause.as_ref(), check.runbook.as_deref());
     let run = check.last_run.as_ref();
     let own = [
-        ("reason", check.reason.map(|reason| reason.as_str().into())),
+        ("reason", check.why().map(Json::from)),
         (
             "error",
             cause.filter(|_| full).map(|cause| cause.redacted().into()),

@@ -1,22 +1,25 @@
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::endpoint::ProbeBody;
+use crate::endpoint::{InFlight, ProbeBody};
 
 pin_project! {
     /// The body of a response of [`Probes`](super::Probes): the inner service's, or that of an answer to a probe.
+    ///
+    /// Until that of the inner service has ended, failed or was dropped, its request is in flight.
     ///
     /// It is a [`Body`] if `B` is one whose data is [`Bytes`], as those of axum, hyper and tonic are.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
         kind: Kind<B>,
+        in_flight: Option<InFlight>,
     }
 }
 
@@ -33,13 +36,23 @@ impl<B> ResponseBody<B> {
     pub(super) fn probe(body: ProbeBody) -> Self {
         Self {
             kind: Kind::Probe { body },
+            in_flight: None,
         }
     }
 
     pub(super) fn inner(body: B) -> Self {
         Self {
             kind: Kind::Inner { body },
+            in_flight: None,
         }
+    }
+}
+
+impl<B> ResponseBody<B> {
+    /// The request is in flight until this has ended.
+    #[inline]
+    pub(super) fn hold(&mut self, in_flight: InFlight) {
+        self.in_flight = Some(in_flight);
     }
 }
 
@@ -51,8 +64,15 @@ impl<B: Body<Data = Bytes>> Body for ResponseBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match self.project().kind.project() {
-            KindProj::Inner { body } => body.poll_frame(cx),
+        let this = self.project();
+        match this.kind.project() {
+            KindProj::Inner { body } => {
+                let frame = ready!(body.poll_frame(cx));
+                if !matches!(frame, Some(Ok(_))) {
+                    *this.in_flight = None;
+                }
+                Poll::Ready(frame)
+            }
             KindProj::Probe { body } => Pin::new(body)
                 .poll_frame(cx)
                 .map_err(|infallible| match infallible {}),

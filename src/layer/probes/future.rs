@@ -5,12 +5,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::ResponseBody;
-use crate::endpoint::{Leaving, ProbeAnswer};
+use super::{Endless, ResponseBody};
+use crate::endpoint::{InFlight, Leaving, ProbeAnswer};
 
 pin_project! {
     /// The future of [`Probes`](super::Probes).
@@ -21,8 +21,8 @@ pin_project! {
     {
         #[pin]
         state: State<S, ReqBody>,
-        // None for a probe.
-        leaving: Option<Leaving>,
+        // None for a probe, and once the response has it.
+        entered: Option<(InFlight, Leaving)>,
     }
 }
 
@@ -50,29 +50,33 @@ where
     pub(super) fn answered(answer: ProbeAnswer) -> Self {
         Self {
             state: State::Answered { answer },
-            leaving: None,
+            entered: None,
         }
     }
 
-    pub(super) fn called(future: S::Future, leaving: Leaving) -> Self {
+    pub(super) fn called(future: S::Future, entered: (InFlight, Leaving)) -> Self {
         Self {
             state: State::Called { future },
-            leaving: Some(leaving),
+            entered: Some(entered),
         }
     }
 
-    pub(super) fn waiting(service: S, request: Request<ReqBody>, leaving: Leaving) -> Self {
+    pub(super) fn waiting(
+        service: S,
+        request: Request<ReqBody>,
+        entered: (InFlight, Leaving),
+    ) -> Self {
         let request = Some(request);
         Self {
             state: State::Waiting { service, request },
-            leaving: Some(leaving),
+            entered: Some(entered),
         }
     }
 
     pub(super) fn failed(error: S::Error) -> Self {
         Self {
             state: State::Failed { error: Some(error) },
-            leaving: None,
+            entered: None,
         }
     }
 }
@@ -90,12 +94,12 @@ where
         loop {
             match state.as_mut().project() {
                 StateProj::Called { future } => {
-                    if let Some(leaving) = this.leaving.as_ref().filter(|it| it.is_due()) {
-                        let response = ready!(future.poll(cx))?;
-                        return Poll::Ready(Ok(leaving.tell(response.map(ResponseBody::inner))));
-                    }
                     let response = ready!(future.poll(cx))?;
-                    return Poll::Ready(Ok(response.map(ResponseBody::inner)));
+                    let mut response = response.map(ResponseBody::inner);
+                    if let Some(entered) = this.entered.take() {
+                        settle(&mut response, entered);
+                    }
+                    return Poll::Ready(Ok(response));
                 }
                 StateProj::Answered { answer } => {
                     let response = ready!(Pin::new(answer).poll(cx));
@@ -112,6 +116,20 @@ where
                 }
             }
         }
+    }
+}
+
+/// The request is in flight until the body of its response has ended, unless that never does.
+#[inline]
+fn settle<B>(response: &mut Response<ResponseBody<B>>, (in_flight, leaving): (InFlight, Leaving)) {
+    if in_flight.is_leaving() {
+        leaving.tell(response);
+    }
+    // What is upgraded is no longer HTTP's to end.
+    let ends = response.status() != StatusCode::SWITCHING_PROTOCOLS
+        && response.extensions().get::<Endless>().is_none();
+    if ends {
+        response.body_mut().hold(in_flight);
     }
 }
 

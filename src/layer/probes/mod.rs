@@ -9,7 +9,9 @@
 //! 4. Any other request waits until the inner service is ready, and is told of its error if it fails to be.
 //! 5. While the instance [leaves](crate::Health::drain), a response to any other request over HTTP/1 says
 //!    `Connection: close`, so that its sender's next request goes elsewhere.
-//! 6. The layer itself is always ready. What sheds load belongs inside it, where it cannot shed probes.
+//! 6. Any other request is in flight until the body of its response has ended or was dropped: a
+//!    [drain](crate::Health::drain) waits for that, unless the response is [`Endless`].
+//! 7. The layer itself is always ready. What sheds load belongs inside it, where it cannot shed probes.
 //!
 //! # Where it stands
 //!
@@ -62,8 +64,12 @@
 //! ```
 
 mod body;
+mod endless;
 mod future;
 mod layer;
 mod service;
 
-pub use self::{body::ResponseBody, future::ResponseFuture, layer::ProbesLayer, service::Probes};
+pub use self::{
+    body::ResponseBody, endless::Endless, future::ResponseFuture, layer::ProbesLayer,
+    service::Probes,
+};

@@ -80,16 +80,16 @@ where
             return ResponseFuture::answered(answer);
         }
         self.asked = true;
-        let leaving = self.endpoint.leaving(&request);
+        let entered = self.endpoint.enter(&request);
         // The future asks again, with its own waker, before it waits.
         let mut cx = Context::from_waker(Waker::noop());
         match self.inner.poll_ready(&mut cx) {
-            Poll::Ready(Ok(())) => ResponseFuture::called(self.inner.call(request), leaving),
+            Poll::Ready(Ok(())) => ResponseFuture::called(self.inner.call(request), entered),
             Poll::Ready(Err(error)) => ResponseFuture::failed(error),
             Poll::Pending => {
                 let fresh = self.inner.clone();
                 let asked = std::mem::replace(&mut self.inner, fresh);
-                ResponseFuture::waiting(asked, request, leaving)
+                ResponseFuture::waiting(asked, request, entered)
             }
         }
     }

@@ -10,6 +10,7 @@
 //! | [`health_check_last_success_timestamp_seconds`](HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS) | gauge | `service`, `check` | when a run last had a good outcome, in Unix time; 0 if none ever had |
 //! | [`health_check_transitions_total`](HEALTH_CHECK_TRANSITIONS_TOTAL) | counter | `service`, `check`, `to` | changes of its status: to `pass`, `warn`, `fail` |
 //! | [`health_probe_requests_total`](HEALTH_PROBE_REQUESTS_TOTAL) | counter | `service`, `probe`, `code` | answers to requests: for `liveness`, `readiness`, `startup`, `health`, or one `check` |
+//! | [`health_runtime_lag_seconds`](HEALTH_RUNTIME_LAG_SECONDS) | gauge | `service`, `runtime` | how late a watched runtime polled what was ready, at most, in the last second |
 //!
 //! # Rules
 //!
@@ -71,7 +72,7 @@ mod recording;
 mod requests;
 
 pub(crate) use self::{
-    recording::{Metrics, Telling, Totals},
+    recording::{Metrics, Telling, Totals, runtime_lag},
     requests::ProbeRequests,
 };
 
@@ -98,6 +99,11 @@ pub const HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS: &str =
 /// The transitions of a check: see [`CheckTransition`](crate::CheckTransition). Labels `service`, `check` and `to`, one
 /// of `pass`, `warn` and `fail`.
 pub const HEALTH_CHECK_TRANSITIONS_TOTAL: &str = "health_check_transitions_total";
+
+/// How late a runtime polled what was ready, at most, in the last second, or for how long it has not polled at all, in seconds:
+/// told by the [watchdog](crate::HealthBuilder::watchdog), from a thread of its own. Labels `service` and `runtime`, the name
+/// of its check.
+pub const HEALTH_RUNTIME_LAG_SECONDS: &str = "health_runtime_lag_seconds";
 
 /// The requests over HTTP that were answered. Labels `service`, `probe` (one of `liveness`, `readiness`, `startup`, `health`,
 /// and `check` for the path of a single check) and `code`, the HTTP status; it is `other` where a service answers with more

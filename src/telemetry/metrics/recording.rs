@@ -13,12 +13,12 @@ use metrics::{
 use super::{
     HEALTH_CHECK_DURATION_SECONDS, HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
     HEALTH_CHECK_RUNS_TOTAL, HEALTH_CHECK_STATUS, HEALTH_CHECK_TRANSITIONS_TOTAL,
-    HEALTH_PROBE_REQUESTS_TOTAL, HEALTH_STATUS, ProbeRequests,
+    HEALTH_PROBE_REQUESTS_TOTAL, HEALTH_RUNTIME_LAG_SECONDS, HEALTH_STATUS, ProbeRequests,
     requests::{ASKED, Counts},
 };
 use crate::{
     model::{Name, Probe, Status},
-    telemetry::{CheckFacts, Note, RunResult},
+    telemetry::{CheckFacts, Note, RunResult, shielded},
 };
 
 static METADATA: Metadata<'static> =
@@ -55,6 +55,20 @@ impl Totals {
             *count += 1;
         }
     }
+}
+
+/// Tells how late a runtime polled.
+pub(crate) fn runtime_lag(service: &Arc<str>, runtime: &Arc<str>, lag: Duration) {
+    let label =
+        |key, value: &Arc<str>| Label::new(key, SharedString::from_shared(Arc::clone(value)));
+    let labels = vec![label("service", service), label("runtime", runtime)];
+    let key = Key::from_parts(HEALTH_RUNTIME_LAG_SECONDS, labels);
+    shielded(|| {
+        with_recorder(|recorder| {
+            let gauge = recorder.register_gauge(&key, &METADATA);
+            gauge.set(lag.as_secs_f64());
+        });
+    });
 }
 
 impl Metrics {
@@ -280,6 +294,11 @@ impl Telling<'_> {
                 HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
                 Some(Unit::Seconds),
                 "When a run of the check last had a good outcome, in Unix time.",
+            ),
+            (
+                HEALTH_RUNTIME_LAG_SECONDS,
+                Some(Unit::Seconds),
+                "How late the runtime polled what was ready.",
             ),
         ];
         for (name, unit, says) in gauges {

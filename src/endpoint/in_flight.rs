@@ -8,26 +8,43 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const ENVOY_FAIL: HeaderName = HeaderName::from_static("x-envoy-immediate-health-check-fail");
 const YES: HeaderValue = HeaderValue::from_static("true");
 
-/// Tells the sender of an ordinary request that the instance leaves. It does not keep the checks running.
-#[derive(Clone)]
+/// An ordinary request in flight, until this is dropped. It does not keep the checks running.
+pub(crate) struct InFlight(Arc<Board>);
+
+/// How the sender of an ordinary request is told that the instance leaves.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Leaving {
-    pub(super) board: Arc<Board>,
     pub(super) envoy: bool,
     /// Whether the connection can be asked to be closed: HTTP/2 says it otherwise, and what is upgraded is no longer
     /// HTTP's.
     pub(super) closes: bool,
 }
 
-impl Leaving {
-    /// Whether the instance leaves.
+impl InFlight {
     #[inline]
-    pub(crate) fn is_due(&self) -> bool {
-        self.board.is_draining()
+    pub(super) fn new(board: &Arc<Board>) -> Self {
+        board.departure.enter();
+        Self(Arc::clone(board))
     }
 
+    /// Whether the instance leaves.
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.is_draining()
+    }
+}
+
+impl Drop for InFlight {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Leaving {
     /// Adds to an ordinary response what sends the next request elsewhere.
     #[cold]
-    pub(crate) fn tell<B>(&self, mut response: Response<B>) -> Response<B> {
+    pub(crate) fn tell<B>(self, response: &mut Response<B>) {
         let closes = self.closes && response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         if closes {
@@ -36,15 +53,11 @@ impl Leaving {
         if self.envoy {
             headers.insert(ENVOY_FAIL, YES);
         }
-        response
     }
 }
 
-impl fmt::Debug for Leaving {
+impl fmt::Debug for InFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leaving")
-            .field("envoy", &self.envoy)
-            .field("closes", &self.closes)
-            .finish_non_exhaustive()
+        f.debug_struct("InFlight").finish_non_exhaustive()
     }
 }

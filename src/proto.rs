@@ -4,6 +4,20 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(any(feature = "exec", feature = "upstream-grpc"))]
+use {
+    bytes::Bytes,
+    http::uri::PathAndQuery,
+    http_body::Body,
+    tonic::{
+        Request, Status,
+        body::Body as TonicBody,
+        client::{Grpc, GrpcService},
+        codegen::StdError,
+    },
+    tonic_prost::ProstCodec,
+};
+
 /// The name of the gRPC service.
 pub(crate) const SERVICE: &str = "grpc.health.v1.Health";
 pub(crate) const CHECK: &str = "/grpc.health.v1.Health/Check";
@@ -47,4 +61,21 @@ impl From<ServingStatus> for HealthCheckResponse {
             status: status.into(),
         }
     }
+}
+
+/// Asks a server that is ready how a service is.
+#[cfg(any(feature = "exec", feature = "upstream-grpc"))]
+pub(crate) async fn ask<S>(grpc: &mut Grpc<S>, service: &str) -> Result<ServingStatus, Status>
+where
+    S: GrpcService<TonicBody>,
+    S::ResponseBody: Body<Data = Bytes> + Send + 'static,
+    <S::ResponseBody as Body>::Error: Into<StdError> + Send,
+{
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let codec = ProstCodec::<HealthCheckRequest, HealthCheckResponse>::default();
+    let path = PathAndQuery::from_static(CHECK);
+    let response = grpc.unary(Request::new(request), path, codec).await?;
+    Ok(response.into_inner().status())
 }

@@ -1,0 +1,232 @@
+use std::{
+    fmt, fs,
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    pin::Pin,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+
+use super::aside::Aside;
+use crate::{
+    check::HealthCheck,
+    model::{BoxError, Failure, Outcome, Reason},
+};
+
+/// How long ago something was done last: a file written, a backup made, a row imported.
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | young enough | pass |
+/// | older than [`warn_above`](Self::warn_above) | warn, limit near |
+/// | older than it may be | fail, limit exceeded |
+/// | the file is not there; no file is in the directory | fail, not found |
+/// | its time is more than a minute ahead of the clock | fail, unexpected answer |
+/// | a directory with more files than are looked at ([`MAX_FILES`](Self::MAX_FILES)), none of which is young enough | fail, misconfigured |
+/// | the file system hangs | fail, timed out |
+///
+/// It measures `age` in s.
+///
+/// A run reads the attributes of one file, or of each file in the directory, on a thread of its own: a network mount that
+/// hangs holds up that thread, and nothing else.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::time::Duration;
+///
+/// use tower_health::{Check, HealthCheck, Status, checks::Freshness};
+///
+/// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+///
+/// let backup = Freshness::newest_in("/var/backups/orders", 2 * DAY).warn_above(DAY + DAY / 4);
+/// let backup = Check::new("backup", backup).non_critical();
+///
+/// let directory = tempfile::tempdir().unwrap();
+/// std::fs::write(directory.path().join("orders.csv"), "").unwrap();
+/// let export = Freshness::newest_in(directory.path(), DAY);
+/// assert_eq!(export.check().await.unwrap().status(), Status::Pass);
+/// # }
+/// ```
+#[must_use = "a check does nothing until it is given to `Check::new`"]
+pub struct Freshness {
+    clock: Clock,
+    warn_above: Option<Duration>,
+    fail_above: Duration,
+}
+
+/// Where the time is from.
+enum Clock {
+    Files(Aside<io::Result<Newest>>),
+    Function(Box<dyn Fn() -> Stamp + Send + Sync>),
+}
+
+type Stamp = Pin<Box<dyn Future<Output = Result<SystemTime, BoxError>> + Send>>;
+
+/// The last time that was found.
+struct Newest {
+    at: SystemTime,
+    /// There was more to look at.
+    is_partial: bool,
+}
+
+/// How far clocks may be apart: of a file server, or of who wrote the row.
+const CLOCKS_APART: Duration = Duration::from_secs(60);
+
+impl Freshness {
+    /// How many entries of a directory are looked at.
+    pub const MAX_FILES: usize = 10_000;
+
+    /// A check of when a file was modified last. Links are followed.
+    pub fn of_file(path: impl Into<PathBuf>, fail_above: Duration) -> Self {
+        let path = path.into();
+        Self::new(Clock::Files(Aside::new(move || of_file(&path))), fail_above)
+    }
+
+    /// A check of when any file in a directory was modified last, not counting those in directories within. Links are followed.
+    pub fn newest_in(directory: impl Into<PathBuf>, fail_above: Duration) -> Self {
+        let directory = directory.into();
+        Self::new(
+            Clock::Files(Aside::new(move || newest_in(&directory))),
+            fail_above,
+        )
+    }
+
+    /// A check of a time that a function tells, such as that of the newest row. An error of it fails the run.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::{io, time::{Duration, SystemTime}};
+    ///
+    /// use tower_health::{HealthCheck, Status, checks::Freshness};
+    ///
+    /// # async fn newest_row() -> io::Result<SystemTime> { Ok(SystemTime::now()) }
+    /// let import = Freshness::of(newest_row, Duration::from_secs(600));
+    /// assert_eq!(import.check().await.unwrap().status(), Status::Pass);
+    /// # }
+    /// ```
+    pub fn of<F, Fut, E>(time: F, fail_above: Duration) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<SystemTime, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let time = move || -> Stamp {
+            let time = time();
+            Box::pin(async move { time.await.map_err(Into::into) })
+        };
+        Self::new(Clock::Function(Box::new(time)), fail_above)
+    }
+
+    fn new(clock: Clock, fail_above: Duration) -> Self {
+        Self {
+            clock,
+            warn_above: None,
+            fail_above,
+        }
+    }
+
+    /// Warns of what is older than this. Defaults to never.
+    pub fn warn_above(mut self, age: Duration) -> Self {
+        self.warn_above = Some(age);
+        self
+    }
+
+    async fn newest(&self) -> Result<Newest, Failure> {
+        match &self.clock {
+            Clock::Files(files) => Ok(files.ask().await??),
+            Clock::Function(time) => match time().await {
+                Ok(at) => Ok(Newest {
+                    at,
+                    is_partial: false,
+                }),
+                Err(error) => Err(Failure::of(error)),
+            },
+        }
+    }
+
+    fn judge(&self, age: Duration) -> Outcome {
+        let seconds = age.as_secs();
+        let outcome = match age {
+            old if old > self.fail_above => Outcome::fail(Reason::LimitExceeded),
+            old if self.warn_above.is_some_and(|bound| old > bound) => {
+                Outcome::warn(Reason::LimitNear)
+            }
+            _ => return Outcome::pass(),
+        };
+        outcome.with_cause(format_args!("{seconds} s old"))
+    }
+}
+
+fn of_file(path: &Path) -> io::Result<Newest> {
+    Ok(Newest {
+        at: fs::metadata(path)?.modified()?,
+        is_partial: false,
+    })
+}
+
+fn newest_in(directory: &Path) -> io::Result<Newest> {
+    let mut newest = None;
+    let mut entries = fs::read_dir(directory)?;
+    for entry in entries.by_ref().take(Freshness::MAX_FILES) {
+        let file = match fs::metadata(entry?.path()) {
+            // Gone in the meantime, or a link to nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        if file.is_file() {
+            newest = newest.max(Some(file.modified()?));
+        }
+    }
+    let is_partial = entries.next().is_some();
+    match newest {
+        Some(at) => Ok(Newest { at, is_partial }),
+        None if is_partial => Ok(Newest {
+            at: SystemTime::UNIX_EPOCH,
+            is_partial,
+        }),
+        None => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "there is no file in the directory",
+        )),
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Freshness {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        let newest = self.newest().await?;
+        let age = match SystemTime::now().duration_since(newest.at) {
+            Ok(age) => age,
+            Err(ahead) if ahead.duration() <= CLOCKS_APART => Duration::ZERO,
+            Err(ahead) => {
+                return Err(
+                    Failure::new(Reason::UnexpectedAnswer).with_cause(format_args!(
+                        "its time is {} s ahead of the clock",
+                        ahead.duration().as_secs()
+                    )),
+                );
+            }
+        };
+        let outcome = self.judge(age);
+        if newest.is_partial && outcome.reason().is_some() {
+            return Err(Failure::new(Reason::Misconfigured).with_cause(format_args!(
+                "more than {} files are in the directory",
+                Self::MAX_FILES
+            )));
+        }
+        Ok(outcome.measure("age", age.as_secs_f64(), "s"))
+    }
+}
+
+impl fmt::Debug for Freshness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Freshness")
+            .field("warn_above", &self.warn_above)
+            .field("fail_above", &self.fail_above)
+            .finish_non_exhaustive()
+    }
+}

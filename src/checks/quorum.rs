@@ -1,0 +1,256 @@
+use std::{
+    collections::HashSet,
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::time::timeout;
+
+use crate::{
+    check::{HealthCheck, IntoHealthCheck, guard},
+    model::{Cause, Failure, Outcome, Reason, Status, Value},
+};
+
+const MEMBER_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// A check of several: each member has to be good.
+///
+/// For parts of one thing that are of no use alone. Parts that readers should see, and routes may
+/// need, one by one, are better registered as checks of their own.
+pub fn all_of() -> Quorum {
+    Quorum::new(Least::All)
+}
+
+/// A check of several: at least one member has to be good, as of replicas that any reader may be sent to.
+pub fn any_of() -> Quorum {
+    Quorum::new(Least::Of(1))
+}
+
+/// A check of several: at least `least` members have to be good, as of a cluster that decides by majority.
+///
+/// ```
+/// use tower_health::{Check, checks::quorum};
+///
+/// # #[derive(Clone)]
+/// # struct Node;
+/// # impl Node {
+/// #     async fn ping(&self) -> std::io::Result<()> { Ok(()) }
+/// # }
+/// # let nodes = [Node, Node, Node];
+/// let cluster = nodes.into_iter().zip(1..).fold(quorum(2), |quorum, (node, number)| {
+///     quorum.member(format!("node-{number}"), move || {
+///         let node = node.clone();
+///         async move { node.ping().await }
+///     })
+/// });
+/// let cluster = Check::new("etcd", cluster).shared();
+/// ```
+pub fn quorum(least: usize) -> Quorum {
+    Quorum::new(Least::Of(least))
+}
+
+/// Several checks in one, which need not all be good: made by [`all_of`], [`any_of`] and [`quorum`].
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | every member passes | pass |
+/// | enough are good, and one warns | warn, for its reason |
+/// | enough are good, and one fails | warn, degraded |
+/// | not enough are good | fail: the members' reason if they agree, else failed |
+/// | no members, fewer than are needed, or two of one name | fail, misconfigured |
+///
+/// The members are run side by side, in one run. One that hangs or panics fails alone. Each tells its status, or why it does not pass, as a
+/// measurement of its name; `available` says how many are good.
+#[must_use = "a quorum does nothing until it is given to `Check::new`"]
+pub struct Quorum {
+    members: Vec<Member>,
+    least: Least,
+    member_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Least {
+    All,
+    Of(usize),
+}
+
+struct Member {
+    name: String,
+    code: Box<dyn HealthCheck>,
+}
+
+impl Quorum {
+    fn new(least: Least) -> Self {
+        Self {
+            members: Vec::new(),
+            least,
+            member_timeout: MEMBER_TIMEOUT,
+        }
+    }
+
+    /// One more member: whatever [`Check::new`](crate::Check::new) takes. Its name is for reports; it is to be another than
+    /// those of the others, without `:` and control characters, and not `available`.
+    pub fn member<C, M>(mut self, name: impl Into<String>, code: C) -> Self
+    where
+        C: IntoHealthCheck<M>,
+        C::Check: HealthCheck,
+    {
+        self.members.push(Member {
+            name: name.into(),
+            code: Box::new(code.into_health_check()),
+        });
+        self
+    }
+
+    /// How long a member may take. It is to be shorter than the [timeout](crate::Check::timeout) of the whole, or one that hangs
+    /// makes all time out. Defaults to 1.5 s.
+    pub fn member_timeout(mut self, timeout: Duration) -> Self {
+        self.member_timeout = timeout;
+        self
+    }
+
+    /// What cannot be, if anything.
+    fn fault(&self) -> Option<String> {
+        let least = self.least();
+        if least == 0 || least > self.members.len() {
+            let members = self.members.len();
+            return Some(format!("{least} of {members} members have to be good"));
+        }
+        let mut names = HashSet::from([AVAILABLE]);
+        let wrong = self.members.iter().find(|member| {
+            let unfit = |c: char| c == ':' || c.is_control();
+            member.name.is_empty() || member.name.contains(unfit) || !names.insert(&member.name)
+        });
+        wrong.map(|member| format!("a member is named {:?}", member.name))
+    }
+
+    fn least(&self) -> usize {
+        match self.least {
+            Least::All => self.members.len(),
+            Least::Of(least) => least,
+        }
+    }
+
+    fn judge(&self, said: &[(&str, Outcome)]) -> Outcome {
+        let of = |status: Status| {
+            let outcomes = said.iter().map(|(_, outcome)| outcome);
+            outcomes.filter(move |outcome| outcome.status() == status)
+        };
+        let good = said.len() - of(Status::Fail).count();
+        let judged = if good < self.least() {
+            let mut reasons = of(Status::Fail).filter_map(Outcome::reason);
+            let first = reasons.next().unwrap_or(Reason::Failed);
+            Outcome::fail(match reasons.all(|reason| reason == first) {
+                true => first,
+                false => Reason::Failed,
+            })
+        } else if good < said.len() {
+            Outcome::warn(Reason::Degraded)
+        } else if let Some(warning) = of(Status::Warn).next() {
+            Outcome::warn(warning.reason().unwrap_or(Reason::Degraded))
+        } else {
+            Outcome::pass()
+        };
+        let told = said
+            .iter()
+            .filter(|(_, outcome)| outcome.status() != Status::Pass);
+        let why: Vec<String> = told.map(|(name, outcome)| why(name, outcome)).collect();
+        let judged = match why.is_empty() {
+            true => judged,
+            false => judged.with_cause(why.join("; ")),
+        };
+        let judged = judged.measure(AVAILABLE, good, "");
+        said.iter().fold(judged, |judged, (name, outcome)| {
+            let word = match outcome.reason() {
+                Some(reason) => reason.as_str(),
+                None => outcome.status().as_str(),
+            };
+            judged.measure((*name).to_owned(), Value::Text(word.into()), "")
+        })
+    }
+}
+
+/// How many members are good.
+const AVAILABLE: &str = "available";
+
+fn why(name: &str, outcome: &Outcome) -> String {
+    let reason = outcome.reason().map_or("fails", Reason::as_str);
+    match outcome.cause() {
+        Some(cause) => format!("{name} {reason}: {}", Cause::redacted(cause)),
+        None => format!("{name} {reason}"),
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Quorum {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        if let Some(fault) = self.fault() {
+            return Err(Failure::new(Reason::Misconfigured).with_cause(fault));
+        }
+        let runs = self.members.iter().map(|member| Run {
+            name: &member.name,
+            future: Some(Box::pin(async {
+                match timeout(self.member_timeout, member.code.check()).await {
+                    Ok(said) => said.unwrap_or_else(Outcome::from),
+                    Err(_) => Outcome::fail(Reason::TimedOut),
+                }
+            })),
+            said: None,
+        });
+        let mut runs: Vec<Run<'_>> = runs.collect();
+        let count = runs.len();
+        let said = poll_fn(|cx| {
+            let ended = runs.iter_mut().filter_map(|run| run.poll(cx).then_some(()));
+            match ended.count() == count {
+                true => Poll::Ready(runs.iter_mut().filter_map(Run::take).collect::<Vec<_>>()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        Ok(self.judge(&said))
+    }
+}
+
+/// The run of one member.
+struct Run<'a> {
+    name: &'a str,
+    future: Option<Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>>,
+    said: Option<Outcome>,
+}
+
+impl<'a> Run<'a> {
+    /// Whether it has ended.
+    fn poll(&mut self, cx: &mut std::task::Context<'_>) -> bool {
+        let Some(future) = &mut self.future else {
+            return true;
+        };
+        let said = match guard(|| future.as_mut().poll(cx)) {
+            Ok(Poll::Pending) => return false,
+            Ok(Poll::Ready(said)) => said,
+            Err(panicked) => panicked,
+        };
+        let future = self.future.take();
+        // What panics while it goes has failed, too.
+        self.said = Some(guard(|| drop(future)).err().unwrap_or(said));
+        true
+    }
+
+    fn take(&mut self) -> Option<(&'a str, Outcome)> {
+        Some((self.name, self.said.take()?))
+    }
+}
+
+impl fmt::Debug for Quorum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.members.iter().map(|member| &member.name);
+        f.debug_struct("Quorum")
+            .field("members", &names.collect::<Vec<_>>())
+            .field("least", &self.least)
+            .field("member_timeout", &self.member_timeout)
+            .finish()
+    }
+}

@@ -1,0 +1,279 @@
+use std::{
+    fmt,
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use lapin::{
+    Channel, Connection, Error, ErrorKind, Queue,
+    options::QueueDeclareOptions,
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+    types::{FieldTable, ShortString},
+};
+use tokio::sync::Mutex;
+
+use super::{BoxFuture, refused};
+use crate::{
+    check::HealthCheck,
+    model::{ComponentType, Failure, Outcome, Reason},
+};
+
+/// How it is with a queue of RabbitMQ: that it is there, how many messages wait in it, and who takes them.
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | it is there, within its bounds | pass |
+/// | more messages are ready than [`warn_above`](Self::warn_above), or fewer consumers there than [`at_least`](Self::at_least) | warn, limit exceeded |
+/// | more messages are ready than [`fail_above`](Self::fail_above) | fail, limit exceeded |
+/// | there is no such queue | fail, not found |
+/// | it belongs to another connection alone, or the user may not see it or its virtual host | fail, permission denied |
+/// | the user or the virtual host has as many connections as it may have | warn, busy |
+/// | wrong password | fail, authentication failed |
+/// | nothing listens there, the connection is cut, no answer | fail, connection refused, connection lost, timed out |
+/// | a name that is none | fail, misconfigured |
+///
+/// Measured are the `messages` that are ready, and the `consumers`.
+///
+/// A run declares the queue passively, which changes nothing, one round trip. The server answers a question for a queue that is not there by
+/// closing the channel, and lapin never uses the number of such a channel again. So that this costs the service nothing, the check has a
+/// connection of its own, made when it is first needed, and kept. It needs no `enable_auto_recover`.
+///
+/// ```
+/// # fn check() -> Result<tower_health::Check, String> {
+/// use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+/// use tower_health::{Check, checks::RabbitMqQueue};
+///
+/// let uri: AMQPUri = "amqp://rabbitmq.internal/%2f".parse()?;
+/// let connect = move || Connection::connect_uri(uri.clone(), ConnectionProperties::default());
+/// let orders = RabbitMqQueue::new("orders", connect).warn_above(10_000).at_least(1);
+/// let check = Check::new("orders-queue", orders).shared();
+/// # Ok(check)
+/// # }
+/// # check().unwrap();
+/// ```
+#[must_use = "a check does nothing until it is given to `Check::new`"]
+pub struct RabbitMqQueue {
+    name: String,
+    connect: Box<dyn Fn() -> BoxFuture<Result<Connection, Error>> + Send + Sync>,
+    warn_above: Option<u32>,
+    fail_above: Option<u32>,
+    at_least: u32,
+    own: Mutex<Own>,
+}
+
+/// What is kept between runs.
+#[derive(Default)]
+struct Own {
+    link: Option<Link>,
+    /// What is not answered yet, since when.
+    asked: Option<(Instant, BoxFuture<Asked>)>,
+}
+
+struct Link {
+    connection: Connection,
+    /// Unless the server has closed it.
+    channel: Option<Channel>,
+}
+
+/// The connection, if it still works, and what came of it.
+type Asked = (Option<Link>, Result<Queue, Outcome>);
+
+/// How long a question that runs gave up may stay open. A connection is a thread, so that there should not be one for each run; and it may
+/// be dead without a word, so that there should be another one some time.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl RabbitMqQueue {
+    /// A check of the queue of a name, over connections that are made by a function.
+    pub fn new<F>(name: impl Into<String>, connect: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Connection, Error>> + Send + 'static,
+    {
+        Self {
+            name: name.into(),
+            connect: Box::new(move || Box::pin(connect())),
+            warn_above: None,
+            fail_above: None,
+            at_least: 0,
+            own: Mutex::default(),
+        }
+    }
+
+    /// How many messages may be ready, waiting for a consumer, before it is a warning. Defaults to any number.
+    pub fn warn_above(mut self, messages: u32) -> Self {
+        self.warn_above = Some(messages);
+        self
+    }
+
+    /// How many messages may be ready before it fails. Defaults to any number.
+    pub fn fail_above(mut self, messages: u32) -> Self {
+        self.fail_above = Some(messages);
+        self
+    }
+
+    /// How many consumers there should be; fewer are a warning. Defaults to 0.
+    pub fn at_least(mut self, consumers: u32) -> Self {
+        self.at_least = consumers;
+        self
+    }
+
+    fn judge(&self, queue: &Queue) -> Outcome {
+        let (messages, consumers) = (queue.message_count(), queue.consumer_count());
+        let is_above = |bound: Option<u32>| bound.is_some_and(|bound| messages > bound);
+        let backlog = if is_above(self.fail_above) {
+            Outcome::fail(Reason::LimitExceeded)
+        } else if is_above(self.warn_above) {
+            Outcome::warn(Reason::LimitExceeded)
+        } else {
+            Outcome::pass()
+        };
+        let backlog = match backlog.reason() {
+            Some(_) => backlog.with_cause(format_args!("{messages} messages are ready")),
+            None => backlog,
+        };
+        let taken = match consumers < self.at_least {
+            true => Outcome::warn(Reason::LimitExceeded).with_cause(format_args!(
+                "{consumers} consumers, fewer than {}",
+                self.at_least
+            )),
+            false => Outcome::pass(),
+        };
+        backlog
+            .and(taken)
+            .measure("messages", messages, "")
+            .measure("consumers", consumers, "")
+    }
+
+    /// Asks now; what an earlier run asked is heard first, and forgotten.
+    async fn ask(&self, name: ShortString) -> Result<Queue, Outcome> {
+        let mut own = self.own.lock().await;
+        if let Some((since, earlier)) = &mut own.asked {
+            let link = match since.elapsed() < PATIENCE {
+                true => earlier.await.0,
+                false => None,
+            };
+            own.asked = None;
+            own.link = link;
+        }
+        let question = ask(own.link.take(), (self.connect)(), name);
+        let asked = (Instant::now(), Box::pin(question) as BoxFuture<Asked>);
+        let (link, answer) = own.asked.insert(asked).1.as_mut().await;
+        own.asked = None;
+        own.link = link;
+        answer
+    }
+}
+
+/// A connection that was kept may have been lost since; then it is made anew, at once.
+async fn ask(
+    kept: Option<Link>,
+    connect: BoxFuture<Result<Connection, Error>>,
+    name: ShortString,
+) -> Asked {
+    if let Some(mut link) = kept
+        && let Ok(answer) = link.declare(name.clone()).await
+    {
+        return (Some(link), answer);
+    }
+    let mut link = match connect.await {
+        Ok(connection) => Link {
+            connection,
+            channel: None,
+        },
+        Err(error) => return (None, Err(not_connected(&error))),
+    };
+    match link.declare(name).await {
+        Ok(answer) => (Some(link), answer),
+        Err(error) => (None, Err(refused(&error))),
+    }
+}
+
+impl Link {
+    /// What the server says, or what became of the connection.
+    async fn declare(&mut self, name: ShortString) -> Result<Result<Queue, Outcome>, Error> {
+        let channel = match self.channel.take() {
+            Some(channel) => channel,
+            None => self.connection.create_channel().await?,
+        };
+        let options = QueueDeclareOptions::default().passive();
+        let declared = channel.queue_declare(name, options, FieldTable::default());
+        match declared.await {
+            Ok(queue) => {
+                self.channel = Some(channel);
+                Ok(Ok(queue))
+            }
+            Err(error) => match said(&error) {
+                Some(reason) => Ok(Err(Outcome::fail(reason).with_cause(error))),
+                None => Err(error),
+            },
+        }
+    }
+}
+
+fn said(error: &Error) -> Option<Reason> {
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return None;
+    };
+    match error.kind() {
+        AMQPErrorKind::Soft(AMQPSoftError::NOTFOUND) => Some(Reason::NotFound),
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED | AMQPSoftError::RESOURCELOCKED) => {
+            Some(Reason::PermissionDenied)
+        }
+        AMQPErrorKind::Soft(_) => Some(Reason::UnexpectedAnswer),
+        AMQPErrorKind::Hard(_) => None,
+    }
+}
+
+fn not_connected(error: &Error) -> Outcome {
+    let ErrorKind::ProtocolError(protocol) = error.kind() else {
+        return refused(error);
+    };
+    let outcome = match protocol.kind() {
+        AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
+            Outcome::fail(Reason::AuthenticationFailed)
+        }
+        // Both are of the same code: those of too many connections, and of the virtual host.
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => {
+            match protocol.get_message().as_str().contains("limit") {
+                true => Outcome::warn(Reason::Busy),
+                false => Outcome::fail(Reason::PermissionDenied),
+            }
+        }
+        _ => return refused(error),
+    };
+    outcome.with_cause(error)
+}
+
+fn parse(name: &str) -> Result<ShortString, Failure> {
+    let misconfigured = |cause| Failure::new(Reason::Misconfigured).with_cause(cause);
+    match ShortString::try_new(name) {
+        Ok(_) if name.is_empty() => Err(misconfigured("the name of the queue is empty")),
+        Ok(name) => Ok(name),
+        Err(_) => Err(misconfigured(
+            "the name of the queue is longer than 255 bytes",
+        )),
+    }
+}
+
+#[async_trait]
+impl HealthCheck for RabbitMqQueue {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        let answer = self.ask(parse(&self.name)?).await;
+        Ok(answer.map_or_else(|outcome| outcome, |queue| self.judge(&queue)))
+    }
+
+    fn component_type(&self) -> ComponentType {
+        ComponentType::Datastore
+    }
+}
+
+impl fmt::Debug for RabbitMqQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RabbitMqQueue")
+            .field("name", &self.name)
+            .field("warn_above", &self.warn_above)
+            .field("fail_above", &self.fail_above)
+            .field("at_least", &self.at_least)
+            .finish_non_exhaustive()
+    }
+}

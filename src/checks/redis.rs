@@ -1,0 +1,355 @@
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use redis::{ErrorKind, InfoDict, RedisError, ServerErrorKind, aio::ConnectionLike};
+
+use super::{
+    bounds::{LagBounds, Limit},
+    percent,
+};
+use crate::{
+    check::HealthCheck,
+    model::{ComponentType, Failure, Outcome, Reason},
+};
+
+/// Whether a Redis or Valkey server answers, and how it is.
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | it answers | pass |
+/// | it loads its data | fail, starting up |
+/// | memory above [`memory_above`](Self::memory_above) of a server that does not evict | warn, limit near; past the limit limit exceeded |
+/// | connections are near the server's limit, or at it | warn, limit near; warn, busy |
+/// | it could not write to its disk | warn, degraded |
+/// | it is a replica, and [`primary`](Self::primary) was called | fail, read-only |
+/// | a replica has lost its primary | warn, degraded |
+/// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
+/// | wrong password, unknown user | fail, authentication failed |
+/// | not all slots of a cluster are served | fail, unhealthy |
+/// | it cannot be reached | fail, with the network's reason |
+///
+/// A run is one `INFO`; where that is forbidden, a `PING` tells whether it answers, and nothing more. Give the check a
+/// [`ConnectionManager`](redis::aio::ConnectionManager): a bare multiplexed connection does not come back once it is lost. A manager waits between
+/// its attempts, for longer each time; see to it by its `set_max_delay` that this stays below the check's
+/// [timeout](crate::Check::timeout), or the check passes some runs late. A manager that is refused when it reconnects, for its password or
+/// because the server has no room, does not try again (as of redis 1.8): the check then fails for as long as the connection is of no use.
+///
+/// It measures `memory_used` in bytes and `memory_utilization`; `connections` and `connection_utilization`; and of a replica `lag`, the time since it
+/// last heard of its primary, in seconds, which is up to ten in peace.
+///
+/// ```no_run
+/// # async fn check() -> redis::RedisResult<tower_health::Check> {
+/// use std::time::Duration;
+///
+/// use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+/// use tower_health::{Check, checks::Redis};
+///
+/// let client = redis::Client::open("redis://cache.internal/")?;
+/// let config = ConnectionManagerConfig::new().set_max_delay(Duration::from_millis(500));
+/// let connection = ConnectionManager::new_with_config(client, config).await?;
+/// let redis = Check::new("redis", Redis::new(connection)).non_critical();
+/// # Ok(redis)
+/// # }
+/// ```
+#[must_use = "a check does nothing until it is given to `Check::new`"]
+pub struct Redis {
+    connection: Box<dyn Ask>,
+    expected: Expected,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    primary: bool,
+    /// In percent.
+    memory_above: f64,
+    connections_above: f64,
+    lag: LagBounds,
+}
+
+impl Redis {
+    /// A check of the server of a connection.
+    pub fn new<C>(connection: C) -> Self
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        Self::of(Server(connection))
+    }
+
+    /// A check of a cluster: whether its slots are served, as a node of it tells. The bounds of a single server are not looked at.
+    #[cfg(feature = "redis-cluster")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "redis-cluster")))]
+    pub fn cluster(connection: redis::cluster_async::ClusterConnection) -> Self {
+        Self::of(cluster::Cluster(connection))
+    }
+
+    fn of(connection: impl Ask) -> Self {
+        Self {
+            connection: Box::new(connection),
+            expected: Expected {
+                primary: false,
+                memory_above: 90.0,
+                connections_above: 90.0,
+                lag: LagBounds::default(),
+            },
+        }
+    }
+
+    /// Expects a server that takes writes: a replica then fails. Defaults to either.
+    pub fn primary(mut self) -> Self {
+        self.expected.primary = true;
+        self
+    }
+
+    /// How much of `maxmemory` may be in use before it is a warning, in percent. A server that evicts whatever key it likes is meant
+    /// to be full, and is never warned of; without a limit there is nothing to be near. Defaults to 90.
+    pub fn memory_above(mut self, percent: f64) -> Self {
+        self.expected.memory_above = percent;
+        self
+    }
+
+    /// How much of `maxclients` may be connected before it is a warning, in percent. Defaults to 90.
+    pub fn connections_above(mut self, percent: f64) -> Self {
+        self.expected.connections_above = percent;
+        self
+    }
+
+    /// How long ago a replica may have last heard of its primary before it is a warning; at least the ten seconds between the primary's own
+    /// pings. Defaults to no bound.
+    pub fn lag_above(mut self, lag: Duration) -> Self {
+        self.expected.lag.warn = Some(lag);
+        self
+    }
+
+    /// How long ago a replica may have [last heard](Self::lag_above) of its primary before it fails. Defaults to no bound.
+    pub fn fail_lag_above(mut self, lag: Duration) -> Self {
+        self.expected.lag.fail = Some(lag);
+        self
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Redis {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        Ok(match self.connection.ask().await {
+            Ok(Answer::Info(info)) => self.expected.judge(&info),
+            Ok(Answer::Outcome(outcome)) => outcome,
+            Err(error) => refusal(error),
+        })
+    }
+
+    fn component_type(&self) -> ComponentType {
+        ComponentType::Datastore
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Answer {
+    Info(InfoDict),
+    Outcome(Outcome),
+}
+
+#[async_trait]
+trait Ask: Send + Sync + 'static {
+    async fn ask(&self) -> Result<Answer, RedisError>;
+}
+
+/// One server.
+struct Server<C>(C);
+
+#[async_trait]
+impl<C> Ask for Server<C>
+where
+    C: ConnectionLike + Clone + Send + Sync + 'static,
+{
+    async fn ask(&self) -> Result<Answer, RedisError> {
+        match self.command("INFO").await {
+            Ok(info) => Ok(Answer::Info(info)),
+            Err(error) if is_forbidden(&error) => {
+                self.command::<()>("PING").await?;
+                Ok(Answer::Outcome(Outcome::pass()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl<C> Server<C>
+where
+    C: ConnectionLike + Clone + Send + Sync + 'static,
+{
+    /// Who is told that a connection was lost makes a new one for who asks next. So that is asked again, at once.
+    async fn command<T: redis::FromRedisValue>(&self, name: &str) -> Result<T, RedisError> {
+        let mut connection = self.0.clone();
+        let command = redis::cmd(name);
+        match command.query_async(&mut connection).await {
+            Err(error) if is_lost(&error) => command.query_async(&mut connection).await,
+            answer => answer,
+        }
+    }
+}
+
+fn is_lost(error: &RedisError) -> bool {
+    !error.is_timeout() && (error.is_io_error() || error.is_unrecoverable_error())
+}
+
+fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
+#[cfg(feature = "redis-cluster")]
+mod cluster {
+    use redis::{
+        Cmd,
+        cluster_async::ClusterConnection,
+        cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
+    };
+
+    use super::*;
+
+    pub(super) struct Cluster(pub(super) ClusterConnection);
+
+    #[async_trait]
+    impl Ask for Cluster {
+        async fn ask(&self) -> Result<Answer, RedisError> {
+            let mut command = Cmd::new();
+            command.arg("CLUSTER").arg("INFO");
+            let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+            let mut connection = self.0.clone();
+            let told = connection.route_command(command, anyone).await?;
+            let info: InfoDict = redis::from_redis_value(told)?;
+            let number = |key| info.get::<i64>(key).unwrap_or_default();
+            let outcome = match info.get::<String>("cluster_state").as_deref() {
+                Some("ok") => Outcome::pass(),
+                _ => Outcome::fail(Reason::Unhealthy).with_cause("not all slots are served"),
+            };
+            let outcome = outcome
+                .measure("nodes", number("cluster_known_nodes"), "")
+                .measure("slots_ok", number("cluster_slots_ok"), "");
+            Ok(Answer::Outcome(outcome))
+        }
+    }
+}
+
+impl Expected {
+    fn judge(&self, info: &InfoDict) -> Outcome {
+        let word = |key| info.get::<String>(key).unwrap_or_default();
+        let starting = match word("loading").as_str() {
+            "1" => Outcome::fail(Reason::StartingUp).with_cause("it loads its data"),
+            _ => Outcome::pass(),
+        };
+        let disk = ["rdb_last_bgsave_status", "aof_last_write_status"];
+        let disk = match disk.iter().any(|key| word(key) == "err") {
+            true => Outcome::warn(Reason::Degraded).with_cause("it could not write to its disk"),
+            false => Outcome::pass(),
+        };
+        let outcome = starting
+            .and(self.judge_role(info))
+            .and(self.judge_memory(info));
+        match (count(info, "connected_clients"), count(info, "maxclients")) {
+            (Some(used), Some(allowed)) => {
+                let server = Limit { used, allowed };
+                outcome.and(server.judge(self.connections_above)).and(disk)
+            }
+            _ => outcome.and(disk),
+        }
+    }
+
+    fn judge_role(&self, info: &InfoDict) -> Outcome {
+        let word = |key| info.get::<String>(key).unwrap_or_default();
+        if word("role") != "slave" {
+            return Outcome::pass();
+        }
+        let is_up = word("master_link_status") == "up";
+        let seconds = match is_up {
+            true => "master_last_io_seconds_ago",
+            false => "master_link_down_since_seconds",
+        };
+        let role = match self.primary {
+            true => Outcome::fail(Reason::ReadOnly).with_cause("it is a replica"),
+            false => Outcome::pass(),
+        };
+        let link = match is_up {
+            true => Outcome::pass(),
+            false => Outcome::warn(Reason::Degraded).with_cause("it has lost its primary"),
+        };
+        let lag = info
+            .get::<i64>(seconds)
+            .and_then(|lag| u64::try_from(lag).ok());
+        // One that has never had a primary has missed it since it started.
+        let lag = lag.or_else(|| info.get("uptime_in_seconds"));
+        let lag = self.lag.judge(Duration::from_secs(lag.unwrap_or_default()));
+        role.and(lag).and(link)
+    }
+
+    fn judge_memory(&self, info: &InfoDict) -> Outcome {
+        let Some(used) = count(info, "used_memory") else {
+            return Outcome::pass();
+        };
+        let Some(max) = count(info, "maxmemory").filter(|&max| max > 0) else {
+            return Outcome::pass().measure("memory_used", used, "bytes");
+        };
+        let policy = info.get::<String>("maxmemory_policy").unwrap_or_default();
+        let utilization = percent(used, max);
+        let outcome = match utilization {
+            _ if policy.starts_with("allkeys-") => Outcome::pass(),
+            full if full >= 100.0 => Outcome::warn(Reason::LimitExceeded),
+            near if near > self.memory_above => Outcome::warn(Reason::LimitNear),
+            _ => Outcome::pass(),
+        };
+        let outcome = match outcome.reason() {
+            Some(_) => outcome.with_cause(format_args!("{used} of {max} bytes are in use")),
+            None => outcome,
+        };
+        outcome.measure("memory_used", used, "bytes").measure(
+            "memory_utilization",
+            utilization,
+            "percent",
+        )
+    }
+}
+
+fn count(info: &InfoDict, key: &str) -> Option<usize> {
+    info.get(key)
+}
+
+fn refusal(error: RedisError) -> Outcome {
+    // Refused by a server at its limit, for which there is no code.
+    let is_full = |error: &RedisError| {
+        let told = error.detail().unwrap_or_default();
+        told.contains("max number of clients reached")
+    };
+    let reason = match error.kind() {
+        ErrorKind::AuthenticationFailed => Reason::AuthenticationFailed,
+        ErrorKind::InvalidClientConfig => Reason::Misconfigured,
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Reason::UnexpectedAnswer,
+        ErrorKind::ClusterConnectionNotFound => Reason::Unreachable,
+        ErrorKind::Server(kind) => match kind {
+            ServerErrorKind::BusyLoading => Reason::StartingUp,
+            ServerErrorKind::ReadOnly => Reason::ReadOnly,
+            ServerErrorKind::NoPerm => Reason::PermissionDenied,
+            ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown => Reason::Unhealthy,
+            _ if is_full(&error) => Reason::Busy,
+            _ => Reason::Failed,
+        },
+        _ => match error.code() {
+            Some("NOAUTH" | "WRONGPASS") => Reason::AuthenticationFailed,
+            Some("MISCONF" | "OOM") => Reason::LimitExceeded,
+            _ if error.is_timeout() => Reason::TimedOut,
+            _ if error.is_connection_refusal() => Reason::ConnectionRefused,
+            _ if error.is_connection_dropped() => Reason::ConnectionLost,
+            _ => Reason::of(&error),
+        },
+    };
+    let outcome = match reason {
+        Reason::Busy => Outcome::warn(reason),
+        _ => Outcome::fail(reason),
+    };
+    outcome.with_cause(error)
+}

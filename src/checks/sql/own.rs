@@ -1,0 +1,109 @@
+//! A connection of a check's own.
+//!
+//! A check that borrowed its connection from the pool of its users would take a slot from them, wait in line with them when there is none,
+//! and could not tell a pool that is exhausted from a database that is down. So it has one of its own, made with the pool's
+//! options when it is first needed, and keeps it between runs.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::model::{Cause, Failure, Outcome, Reason};
+
+/// How to make a connection, and what to ask over it.
+pub(super) trait Link: Send + Sync {
+    type Connection: Send;
+    type Answer: Send;
+
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Refusal>> + Send;
+
+    fn ask(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Self::Answer, Refusal>> + Send;
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    outcome: Outcome,
+    /// Whether it was the server that said so, over a connection that works.
+    said: bool,
+}
+
+impl Refusal {
+    /// What the server says.
+    pub(super) fn said(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            said: true,
+        }
+    }
+
+    /// What became of the connection.
+    pub(super) fn lost(failure: impl Into<Failure>) -> Self {
+        Self {
+            outcome: failure.into().into(),
+            said: false,
+        }
+    }
+
+    pub(super) fn outcome(self) -> Outcome {
+        self.outcome
+    }
+}
+
+/// Keeps the connection between runs. A run that is dropped takes it along.
+pub(super) struct Own<C>(Mutex<Option<C>>);
+
+impl<C> Default for Own<C> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<C: Send> Own<C> {
+    /// Asks once. A connection that was kept may have been lost since; then it is made anew, at once.
+    pub(super) async fn ask<L: Link<Connection = C>>(
+        &self,
+        link: &L,
+    ) -> Result<L::Answer, Outcome> {
+        if let Some(mut connection) = self.take() {
+            match link.ask(&mut connection).await {
+                Err(refusal) if !refusal.said => {}
+                answer => return self.keep(connection, answer),
+            }
+        }
+        let mut connection = link.connect().await.map_err(Refusal::outcome)?;
+        let answer = link.ask(&mut connection).await;
+        self.keep(connection, answer)
+    }
+
+    fn keep<T>(&self, connection: C, answer: Result<T, Refusal>) -> Result<T, Outcome> {
+        if answer.as_ref().err().is_none_or(|refusal| refusal.said) {
+            *self.lock() = Some(connection);
+        }
+        answer.map_err(Refusal::outcome)
+    }
+
+    fn take(&self) -> Option<C> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<C>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The public word for what a server said, and its own.
+pub(super) fn said(reason: Reason, text: impl fmt::Display) -> Refusal {
+    let outcome = match reason {
+        // It is there, and has no room.
+        Reason::Busy => Outcome::warn(reason),
+        _ => Outcome::fail(reason),
+    };
+    Refusal::said(outcome.with_cause(Cause::new(text).redacted()))
+}

@@ -1,0 +1,188 @@
+use std::{fmt, fs, io, path::Path, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{Connection, SqliteConnection, SqlitePool};
+
+use super::{
+    own::{Link, Own, Refusal, said},
+    pool::Pool,
+    sqlx::refusal,
+};
+use crate::{
+    check::HealthCheck,
+    checks::aside::Aside,
+    model::{ComponentType, Failure, Outcome, Reason},
+};
+
+/// Whether a SQLite database can be read, and that its file is still there.
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | it can be read | pass |
+/// | the pool has no free slot | warn, busy |
+/// | somebody writes for longer than a run waits ([`writable`](Self::writable)) | warn, busy |
+/// | its file is gone, though open connections still see it | fail, not found |
+/// | the file cannot be opened | fail, not found, permission denied |
+/// | it takes no writes ([`writable`](Self::writable)) | fail, read-only |
+/// | the disk is full ([`writable`](Self::writable)) | fail, limit exceeded |
+/// | it is no database, or is damaged | fail, unexpected answer |
+///
+/// The check has a connection of its own, made as those of the pool are, and keeps it, so it takes no slot of the pool. Of a database
+/// in memory it sees another one than the pool: there is nothing to check of such.
+///
+/// It measures `pool_used` and `pool_utilization`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+/// use tower_health::{Check, Health, Probe, Status, checks::Sqlite};
+///
+/// let directory = tempfile::tempdir()?;
+/// let options = SqliteConnectOptions::new()
+///     .filename(directory.path().join("orders.db"))
+///     .create_if_missing(true);
+/// let pool = SqlitePool::connect_with(options).await?;
+/// let health = Health::builder("orders")
+///     .check(Check::new("orders-db", Sqlite::sqlx(pool).writable()))
+///     .start()?;
+/// health.wait_until(Probe::Readiness, Status::Pass).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a check does nothing until it is given to `Check::new`"]
+pub struct Sqlite {
+    pool: SqlitePool,
+    own: Own<SqliteConnection>,
+    file: Aside<io::Result<()>>,
+    expected: Expected,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Expected {
+    writable: bool,
+    integrity: bool,
+}
+
+/// How long a run waits for somebody who writes. Others hold the lock for milliseconds.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A change that is never committed. The lock alone is to be had of what is read-only.
+const WRITE: &str = "BEGIN IMMEDIATE; CREATE TABLE tower_health_probe (n)";
+
+impl Sqlite {
+    /// A check of the database that a pool of sqlx opens.
+    pub fn sqlx(pool: SqlitePool) -> Self {
+        let asked = pool.clone();
+        Self {
+            pool,
+            own: Own::default(),
+            file: Aside::new(move || find(&asked)),
+            expected: Expected::default(),
+        }
+    }
+
+    /// Expects a database that takes writes: a run takes the lock of who writes for a moment, begins a change and takes it
+    /// back. It waits 250 ms for the lock at most. Defaults to reading alone.
+    pub fn writable(mut self) -> Self {
+        self.expected.writable = true;
+        self
+    }
+
+    /// Reads the whole database and looks for damage, by `PRAGMA quick_check`. Its cost is in proportion to the size of the
+    /// database, so give such a check a name and a long [period](crate::Check::period) and [timeout](crate::Check::timeout) of its own.
+    /// Defaults to reading the schema alone.
+    pub fn integrity(mut self) -> Self {
+        self.expected.integrity = true;
+        self
+    }
+}
+
+/// Whether the file has a name still, if there is one. What has it open would not notice.
+fn find(pool: &SqlitePool) -> io::Result<()> {
+    let options = pool.connect_options();
+    let file = options.get_filename();
+    let is_elsewhere = file.as_os_str().is_empty()
+        || file == Path::new(":memory:")
+        || file.to_string_lossy().starts_with("file:");
+    match is_elsewhere {
+        true => Ok(()),
+        false => fs::metadata(file).map(|_| ()),
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Sqlite {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        self.file.ask().await??;
+        let outcome = match self.own.ask(self).await {
+            Ok(()) => Outcome::pass(),
+            Err(outcome) => outcome,
+        };
+        Ok(outcome.and(Pool::of(&self.pool).judge()))
+    }
+
+    fn component_type(&self) -> ComponentType {
+        ComponentType::Datastore
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite")
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link for Sqlite {
+    type Connection = SqliteConnection;
+    type Answer = ();
+
+    async fn connect(&self) -> Result<SqliteConnection, Refusal> {
+        let options = self.pool.connect_options().as_ref().clone();
+        // A check makes nothing that it is to look for.
+        let options = options.create_if_missing(false).busy_timeout(PATIENCE);
+        let connected = SqliteConnection::connect_with(&options).await;
+        connected.map_err(refusal)
+    }
+
+    async fn ask(&self, connection: &mut SqliteConnection) -> Result<(), Refusal> {
+        let read = "SELECT count(*) FROM sqlite_schema";
+        sqlx::raw_sql(read)
+            .execute(&mut *connection)
+            .await
+            .map_err(refusal)?;
+        if self.expected.writable {
+            let written = sqlx::raw_sql(WRITE).execute(&mut *connection).await;
+            // If it did not begin, there is nothing to take back.
+            _ = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
+            written.map_err(refusal)?;
+        }
+        if self.expected.integrity {
+            let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+                .fetch_one(connection)
+                .await
+                .map_err(refusal)?;
+            if found != "ok" {
+                return Err(said(Reason::UnexpectedAnswer, found));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What SQLite's result codes mean, by their lower half.
+///
+/// Source: [SQLite, result codes](https://www.sqlite.org/rescode.html).
+pub(super) fn reason(code: u32) -> Reason {
+    match code & 0xff {
+        3 | 23 => Reason::PermissionDenied,
+        5 | 6 => Reason::Busy,
+        8 => Reason::ReadOnly,
+        11 | 26 => Reason::UnexpectedAnswer,
+        13 => Reason::LimitExceeded,
+        14 => Reason::NotFound,
+        _ => Reason::Failed,
+    }
+}

@@ -1,0 +1,70 @@
+use std::io;
+
+use async_trait::async_trait;
+use tokio::net::TcpStream;
+
+use super::lookup::Lookup;
+use crate::{
+    check::HealthCheck,
+    model::{Failure, Outcome, Reason},
+};
+
+/// Whether a port accepts connections.
+///
+/// That something listens is all it tells: the kernel accepts for a server that hangs. Where there is a check that speaks the
+/// server's protocol, use that.
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | a connection to one of the host's addresses | pass |
+/// | nothing listens there | fail, connection refused |
+/// | the name has no address that can be found | fail, unreachable |
+/// | no answer | fail, timed out |
+///
+/// Each run opens a connection and closes it. A name is looked up each time, as the system does it, on a thread of its own.
+///
+/// ```
+/// use tower_health::{Check, checks::Tcp};
+///
+/// let smtp = Check::new("smtp", Tcp::new("mail.internal:25")).non_critical();
+/// ```
+#[derive(Debug)]
+pub struct Tcp {
+    lookup: Lookup,
+}
+
+impl Tcp {
+    /// A check of a host and its port, such as `mail.internal:25`, `10.0.0.7:25` or `[::1]:25`.
+    ///
+    /// What is no such thing fails with [`Reason::Misconfigured`].
+    pub fn new(address: impl Into<String>) -> Self {
+        Self {
+            lookup: Lookup::new(address),
+        }
+    }
+
+    async fn connect(&self) -> io::Result<()> {
+        let mut failed = None;
+        for address in self.lookup.addresses().await? {
+            match TcpStream::connect(address).await {
+                Ok(_) => return Ok(()),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl HealthCheck for Tcp {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        match self.connect().await {
+            Ok(()) => Ok(Outcome::pass()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                Err(Failure::new(Reason::Misconfigured)
+                    .with_cause(format_args!("{}: {error}", self.lookup.target())))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The life of an instance: what decides the verdicts beside the checks.
+
+use super::clock::Moment;
+use crate::model::Stage;
+
+/// Pure: each event makes a new life of the old one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Life {
+    started: bool,
+    maintained: bool,
+    draining: bool,
+    stopped: Option<Moment>,
+}
+
+/// What happens to an instance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LifeEvent {
+    /// Every start-up task is done, and the first run of every check has ended.
+    Started,
+    MaintenanceBegan,
+    /// It was lifted, or is over.
+    MaintenanceEnded,
+    DrainBegan,
+    /// Nothing runs checks any more.
+    Stopped(Moment),
+}
+
+impl Life {
+    /// Once started, draining or stopped, it is for good; after the end nothing happens.
+    pub(crate) fn after(self, event: LifeEvent) -> Self {
+        if self.stopped.is_some() {
+            return self;
+        }
+        match event {
+            LifeEvent::Started => Self {
+                started: true,
+                ..self
+            },
+            LifeEvent::MaintenanceBegan => Self {
+                maintained: true,
+                ..self
+            },
+            LifeEvent::MaintenanceEnded => Self {
+                maintained: false,
+                ..self
+            },
+            LifeEvent::DrainBegan => Self {
+                draining: true,
+                ..self
+            },
+            LifeEvent::Stopped(at) => Self {
+                stopped: Some(at),
+                ..self
+            },
+        }
+    }
+
+    /// Where it is, if the checks keep it from being ready or not.
+    pub(crate) fn stage(self, blocked: bool) -> Stage {
+        if self.stopped.is_some() {
+            Stage::Stopped
+        } else if self.draining {
+            Stage::Draining
+        } else if self.maintained {
+            Stage::Maintenance
+        } else if !self.started {
+            Stage::Starting
+        } else if blocked {
+            Stage::NotReady
+        } else {
+            Stage::Ready
+        }
+    }
+
+    /// Whether startup passed.
+    pub(crate) fn has_started(self) -> bool {
+        self.started
+    }
+
+    /// When the engine stopped.
+    pub(crate) fn stopped(self) -> Option<Moment> {
+        self.stopped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::clock::moment;
+
+    fn event() -> impl Strategy<Value = LifeEvent> {
+        prop::sample::select(vec![
+            LifeEvent::Started,
+            LifeEvent::MaintenanceBegan,
+            LifeEvent::MaintenanceEnded,
+            LifeEvent::DrainBegan,
+            LifeEvent::Stopped(moment(1)),
+        ])
+    }
+
+    proptest! {
+        /// Told again from the whole history.
+        #[test]
+        fn a_life_is_what_its_history_makes_of_it(
+            events in prop::collection::vec(event(), 0..12),
+            blocked: bool,
+        ) {
+            let mut life = Life::default();
+            let mut before = life.stage(blocked);
+            prop_assert_eq!(before, Stage::Starting);
+            for (n, &event) in events.iter().enumerate() {
+                life = life.after(event);
+                let lived: Vec<LifeEvent> = events[..=n]
+                    .iter()
+                    .scan(false, |ended, &event| {
+                        let lives = !*ended;
+                        *ended |= matches!(event, LifeEvent::Stopped(_));
+                        lives.then_some(event)
+                    })
+                    .collect();
+                let any = |is: fn(&LifeEvent) -> bool| lived.iter().any(is);
+                let maintained = lived.iter().rev().find_map(|event| match event {
+                    LifeEvent::MaintenanceBegan => Some(true),
+                    LifeEvent::MaintenanceEnded => Some(false),
+                    _ => None,
+                });
+                let stage = if any(|event| matches!(event, LifeEvent::Stopped(_))) {
+                    Stage::Stopped
+                } else if any(|event| matches!(event, LifeEvent::DrainBegan)) {
+                    Stage::Draining
+                } else if maintained == Some(true) {
+                    Stage::Maintenance
+                } else if !any(|event| matches!(event, LifeEvent::Started)) {
+                    Stage::Starting
+                } else if blocked {
+                    Stage::NotReady
+                } else {
+                    Stage::Ready
+                };
+                let now = life.stage(blocked);
+                prop_assert_eq!(now, stage);
+                // Nobody comes back from leaving, nor from the end.
+                let after_drain = matches!(now, Stage::Draining | Stage::Stopped);
+                prop_assert!(before != Stage::Draining || after_drain);
+                prop_assert!(before != Stage::Stopped || now == Stage::Stopped);
+                prop_assert!(!life.has_started() || any(|event| matches!(event, LifeEvent::Started)));
+                before = now;
+            }
+        }
+    }
+
+    #[test]
+    fn every_stage_can_be_reached_and_has_a_word_of_its_own() {
+        let mut words: Vec<&str> = Stage::ALL.into_iter().map(Stage::as_str).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Stage::ALL.len());
+        let life = Life::default();
+        let started = life.after(LifeEvent::Started);
+        let maintained = started.after(LifeEvent::MaintenanceBegan);
+        let draining = maintained.after(LifeEvent::DrainBegan);
+        let stopped = draining.after(LifeEvent::Stopped(moment(1)));
+        let stages = [
+            started.stage(false),
+            started.stage(true),
+            life.stage(false),
+            maintained.stage(false),
+            draining.stage(false),
+            stopped.stage(false),
+        ];
+        assert_eq!(stages, Stage::ALL);
+    }
+}

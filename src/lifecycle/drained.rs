@@ -1,0 +1,152 @@
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::sync::futures::OwnedNotified;
+
+use crate::{
+    Health,
+    engine::{Board, DrainCause},
+};
+
+impl Health {
+    /// Leaves. Readiness fails at once and for good, [draining](crate::VerdictReason::Draining): every reader sees it from
+    /// now on, whatever the runtime does. Then
+    ///
+    /// 1. the service serves on for the [delay](crate::HealthBuilder::drain_delay), while load balancers learn of it;
+    /// 2. still accepting, it waits until nothing is in flight, or the [cap](crate::HealthBuilder::drain_cap) is over;
+    /// 3. the future that is returned, and each of [`drained`](Self::drained), resolves, and servers stop accepting.
+    ///
+    /// It accepts until then because whoever probes it opens a new connection for each probe. Liveness and startup stay as
+    /// they are, and the checks run on. What is in flight is for the [layer](crate::layer::probes) to count: a request is from
+    /// its arrival until the body of its response has ended or was dropped. Connections that were upgraded do not count,
+    /// nor do responses that are [`Endless`](crate::layer::probes::Endless). Meanwhile ordinary responses over HTTP/1 say
+    /// `Connection: close`.
+    ///
+    /// The drain goes on whether or not the future is polled.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Health, Probe, Stage, Status};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let drained = health.drain();
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
+    /// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+    /// assert_eq!(health.stage(), Stage::Draining);
+    /// drained.await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn drain(&self) -> Drained {
+        self.board().drain(DrainCause::Asked);
+        self.drained()
+    }
+
+    /// Waits for the end of the [drain](Self::drain), when servers are to stop accepting: whenever it begins, and
+    /// whatever begins it.
+    ///
+    /// ```no_run
+    /// # async fn serve(listener: tokio::net::TcpListener, app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// # let health = tower_health::Health::builder("orders").start()?;
+    /// axum::serve(listener, app).with_graceful_shutdown(health.drained()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A server that is ended by this alone waits for a request that is stuck for as long as that takes: let it
+    /// [run](Self::run), and it ends at the cap.
+    #[must_use = "a drain that nobody waits for ends no server"]
+    pub fn drained(&self) -> Drained {
+        Drained::new(self.board())
+    }
+}
+
+pin_project! {
+    /// Waits for the end of a drain: the future of [`Health::drain`] and [`Health::drained`].
+    ///
+    /// It is ready when servers are to stop accepting, or when nothing could ever begin a drain any more because the runtime of
+    /// the checks has ended, or the last [`Health`], layer and service was dropped. It does not keep the checks running.
+    pub struct Drained {
+        taker: Taker,
+        #[pin]
+        bell: OwnedNotified,
+    }
+}
+
+/// Whoever waits for the end of the drain, once it was polled.
+struct Taker {
+    board: Arc<Board>,
+    waits: bool,
+}
+
+impl Drained {
+    pub(super) fn new(board: &Arc<Board>) -> Self {
+        Self {
+            bell: board.change(),
+            taker: Taker {
+                board: Arc::clone(board),
+                waits: false,
+            },
+        }
+    }
+
+    pub(super) fn board(&self) -> &Arc<Board> {
+        &self.taker.board
+    }
+}
+
+impl Taker {
+    fn wait(&mut self) {
+        if !self.waits {
+            self.waits = true;
+            self.board.departure.take();
+        }
+    }
+
+    /// Where nothing runs, nothing has to be waited for.
+    fn is_over(&self) -> bool {
+        let board = &self.board;
+        board.departure.is_over()
+            || (board.is_final() && (board.is_stopped() || board.is_draining()))
+    }
+}
+
+impl Future for Drained {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        this.taker.wait();
+        loop {
+            // First the ear to the bell, then the look: a change in between is heard.
+            this.bell.as_mut().enable();
+            if this.taker.is_over() {
+                return Poll::Ready(());
+            }
+            ready!(this.bell.as_mut().poll(cx));
+            this.bell.set(this.taker.board.change());
+        }
+    }
+}
+
+/// Who waited to the end counts for good: it ends its server.
+impl Drop for Taker {
+    fn drop(&mut self) {
+        if self.waits && !self.is_over() {
+            self.board.departure.untake();
+        }
+    }
+}
+
+impl fmt::Debug for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drained").finish_non_exhaustive()
+    }
+}

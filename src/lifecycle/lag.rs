@@ -1,0 +1,147 @@
+//! How late a runtime polls what is ready. Pure: time is told.
+
+use std::time::Duration;
+
+use crate::model::Status;
+
+/// A runtime is asked again and again, and each answer is timed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lag {
+    bound: Duration,
+    /// When it was asked what it has not answered.
+    asked: Option<Duration>,
+    lag: Duration,
+}
+
+impl Lag {
+    pub(super) fn new(bound: Duration) -> Self {
+        Self {
+            bound,
+            asked: None,
+            lag: Duration::ZERO,
+        }
+    }
+
+    /// It was seen at `now`, and had answered at `answered` what it was asked last. Whether it is to be asked again.
+    pub(super) fn see(&mut self, now: Duration, answered: Option<Duration>) -> bool {
+        match (self.asked, answered) {
+            (Some(asked), Some(answered)) => {
+                self.lag = answered.saturating_sub(asked);
+                self.asked = Some(now);
+                true
+            }
+            (Some(asked), None) => {
+                self.lag = now.saturating_sub(asked);
+                false
+            }
+            (None, _) => {
+                self.asked = Some(now);
+                true
+            }
+        }
+    }
+
+    /// Nothing in the process ran until `now`, so the time until then is nobody's.
+    pub(super) fn forgive(&mut self, now: Duration) {
+        self.asked = self.asked.map(|_| now);
+    }
+
+    /// When it fails, if it does not answer until then; none if it does already, or was not asked.
+    pub(super) fn fails_at(&self) -> Option<Duration> {
+        let at = self.asked? + self.bound;
+        (self.lag < self.bound).then_some(at)
+    }
+
+    /// How long it took to answer, or has not answered.
+    pub(super) fn lag(&self) -> Duration {
+        self.lag
+    }
+
+    /// Fails from the bound on, and warns from a tenth of it.
+    pub(super) fn status(&self) -> Status {
+        if self.lag >= self.bound {
+            Status::Fail
+        } else if self.lag >= self.bound / 10 {
+            Status::Warn
+        } else {
+            Status::Pass
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUND: Duration = Duration::from_secs(10);
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// Looks each time that the watcher is awake, at a runtime that answers so late each time.
+    fn watch(lags: &[u64], looks: &[u64], suspended: &[bool]) -> Vec<(Status, Duration)> {
+        let mut lag = Lag::new(BOUND);
+        let (mut now, mut lags) = (ms(0), lags.iter().cycle());
+        let mut answers_at = None;
+        let mut seen = Vec::new();
+        for (delay, suspended) in looks.iter().zip(suspended) {
+            now += ms(*delay);
+            if *suspended {
+                // The watched does not run either, and goes on where it was.
+                now += ms(3_600_000);
+                answers_at = answers_at.map(|at: Duration| at + ms(3_600_000));
+                lag.forgive(now);
+            }
+            let answered = answers_at.filter(|&at| at <= now);
+            if lag.see(now, answered) {
+                answers_at = lags.next().map(|&late| now + ms(late));
+            }
+            seen.push((lag.status(), lag.lag()));
+        }
+        seen
+    }
+
+    proptest! {
+        /// However the watcher itself is delayed, and whatever is suspended in between.
+        #[test]
+        fn no_lag_below_the_bound_is_an_alarm(
+            lags in prop::collection::vec(0_u64..10_000, 1..20),
+            looks in prop::collection::vec((0_u64..3_000, prop::bool::weighted(0.05)), 1..300),
+        ) {
+            let (delays, suspended): (Vec<_>, Vec<_>) = looks.into_iter().unzip();
+            for (status, lag) in watch(&lags, &delays, &suspended) {
+                prop_assert!(status != Status::Fail, "{lag:?}");
+            }
+        }
+
+        #[test]
+        fn a_stall_is_an_alarm_within_the_bound_and_one_look(tick in 1_u64..1_000, stall in 10_000_u64..60_000) {
+            let looks = vec![tick; (stall / tick + 3) as usize];
+            let seen = watch(&[0, stall], &looks, &vec![false; looks.len()]);
+            // The first answer is asked for at the first look, the second at the next.
+            let first = seen.iter().position(|(status, _)| *status == Status::Fail);
+            let first = first.map(|look| (look as u64 + 1) * tick);
+            let asked = 2 * tick;
+            prop_assert!(first.is_some_and(|first| first >= asked + 10_000 && first <= asked + 10_000 + tick));
+        }
+    }
+
+    #[test]
+    fn it_warns_first_and_recovers() {
+        let mut lag = Lag::new(BOUND);
+        assert!(lag.see(ms(0), None));
+        assert!(!lag.see(ms(999), None));
+        assert_eq!(lag.status(), Status::Pass);
+        assert!(!lag.see(ms(1_000), None));
+        assert_eq!((lag.status(), lag.fails_at()), (Status::Warn, Some(BOUND)));
+        assert!(!lag.see(ms(10_000), None));
+        assert_eq!((lag.status(), lag.fails_at()), (Status::Fail, None));
+        assert!(lag.see(ms(10_250), Some(ms(10_100))));
+        assert_eq!(lag.status(), Status::Fail, "it was silent for so long");
+        assert!(lag.see(ms(10_500), Some(ms(10_251))));
+        assert_eq!((lag.status(), lag.lag()), (Status::Pass, ms(1)));
+    }
+}

@@ -1,0 +1,174 @@
+//! What systemd is told, by the protocol of [`sd_notify`].
+//!
+//! [`sd_notify`]: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
+
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
+
+use sd_notify::NotifyState;
+use tokio::{runtime, time::timeout};
+
+use super::watchdog;
+use crate::{
+    Health, HealthBuilder,
+    engine::Board,
+    model::{Probe, Stage, Verdict},
+    telemetry,
+};
+
+/// How often it is looked whether there is something to tell, though nothing rang.
+const LOOK: Duration = Duration::from_millis(500);
+
+impl HealthBuilder {
+    /// Tells systemd how the service is, if systemd started it with `Type=notify`; from a thread of its own, so that what it
+    /// tells is true while the runtime is blocked. Defaults to telling nobody.
+    ///
+    /// | told | when |
+    /// | --- | --- |
+    /// | `READY=1` | startup passes for the first time |
+    /// | `STATUS=` | readiness changes: where the instance is in its life, and which checks do not pass, why |
+    /// | `STOPPING=1` | a [drain](Health::drain) begins |
+    /// | `WATCHDOG=1` | at half the interval that `WatchdogSec=` sets, while liveness passes or warns |
+    ///
+    /// With it comes a [watchdog](Self::watchdog) of the runtime, with a bound of 10 s unless another is set: a thread of its own
+    /// would say for ever that a runtime is alive that is not. Without `NOTIFY_SOCKET` in the environment nothing is told.
+    ///
+    /// ```ini
+    /// [Service]
+    /// Type=notify
+    /// WatchdogSec=30
+    /// Restart=on-failure
+    /// ```
+    #[cfg_attr(docsrs, doc(cfg(feature = "systemd")))]
+    pub fn systemd(self) -> Self {
+        self.then(begin)
+    }
+}
+
+/// Starts the thread, if there is somebody to tell.
+fn begin(health: &Health) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    watchdog::watch_own(health);
+    let board = std::sync::Arc::clone(health.board());
+    let thread = thread::Builder::new().name("health-systemd".to_owned());
+    let told = thread.spawn(move || tell(&board));
+    if let Err(error) = told {
+        telemetry::systemd_untold(&health.board().service.name, error.kind());
+    }
+}
+
+/// Tells what there is to tell, until the checks end.
+fn tell(board: &Board) {
+    let runtime = runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return telemetry::systemd_untold(&board.service.name, error.kind()),
+    };
+    runtime.block_on(async {
+        let mut teller = Teller::new(sd_notify::watchdog_enabled());
+        loop {
+            let bell = board.change();
+            let last = board.is_stopped();
+            teller.tell(board);
+            if last {
+                return;
+            }
+            // Whether it rang or not, it is looked again.
+            _ = timeout(teller.wait(), bell).await;
+        }
+    });
+}
+
+/// What was told.
+#[derive(Debug)]
+struct Teller {
+    /// How often the watchdog is to be told.
+    interval: Option<Duration>,
+    alive_at: Option<Instant>,
+    ready: bool,
+    stopping: bool,
+    status: String,
+    /// Whether it failed to tell, which is logged once.
+    failed: bool,
+}
+
+impl Teller {
+    fn new(watchdog: Option<Duration>) -> Self {
+        Self {
+            interval: watchdog.map(|interval| interval / 2),
+            alive_at: None,
+            ready: false,
+            stopping: false,
+            status: String::new(),
+            failed: false,
+        }
+    }
+
+    /// How long there may be nothing to tell.
+    fn wait(&self) -> Duration {
+        let next = self.interval.zip(self.alive_at);
+        let next =
+            next.map(|(interval, at)| (at + interval).saturating_duration_since(Instant::now()));
+        next.unwrap_or(LOOK).min(LOOK).max(Duration::from_millis(1))
+    }
+
+    fn tell(&mut self, board: &Board) {
+        let published = board.published();
+        let view = &published.view;
+        let status = status(view.stage, &view.readiness.verdict, &view.startup.verdict);
+        let mut news = Vec::new();
+        if !self.ready && view.face(Probe::Startup).verdict.status.is_good() {
+            self.ready = true;
+            news.push(NotifyState::Ready);
+        }
+        if !self.stopping && view.stage == Stage::Draining {
+            self.stopping = true;
+            news.push(NotifyState::Stopping);
+        }
+        let is_due = |interval| self.alive_at.is_none_or(|at| at.elapsed() >= interval);
+        let alive = view.liveness.verdict.status.is_good();
+        if alive && self.interval.is_some_and(is_due) {
+            self.alive_at = Some(Instant::now());
+            news.push(NotifyState::Watchdog);
+        }
+        if self.status != status {
+            news.push(NotifyState::Status(&status));
+        }
+        if !news.is_empty()
+            && let Err(error) = sd_notify::notify(&news)
+        {
+            self.fail(board, &error);
+        }
+        self.status = status;
+    }
+
+    fn fail(&mut self, board: &Board, error: &io::Error) {
+        if !std::mem::replace(&mut self.failed, true) {
+            telemetry::systemd_untold(&board.service.name, error.kind());
+        }
+    }
+}
+
+/// Where the instance is in its life, and why, in one line. Nothing of it is private.
+fn status(stage: Stage, readiness: &Verdict, startup: &Verdict) -> String {
+    let checks = match stage {
+        Stage::Starting => &startup.checks,
+        Stage::Ready | Stage::NotReady => &readiness.checks,
+        _ => &std::sync::Arc::default(),
+    };
+    let why: Vec<String> = checks
+        .iter()
+        .map(|check| match check.why() {
+            Some(why) => format!("{} {why}", check.name),
+            None => check.name.to_string(),
+        })
+        .collect();
+    match why.is_empty() {
+        true => stage.to_string(),
+        false => format!("{stage}: {}", why.join(", ")),
+    }
+}

@@ -1,0 +1,93 @@
+//! The switch of a maintenance.
+
+use std::time::Duration;
+
+use form_urlencoded::parse;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::ALLOW};
+use serde::Serialize;
+
+use crate::{
+    Health,
+    endpoint::{Exposure, ProbeBody, json, problem, wrong_method},
+    model::Stage,
+};
+
+/// Where it is.
+pub(super) const MAINTENANCE: &str = "/maintenance";
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST, DELETE");
+const HOW: &str = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say for how long, as in ?ttl=10m&reason=reindexing, at most 365 days"}"#;
+
+/// The longest query that is read, in bytes, and the longest maintenance.
+const READ: usize = 8 * 1024;
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What is told of it.
+#[derive(Serialize)]
+struct State {
+    stage: Stage,
+    /// How much of a maintenance is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds_left: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Whether a method switches something.
+pub(super) fn switches(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::DELETE)
+}
+
+/// What is answered to who may do what it asks for.
+pub(super) fn answer(
+    health: &Health,
+    request: &Request<()>,
+    exposure: Exposure,
+) -> Response<ProbeBody> {
+    let method = request.method();
+    match *method {
+        Method::POST => match wanted(request.uri().query().unwrap_or_default()) {
+            Some((reason, ttl)) => health.maintenance(reason, ttl),
+            None => return problem(StatusCode::BAD_REQUEST, HOW, method),
+        },
+        Method::DELETE => _ = health.end_maintenance(),
+        Method::GET | Method::HEAD | Method::OPTIONS => {}
+        _ => {
+            let mut refused = wrong_method(method);
+            refused.headers_mut().insert(ALLOW, METHODS);
+            return refused;
+        }
+    }
+    let maintenance = health.board().maintenance();
+    let state = State {
+        stage: health.stage(),
+        seconds_left: maintenance
+            .as_ref()
+            .map(|(_, left)| left.as_secs_f64().ceil() as u64),
+        reason: maintenance
+            .filter(|_| exposure == Exposure::Full)
+            .map(|(maintenance, _)| maintenance.cause.redacted().to_owned()),
+    };
+    let mut response = json(&state, method);
+    if *method == Method::OPTIONS {
+        response.headers_mut().insert(ALLOW, METHODS);
+    }
+    response
+}
+
+/// The reason, and for how long. A number alone is of seconds.
+fn wanted(query: &str) -> Option<(String, Duration)> {
+    if query.len() > READ {
+        return None;
+    }
+    let value = |wanted: &str| {
+        let mut pairs = parse(query.as_bytes());
+        pairs.find(|(key, _)| key == wanted).map(|(_, value)| value)
+    };
+    let ttl = value("ttl")?;
+    let seconds = ttl.parse().map(Duration::from_secs).ok();
+    let ttl = seconds.or_else(|| humantime::parse_duration(&ttl).ok())?;
+    let reason = value("reason").filter(|reason| !reason.is_empty());
+    let reason = reason.map_or_else(|| "not said".to_owned(), |reason| reason.into_owned());
+    (!ttl.is_zero() && ttl <= LONGEST).then_some((reason, ttl))
+}

@@ -1,0 +1,241 @@
+//! How a check meets what can go wrong with what it asks.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tower_health::{
+    Cause, Check, ComponentType, Failure, Health, HealthCheck, Outcome, Status, Value, async_trait,
+};
+
+pub(crate) const PERIOD: Duration = Duration::from_secs(1);
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(500);
+/// Answers that take longer are slow. A delay of an answer is more than this, and less than the timeout.
+pub(crate) const SLOW: Duration = Duration::from_millis(150);
+pub(crate) const DELAY: Duration = Duration::from_millis(200);
+
+/// How long anything may take on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A row of the table in `docs/checks.md`: one check, and what it says in each fault.
+pub(crate) struct Row {
+    check: &'static str,
+    health: Health,
+    runs: Runs,
+    cells: Vec<(&'static str, String, Duration)>,
+}
+
+/// What was seen of a check's runs: when each began, and what it said.
+type Runs = Arc<Mutex<Vec<(Instant, Outcome)>>>;
+
+impl Row {
+    /// A service with this check alone, once it passes.
+    pub(crate) async fn of(check: &'static str, code: impl HealthCheck) -> Self {
+        let row = Self::starting(check, code);
+        row.passes("to begin with").await;
+        row
+    }
+
+    /// The same, of a check that cannot pass yet.
+    pub(crate) fn starting(check: &'static str, code: impl HealthCheck) -> Self {
+        let runs = Runs::default();
+        let seen = Seen {
+            code,
+            runs: Arc::clone(&runs),
+        };
+        let health = Health::builder("orders")
+            .check(
+                Check::new(check, seen)
+                    .period(PERIOD)
+                    .retry_period(PERIOD / 4)
+                    .timeout(TIMEOUT)
+                    .warn_above(SLOW),
+            )
+            .start()
+            .unwrap();
+        Self {
+            check,
+            health,
+            runs,
+            cells: Vec::new(),
+        }
+    }
+
+    /// Something breaks, and the check does not pass any more.
+    pub(crate) async fn when(&mut self, fault: &'static str, breaks: impl Future<Output = ()>) {
+        let began = Instant::now();
+        breaks.await;
+        let told = loop {
+            let told = self.now();
+            if told != "pass" {
+                break told;
+            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{} is not noticed: {fault}",
+                self.check
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        self.cells.push((fault, told, began.elapsed()));
+    }
+
+    /// Something breaks that the check cannot tell: the first run that begins after that passes.
+    pub(crate) async fn passes_when(
+        &mut self,
+        fault: &'static str,
+        breaks: impl Future<Output = ()>,
+    ) {
+        breaks.await;
+        let broken = Instant::now();
+        let is_after = |run: &(Instant, Outcome)| run.0 > broken;
+        while !self.runs.lock().unwrap().iter().any(is_after) {
+            assert!(broken.elapsed() < PATIENCE, "{} does not run", self.check);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let runs = self.runs.lock().unwrap();
+        let mut after = runs.iter().filter(|run| is_after(run));
+        assert!(after.all(|(_, outcome)| outcome.status() == Status::Pass));
+        drop(runs);
+        self.cells.push((fault, "pass".to_owned(), Duration::ZERO));
+    }
+
+    /// It is over, and the first run that begins after that passes.
+    pub(crate) async fn over(&mut self, mends: impl Future<Output = ()>) {
+        mends.await;
+        let mended = Instant::now();
+        let fault = self.cells.last().map_or("nothing", |cell| cell.0);
+        self.passes(fault).await;
+        let runs = self.runs.lock().unwrap();
+        let first = runs.iter().find(|(began, _)| *began > mended);
+        // One that began before, and was held up, may have passed sooner.
+        let passed = first.is_none_or(|(_, outcome)| outcome.status().is_good());
+        assert!(
+            passed,
+            "{} does not pass at once after {fault}: {first:?}",
+            self.check
+        );
+    }
+
+    /// The cells of another row of the same check, such as of one that asks past a proxy.
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        self.runs
+            .lock()
+            .unwrap()
+            .append(&mut other.runs.lock().unwrap());
+        self.cells.extend(other.cells);
+        self
+    }
+
+    async fn passes(&self, after: &str) {
+        let began = Instant::now();
+        while self.now() != "pass" {
+            let runs = self.runs.lock().unwrap().len();
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{} after {after}, for long: {}, {runs} runs",
+                self.check,
+                self.told(),
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Its status and reason.
+    pub(crate) fn now(&self) -> String {
+        let report = self.health.check(self.check).unwrap();
+        match report.reason {
+            Some(reason) if report.status != Status::Pass => {
+                format!("{}: {reason}", report.status)
+            }
+            _ => report.status.to_string(),
+        }
+    }
+
+    /// The same, and why.
+    pub(crate) fn told(&self) -> String {
+        let report = self.health.check(self.check).unwrap();
+        let cause = report.cause.as_ref().map_or("", Cause::redacted);
+        format!("{}, {cause}", self.now())
+    }
+
+    /// Prints the row, and compares it with what the docs say. No run may have told any of the secrets.
+    pub(crate) fn assert_documented(self, secrets: &[&str]) {
+        for (_, outcome) in self.runs.lock().unwrap().iter() {
+            let told = told_by(outcome);
+            let secret = secrets.iter().find(|secret| told.contains(**secret));
+            assert_eq!(secret, None, "{} tells it: {told}", self.check);
+        }
+        let documented = include_str!("../../docs/checks.md");
+        let cells = |line: &'static str| line.split('|').map(str::trim);
+        let faults: Vec<&str> = documented
+            .lines()
+            .find(|line| line.starts_with("| check |"))
+            .map(|line| cells(line).collect())
+            .unwrap();
+        let start = format!("| {} |", self.check);
+        let row: Vec<&str> = documented
+            .lines()
+            .find(|line| line.starts_with(&start))
+            .map(|line| cells(line).collect())
+            .unwrap_or_default();
+        let mut printed = format!("| {} |", self.check);
+        let mut wrong = Vec::new();
+        for (column, fault) in faults
+            .iter()
+            .enumerate()
+            .filter(|(_, f)| !f.is_empty())
+            .skip(1)
+        {
+            let seen = self.cells.iter().find(|cell| cell.0 == *fault);
+            let said = row.get(column).copied().unwrap_or_default();
+            let (told, took) = match seen {
+                Some((_, told, _)) if told == "pass" => (told.as_str(), String::new()),
+                Some((_, told, took)) => (told.as_str(), format!(" ({:.1} s)", took.as_secs_f32())),
+                None => ("–", String::new()),
+            };
+            printed += &format!(" {told}{took} |");
+            if said.split(" (").next() != Some(told) {
+                wrong.push(format!("{fault}: {told}, documented as {said:?}"));
+            }
+        }
+        for (fault, ..) in &self.cells {
+            assert!(faults.contains(fault), "no column for {fault:?}");
+        }
+        println!("{printed}");
+        assert!(wrong.is_empty(), "{}: {wrong:#?}\n{printed}", self.check);
+    }
+}
+
+fn told_by(outcome: &Outcome) -> String {
+    let mut told = outcome.cause().map_or("", Cause::redacted).to_owned();
+    for measurement in outcome.measurements() {
+        told += &measurement.name;
+        if let Value::Text(text) = &measurement.value {
+            told += text;
+        }
+    }
+    told
+}
+
+/// A check whose runs are seen.
+struct Seen<C> {
+    code: C,
+    runs: Runs,
+}
+
+#[async_trait]
+impl<C: HealthCheck> HealthCheck for Seen<C> {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        let began = Instant::now();
+        let outcome = self.code.check().await.unwrap_or_else(Outcome::from);
+        self.runs.lock().unwrap().push((began, outcome.clone()));
+        Ok(outcome)
+    }
+
+    fn component_type(&self) -> ComponentType {
+        self.code.component_type()
+    }
+}

@@ -1,0 +1,136 @@
+//! Servers that somebody else wrote, private to a test.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take to start, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A server with a directory of its own, on a free port of loopback. It ends when it is dropped.
+pub(crate) struct Server {
+    start: Box<dyn Fn() -> Command + Send>,
+    pub(crate) address: SocketAddr,
+    child: Option<Child>,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+impl Server {
+    /// A server that is started by a command, which is made of its directory and its address.
+    pub(crate) fn new(start: impl Fn(&Path, SocketAddr) -> Command + Send + 'static) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let address = free_address();
+        let path = directory.path().to_owned();
+        Self {
+            start: Box::new(move || start(&path, address)),
+            address,
+            child: None,
+            directory,
+        }
+    }
+
+    /// Starts it, and returns once its port accepts connections.
+    pub(crate) fn start(&mut self) {
+        let mut command = (self.start)();
+        let log = fs::File::create(self.directory.path().join("log")).unwrap();
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .process_group(0);
+        self.child = Some(command.spawn().unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(self.address).is_err() {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "{command:?} does not listen: {}",
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Stops all its processes where they stand.
+    pub(crate) fn suspend(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends it and all its processes, at once.
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        if let Some(mut child) = self.child.take() {
+            _ = child.wait();
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let Some(child) = &self.child else {
+            return;
+        };
+        for pid in tree(Pid::from_child(child)) {
+            // One that has just ended needs no signal.
+            _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A process and all that descend from it.
+fn tree(root: Pid) -> Vec<Pid> {
+    let parents: Vec<(i32, i32)> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter_map(|pid: i32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // The name may hold spaces and brackets.
+            let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
+            Some((pid, parent.parse().ok()?))
+        })
+        .collect();
+    let mut tree = vec![root.as_raw_nonzero().get()];
+    let mut next = 0;
+    while let Some(&parent) = tree.get(next) {
+        tree.extend(parents.iter().filter(|of| of.1 == parent).map(|of| of.0));
+        next += 1;
+    }
+    tree.into_iter().filter_map(Pid::from_raw).collect()
+}
+
+/// An address of loopback that nobody listens at.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// A program, where its package puts it or on the path; or the line that installs it.
+pub(crate) fn program(name: &str, places: &[&str], installs: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = places.iter().map(PathBuf::from);
+    places
+        .chain(std::env::split_paths(&path))
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| panic!("{name} is missing: {installs}"))
+}

@@ -1,0 +1,27 @@
+//! What is left behind by many runs.
+
+use std::{future::Future, time::Duration};
+
+use tower_health::{HealthCheck, Status};
+
+/// A thousand runs that pass, and a hundred that are dropped on the way.
+pub(crate) async fn wear(check: &impl HealthCheck) {
+    for run in 0..1_000 {
+        let outcome = check.check().await.unwrap();
+        assert_eq!(outcome.status(), Status::Pass, "run {run}: {outcome:?}");
+    }
+    for run in 0..100 {
+        // Each at another point: some before the first poll is over, some at the end.
+        let time = Duration::from_micros(run * 20);
+        drop(tokio::time::timeout(time, check.check()).await);
+    }
+}
+
+/// Waits until something is so.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+    let began = std::time::Instant::now();
+    while !is_so().await {
+        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,143 @@
+//! Checks that are made of others.
+
+use tower_health::{
+    Cause, Failure, HealthCheck, Outcome, Reason, Status, Value,
+    checks::{Quorum, all_of, any_of, quorum},
+    testing::Contract,
+};
+
+use crate::support::{Scripted, ms};
+
+fn refused() -> Outcome {
+    Outcome::fail(Reason::ConnectionRefused).with_cause("postgres://app:hunter2@db-7 is gone")
+}
+
+/// A quorum of three members that say these.
+fn of(quorum: Quorum, says: [Outcome; 3]) -> Quorum {
+    says.into_iter()
+        .zip(["a", "b", "c"])
+        .fold(quorum, |quorum, (says, name)| {
+            quorum.member(name, Scripted::new(says))
+        })
+}
+
+async fn told(quorum: Quorum) -> (Status, Option<Reason>) {
+    let outcome = quorum.check().await.unwrap_or_else(Outcome::from);
+    (outcome.status(), outcome.reason())
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_as_are_needed_have_to_be_good() {
+    let (pass, warn) = (Outcome::pass, || Outcome::warn(Reason::Busy));
+    let lost = || Outcome::fail(Reason::ConnectionLost);
+    let degraded = (Status::Warn, Some(Reason::Degraded));
+    let busy = (Status::Warn, Some(Reason::Busy));
+    let gone = |reason| (Status::Fail, Some(reason));
+    let rows = [
+        ([pass(), pass(), pass()], [(Status::Pass, None); 3]),
+        ([pass(), warn(), pass()], [busy; 3]),
+        (
+            [pass(), refused(), warn()],
+            [gone(Reason::ConnectionRefused), degraded, degraded],
+        ),
+        (
+            [refused(), refused(), pass()],
+            [
+                gone(Reason::ConnectionRefused),
+                gone(Reason::ConnectionRefused),
+                degraded,
+            ],
+        ),
+        (
+            [refused(), lost(), pass()],
+            [gone(Reason::Failed), gone(Reason::Failed), degraded],
+        ),
+        (
+            [refused(), refused(), refused()],
+            [gone(Reason::ConnectionRefused); 3],
+        ),
+    ];
+    for (says, expected) in rows {
+        let made = [all_of(), quorum(2), any_of()];
+        for (quorum, expected) in made.into_iter().zip(expected) {
+            assert_eq!(told(of(quorum, says.clone())).await, expected, "{says:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_run_side_by_side_and_fail_alone() {
+    let quorum = quorum(2)
+        .member("a", Scripted::new(Status::Pass).taking(ms(900)))
+        .member("b", Scripted::new(Status::Pass).taking(ms(900)))
+        .member("hangs", Scripted::hanging())
+        .member("panics", Scripted::panicking("password=hunter2"))
+        .member("code", || async { Ok::<_, Failure>(()) })
+        .member_timeout(ms(1_000));
+    let began = tokio::time::Instant::now();
+    let outcome = quorum.check().await.unwrap();
+    assert_eq!(began.elapsed(), ms(1_000));
+    assert_eq!(outcome.status(), Status::Warn);
+    let measured: Vec<(&str, &Value)> = outcome
+        .measurements()
+        .iter()
+        .map(|measured| (&*measured.name, &measured.value))
+        .collect();
+    let text = |word: &'static str| Value::Text(word.into());
+    assert_eq!(
+        measured,
+        [
+            ("available", &Value::Integer(3)),
+            ("a", &text("pass")),
+            ("b", &text("pass")),
+            ("hangs", &text("timed out")),
+            ("panics", &text("panicked")),
+            ("code", &text("pass")),
+        ]
+    );
+    let cause = outcome.cause().map(Cause::redacted).unwrap();
+    assert!(cause.starts_with("hangs timed out; panics panicked: panicked at "));
+    assert!(!cause.contains("hunter2"));
+}
+
+#[tokio::test]
+async fn a_quorum_keeps_the_contract_of_checks() {
+    let says = || [refused(), refused(), Outcome::pass()];
+    for (status, make) in [
+        (Status::Warn, any_of as fn() -> Quorum),
+        (Status::Fail, all_of),
+    ] {
+        let contract = Contract::new(move || of(make(), says()));
+        contract.expect(status).secret("hunter2").assert().await;
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_told() {
+    let pass = || Scripted::new(Status::Pass);
+    for (quorum, cause) in [
+        (all_of(), "0 of 0 members have to be good"),
+        (any_of(), "1 of 0 members have to be good"),
+        (
+            quorum(0).member("a", pass()),
+            "0 of 1 members have to be good",
+        ),
+        (
+            quorum(2).member("a", pass()),
+            "2 of 1 members have to be good",
+        ),
+        (
+            all_of().member("a", pass()).member("a", pass()),
+            "a member is named \"a\"",
+        ),
+        (all_of().member("a:b", pass()), "a member is named \"a:b\""),
+        (
+            all_of().member("available", pass()),
+            "a member is named \"available\"",
+        ),
+    ] {
+        let failure = quorum.check().await.unwrap_err();
+        assert_eq!(failure.reason(), Reason::Misconfigured);
+        assert_eq!(failure.cause().map(Cause::redacted), Some(cause));
+    }
+}

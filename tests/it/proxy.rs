@@ -1,0 +1,157 @@
+//! The proxy that breaks connections.
+
+use std::{io::ErrorKind, time::Duration};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
+use tower_health::testing::{Fault, FaultProxy};
+
+use crate::support::ms;
+
+/// A proxy to a server that answers what it is told.
+async fn echo() -> FaultProxy {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = server.accept().await.unwrap();
+            tokio::spawn(async move {
+                let (mut read, mut write) = client.split();
+                tokio::io::copy(&mut read, &mut write).await
+            });
+        }
+    });
+    FaultProxy::start(address).await.unwrap()
+}
+
+async fn connect(proxy: &FaultProxy) -> TcpStream {
+    TcpStream::connect(proxy.address()).await.unwrap()
+}
+
+async fn is_answered(client: &mut TcpStream) -> bool {
+    client.write_all(b"hello").await.unwrap();
+    let mut answer = [0; 5];
+    client.read_exact(&mut answer).await.is_ok() && answer == *b"hello"
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(ms(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_fault_everything_passes_both_ways_and_ends_when_either_side_does() {
+    let proxy = echo().await;
+    let mut client = connect(&proxy).await;
+    assert!(is_answered(&mut client).await);
+    assert_eq!((proxy.accepted(), proxy.open()), (1, 1));
+    let long: Vec<u8> = (0..1_000_000_u32).map(|n| n as u8).collect();
+    let (mut read, mut write) = client.split();
+    let mut answer = Vec::new();
+    let (sent, received) = tokio::join!(
+        async {
+            write.write_all(&long).await?;
+            write.shutdown().await
+        },
+        read.read_to_end(&mut answer)
+    );
+    sent.unwrap();
+    received.unwrap();
+    assert!(answer == long);
+    until(|| proxy.open() == 0).await;
+}
+
+#[tokio::test]
+async fn refusing_it_resets_what_is_open_and_nothing_listens_until_it_heals() {
+    let proxy = echo().await;
+    let mut client = connect(&proxy).await;
+    assert!(is_answered(&mut client).await);
+    for _ in 0..20 {
+        proxy.fail(Fault::Refuse).await;
+        let refused = TcpStream::connect(proxy.address()).await;
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        proxy.heal().await;
+        assert!(is_answered(&mut connect(&proxy).await).await);
+    }
+    let reset = client.read_u8().await.unwrap_err();
+    assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn silent_it_accepts_and_holds_back_what_passes_later() {
+    let proxy = echo().await;
+    let mut old = connect(&proxy).await;
+    assert!(is_answered(&mut old).await);
+    proxy.fail(Fault::Silence).await;
+    let mut new = connect(&proxy).await;
+    for client in [&mut old, &mut new] {
+        client.write_all(b"hello").await.unwrap();
+        let silent = tokio::time::timeout(ms(50), client.read_u8()).await;
+        assert!(silent.is_err());
+    }
+    proxy.heal().await;
+    for client in [&mut old, &mut new] {
+        let mut answer = [0; 5];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, *b"hello");
+    }
+}
+
+#[tokio::test]
+async fn cut_it_lets_so_many_bytes_of_each_answer_pass() {
+    let proxy = echo().await;
+    let mut old = connect(&proxy).await;
+    assert!(is_answered(&mut old).await);
+    proxy.fail(Fault::Cut { after: 7 }).await;
+    let mut new = connect(&proxy).await;
+    for client in [&mut old, &mut new] {
+        // What passed before does not count.
+        assert!(is_answered(client).await);
+        client.write_all(b"world").await.unwrap();
+        let mut answer = Vec::new();
+        let error = client.read_to_end(&mut answer).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert!(b"wo".starts_with(&answer), "{answer:?}");
+    }
+    // A new order counts anew.
+    proxy.fail(Fault::Cut { after: 0 }).await;
+    assert!(!is_answered(&mut connect(&proxy).await).await);
+}
+
+#[tokio::test]
+async fn delayed_each_piece_of_an_answer_is_late() {
+    let proxy = echo().await;
+    proxy.fail(Fault::Delay(ms(50))).await;
+    let mut client = connect(&proxy).await;
+    let began = Instant::now();
+    assert!(is_answered(&mut client).await);
+    assert!(began.elapsed() >= ms(50));
+}
+
+#[tokio::test]
+async fn dropped_it_ends_with_its_connections_and_a_server_that_is_gone_resets_them() {
+    let proxy = echo().await;
+    let mut client = connect(&proxy).await;
+    assert!(is_answered(&mut client).await);
+    let address = proxy.address();
+    drop(proxy);
+    let error = client.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    let began = Instant::now();
+    while TcpStream::connect(address).await.is_ok() {
+        assert!(began.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(ms(5)).await;
+    }
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = server.local_addr().unwrap();
+    drop(server);
+    let proxy = FaultProxy::start(gone).await.unwrap();
+    let error = connect(&proxy).await.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}

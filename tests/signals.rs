@@ -1,0 +1,462 @@
+//! Processes that are told to end, by signals that only a process of its own can be sent.
+//!
+//! The tests start themselves again as a child, which runs a service and prints what happens to it.
+#![cfg(unix)]
+
+use std::{
+    env,
+    future::pending,
+    io::{BufRead, BufReader},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, routing::get};
+use rustix::process::{Pid, Signal, kill_process};
+use tower_health::{Health, HealthBuilder, Probe, Status};
+
+const CHILD: &str = "TOWER_HEALTH_SIGNALS_CHILD";
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Longer than anything here takes that does not hang.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn builder() -> HealthBuilder {
+    Health::builder("orders")
+        .drain_delay(SECOND)
+        .drain_cap(SECOND)
+}
+
+/// Whether this is a child, which is to run `main`. It has one worker.
+fn is_child(main: impl Future<Output = ()>) -> bool {
+    if env::var_os(CHILD).is_none() {
+        return false;
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(main);
+    true
+}
+
+/// A child of this test, or it itself.
+macro_rules! child {
+    ($test:ident, $main:expr) => {{
+        if is_child($main) {
+            return;
+        }
+        Running::start(stringify!($test))
+    }};
+}
+
+#[test]
+fn a_service_that_is_told_to_end_drains_and_ends_by_itself() {
+    let mut child = child!(
+        a_service_that_is_told_to_end_drains_and_ends_by_itself,
+        async {
+            let health = builder().handle_signals().start().unwrap();
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let app = Router::new()
+                .route("/", get(|| async { "orders" }))
+                .layer(health.layer());
+            println!("ready");
+            let server = axum::serve(listener, app).with_graceful_shutdown(health.drained());
+            health.run(server).await.unwrap().unwrap();
+            println!(
+                "{}, after {}",
+                health.stage(),
+                health.verdict(Probe::Liveness).status
+            );
+        }
+    );
+    child.wait_for("ready");
+    let told = Instant::now();
+    child.send(Signal::TERM);
+    child.wait_for("draining, after pass");
+    assert!(told.elapsed() >= SECOND, "it served on");
+    assert!(child.ended().success());
+}
+
+#[test]
+fn pitfall_28_a_process_that_takes_no_future_ends_all_the_same() {
+    let main = async {
+        let health = builder().handle_signals().start().unwrap();
+        println!("ready");
+        // One that was made, and one that was dropped, end nothing.
+        let _unpolled = health.drained();
+        tokio::select! {
+            () = health.drained() => {}
+            () = tokio::time::sleep(Duration::from_millis(10)) => {}
+        }
+        pending().await
+    };
+    if is_child(main) {
+        return;
+    }
+    for (signal, delay) in [(Signal::TERM, SECOND), (Signal::INT, Duration::ZERO)] {
+        let mut child =
+            Running::start("pitfall_28_a_process_that_takes_no_future_ends_all_the_same");
+        child.wait_for("ready");
+        thread::sleep(Duration::from_millis(100));
+        let told = Instant::now();
+        child.send(signal);
+        let ended = child.ended();
+        assert!(told.elapsed() >= delay);
+        assert_eq!(
+            ended.signal(),
+            Some(signal.as_raw()),
+            "as if nobody had handled it"
+        );
+    }
+}
+
+#[test]
+fn pitfall_28_a_signal_that_nobody_asked_to_handle_is_not_handled() {
+    let mut child = child!(
+        pitfall_28_a_signal_that_nobody_asked_to_handle_is_not_handled,
+        async {
+            let _health = builder().drain_delay(600 * SECOND).start().unwrap();
+            println!("ready");
+            pending().await
+        }
+    );
+    child.wait_for("ready");
+    child.send(Signal::TERM);
+    assert_eq!(child.ended().signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn a_process_that_is_told_to_end_during_start_up_ends() {
+    let mut child = child!(a_process_that_is_told_to_end_during_start_up_ends, async {
+        let health = builder()
+            .handle_signals()
+            .startup_task("warm-cache", || async {
+                Err::<(), _>(std::io::Error::other("no"))
+            })
+            .start()
+            .unwrap();
+        println!("starting");
+        tokio::select! {
+            started = health.wait_until_good(Probe::Startup) => println!("{started:?}"),
+            () = health.drained() => println!("ends as {}", health.stage()),
+        }
+    });
+    child.wait_for("starting");
+    child.send(Signal::TERM);
+    child.wait_for("ends as draining");
+    assert!(child.ended().success());
+}
+
+#[test]
+fn a_second_signal_ends_the_delay_and_a_third_the_wait() {
+    let mut child = child!(a_second_signal_ends_the_delay_and_a_third_the_wait, async {
+        let health = builder()
+            .drain_delay(600 * SECOND)
+            .drain_cap(600 * SECOND)
+            .handle_signals()
+            .start()
+            .unwrap();
+        let mut app = health.wrap(tower::service_fn(|_: http::Request<()>| async {
+            println!("ready");
+            pending::<Result<http::Response<String>, std::io::Error>>().await
+        }));
+        let request = http::Request::new(());
+        tokio::spawn(tower::Service::call(&mut app, request));
+        let mut readiness = health.watch(Probe::Readiness);
+        tokio::spawn(async move {
+            while let Ok(verdict) = readiness.changed().await {
+                if verdict.status == Status::Fail {
+                    println!("not ready");
+                }
+            }
+        });
+        let unfinished = health.run(pending::<()>()).await.unwrap_err();
+        println!("{unfinished}");
+    });
+    child.wait_for("ready");
+    child.send(Signal::TERM);
+    child.wait_for("not ready");
+    for _ in 0..2 {
+        thread::sleep(Duration::from_millis(300));
+        assert!(child.process.try_wait().unwrap().is_none(), "it waits");
+        child.send(Signal::TERM);
+    }
+    child.wait_for("the server was ended with 1 request in flight");
+    assert!(child.ended().success());
+}
+
+#[test]
+fn a_runtime_that_stands_still_keeps_no_process_from_ending() {
+    let mut child = child!(
+        a_runtime_that_stands_still_keeps_no_process_from_ending,
+        async {
+            let health = builder().handle_signals().start().unwrap();
+            let drained = health.drained();
+            println!("ready");
+            // The only worker, and the thread that blocks on the runtime.
+            tokio::spawn(async { thread::sleep(3600 * SECOND) });
+            thread::sleep(3600 * SECOND);
+            drained.await;
+        }
+    );
+    child.wait_for("ready");
+    child.send(Signal::TERM);
+    assert_eq!(child.ended().signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn who_interrupts_waits_for_no_delay_whoever_began_the_drain_and_whatever_stands_still() {
+    let test =
+        "who_interrupts_waits_for_no_delay_whoever_began_the_drain_and_whatever_stands_still";
+    let stalls = env::var_os("STALLS").is_some();
+    let main = async {
+        let health = builder()
+            .drain_delay(600 * SECOND)
+            .handle_signals()
+            .start()
+            .unwrap();
+        let drained = health.drain();
+        println!("ready");
+        if stalls {
+            tokio::spawn(async { thread::sleep(3600 * SECOND) });
+            thread::sleep(3600 * SECOND);
+        }
+        drained.await;
+    };
+    if is_child(main) {
+        return;
+    }
+    let mut child = Running::start(test);
+    child.wait_for("ready");
+    child.send(Signal::INT);
+    assert!(child.ended().success());
+    let mut child = Running::start_with(test, "STALLS");
+    child.wait_for("ready");
+    child.send(Signal::INT);
+    assert_eq!(child.ended().signal(), Some(Signal::INT.as_raw()));
+}
+
+#[test]
+fn handlers_that_outlive_their_service_do_nothing() {
+    let mut child = child!(handlers_that_outlive_their_service_do_nothing, async {
+        let health = builder()
+            .drain_delay(600 * SECOND)
+            .handle_signals()
+            .start()
+            .unwrap();
+        let drained = health.drained();
+        drop(health);
+        drained.await;
+        println!("ready");
+        pending().await
+    });
+    child.wait_for("ready");
+    child.send(Signal::INT);
+    assert_eq!(child.ended().signal(), Some(Signal::INT.as_raw()));
+}
+
+#[test]
+fn a_signal_after_the_drain_ends_a_process_that_hangs() {
+    let mut child = child!(a_signal_after_the_drain_ends_a_process_that_hangs, async {
+        let health = builder().start().unwrap();
+        println!("ready");
+        health.drain_on_signal().unwrap().await;
+        println!("drained");
+        pending().await
+    });
+    child.wait_for("ready");
+    thread::sleep(Duration::from_millis(200));
+    child.send(Signal::INT);
+    child.wait_for("drained");
+    thread::sleep(Duration::from_millis(300));
+    assert!(
+        child.process.try_wait().unwrap().is_none(),
+        "it was waited for, and ends by itself"
+    );
+    child.send(Signal::TERM);
+    assert_eq!(child.ended().signal(), Some(Signal::TERM.as_raw()));
+}
+
+#[test]
+fn of_two_services_each_is_drained_before_the_process_ends() {
+    let mut child = child!(
+        of_two_services_each_is_drained_before_the_process_ends,
+        async {
+            let quick = builder()
+                .drain_delay(Duration::ZERO)
+                .handle_signals()
+                .start()
+                .unwrap();
+            let slow = builder()
+                .drain_delay(2 * SECOND)
+                .handle_signals()
+                .start()
+                .unwrap();
+            println!("ready");
+            slow.drained().await;
+            println!("{}, {}", quick.stage(), slow.stage());
+        }
+    );
+    child.wait_for("ready");
+    thread::sleep(Duration::from_millis(200));
+    let told = Instant::now();
+    child.send(Signal::TERM);
+    child.wait_for("draining, draining");
+    assert!(told.elapsed() >= 2 * SECOND);
+    assert!(child.ended().success());
+}
+
+/// Each probe on a connection of its own, as a kubelet asks: on the port of the service until it stops accepting, and on that of
+/// its management, which has a thread of its own, until the process ends.
+#[cfg(feature = "server")]
+#[test]
+fn pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last() {
+    let mut child = child!(
+        pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last,
+        async {
+            let health = builder().handle_signals().start().unwrap();
+            let management = health.serve("127.0.0.1:0").own_thread().start().unwrap();
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let app = Router::new().route("/stuck", get(pending::<&'static str>));
+            tokio::spawn(async move {
+                // Until the process ends: nobody answers.
+                let mut stuck = tokio::net::TcpStream::connect(address).await.unwrap();
+                let request = b"GET /stuck HTTP/1.1\r\nhost: x\r\n\r\n";
+                tokio::io::AsyncWriteExt::write_all(&mut stuck, request)
+                    .await
+                    .unwrap();
+                pending::<()>().await;
+            });
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            println!("{address} {}", management.local_addr());
+            println!("ready");
+            let unfinished = health
+                .run_http(listener, health.wrap(app))
+                .await
+                .unwrap_err();
+            println!("closed with {} in flight", unfinished.in_flight);
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    );
+    let line = child.lines_until("ready");
+    let addresses = line[line.len() - 2].split_once(' ').unwrap();
+    let told = Instant::now();
+    child.send(Signal::TERM);
+    let (mut accepted, mut answers) = (true, 0);
+    while child.process.try_wait().unwrap().is_none() {
+        if accepted {
+            let answer = ask(addresses.0, "/live");
+            accepted = answer.is_some();
+            // The delay and the cap are 1 s each.
+            assert!(
+                accepted || told.elapsed() >= 2 * SECOND,
+                "{:?}",
+                told.elapsed()
+            );
+            assert!(answer.is_none_or(|answer| answer.contains(" 200 OK")));
+            answers += usize::from(accepted);
+        }
+        match ask(addresses.1, "/live") {
+            Some(answer) => assert!(answer.contains(" 200 OK"), "{answer}"),
+            // The process ended since.
+            None => break,
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(answers > 10, "{answers}");
+    child.wait_for("closed with 1 in flight");
+    assert!(child.ended().success());
+    assert!(told.elapsed() < PATIENCE / 2);
+}
+
+/// What is answered to a probe on a connection of its own; none if there is nobody, or nobody any more.
+#[cfg(feature = "server")]
+fn ask(address: &str, path: &str) -> Option<String> {
+    use std::io::{Read, Write};
+
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    (!answer.is_empty()).then_some(answer)
+}
+
+/// A child and what it prints.
+struct Running {
+    process: Child,
+    printed: Receiver<String>,
+}
+
+impl Running {
+    fn start(test: &str) -> Self {
+        Self::start_with(test, "NOTHING_MORE")
+    }
+
+    fn start_with(test: &str, variable: &str) -> Self {
+        let mut process = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", test])
+            .env(CHILD, "1")
+            .env(variable, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        let (print, printed) = channel();
+        thread::spawn(move || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| print.send(line))
+        });
+        Self { process, printed }
+    }
+
+    fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.process), signal).unwrap();
+    }
+
+    #[track_caller]
+    fn wait_for(&self, wanted: &str) {
+        self.lines_until(wanted);
+    }
+
+    /// What it prints until then.
+    #[track_caller]
+    fn lines_until(&self, wanted: &str) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|line| line != wanted) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.printed.recv_timeout(left) {
+                Ok(line) => seen.push(line),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("{wanted:?} is not in {seen:#?}")
+                }
+            }
+        }
+        seen
+    }
+
+    #[track_caller]
+    fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.process.try_wait().unwrap() {
+                Some(status) => return status,
+                None if Instant::now() > deadline => panic!("it does not end"),
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
