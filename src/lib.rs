@@ -43,17 +43,18 @@
 //! 1. [`Health`]: starting it, reading it, and how long it lives.
 //! 2. [`Check`]: the forms of a check, and its policy with all defaults. [`Criticality`] is the setting to
 //!    think about.
-//! 3. [`layer::probes`]: where the layer stands, and what it promises the service below it.
-//! 4. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them; [`Endpoints`] sets them.
-//! 5. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`]: what real services need beyond
+//! 3. [`checks`]: those that are made already, most of them behind a feature each.
+//! 4. [`layer::probes`]: where the layer stands, and what it promises the service below it.
+//! 5. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them; [`Endpoints`] sets them.
+//! 6. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`]: what real services need beyond
 //!    a fixed list of checks. [`ProbeService::respond`]: frameworks that are not tower.
-//! 6. [`Health::drain`], [`Health::run`], `HealthBuilder::handle_signals`: leaving. [`Health::maintenance`],
+//! 7. [`Health::drain`], [`Health::run`], `HealthBuilder::handle_signals`: leaving. [`Health::maintenance`],
 //!    [`Health::reporter`], [`Health::heartbeat`], [`HealthBuilder::startup_task`], [`HealthBuilder::watchdog`]: living.
 //!    [`Stage`] draws it all.
-//! 7. The other faces, each a feature: `server`, a port of its own; `grpc`; `agent`, for HAProxy; `exec`, a probe without
+//! 8. The other faces, each a feature: `server`, a port of its own; `grpc`; `agent`, for HAProxy; `exec`, a probe without
 //!    curl.
-//! 8. `metrics`: what is measured, and the alerts that go with it.
-//! 9. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
+//! 9. `metrics`: what is measured, and the alerts that go with it.
+//! 10. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
 //!
 //! # What is public and what is private
 //!

@@ -140,6 +140,13 @@ pub use self::system::{CpuPressure, FileHandles, Memory};
 #[cfg_attr(docsrs, doc(cfg(feature = "tcp")))]
 pub use self::tcp::Tcp;
 
+#[cfg(feature = "upstream-grpc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "upstream-grpc")))]
+pub use self::upstream::GrpcUpstream;
+#[cfg(feature = "upstream-http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "upstream-http")))]
+pub use self::upstream::HttpUpstream;
+
 /// How much of a whole it is.
 #[cfg(any(
     feature = "nats",
@@ -155,9 +162,3 @@ fn percent(part: usize, whole: usize) -> f64 {
         whole => part as f64 / whole as f64 * 100.0,
     }
 }
-#[cfg(feature = "upstream-grpc")]
-#[cfg_attr(docsrs, doc(cfg(feature = "upstream-grpc")))]
-pub use self::upstream::GrpcUpstream;
-#[cfg(feature = "upstream-http")]
-#[cfg_attr(docsrs, doc(cfg(feature = "upstream-http")))]
-pub use self::upstream::HttpUpstream;

@@ -321,11 +321,7 @@ async fn a_queue_is_asked_for_over_one_connection() {
         assert_eq!(told(&missing).await, fails(Reason::NotFound));
     }
     drop(missing);
-    until("the first is left", async || {
-        eprintln!("open {} server {}", proxy.open(), broker.connections());
-        proxy.open() == 1
-    })
-    .await;
+    until("the first is left", async || proxy.open() == 1).await;
     proxy.fail(Fault::Silence).await;
     for _ in 0..100 {
         let given_up = tokio::time::timeout(Duration::from_millis(5), check.check()).await;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use lapin::{
     Channel, Connection, Error, ErrorKind, Queue,
     options::QueueDeclareOptions,
-    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError},
+    protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError, constants::REPLY_SUCCESS},
     types::{FieldTable, ShortString},
 };
 use tokio::sync::Mutex;
@@ -170,10 +170,12 @@ async fn ask(
     connect: BoxFuture<Result<Connection, Error>>,
     name: ShortString,
 ) -> Asked {
-    if let Some(mut link) = kept
-        && let Ok(answer) = link.declare(name.clone()).await
-    {
-        return (Some(link), answer);
+    if let Some(mut link) = kept {
+        if let Ok(answer) = link.declare(name.clone()).await {
+            return (Some(link), answer);
+        }
+        // One that has no channel left is still open, and not closed by being dropped.
+        _ = link.connection.close(REPLY_SUCCESS, "OK".into()).await;
     }
     let mut link = match connect.await {
         Ok(connection) => Link {
