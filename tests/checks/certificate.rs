@@ -112,11 +112,11 @@ async fn run(check: &Certificate) -> Outcome {
 async fn told(check: &Certificate) -> (Status, Option<Reason>, Option<i64>) {
     let outcome = run(check).await;
     let measured = outcome.measurements().iter();
-    let days_left = measured.map(|measurement| match &measurement.value {
+    let mut days_left = measured.map(|measurement| match &measurement.value {
         Value::Integer(days) => *days,
         other => panic!("{other:?}"),
     });
-    (outcome.status(), outcome.reason(), days_left.last())
+    (outcome.status(), outcome.reason(), days_left.next_back())
 }
 
 fn fails(reason: Reason) -> (Status, Option<Reason>, Option<i64>) {

@@ -68,6 +68,8 @@ struct Own {
     link: Option<Link>,
     /// What is not answered yet, since when.
     asked: Option<(Instant, BoxFuture<Asked>)>,
+    /// How many questions were given up since the last answer.
+    given_up: u32,
 }
 
 struct Link {
@@ -79,8 +81,7 @@ struct Link {
 /// The connection, if it still works, and what came of it.
 type Asked = (Option<Link>, Result<Queue, Outcome>);
 
-/// How long a question that runs gave up may stay open. A connection is a thread, so that there should not be one for each run; and it may
-/// be dead without a word, so that there should be another one some time.
+/// How long a question stays open at first, whose runs were given up. See [`patience`].
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl RabbitMqQueue {
@@ -147,21 +148,31 @@ impl RabbitMqQueue {
     /// Asks now; what an earlier run asked is heard first, and forgotten.
     async fn ask(&self, name: ShortString) -> Result<Queue, Outcome> {
         let mut own = self.own.lock().await;
+        let own = &mut *own;
         if let Some((since, earlier)) = &mut own.asked {
-            let link = match since.elapsed() < PATIENCE {
-                true => earlier.await.0,
-                false => None,
-            };
+            if since.elapsed() < patience(own.given_up) {
+                own.link = earlier.await.0;
+                own.given_up = 0;
+            } else {
+                own.given_up += 1;
+            }
             own.asked = None;
-            own.link = link;
         }
         let question = ask(own.link.take(), (self.connect)(), name);
         let asked = (Instant::now(), Box::pin(question) as BoxFuture<Asked>);
         let (link, answer) = own.asked.insert(asked).1.as_mut().await;
         own.asked = None;
         own.link = link;
+        own.given_up = 0;
         answer
     }
+}
+
+/// How long a question is waited for, after so many others that had no answer. A connection may be dead without a word, so that another one has
+/// to be made some time. But lapin gives a thread and a socket to each, and ends neither while the server is silent: so each waits
+/// twice as long as the one before, and a day of silence costs a dozen of them.
+fn patience(given_up: u32) -> Duration {
+    PATIENCE.saturating_mul(1_u32.checked_shl(given_up).unwrap_or(u32::MAX))
 }
 
 /// A connection that was kept may have been lost since; then it is made anew, at once.
@@ -277,5 +288,23 @@ impl fmt::Debug for RabbitMqQueue {
             .field("fail_above", &self.fail_above)
             .field("at_least", &self.at_least)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_of_silence_costs_a_dozen_connections() {
+        let mut waited = Duration::ZERO;
+        let mut connections = 0;
+        while waited < Duration::from_secs(24 * 60 * 60) {
+            waited = waited.saturating_add(patience(connections));
+            connections += 1;
+        }
+        assert!((12..=14).contains(&connections), "{connections}");
+        assert_eq!(patience(0), Duration::from_secs(10));
+        assert!(patience(31) <= patience(32) && patience(32) <= patience(u32::MAX));
     }
 }
