@@ -33,7 +33,8 @@ const DAY: i64 = 24 * 60 * 60;
 /// Whether a certificate is valid, and for how long.
 ///
 /// It is that of [a server](Self::of_address), as its clients see it, or that of [a file](Self::of_file). Of a chain the
-/// certificate that ends first counts; but not a root that is sent along, for clients go by their own.
+/// certificate that ends first counts; but not a root that is sent along, for clients go by their own, nor what a server sends that has ended
+/// already and that the handshake did without.
 ///
 /// | finding | outcome |
 /// | --- | --- |
@@ -202,7 +203,9 @@ impl Server {
             Err(error) => return refused(error),
         };
         let (_, connection) = stream.get_ref();
-        let validity = Validity::of(connection.peer_certificates().unwrap_or_default());
+        let now = now();
+        let chain = connection.peer_certificates().unwrap_or_default();
+        let validity = Validity::of(chain, |validity| validity.ends >= now);
         // The server is told that this was all; whether it hears it is its own affair.
         _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
         validity.map(Found::Valid)
@@ -251,7 +254,7 @@ fn refused(error: io::Error) -> Result<Found, Failure> {
 fn read(pem: &[u8]) -> Result<Found, Failure> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let chain = chain.map_err(|error| unreadable(&error))?;
-    Validity::of(&chain).map(Found::Valid)
+    Validity::of(&chain, |_| true).map(Found::Valid)
 }
 
 fn unreadable(fault: &dyn fmt::Display) -> Failure {
@@ -266,23 +269,24 @@ struct Validity {
 }
 
 impl Validity {
-    fn of(chain: &[CertificateDer<'_>]) -> Result<Self, Failure> {
+    /// Of the first certificate, and of those others that count.
+    fn of(chain: &[CertificateDer<'_>], counts: impl Fn(Self) -> bool) -> Result<Self, Failure> {
         let mut whole: Option<Self> = None;
         for der in chain {
             let (_, certificate) =
                 X509Certificate::from_der(der).map_err(|error| unreadable(&error))?;
             let is_root = certificate.subject() == certificate.issuer();
             let validity = certificate.validity();
-            let (begins, ends) = (
-                validity.not_before.timestamp(),
-                validity.not_after.timestamp(),
-            );
+            let validity = Self {
+                begins: validity.not_before.timestamp(),
+                ends: validity.not_after.timestamp(),
+            };
             whole = match whole {
-                None => Some(Self { begins, ends }),
-                Some(whole) if is_root => Some(whole),
+                None => Some(validity),
+                Some(whole) if is_root || !counts(validity) => Some(whole),
                 Some(whole) => Some(Self {
-                    begins: begins.max(whole.begins),
-                    ends: ends.min(whole.ends),
+                    begins: validity.begins.max(whole.begins),
+                    ends: validity.ends.min(whole.ends),
                 }),
             };
         }

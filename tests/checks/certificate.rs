@@ -272,6 +272,14 @@ async fn of_a_chain_what_ends_first_counts() {
         assert_eq!(told(&served).await, expected);
         assert_eq!(told(&file).await, expected);
     }
+    // One that nobody needs, as of a root that most have replaced.
+    let params = authority_params("another", (9, -1));
+    let another = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &root).unwrap();
+    show(
+        &server,
+        &(shown(&between((1, 90)), (1, 60)) + &another.pem()),
+    );
+    assert_eq!(told(&served).await, (Status::Pass, None, Some(60)));
     show(&server, &shown(&between((9, -1)), (1, 60)));
     let expired = (Status::Fail, Some(Reason::Expired), Some(-1));
     assert_eq!(told(&served).await, expired);
