@@ -150,7 +150,7 @@ fn reason(error: &NetError) -> Reason {
         NetError::Timeout => Reason::TimedOut,
         // All that the resolver tells of connections that failed.
         NetError::NoConnections => Reason::Unreachable,
-        NetError::Io(error) => match Reason::of(error) {
+        NetError::Io(error) => match Reason::of(error.as_ref()) {
             Reason::Failed => Reason::ConnectionLost,
             reason => reason,
         },

@@ -23,7 +23,7 @@ use crate::{
 /// | the account's storage, or a stream that refuses what is new, is near its limit ([`storage_above`](Self::storage_above)) | warn, limit near |
 /// | the same at its limit | warn, limit exceeded |
 ///
-/// A run sends a request that nobody takes, which the server itself says, or one of JetStream's own; so the user has to be allowed to publish to
+/// A run sends a message to itself, or a request to JetStream; so the user has to be allowed to publish to
 /// `_INBOX.>` and, for JetStream, to `$JS.API.INFO` and `$JS.API.STREAM.INFO.*`. It goes over the connection of the client that it is given, which comes back by itself: a run waits a quarter of a
 /// second for that. A client waits longer between its attempts each time, up to four seconds unless its `reconnect_delay_callback` says otherwise.
 ///
@@ -92,8 +92,7 @@ impl Nats {
     }
 
     /// Nobody, or who answers. A reply comes to a place of its own, which goes with the run.
-    async fn request(&self, subject: String) -> Result<Option<Message>, Failure> {
-        let inbox = self.client.new_inbox();
+    async fn request(&self, subject: String, inbox: String) -> Result<Option<Message>, Failure> {
         let request = Request::new().inbox(inbox).timeout(None);
         let connects = self.connects();
         // What was on its way when the connection was lost is never answered.
@@ -123,7 +122,8 @@ impl Nats {
     }
 
     async fn api<T: DeserializeOwned>(&self, question: &str) -> Result<T, Failure> {
-        let Some(answer) = self.request(format!("$JS.API.{question}")).await? else {
+        let inbox = self.client.new_inbox();
+        let Some(answer) = self.request(format!("$JS.API.{question}"), inbox).await? else {
             let cause = "JetStream is not enabled";
             return Err(Failure::new(Reason::Misconfigured).with_cause(cause));
         };
@@ -187,8 +187,9 @@ impl HealthCheck for Nats {
             return Err(lost("the client is not connected"));
         }
         if !self.jetstream {
-            // Nobody listens there: the server says so.
-            self.request(self.client.new_inbox()).await?;
+            // It comes back, whoever listens to all that is sent; to a client that hears nothing of its own, as that nobody listens.
+            let inbox = self.client.new_inbox();
+            self.request(inbox.clone(), inbox).await?;
             return Ok(Outcome::pass());
         }
         let outcome = self.judge_account(&self.api("INFO").await?);

@@ -1,4 +1,4 @@
-use std::{error::Error, fmt, io};
+use std::{error::Error, fmt, io, sync::Arc};
 
 use serde::Serialize;
 
@@ -155,14 +155,19 @@ impl Reason {
 /// A chain of sources that is longer than this is not worth following, or has no end.
 pub(super) const MAX_SOURCES: usize = 32;
 
-/// What is behind an error: what an [`io::Error`] was made of is no source of it, but may tell more.
+/// What is behind an error: what an [`io::Error`] was made of, and what an [`Arc`] holds, is no source of it, but may tell more.
 fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match error
+    let made_of = error
         .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref)
-    {
-        Some(inner) => Some(inner),
-        None => error.source(),
+        .and_then(io::Error::get_ref);
+    if let Some(inner) = made_of {
+        Some(inner)
+    } else if let Some(shared) = error.downcast_ref::<Arc<io::Error>>() {
+        Some(&**shared)
+    } else if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+        Some(&**shared)
+    } else {
+        error.source()
     }
 }
 
@@ -206,6 +211,11 @@ mod tests {
         assert_eq!(Reason::of(&wrapped), Reason::TimedOut);
         let direct = io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused));
         assert_eq!(Reason::of(&direct), Reason::ConnectionRefused);
+        let shared: Arc<dyn Error + Send + Sync> = Arc::new(refused);
+        assert_eq!(Reason::of(&shared), Reason::ConnectionRefused);
+        let shared = Arc::new(io::Error::from(io::ErrorKind::NetworkUnreachable));
+        assert_eq!(Reason::of(&shared), Reason::Unreachable);
+        assert_eq!(Reason::of(&io::Error::other(shared)), Reason::Unreachable);
         let other = Outer(io::Error::other("anything"));
         assert_eq!(Reason::of(&other), Reason::Failed);
     }

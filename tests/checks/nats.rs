@@ -131,6 +131,26 @@ async fn it_uses_the_connection_that_it_was_given() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_to_all_that_is_sent_changes_nothing() {
+    let mut server = server("");
+    server.start();
+    let app = client(server.address, "app").await;
+    let deaf = ConnectOptions::with_user_and_password("app".into(), PASSWORD.into())
+        .no_echo()
+        .connect(server.address.to_string())
+        .await
+        .unwrap();
+    assert_eq!(told(&Nats::new(deaf)).await, PASSES);
+    let tap = client(server.address, "app").await;
+    let _all = tap.subscribe(">").await.unwrap();
+    tap.flush().await.unwrap();
+    for check in [Nats::new(app.clone()), Nats::new(app).jetstream()] {
+        let answered = tokio::time::timeout(Duration::from_secs(30), told(&check)).await;
+        assert_eq!(answered, Ok(PASSES));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jetstream_its_account_and_its_streams() {
     let mut server = server("");
     server.start();
