@@ -15,7 +15,7 @@ use rustls::{
     client::Resumption,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::io::AsyncWrite;
 use tokio_rustls::TlsConnector;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
@@ -193,11 +193,15 @@ impl Server {
             Ok(name) => name.clone(),
             Err(fault) => return Err(Failure::new(Reason::Misconfigured).with_cause(fault)),
         };
-        let stream = self.connect().await.map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput => Failure::new(Reason::Misconfigured)
-                .with_cause(format_args!("{}: {error}", self.lookup.target())),
-            _ => error.into(),
-        })?;
+        let stream = self
+            .lookup
+            .connect()
+            .await
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidInput => Failure::new(Reason::Misconfigured)
+                    .with_cause(format_args!("{}: {error}", self.lookup.target())),
+                _ => error.into(),
+            })?;
         let mut stream = match self.connector.connect(name, stream).await {
             Ok(stream) => stream,
             Err(error) => return refused(error),
@@ -209,17 +213,6 @@ impl Server {
         // The server is told that this was all; whether it hears it is its own affair.
         _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
         validity.map(Found::Valid)
-    }
-
-    async fn connect(&self) -> io::Result<TcpStream> {
-        let mut failed = None;
-        for address in self.lookup.addresses().await? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failed = Some(error),
-            }
-        }
-        Err(failed.unwrap_or_else(|| io::ErrorKind::HostUnreachable.into()))
     }
 }
 
@@ -272,25 +265,32 @@ impl Validity {
     /// Of the first certificate, and of those others that count.
     fn of(chain: &[CertificateDer<'_>], counts: impl Fn(Self) -> bool) -> Result<Self, Failure> {
         let mut whole: Option<Self> = None;
+        let mut root = None;
         for der in chain {
             let (_, certificate) =
                 X509Certificate::from_der(der).map_err(|error| unreadable(&error))?;
-            let is_root = certificate.subject() == certificate.issuer();
             let validity = certificate.validity();
             let validity = Self {
                 begins: validity.not_before.timestamp(),
                 ends: validity.not_after.timestamp(),
             };
+            if certificate.subject() == certificate.issuer() {
+                root = root.or(Some(validity));
+                continue;
+            }
             whole = match whole {
                 None => Some(validity),
-                Some(whole) if is_root || !counts(validity) => Some(whole),
+                Some(whole) if !counts(validity) => Some(whole),
                 Some(whole) => Some(Self {
                     begins: validity.begins.max(whole.begins),
                     ends: validity.ends.min(whole.ends),
                 }),
             };
         }
-        whole.ok_or_else(|| unreadable(&"there is no certificate"))
+        // One that signed itself, and has nothing else beside it.
+        whole
+            .or(root)
+            .ok_or_else(|| unreadable(&"there is no certificate"))
     }
 
     fn days_left(self, now: i64) -> i64 {

@@ -93,7 +93,8 @@ impl Quorum {
     }
 
     /// One more member: whatever [`Check::new`](crate::Check::new) takes. Its name is for reports; it is to be another than
-    /// those of the others, without `:` and control characters, and not `available`.
+    /// those of the others, without `:` and control characters, and not `available`, `responseTime` or
+    /// `smoothedResponseTime`.
     pub fn member<C, M>(mut self, name: impl Into<String>, code: C) -> Self
     where
         C: IntoHealthCheck<M>,
@@ -120,7 +121,7 @@ impl Quorum {
             let members = self.members.len();
             return Some(format!("{least} of {members} members have to be good"));
         }
-        let mut names = HashSet::from([AVAILABLE]);
+        let mut names = HashSet::from(TAKEN);
         let wrong = self.members.iter().find(|member| {
             let unfit = |c: char| c == ':' || c.is_control();
             member.name.is_empty() || member.name.contains(unfit) || !names.insert(&member.name)
@@ -173,6 +174,9 @@ impl Quorum {
         })
     }
 }
+
+/// Names that a report has already.
+const TAKEN: [&str; 3] = [AVAILABLE, "responseTime", "smoothedResponseTime"];
 
 /// How many members are good.
 const AVAILABLE: &str = "available";

@@ -24,11 +24,13 @@ use crate::{
 /// | it is a replica, and [`primary`](Self::primary) was called | fail, read-only |
 /// | a replica has lost its primary | warn, degraded |
 /// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
+/// | a script keeps it from answering anything else | warn, busy |
 /// | wrong password, unknown user | fail, authentication failed |
+/// | it does not tell (`INFO`) what `primary` or a bound of the lag ask for | fail, permission denied |
 /// | not all slots of a cluster are served | fail, unhealthy |
 /// | it cannot be reached | fail, with the network's reason |
 ///
-/// A run is one `INFO`; where that is forbidden, a `PING` tells whether it answers, and nothing more. Give the check a
+/// A run is one `INFO`; where that is forbidden or unknown, a `PING` tells whether it answers, and nothing more. Give the check a
 /// [`ConnectionManager`](redis::aio::ConnectionManager): a bare multiplexed connection does not come back once it is lost. A manager waits between
 /// its attempts, for longer each time; see to it by its `set_max_delay` that this stays below the check's
 /// [timeout](crate::Check::timeout), or the check passes some runs late. A manager that is refused when it reconnects, for its password or
@@ -133,6 +135,7 @@ impl HealthCheck for Redis {
         Ok(match self.connection.ask().await {
             Ok(Answer::Info(info)) => self.expected.judge(&info),
             Ok(Answer::Outcome(outcome)) => outcome,
+            Ok(Answer::NoInfo(error)) => self.expected.judge_without_info(error),
             Err(error) => refusal(error),
         })
     }
@@ -153,6 +156,8 @@ impl fmt::Debug for Redis {
 enum Answer {
     Info(InfoDict),
     Outcome(Outcome),
+    /// It answers, but tells nothing of itself, for this reason.
+    NoInfo(RedisError),
 }
 
 #[async_trait]
@@ -173,7 +178,7 @@ where
             Ok(info) => Ok(Answer::Info(info)),
             Err(error) if is_forbidden(&error) => {
                 self.command::<()>("PING").await?;
-                Ok(Answer::Outcome(Outcome::pass()))
+                Ok(Answer::NoInfo(error))
             }
             Err(error) => Err(error),
         }
@@ -199,8 +204,16 @@ fn is_lost(error: &RedisError) -> bool {
     !error.is_timeout() && (error.is_io_error() || error.is_unrecoverable_error())
 }
 
+/// To the user, or to everybody: an administrator may have taken a command away, and proxies do not know all.
 fn is_forbidden(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::NoPerm) => true,
+        ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            let told = error.detail().unwrap_or_default().to_ascii_lowercase();
+            told.starts_with("unknown command") || told.contains("unsupported command")
+        }
+        _ => false,
+    }
 }
 
 #[cfg(feature = "redis-cluster")]
@@ -238,6 +251,15 @@ mod cluster {
 }
 
 impl Expected {
+    /// What is expected and cannot be seen is not taken for granted.
+    fn judge_without_info(&self, error: RedisError) -> Outcome {
+        let LagBounds { warn, fail } = self.lag;
+        match self.primary || warn.or(fail).is_some() {
+            true => Outcome::fail(Reason::PermissionDenied).with_cause(error),
+            false => Outcome::pass(),
+        }
+    }
+
     fn judge(&self, info: &InfoDict) -> Outcome {
         let word = |key| info.get::<String>(key).unwrap_or_default();
         let starting = match word("loading").as_str() {
@@ -340,6 +362,9 @@ fn refusal(error: RedisError) -> Outcome {
         },
         _ => match error.code() {
             Some("NOAUTH" | "WRONGPASS") => Reason::AuthenticationFailed,
+            // It runs somebody's script, and nothing else meanwhile.
+            Some("BUSY") => Reason::Busy,
+            Some("DENIED") => Reason::PermissionDenied,
             Some("MISCONF" | "OOM") => Reason::LimitExceeded,
             _ if error.is_timeout() => Reason::TimedOut,
             _ if error.is_connection_refusal() => Reason::ConnectionRefused,

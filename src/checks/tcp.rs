@@ -1,7 +1,6 @@
 use std::io;
 
 use async_trait::async_trait;
-use tokio::net::TcpStream;
 
 use super::lookup::Lookup;
 use crate::{
@@ -21,7 +20,7 @@ use crate::{
 /// | the name has no address that can be found | fail, unreachable |
 /// | no answer | fail, timed out |
 ///
-/// Each run opens a connection and closes it. A name is looked up each time, as the system does it, on a thread of its own.
+/// Each run opens a connection and closes it; of several addresses the next is tried when one fails, or beside it after 250 ms. A name is looked up each time, as the system does it, on a thread of its own.
 ///
 /// ```
 /// use tower_health::{Check, checks::Tcp};
@@ -42,24 +41,13 @@ impl Tcp {
             lookup: Lookup::new(address),
         }
     }
-
-    async fn connect(&self) -> io::Result<()> {
-        let mut failed = None;
-        for address in self.lookup.addresses().await? {
-            match TcpStream::connect(address).await {
-                Ok(_) => return Ok(()),
-                Err(error) => failed = Some(error),
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
 }
 
 #[async_trait]
 impl HealthCheck for Tcp {
     async fn check(&self) -> Result<Outcome, Failure> {
-        match self.connect().await {
-            Ok(()) => Ok(Outcome::pass()),
+        match self.lookup.connect().await {
+            Ok(_) => Ok(Outcome::pass()),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 Err(Failure::new(Reason::Misconfigured)
                     .with_cause(format_args!("{}: {error}", self.lookup.target())))

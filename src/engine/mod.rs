@@ -515,6 +515,7 @@ impl Engine {
 
     /// The time of a run is over. It may go on.
     fn give_up(&mut self, id: Id, now: Moment) {
+        let is_blocked = self.blocker(id).is_some();
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
@@ -526,10 +527,12 @@ impl Engine {
             running.task.abort();
         }
         let run = running.began.run_until(now);
+        // What it met may have been the failure of another, which is over.
+        let void = running.void && !is_blocked;
         if !slot.task {
             self.room += 1;
         }
-        if slot.excuses(run) {
+        if void || slot.excuses(run) {
             slot.excused = true;
             // It has as long again to end, and then it is run anew.
             let timeout = slot.timeout;

@@ -321,7 +321,9 @@ impl Writer {
         let state = &current.state;
         let seen = state.at(now);
         let new = Standing::of(&seen, policy, now);
-        let blocks = (seen.threshold.phase() == Phase::Failing).then(|| {
+        // That nobody asked for so long tells nothing of what is asked.
+        let unasked = policy.on_demand.is_some() && seen.reason == Some(Reason::Stale);
+        let blocks = (seen.threshold.phase() == Phase::Failing && !unasked).then(|| {
             let by = seen.blocked_by.as_ref();
             by.unwrap_or(&cell.definition.name).clone()
         });

@@ -125,13 +125,13 @@ impl Reason {
         std::iter::successors(Some(error), |&error| source(error))
             .take(MAX_SOURCES)
             .filter_map(|error| error.downcast_ref::<io::Error>())
-            .find_map(|error| Self::of_io(error.kind()))
+            .find_map(Self::of_io)
             .unwrap_or(Self::Failed)
     }
 
-    fn of_io(kind: io::ErrorKind) -> Option<Self> {
+    fn of_io(error: &io::Error) -> Option<Self> {
         use io::ErrorKind as Kind;
-        Some(match kind {
+        Some(match error.kind() {
             Kind::ConnectionRefused => Self::ConnectionRefused,
             Kind::ConnectionReset
             | Kind::ConnectionAborted
@@ -147,8 +147,21 @@ impl Reason {
             Kind::NotFound => Self::NotFound,
             Kind::StorageFull | Kind::QuotaExceeded => Self::LimitExceeded,
             Kind::ReadOnlyFilesystem => Self::ReadOnly,
-            _ => return None,
+            _ => return Self::of_words(&error.to_string()),
         })
+    }
+
+    /// What has no kind: names that the standard library's resolver did not find, and certificates that rustls and OpenSSL do not trust.
+    pub(crate) fn of_words(text: &str) -> Option<Self> {
+        if text.starts_with("failed to lookup address information") {
+            Some(Self::Unreachable)
+        } else if text.contains("invalid peer certificate")
+            || text.contains("certificate verify failed")
+        {
+            Some(Self::Untrusted)
+        } else {
+            None
+        }
     }
 }
 
@@ -216,6 +229,11 @@ mod tests {
         let shared = Arc::new(io::Error::from(io::ErrorKind::NetworkUnreachable));
         assert_eq!(Reason::of(&shared), Reason::Unreachable);
         assert_eq!(Reason::of(&io::Error::other(shared)), Reason::Unreachable);
+        let unknown = std::net::ToSocketAddrs::to_socket_addrs("nobody.invalid:80").unwrap_err();
+        assert_eq!(Reason::of(&unknown), Reason::Unreachable);
+        let untrusted = "invalid peer certificate: UnknownIssuer";
+        let untrusted = io::Error::new(io::ErrorKind::InvalidData, untrusted);
+        assert_eq!(Reason::of(&untrusted), Reason::Untrusted);
         let other = Outer(io::Error::other("anything"));
         assert_eq!(Reason::of(&other), Reason::Failed);
     }

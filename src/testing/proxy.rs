@@ -237,8 +237,14 @@ impl Door {
 
 /// The next connection, if anybody listens.
 async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
-    let (client, _) = listener?.accept().await.ok()?;
-    Some(client)
+    let listener = listener?;
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => return Some(client),
+            // Of files there are too many open, perhaps.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
 }
 
 /// Counts a connection for as long as it is open.

@@ -1,3 +1,5 @@
+use std::fs;
+
 use sqlx::{
     AssertSqlSafe, Database, Pool, SqlSafeStr, SqlitePool,
     migrate::{Migrate, Migration, MigrationType, Migrator},
@@ -82,7 +84,15 @@ async fn releases_come_and_go_over_sqlite() {
     // One that was begun and not ended.
     let dirty = "UPDATE _sqlx_migrations SET success = false WHERE version = 3";
     sqlx::raw_sql(dirty).execute(&pool).await.unwrap();
-    let check = Schema::sqlx(pool, &migrator(NEW));
+    let check = |texts| Schema::sqlx(pool.clone(), &migrator(texts));
     let pending = (Status::Fail, Some(Reason::MigrationsPending));
-    assert_eq!(told(&check).await, pending);
+    assert_eq!(told(&check(NEW)).await, pending);
+    // The older release serves on while the newer one migrates.
+    let newer = |status| (status, Some(Reason::Incompatible));
+    assert_eq!(told(&check(OLD)).await, newer(Status::Warn));
+    assert_eq!(told(&check(OLD).exact()).await, newer(Status::Fail));
+    // Who looks at a database that is not there makes none.
+    fs::remove_file(&file).unwrap();
+    assert_eq!(told(&check(OLD)).await.0, Status::Fail);
+    assert!(!file.exists());
 }

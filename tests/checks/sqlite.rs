@@ -119,6 +119,22 @@ async fn it_keeps_the_contract_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_file_that_took_the_place_of_another_is_the_one_that_is_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("orders.db");
+    let check = Sqlite::sqlx(pool(&file).await).writable();
+    assert_eq!(told(&check).await, PASSES);
+    let other = directory.path().join("restored.db");
+    pool(&other).await.close().await;
+    fs::rename(&other, &file).unwrap();
+    assert_eq!(told(&check).await, PASSES);
+    fs::write(&other, "no database at all".repeat(100)).unwrap();
+    fs::rename(&other, &file).unwrap();
+    let damaged = (Status::Fail, Some(Reason::UnexpectedAnswer));
+    assert_eq!(told(&check).await, damaged);
+}
+
+#[tokio::test]
 async fn a_database_in_memory_has_no_file_to_miss() {
     let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
     assert_eq!(told(&Sqlite::sqlx(pool).writable()).await, PASSES);

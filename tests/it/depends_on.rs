@@ -238,7 +238,7 @@ async fn a_root_of_which_nothing_is_heard_any_more_blocks_too() {
     reporter.report(Status::Pass);
     after(ms(500)).await;
     assert_eq!(why(&health, "ledger"), "");
-    // Who has nothing to say any more blocks nobody.
+    // That nothing is heard any more is no news that it is well.
     reporter.report(Status::Fail);
     after(ms(500)).await;
     assert_eq!(why(&health, "ledger"), "blocked by vpn");
@@ -276,6 +276,60 @@ async fn on_demand_it_is_run_once_when_the_root_is_back_and_then_as_it_is_read()
     after(SECOND).await;
     assert_eq!(behind.runs(), 2);
     assert_eq!(get(&health, "/health/ledger").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_on_demand_that_nobody_asked_for_blocks_nobody() {
+    let network = Scripted::new(Status::Pass);
+    let behind = Scripted::new(Status::Pass);
+    let regular = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .seed(7)
+        .check(Check::new("network", network.clone()).on_demand(SECOND))
+        .check(
+            Check::new("ledger", behind.clone())
+                .depends_on("network")
+                .on_demand(SECOND),
+        )
+        .check(Check::new("stock", regular.clone()).depends_on("network"))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    for _ in 0..6 {
+        assert_eq!(get(&health, "/ready").await.status, 200);
+        after(60 * SECOND).await;
+        assert_eq!(why(&health, "stock"), "");
+    }
+    network.say(Status::Fail);
+    assert_eq!(get(&health, "/ready").await.status, 503);
+    after(SECOND).await;
+    assert_eq!(
+        whys(&health, ["ledger", "stock"]),
+        ["blocked by network", "blocked by network"]
+    );
+    network.say(Status::Pass);
+    after(60 * SECOND).await;
+    for _ in 0..6 {
+        assert_eq!(get(&health, "/ready").await.status, 200);
+        after(60 * SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_hung_while_the_root_failed_and_came_back_is_asked_anew() {
+    let (health, [network, postgres, _]) = chain().await;
+    postgres.take(60 * SECOND);
+    drop(health.run_now("postgres"));
+    after(ms(100)).await;
+    for says in [Status::Fail, Status::Pass] {
+        network.say(says);
+        health.run_now("network").await.unwrap();
+    }
+    postgres.take(Duration::ZERO);
+    let runs = postgres.runs();
+    after(3 * SECOND).await;
+    assert_eq!(why(&health, "postgres"), "");
+    assert_eq!(postgres.runs(), runs + 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -55,12 +56,14 @@ use crate::{
 #[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct RabbitMqQueue {
     name: String,
-    connect: Box<dyn Fn() -> BoxFuture<Result<Connection, Error>> + Send + Sync>,
+    connect: Arc<Connect>,
     warn_above: Option<u32>,
     fail_above: Option<u32>,
     at_least: u32,
     own: Mutex<Own>,
 }
+
+type Connect = dyn Fn() -> BoxFuture<Result<Connection, Error>> + Send + Sync;
 
 /// What is kept between runs.
 #[derive(Default)]
@@ -92,7 +95,7 @@ impl RabbitMqQueue {
     {
         Self {
             name: name.into(),
-            connect: Box::new(move || Box::pin(connect())),
+            connect: Arc::new(move || Box::pin(connect())),
             warn_above: None,
             fail_above: None,
             at_least: 0,
@@ -158,7 +161,7 @@ impl RabbitMqQueue {
             }
             own.asked = None;
         }
-        let question = ask(own.link.take(), (self.connect)(), name);
+        let question = ask(own.link.take(), Arc::clone(&self.connect), name);
         let asked = (Instant::now(), Box::pin(question) as BoxFuture<Asked>);
         let (link, answer) = own.asked.insert(asked).1.as_mut().await;
         own.asked = None;
@@ -176,11 +179,7 @@ fn patience(given_up: u32) -> Duration {
 }
 
 /// A connection that was kept may have been lost since; then it is made anew, at once.
-async fn ask(
-    kept: Option<Link>,
-    connect: BoxFuture<Result<Connection, Error>>,
-    name: ShortString,
-) -> Asked {
+async fn ask(kept: Option<Link>, connect: Arc<Connect>, name: ShortString) -> Asked {
     if let Some(mut link) = kept {
         if let Ok(answer) = link.declare(name.clone()).await {
             return (Some(link), answer);
@@ -188,7 +187,7 @@ async fn ask(
         // One that has no channel left is still open, and not closed by being dropped.
         _ = link.connection.close(REPLY_SUCCESS, "OK".into()).await;
     }
-    let mut link = match connect.await {
+    let mut link = match connect().await {
         Ok(connection) => Link {
             connection,
             channel: None,
@@ -247,7 +246,7 @@ fn not_connected(error: &Error) -> Outcome {
         }
         // Both are of the same code: those of too many connections, and of the virtual host.
         AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => {
-            match protocol.get_message().as_str().contains("limit") {
+            match is_limit(protocol.get_message().as_str()) {
                 true => Outcome::warn(Reason::Busy),
                 false => Outcome::fail(Reason::PermissionDenied),
             }
@@ -255,6 +254,11 @@ fn not_connected(error: &Error) -> Outcome {
         _ => return refused(error),
     };
     outcome.with_cause(error)
+}
+
+/// Its words end alike for a node, a virtual host and a user, whose names are in them.
+fn is_limit(told: &str) -> bool {
+    told.contains("limit (") && told.trim_end().ends_with("is reached")
 }
 
 fn parse(name: &str) -> Result<ShortString, Failure> {
@@ -294,6 +298,27 @@ impl fmt::Debug for RabbitMqQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_no_limit() {
+        for (told, expected) in [
+            (
+                "NOT_ALLOWED - connection refused for user 'app': user connection limit (0) is reached",
+                true,
+            ),
+            (
+                "NOT_ALLOWED - access to vhost '/' refused for user 'app': vhost connection limit (3) is reached",
+                true,
+            ),
+            (
+                "NOT_ALLOWED - access to vhost 'rate-limiter' refused for user 'app'",
+                false,
+            ),
+            ("NOT_ALLOWED - vhost limit (1) not found", false),
+        ] {
+            assert_eq!(is_limit(told), expected, "{told}");
+        }
+    }
 
     #[test]
     fn a_day_of_silence_costs_a_dozen_connections() {

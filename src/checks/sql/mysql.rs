@@ -11,7 +11,7 @@ use super::{
 use crate::{
     check::HealthCheck,
     checks::bounds::{LagBounds, Limit},
-    model::{ComponentType, Failure, Outcome, Reason},
+    model::{ComponentType, Failure, Outcome, Reason, Status},
 };
 
 /// Whether a MySQL or MariaDB server answers, and how it is.
@@ -29,8 +29,8 @@ use crate::{
 /// | no such database | fail, not found |
 /// | it cannot be reached | fail, with the network's reason |
 ///
-/// A run is one round trip. It needs no rights but to connect, unless a lag has a bound: `SHOW REPLICA STATUS` needs `REPLICATION CLIENT`, of MariaDB
-/// `REPLICA MONITOR`. The check has a connection of its own, made as those of the pool are, and keeps it: so it takes
+/// A run is one round trip. It needs no rights but to connect, unless a lag has a bound: `SHOW REPLICA STATUS`, of MySQL 8.0.22 and MariaDB 10.5.1 on,
+/// needs `REPLICATION CLIENT`, of MariaDB `REPLICA MONITOR`, and tells there of the connection without a name. The check has a connection of its own, made as those of the pool are, and keeps it: so it takes
 /// no slot of the pool, and tells a pool that is exhausted from a database that is down. That is one connection more for each
 /// instance of the service.
 ///
@@ -79,9 +79,9 @@ enum Lag {
 }
 
 /// The status last, for it has rows of any number.
-const QUERY: &str = "SELECT @@global.read_only, @@global.max_connections; \
+const QUERY: &str = "SELECT @@global.read_only, @@global.max_connections, @@global.innodb_read_only; \
     SHOW GLOBAL STATUS LIKE 'Threads_connected'";
-const QUERY_LAG: &str = "SELECT @@global.read_only, @@global.max_connections; \
+const QUERY_LAG: &str = "SELECT @@global.read_only, @@global.max_connections, @@global.innodb_read_only; \
     SHOW GLOBAL STATUS LIKE 'Threads_connected'; \
     SHOW REPLICA STATUS";
 
@@ -131,6 +131,9 @@ impl HealthCheck for MySql {
             Ok(answer) => self.expected.judge(&answer),
             Err(outcome) => outcome,
         };
+        if outcome.status() == Status::Fail {
+            self.own.forget();
+        }
         Ok(outcome.and(Pool::of(&self.pool).judge()))
     }
 
@@ -179,11 +182,16 @@ fn read(rows: &[MySqlRow]) -> Option<Answer> {
     let (settings, rest) = rows.split_first()?;
     let (status, replication) = rest.split_first()?;
     Some(Answer {
-        read_only: !matches!(text(settings, 0)?, "0" | "OFF"),
+        // The second is that of Aurora's readers.
+        read_only: is_on(text(settings, 0)?) || is_on(text(settings, 2)?),
         max_connections: text(settings, 1)?.parse().ok()?,
         connections: text(status, 1)?.parse().ok()?,
         lag: replication.iter().map(lag).fold(Lag::None, Lag::worse),
     })
+}
+
+fn is_on(setting: &str) -> bool {
+    !matches!(setting, "0" | "OFF")
 }
 
 /// Whatever its type, in the text protocol a value is a text.
@@ -246,8 +254,9 @@ pub(super) fn reason(number: u16) -> Option<Reason> {
     Some(match number {
         // It shuts down, or closes what was idle for too long, or was told to.
         1053 | 1927 | 4031 => return None,
-        1045 | 1698 => Reason::AuthenticationFailed,
-        1044 | 1142 | 1227 => Reason::PermissionDenied,
+        // Locked and expired ones, too.
+        1045 | 1698 | 1820 | 1862 | 3118 | 4151 => Reason::AuthenticationFailed,
+        1044 | 1130 | 1142 | 1227 => Reason::PermissionDenied,
         1049 => Reason::NotFound,
         1040 | 1203 | 1226 => Reason::Busy,
         1205 | 3024 => Reason::TimedOut,

@@ -24,7 +24,7 @@ use crate::{
 /// | it has more: a newer release has been here | warn, incompatible; with [`exact`](Self::exact) fail |
 /// | it lacks some | fail, migrations pending |
 /// | one was applied that reads otherwise here | fail, incompatible |
-/// | one was begun and not ended | fail, migrations pending |
+/// | one of them was begun and has not ended | fail, migrations pending |
 /// | it cannot be reached or read | fail, as the check of that database says |
 ///
 /// More is no failure by itself: while a release rolls out, its first instance migrates, and the older ones
@@ -37,7 +37,7 @@ use crate::{
 /// use tower_health::{Check, checks::Schema};
 ///
 /// // static MIGRATOR: Migrator = sqlx::migrate!();
-/// Check::new("schema", Schema::sqlx(pool, &migrator)).depends_on("postgres")
+/// Check::new("schema", Schema::sqlx(pool, &migrator)).depends_on("postgres").shared()
 /// # }
 /// ```
 #[must_use = "a check does nothing until it is given to `Check::new`"]
@@ -109,7 +109,9 @@ where
                 .is_some_and(|applied| applied != checksum)
         });
         let (pending, unknown): (Vec<&i64>, Vec<&i64>) = (pending.collect(), unknown.collect());
-        let outcome = if let Some(version) = applied.dirty {
+        // One that this build does not know is under way, for a newer release.
+        let dirty = applied.dirty.filter(|dirty| self.known.contains_key(dirty));
+        let outcome = if let Some(version) = dirty {
             Outcome::fail(Reason::MigrationsPending)
                 .with_cause(format_args!("migration {version} was begun and not ended"))
         } else if let Some(version) = pending.first() {
@@ -170,7 +172,7 @@ where
     type Answer = Applied;
 
     async fn connect(&self) -> Result<DB::Connection, Refusal> {
-        let options = self.pool.connect_options();
+        let options = own_options(self.pool.connect_options().as_ref().clone());
         let connected = DB::Connection::connect_with(&options).await;
         connected.map_err(refusal)
     }
@@ -195,6 +197,20 @@ where
             Err(Told::Refused(refusal)) => Err(refusal),
         }
     }
+}
+
+/// A check makes nothing that it is to look at.
+fn own_options<O: 'static>(options: O) -> O {
+    #[cfg(feature = "sqlx-sqlite")]
+    let options = {
+        let mut options = options;
+        let any: &mut dyn std::any::Any = &mut options;
+        if let Some(sqlite) = any.downcast_mut::<sqlx::sqlite::SqliteConnectOptions>() {
+            *sqlite = sqlite.clone().create_if_missing(false);
+        }
+        options
+    };
+    options
 }
 
 enum Told {

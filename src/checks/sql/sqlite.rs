@@ -1,10 +1,10 @@
-use std::{fmt, fs, io, path::Path, time::Duration};
+use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{Connection, SqliteConnection, SqlitePool};
 
 use super::{
-    own::{Link, Own, Refusal, said},
+    own::{Refusal, said},
     pool::Pool,
     sqlx::refusal,
 };
@@ -24,11 +24,12 @@ use crate::{
 /// | its file is gone, though open connections still see it | fail, not found |
 /// | the file cannot be opened | fail, not found, permission denied |
 /// | it takes no writes ([`writable`](Self::writable)) | fail, read-only |
-/// | the disk is full ([`writable`](Self::writable)) | fail, limit exceeded |
+/// | the disk is full ([`writable`](Self::writable)), and no write-ahead log takes what is written | fail, limit exceeded |
 /// | it is no database, or is damaged | fail, unexpected answer |
 ///
-/// The check has a connection of its own, made as those of the pool are, and keeps it, so it takes no slot of the pool. Of a database
-/// in memory it sees another one than the pool: there is nothing to check of such.
+/// Each run opens the file anew, as the connections of the pool do, so it takes no slot of the pool, and sees a file that took the place of
+/// another. Of a database in memory it sees another one than the pool: there is nothing to check of such. Of a disk that fills up,
+/// [`Disk`](crate::checks::Disk) tells ahead.
 ///
 /// It measures `pool_used` and `pool_utilization`.
 ///
@@ -53,7 +54,6 @@ use crate::{
 #[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct Sqlite {
     pool: SqlitePool,
-    own: Own<SqliteConnection>,
     file: Aside<io::Result<()>>,
     expected: Expected,
 }
@@ -76,7 +76,6 @@ impl Sqlite {
         let asked = pool.clone();
         Self {
             pool,
-            own: Own::default(),
             file: Aside::new(move || find(&asked)),
             expected: Expected::default(),
         }
@@ -115,9 +114,9 @@ fn find(pool: &SqlitePool) -> io::Result<()> {
 impl HealthCheck for Sqlite {
     async fn check(&self) -> Result<Outcome, Failure> {
         self.file.ask().await??;
-        let outcome = match self.own.ask(self).await {
+        let outcome = match self.ask().await {
             Ok(()) => Outcome::pass(),
-            Err(outcome) => outcome,
+            Err(refusal) => refusal.outcome(),
         };
         Ok(outcome.and(Pool::of(&self.pool).judge()))
     }
@@ -135,42 +134,54 @@ impl fmt::Debug for Sqlite {
     }
 }
 
-impl Link for Sqlite {
-    type Connection = SqliteConnection;
-    type Answer = ();
+impl Sqlite {
+    async fn ask(&self) -> Result<(), Refusal> {
+        let mut connection = self.connect().await.map_err(refusal)?;
+        // The connection's thread goes on with what it does when a run is given up, unless it is told.
+        let wanted = Arc::new(());
+        let still = Arc::downgrade(&wanted);
+        let mut handle = connection.lock_handle().await.map_err(refusal)?;
+        handle.set_progress_handler(STEPS, move || still.strong_count() > 0);
+        drop(handle);
+        let asked = self.ask_over(&mut connection).await;
+        drop(wanted);
+        asked
+            .map_err(refusal)?
+            .map_or(Ok(()), |damage| Err(said(Reason::UnexpectedAnswer, damage)))
+    }
 
-    async fn connect(&self) -> Result<SqliteConnection, Refusal> {
+    async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
         let options = self.pool.connect_options().as_ref().clone();
         // A check makes nothing that it is to look for.
         let options = options.create_if_missing(false).busy_timeout(PATIENCE);
-        let connected = SqliteConnection::connect_with(&options).await;
-        connected.map_err(refusal)
+        SqliteConnection::connect_with(&options).await
     }
 
-    async fn ask(&self, connection: &mut SqliteConnection) -> Result<(), Refusal> {
-        let read = "SELECT count(*) FROM sqlite_schema";
-        sqlx::raw_sql(read)
-            .execute(&mut *connection)
-            .await
-            .map_err(refusal)?;
+    /// What is damaged, if anything.
+    async fn ask_over(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<String>, sqlx::Error> {
+        let read = "SELECT count(*) FROM sqlite_master";
+        sqlx::raw_sql(read).execute(&mut *connection).await?;
         if self.expected.writable {
             let written = sqlx::raw_sql(WRITE).execute(&mut *connection).await;
             // If it did not begin, there is nothing to take back.
             _ = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
-            written.map_err(refusal)?;
+            written?;
         }
-        if self.expected.integrity {
-            let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
-                .fetch_one(connection)
-                .await
-                .map_err(refusal)?;
-            if found != "ok" {
-                return Err(said(Reason::UnexpectedAnswer, found));
-            }
+        if !self.expected.integrity {
+            return Ok(None);
         }
-        Ok(())
+        let found: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+            .fetch_one(connection)
+            .await?;
+        Ok((found != "ok").then_some(found))
     }
 }
+
+/// After so many steps of its virtual machine a connection looks whether anybody still waits.
+const STEPS: i32 = 10_000;
 
 /// What SQLite's result codes mean, by their lower half.
 ///

@@ -173,7 +173,11 @@ impl Disk {
             Some(free) => space.bytes.size.saturating_sub(free) as f64,
             None => share(space.bytes),
         };
-        let of_bytes = bytes.time_left(space.bytes.used(), most_bytes);
+        // What has no size fills up with nothing.
+        let of_bytes = match space.bytes.size {
+            0 => None,
+            _ => bytes.time_left(space.bytes.used(), most_bytes),
+        };
         let of_inodes = space
             .inodes
             .and_then(|amount| inodes.time_left(amount.used(), share(amount)));

@@ -215,10 +215,8 @@ fn by_words(text: &str) -> Option<Reason> {
         Some(Reason::ConnectionLost)
     } else if starts(&["invalid URL"]) {
         Some(Reason::Misconfigured)
-    } else if text.contains("peer certificate") || text.contains("certificate verify failed") {
-        Some(Reason::Untrusted)
     } else {
-        None
+        Reason::of_words(text)
     }
 }
 

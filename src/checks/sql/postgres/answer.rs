@@ -14,11 +14,12 @@ use crate::{
 pub(super) const QUERY: &str = "\
 SELECT current_setting('transaction_read_only'),
        current_setting('max_connections'),
-       current_setting('superuser_reserved_connections'),
+       (current_setting('superuser_reserved_connections')::int
+           + coalesce(current_setting('reserved_connections', true), '0')::int)::text,
        (SELECT sum(numbackends)::text FROM pg_catalog.pg_stat_database),
        CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN NULL
             WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver)
-                 AND pg_catalog.pg_last_wal_receive_lsn() = pg_catalog.pg_last_wal_replay_lsn() THEN '0'
+                 AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn() THEN '0'
             ELSE extract(epoch FROM clock_timestamp()
                      - coalesce(pg_catalog.pg_last_xact_replay_timestamp(), pg_catalog.pg_postmaster_start_time()))::text
        END";

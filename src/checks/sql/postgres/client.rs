@@ -67,6 +67,10 @@ where
         self.own.ask(self).await
     }
 
+    fn forget(&self) {
+        self.own.forget();
+    }
+
     fn pool(&self) -> Option<Pool> {
         None
     }

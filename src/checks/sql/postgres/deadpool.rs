@@ -28,13 +28,29 @@ impl Postgres {
 
 struct Deadpool {
     pool: Pool,
-    own: Own<ClientWrapper>,
+    own: Own<Client>,
+}
+
+/// A client, of which the manager keeps something until it is told.
+struct Client {
+    client: ClientWrapper,
+    pool: Pool,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.pool.manager().detach(&mut self.client);
+    }
 }
 
 #[async_trait]
 impl Source for Deadpool {
     async fn ask(&self) -> Result<Answer, Outcome> {
         self.own.ask(self).await
+    }
+
+    fn forget(&self) {
+        self.own.forget();
     }
 
     fn pool(&self) -> Option<pool::Pool> {
@@ -47,14 +63,16 @@ impl Source for Deadpool {
 }
 
 impl Link for Deadpool {
-    type Connection = ClientWrapper;
+    type Connection = Client;
     type Answer = Answer;
 
-    async fn connect(&self) -> Result<ClientWrapper, Refusal> {
-        self.pool.manager().create().await.map_err(refusal)
+    async fn connect(&self) -> Result<Client, Refusal> {
+        let client = self.pool.manager().create().await.map_err(refusal)?;
+        let pool = self.pool.clone();
+        Ok(Client { client, pool })
     }
 
-    async fn ask(&self, connection: &mut ClientWrapper) -> Result<Answer, Refusal> {
-        ask(connection).await
+    async fn ask(&self, connection: &mut Client) -> Result<Answer, Refusal> {
+        ask(&connection.client).await
     }
 }

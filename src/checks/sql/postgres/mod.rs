@@ -14,7 +14,7 @@ use self::answer::{Answer, Expected};
 use super::pool::Pool;
 use crate::{
     check::HealthCheck,
-    model::{ComponentType, Failure, Outcome, Reason},
+    model::{ComponentType, Failure, Outcome, Reason, Status},
 };
 
 /// Whether a PostgreSQL server answers, and how it is.
@@ -31,7 +31,7 @@ use crate::{
 /// | no such database | fail, not found |
 /// | it cannot be reached | fail, with the network's reason |
 ///
-/// A run is one query. It needs no rights but to connect, reads no table, and works through PgBouncer. The check has a connection of its own, made
+/// A run is one query, of PostgreSQL 10 or newer. It needs no rights but to connect, reads no table, and works through PgBouncer. The check has a connection of its own, made
 /// as those of the pool are, and keeps it: so it takes no slot of the pool, and tells a pool that is exhausted from a database
 /// that is down. That is one connection more for each instance of the service.
 ///
@@ -57,6 +57,9 @@ trait Source: Send + Sync + 'static {
     /// The columns of the only row.
     async fn ask(&self) -> Result<Answer, Outcome>;
 
+    /// Has the next run make a new connection.
+    fn forget(&self);
+
     fn pool(&self) -> Option<Pool>;
 }
 
@@ -75,7 +78,7 @@ impl Postgres {
     }
 
     /// How much of the connections that the server allows may be in use before it is a warning, in percent. The last that are
-    /// reserved for superusers do not count as allowed. Defaults to 90.
+    /// reserved, for superusers and by `reserved_connections`, do not count as allowed. Defaults to 90.
     pub fn connections_above(mut self, percent: f64) -> Self {
         self.expected.connections_above = percent;
         self
@@ -103,6 +106,9 @@ impl HealthCheck for Postgres {
             Ok(answer) => self.expected.judge(&answer),
             Err(outcome) => outcome,
         };
+        if outcome.status() == Status::Fail {
+            self.source.forget();
+        }
         Ok(match self.source.pool() {
             Some(pool) => outcome.and(pool.judge()),
             None => outcome,
@@ -127,7 +133,8 @@ impl fmt::Debug for Postgres {
 /// Source: [PostgreSQL, appendix A](https://www.postgresql.org/docs/current/errcodes-appendix.html).
 pub(super) fn reason(code: &str) -> Option<Reason> {
     Some(match code {
-        "57P01" | "57P02" => return None,
+        // It stops, lost its database, or closes what was idle for too long.
+        "57P01" | "57P02" | "57P04" | "57P05" | "25P03" => return None,
         "57P03" => Reason::StartingUp,
         "57014" => Reason::TimedOut,
         "53300" => Reason::Busy,

@@ -36,6 +36,10 @@ impl Source for Sqlx {
         self.own.ask(self).await
     }
 
+    fn forget(&self) {
+        self.own.forget();
+    }
+
     fn pool(&self) -> Option<Pool> {
         Some(Pool::of(&self.pool))
     }
