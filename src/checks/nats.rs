@@ -24,7 +24,7 @@ use crate::{
 /// | the same at its limit | warn, limit exceeded |
 ///
 /// A run sends a message to itself, or a request to JetStream; so the user has to be allowed to publish to
-/// `_INBOX.>` and, for JetStream, to `$JS.API.INFO` and `$JS.API.STREAM.INFO.*`. It goes over the connection of the client that it is given, which comes back by itself: a run waits a quarter of a
+/// `_INBOX.>`, or to the client's own prefix of that, and, for JetStream, to `$JS.API.INFO` and `$JS.API.STREAM.INFO.*`. It goes over the connection of the client that it is given, which comes back by itself: a run waits a quarter of a
 /// second for that. A client waits longer between its attempts each time, up to four seconds unless its `reconnect_delay_callback` says otherwise.
 ///
 /// It measures the account's `storage_used` and `memory_used` in bytes, `storage_utilization` where that has a limit, and of a stream `messages`, `bytes` and,
@@ -143,7 +143,7 @@ impl Nats {
             Ok(limit) if limit > 0 => {
                 let used = usize::try_from(account.storage).unwrap_or(usize::MAX);
                 let utilization = percent(used, limit);
-                let judged = self.judge(utilization);
+                let judged = self.judge("the storage of the account", utilization);
                 let judged = judged.measure("storage_utilization", utilization, "percent");
                 outcome.and(judged)
             }
@@ -165,18 +165,19 @@ impl Nats {
             return outcome;
         };
         let judged = match stream.config.discard.as_str() {
-            "new" => self.judge(utilization),
+            "new" => self.judge("the stream", utilization),
             _ => Outcome::pass(),
         };
         outcome.and(judged.measure("stream_utilization", utilization, "percent"))
     }
 
-    fn judge(&self, utilization: f64) -> Outcome {
-        match utilization {
-            full if full >= 100.0 => Outcome::warn(Reason::LimitExceeded),
-            near if near > self.storage_above => Outcome::warn(Reason::LimitNear),
-            _ => Outcome::pass(),
-        }
+    fn judge(&self, what: &str, utilization: f64) -> Outcome {
+        let reason = match utilization {
+            full if full >= 100.0 => Reason::LimitExceeded,
+            near if near > self.storage_above => Reason::LimitNear,
+            _ => return Outcome::pass(),
+        };
+        Outcome::warn(reason).with_cause(format_args!("{what} is filled to {utilization:.0} %"))
     }
 }
 

@@ -297,6 +297,43 @@ async fn who_may_only_ping_learns_that_it_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
+    let server = started(&[]);
+    let mut admin = admin(server.address).await;
+    command(&mut admin, "ACL SETUSER app on >hunter2 +@all -@dangerous").await;
+    let check = async || Redis::new(manager(server.address, "app").await);
+    assert_eq!(told(&check().await).await, PASSES);
+    let denied = fails(Reason::PermissionDenied);
+    assert_eq!(told(&check().await.primary()).await, denied);
+    let lag = Duration::from_secs(20);
+    assert_eq!(told(&check().await.lag_above(lag)).await, denied);
+    assert_eq!(told(&check().await.fail_lag_above(lag)).await, denied);
+
+    let renamed = started(&["--rename-command", "INFO", "nobodys"]);
+    let check = async || Redis::new(manager(renamed.address, "default").await);
+    assert_eq!(told(&check().await).await, PASSES);
+    assert_eq!(told(&check().await.primary()).await, denied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_does_not_end_keeps_it_busy() {
+    let server = started(&["--lua-time-limit", "50"]);
+    let check = Redis::new(manager(server.address, "default").await);
+    let mut killer = admin(server.address).await;
+    let mut other = admin(server.address).await;
+    let script = tokio::spawn(async move {
+        let forever = "while true do end";
+        let script = redis::cmd("EVAL").arg(forever).arg(0).to_owned();
+        script.query_async::<()>(&mut other).await
+    });
+    let busy = warns(Reason::Busy);
+    until("it is busy", async || told(&check).await == busy).await;
+    command(&mut killer, "SCRIPT KILL").await;
+    assert!(script.await.unwrap().is_err());
+    assert_eq!(told(&check).await, PASSES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_is_well_while_all_its_slots_are_served() {
     let mut server = started(&["--cluster-enabled", "yes"]);
     let mut admin = admin(server.address).await;

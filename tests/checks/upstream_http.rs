@@ -328,7 +328,21 @@ async fn of_a_body_without_end_the_start_is_judged() {
             "/never",
             get(move || async move { (health(), endless(r#"{"notes":["x""#, br#","x""#)) }),
         );
+    // Nothing of which comes after the head.
+    let stalls = || Body::from_stream(tokio_stream::pending::<Result<Bytes, std::io::Error>>());
+    let app = app
+        .route(
+            "/503",
+            get(move || async move { (StatusCode::SERVICE_UNAVAILABLE, health(), stalls()) }),
+        )
+        .route(
+            "/429",
+            get(move || async move { (StatusCode::TOO_MANY_REQUESTS, stalls()) }),
+        );
     let url = serve(app).await;
+    let stalled = async |path| told(&at(&format!("{url}{path}"))).await;
+    assert_eq!(stalled("/503").await, fails(Reason::Unhealthy));
+    assert_eq!(stalled("/429").await, (Status::Warn, Some(Reason::Busy)));
     let plain = || at(&format!("{url}/plain"));
     assert_eq!(told(&plain()).await, PASS);
     let read = plain().expect_body(|body| body.len() == 64 * 1024 && body.starts_with(b"OKx"));

@@ -31,11 +31,15 @@ use crate::{
 /// | `PERMISSION_DENIED` | fail, permission denied |
 /// | `RESOURCE_EXHAUSTED` | warn, busy |
 /// | `DEADLINE_EXCEEDED`, or no answer | fail, timed out |
+/// | no address for its name; a certificate that the channel does not trust | fail, unreachable, untrusted |
 /// | nothing listens there, the connection is cut | fail, connection refused, connection lost |
 ///
 /// A run is one unary call, one round trip, over the connection that the channel has. A channel connects anew by itself, with the next call. On
 /// a network that loses what is sent without a word, it learns that its connection is gone only by
 /// `Endpoint::http2_keep_alive_interval`, and that it never came to be by `Endpoint::connect_timeout`: set both.
+///
+/// Services that ask for each other's readiness, and go by it, are never ready once neither is: let it be
+/// [non-critical](crate::Check::non_critical) then.
 ///
 /// `S` is a [`Channel`], or what the service has made of one, such as a `tonic::service::interceptor::InterceptedService` that
 /// authenticates its calls.
@@ -47,7 +51,7 @@ use crate::{
 /// use tower_health::{Check, checks::GrpcUpstream};
 ///
 /// let channel = Endpoint::new("http://stock.internal:50051")?.connect_lazy();
-/// let stock = Check::new("stock", GrpcUpstream::new(channel).service("stock.v1.Stock")).shared();
+/// let stock = Check::new("stock", GrpcUpstream::new(channel).service("stock.v1.Stock")).non_critical();
 /// # Ok(())
 /// # }
 /// ```

@@ -1,8 +1,9 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Response, Url};
+use tokio::time::timeout;
 
 use super::{
     chain,
@@ -15,6 +16,9 @@ use crate::{
 
 /// How much of a body is read, in bytes.
 const READ: usize = 64 * 1024;
+
+/// How long the body of a code that is not expected is waited for.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Whether a service that is asked over HTTP says that it is well.
 ///
@@ -42,16 +46,24 @@ const READ: usize = 64 * 1024;
 ///
 /// A run is one request, over a connection of the client's pool. Of a body at most 64 kB are read, and what they say counts. The
 /// client decides on redirects, proxies, TLS, its user agent and other headers; but for `Accept`, which asks for health+json first.
-/// A user and a password in the URL are sent as the client does it. Neither the URL nor any part of it is told to anybody.
+/// A user and a password in the URL are sent as the client does it, and told to nobody, nor is anything else of the URL that may be a secret.
+///
+/// Services that ask for each other's readiness, and go by it, are never ready once neither is. So ask for liveness, or let it be
+/// [non-critical](crate::Check::non_critical).
 ///
 /// Measured is the `code`. That an answer takes long is for [`Check::warn_above`](crate::Check::warn_above).
 ///
 /// ```
 /// use tower_health::{Check, checks::HttpUpstream};
 ///
-/// let client = reqwest::Client::new();
+/// // Of a service of one's own, a redirect is no answer, and there is no proxy on the way.
+/// let client = reqwest::Client::builder()
+///     .no_proxy()
+///     .redirect(reqwest::redirect::Policy::none())
+///     .build()?;
 /// let ready = HttpUpstream::new(client, "http://stock.internal/ready").expect(|code| code == 200);
-/// let stock = Check::new("stock", ready).shared();
+/// let stock = Check::new("stock", ready).non_critical();
+/// # Ok::<(), reqwest::Error>(())
 /// ```
 #[must_use]
 pub struct HttpUpstream {
@@ -113,10 +125,13 @@ impl HttpUpstream {
         let code = response.status().as_u16();
         let media_type = response.headers().get(CONTENT_TYPE);
         let kind = media_type.and_then(|text| Kind::of(text.to_str().ok()?));
-        let body = match body(&mut response).await {
-            // The code alone is bad enough.
-            Err(_) if !(self.expect)(code) => Vec::new(),
-            body => body?,
+        let body = match (self.expect)(code) {
+            true => body(&mut response).await?,
+            // The code alone is bad enough, if no more is to be had.
+            false => match timeout(PATIENCE, body(&mut response)).await {
+                Ok(Ok(body)) => body,
+                Ok(Err(_)) | Err(_) => Vec::new(),
+            },
         };
         Ok(Answer { code, kind, body })
     }
