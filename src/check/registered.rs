@@ -243,7 +243,8 @@ impl Check {
     /// reached is not asked. It is run as soon as nothing that it depends on fails any more. It may stand behind several, and they
     /// behind others. Defaults to none.
     ///
-    /// What it does to readiness is for its own [criticality](Self::criticality) to say, as if it had failed itself.
+    /// What it does to readiness is for its own [criticality](Self::criticality) to say, as if it had failed itself: behind a
+    /// shared check, let it be shared too. A root [on demand](Self::on_demand) that nobody has asked for lately blocks nothing.
     /// To depend on what is not registered, or in a circle, is a mistake; to remove what others depend on is an error.
     ///
     /// ```

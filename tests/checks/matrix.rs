@@ -110,10 +110,7 @@ impl Row {
         self.passes(fault).await;
         // One that began before, and was held up, may have passed sooner.
         let first = loop {
-            let runs = self.runs.lock().unwrap();
-            let first = runs.iter().find(|(began, _)| *began > mended).cloned();
-            drop(runs);
-            if let Some((_, first)) = first {
+            if let Some(first) = self.first_since(mended) {
                 break first;
             }
             assert!(mended.elapsed() < PATIENCE, "{} does not run", self.check);
@@ -124,6 +121,13 @@ impl Row {
             "{} does not pass at once after {fault}: {first:?}",
             self.check
         );
+    }
+
+    /// What the first run said that began after that.
+    fn first_since(&self, mended: Instant) -> Option<Outcome> {
+        let runs = self.runs.lock().unwrap();
+        let first = runs.iter().find(|(began, _)| *began > mended);
+        first.map(|(_, outcome)| outcome.clone())
     }
 
     /// The cells of another row of the same check, such as of one that asks past a proxy.

@@ -248,22 +248,26 @@ async fn handles_run_out_and_come_back() {
 struct Group(PathBuf);
 
 impl Group {
-    /// None, told, where there is no version 2 with memory in it that can be written to.
+    /// One of version 2 or 1; none, told, where neither passes memory on to be written to.
     fn new(limit: u64) -> Option<Self> {
         let root = Path::new("/sys/fs/cgroup");
-        let path = root.join(format!("tower-health-{}", std::process::id()));
         let passed_on = fs::read_to_string(root.join("cgroup.subtree_control"));
         let has_memory =
             passed_on.is_ok_and(|names| names.split(' ').any(|n| n.trim() == "memory"));
-        if !has_memory || fs::create_dir(&path).is_err() {
+        let (root, file) = match has_memory {
+            true => (root.to_owned(), "memory.max"),
+            false => (root.join("memory"), "memory.limit_in_bytes"),
+        };
+        let path = root.join(format!("tower-health-{}", std::process::id()));
+        if fs::create_dir(&path).is_err() {
             println!(
-                "not tested with a real control group, for {} passes no memory on; see the trees of files in `memory.rs`",
+                "not tested with a real control group, for none can be made in {}; see the trees of files in `memory.rs`",
                 root.display()
             );
             return None;
         }
         let group = Self(path);
-        fs::write(group.0.join("memory.max"), limit.to_string()).unwrap();
+        fs::write(group.0.join(file), limit.to_string()).unwrap();
         Some(group)
     }
 }
