@@ -114,6 +114,11 @@ async fn connect(address: SocketAddr) -> Arc<Connection> {
     Arc::new(Connection::connect(&uri, properties).await.unwrap())
 }
 
+/// The connection comes back by itself, a moment after the server.
+async fn is_back(connection: &Connection) {
+    until("it is connected", async || connection.status().connected()).await;
+}
+
 /// A check with a connection of its own.
 fn queue(address: SocketAddr, name: &str) -> RabbitMqQueue {
     let uri = format!("amqp://app:{PASSWORD}@{address}/%2f");
@@ -149,8 +154,8 @@ async fn declare(connection: &Connection, name: &str, options: QueueDeclareOptio
 async fn what_can_go_wrong_with_a_connection() {
     let mut broker = Broker::start();
     let proxy = FaultProxy::start(broker.server.address).await.unwrap();
-    let check = RabbitMq::new(connect(proxy.address()).await);
-    let mut row = Row::of("rabbitmq", check).await;
+    let connection = connect(proxy.address()).await;
+    let mut row = Row::of("rabbitmq", RabbitMq::new(Arc::clone(&connection))).await;
     for (fault, how) in [
         ("refusing", Fault::Refuse),
         ("silent", Fault::Silence),
@@ -158,9 +163,13 @@ async fn what_can_go_wrong_with_a_connection() {
         ("slow", Fault::Delay(DELAY)),
     ] {
         row.when(fault, proxy.fail(how)).await;
-        row.over(proxy.heal()).await;
+        row.over(async {
+            proxy.heal().await;
+            is_back(&connection).await;
+        })
+        .await;
     }
-    until("no channel is left", async || broker.channels() == 0).await;
+    until("one channel is left", async || broker.channels() == 1).await;
 
     let connection = connect(broker.server.address).await;
     let mut direct = Row::of("rabbitmq", RabbitMq::new(Arc::clone(&connection))).await;
@@ -171,7 +180,12 @@ async fn what_can_go_wrong_with_a_connection() {
     direct
         .when("restarted", async { broker.server.kill() })
         .await;
-    direct.over(async { broker.restart() }).await;
+    direct
+        .over(async {
+            broker.restart();
+            is_back(&connection).await;
+        })
+        .await;
     direct
         .when("wrong password", async {
             broker.control(&["change_password", "app", "another"]);
@@ -182,8 +196,7 @@ async fn what_can_go_wrong_with_a_connection() {
         .over(async {
             broker.control(&["change_password", "app", PASSWORD]);
             // The server takes a second to refuse it once more.
-            let connected = async || connection.status().connected();
-            until("it is connected", connected).await;
+            is_back(&connection).await;
         })
         .await;
     direct
@@ -266,9 +279,14 @@ async fn a_connection_is_used_as_it_was_given() {
     contract(Status::Pass).await;
     let asking = check();
     wear(&asking).await;
-    // Numbers of channels are used again.
-    for _ in 0..1_500 {
-        assert_eq!(told(&asking).await, PASSES);
+    assert_eq!(told(&asking).await, PASSES);
+    assert_eq!((proxy.open(), broker.channels()), (1, 1));
+    // However often it is lost while it is asked.
+    for _ in 0..20 {
+        proxy.fail(Fault::Cut { after: 5 }).await;
+        assert_ne!(told(&asking).await, PASSES);
+        proxy.heal().await;
+        until("it is back", async || told(&asking).await == PASSES).await;
     }
     // Runs that end without an answer leave one question open, not one each.
     proxy.fail(Fault::Silence).await;
@@ -278,8 +296,7 @@ async fn a_connection_is_used_as_it_was_given() {
     }
     proxy.heal().await;
     until("it answers", async || told(&asking).await == PASSES).await;
-    until("no channel is left", async || broker.channels() == 0).await;
-    assert_eq!(proxy.open(), 1);
+    assert_eq!((proxy.open(), broker.channels()), (1, 1));
     proxy.fail(Fault::Refuse).await;
     // The driver does not come back from what it learns by writing.
     until("it is lost", async || !connection.status().connected()).await;

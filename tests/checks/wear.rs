@@ -19,9 +19,11 @@ pub(crate) async fn wear(check: &impl HealthCheck) {
 
 /// Waits until something is so.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
-    let began = std::time::Instant::now();
-    while !is_so().await {
-        assert!(began.elapsed() < Duration::from_secs(60), "never: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let becomes_so = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), becomes_so).await;
+    assert!(in_time.is_ok(), "never: {what}");
 }

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use lapin::{Connection, Error, protocol::constants::REPLY_SUCCESS};
+use lapin::{Channel, Connection, Error, options::ChannelFlowOptions};
 use tokio::{sync::Mutex, time::sleep};
 
 use super::{BoxFuture, refused};
@@ -16,11 +16,12 @@ use crate::{
 /// | --- | --- |
 /// | it answers | pass |
 /// | it has blocked the connection, for it is short of memory or disk space | warn, busy |
-/// | the connection has as many channels as it may have | warn, busy |
+/// | the connection has no channel left for the check | warn, busy |
 /// | the connection is not open, whatever keeps it from that | fail, connection lost |
 ///
-/// A run opens a channel and closes it again, two round trips. It never has more than one, however many runs are given up. Of a connection that
-/// is blocked the server reads nothing: it is not asked. How it is with a queue is for [`RabbitMqQueue`](super::RabbitMqQueue) to tell.
+/// The first run opens a channel, which the check keeps. A run sends `channel.flow` over it, which asks for what is so already and is always
+/// answered: one round trip. There is never more than one that waits for its answer, however many runs are given up. Of a connection that is
+/// blocked the server reads nothing: it is not asked. How it is with a queue is for [`RabbitMqQueue`](super::RabbitMqQueue) to tell.
 ///
 /// The connection stays open for as long as the check lives. It comes back by itself only if it was made with `enable_auto_recover`, and then
 /// waits longer between its attempts each time, up to a minute, and gives up after sixteen: let its `configure_backoff` say otherwise. A
@@ -44,9 +45,21 @@ use crate::{
 #[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct RabbitMq {
     connection: Arc<Connection>,
-    /// What is not answered yet, perhaps since a run before.
-    asked: Mutex<Option<BoxFuture<Result<(), Error>>>>,
+    own: Mutex<Own>,
 }
+
+/// What is kept between runs.
+#[derive(Default)]
+struct Own {
+    /// Opened once. A channel that is being opened when its connection is lost can stop lapin (4.12) altogether: in its thread, the end
+    /// of the opening is told under a lock that the last owner of the channel takes, too. One that is open comes back without that.
+    channel: Option<Channel>,
+    /// What is not answered yet, perhaps since a run before.
+    asked: Option<BoxFuture<Asked>>,
+}
+
+/// The channel, if it can be used again, and what came of it.
+type Asked = (Option<Channel>, Result<(), Error>);
 
 /// How often a run that waits for an answer looks whether there can be one.
 const LOOK: Duration = Duration::from_millis(10);
@@ -56,7 +69,7 @@ impl RabbitMq {
     pub fn new(connection: Arc<Connection>) -> Self {
         Self {
             connection,
-            asked: Mutex::default(),
+            own: Mutex::default(),
         }
     }
 
@@ -83,25 +96,46 @@ impl RabbitMq {
 
     /// Asks now; what an earlier run asked is heard first, and forgotten.
     async fn ask(&self) -> Result<(), Error> {
-        let mut asked = self.asked.lock().await;
-        if let Some(earlier) = asked.as_mut() {
-            _ = earlier.await;
+        let mut own = self.own.lock().await;
+        let own = &mut *own;
+        if let Some(earlier) = &mut own.asked {
+            own.channel = earlier.await.0;
+            own.asked = None;
         }
-        let question = ask(Arc::clone(&self.connection));
-        let answer = asked.insert(Box::pin(question)).await;
-        *asked = None;
+        let question = ask(own.channel.take(), Arc::clone(&self.connection));
+        let (channel, answer) = own.asked.insert(Box::pin(question)).await;
+        own.asked = None;
+        own.channel = channel;
         answer
     }
 }
 
-async fn ask(connection: Arc<Connection>) -> Result<(), Error> {
-    let channel = connection.create_channel().await?;
-    let closed = channel.close(REPLY_SUCCESS, "OK".into()).await;
-    if let Err(error) = &closed {
-        // One that was lost with its connection comes back with it, and is closed only then.
-        _ = channel.wait_for_recovery(error.clone()).await;
-    }
-    closed
+/// A channel that was kept may have been closed since; then another one is opened.
+async fn ask(kept: Option<Channel>, connection: Arc<Connection>) -> Asked {
+    let is_open = |channel: &Channel| {
+        let status = channel.status();
+        status.connected() || status.reconnecting()
+    };
+    let channel = match kept.filter(is_open) {
+        Some(channel) => channel,
+        None => match connection.create_channel().await {
+            Ok(channel) => channel,
+            Err(error) => return (None, Err(error)),
+        },
+    };
+    let answer = loop {
+        let active = ChannelFlowOptions { active: true };
+        let answer = match channel.channel_flow(active).await {
+            Ok(_) => Ok(()),
+            // It comes back a moment after its connection.
+            Err(error) => match channel.wait_for_recovery(error).await {
+                Ok(()) => continue,
+                Err(error) => Err(error),
+            },
+        };
+        break answer;
+    };
+    (Some(channel).filter(is_open), answer)
 }
 
 #[async_trait]
