@@ -238,14 +238,16 @@ impl Check {
         self
     }
 
-    /// Stands behind another check: while that fails, this one is not run, and fails with the reason
+    /// Depends on another check: while that fails, this one is not run, and fails with the reason
     /// [`Blocked`](crate::Reason::Blocked), «blocked by network». So a report shows the cause and not its echoes, and what cannot be
-    /// reached is not asked. It is run as soon as nothing that it depends on fails any more. It may stand behind several, and they
-    /// behind others. Defaults to none.
+    /// reached is not asked. As soon as nothing that it depends on fails any more it is pending, and run; a
+    /// [shared](Self::shared) one not before its period is over. It may depend on several, and they on others. Defaults to none.
     ///
-    /// What it does to readiness is for its own [criticality](Self::criticality) to say, as if it had failed itself: behind a
-    /// shared check, let it be shared too. A root [on demand](Self::on_demand) that nobody has asked for lately blocks nothing.
-    /// To depend on what is not registered, or in a circle, is a mistake; to remove what others depend on is an error.
+    /// What it does to readiness is for its own [criticality](Self::criticality) to say, as if it had failed itself: what depends
+    /// on a shared check should be shared too, and a critical one is warned of at start. A root [on demand](Self::on_demand) is
+    /// asked by whoever reads what depends on it; one that nobody has asked for lately blocks nothing.
+    /// To depend on what is not registered, or in a circle, is a mistake; to remove what others depend on is an error. A heartbeat
+    /// or reporter that stops may be depended on all the same: it blocks nothing until there is one of its name again.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -256,7 +258,7 @@ impl Check {
     ///     .check(Check::new("network", || async { Status::Fail }))
     ///     .check(Check::new("postgres", || async { Status::Pass }).depends_on("network"))
     ///     .start()?;
-    /// health.wait_until_started().await?;
+    /// health.wait_until_good(Probe::Startup).await?;
     /// let postgres = health.run_now("postgres").await?;
     /// assert_eq!(postgres.why().as_deref(), Some("blocked by network"));
     /// # Ok(())

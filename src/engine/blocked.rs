@@ -1,7 +1,12 @@
 //! Checks that stand behind others, and are not run while those fail.
 
+use std::collections::BTreeSet;
+
 use super::{Engine, board::Id, clock::Moment, command::Refused};
-use crate::model::{Name, UnknownCheck};
+use crate::{
+    check::Code,
+    model::{Criticality, Name, UnknownCheck},
+};
 
 impl Engine {
     /// The checks of these names.
@@ -15,10 +20,68 @@ impl Engine {
 
     /// Has a check stand behind others.
     pub(super) fn set_roots(&mut self, id: Id, roots: Vec<Id>) -> Result<(), Refused> {
+        let before = self.roots.of(id).to_vec();
+        let heeded: BTreeSet<Id> = before.into_iter().chain(roots.iter().copied()).collect();
         self.roots.set(id, roots).map_err(|round| {
             let name = |&id: &Id| Some(self.writer.cell(id)?.definition.name.clone());
             Refused::Circle(round.iter().filter_map(name).collect())
-        })
+        })?;
+        self.heed(heeded);
+        Ok(())
+    }
+
+    /// Takes a check out that is gone. Those behind it stand there again if one of its name comes.
+    pub(super) fn forget_roots(&mut self, id: Id, name: &Name, now: Moment) {
+        let behind: Vec<Id> = self.roots.behind(id).collect();
+        let roots = self.roots.of(id).to_vec();
+        self.roots.remove(id);
+        self.heed(roots);
+        self.bereft.retain(|_, behind| {
+            behind.remove(&id);
+            !behind.is_empty()
+        });
+        for &id in &behind {
+            self.bereft.entry(name.clone()).or_default().insert(id);
+            self.heed_roots_of(id, now);
+        }
+    }
+
+    /// Has those stand behind a new check that stood behind one of its name.
+    pub(super) fn succeed_root(&mut self, name: &Name) {
+        for id in self.bereft.remove(name).into_iter().flatten() {
+            let cell = self.writer.cell(id);
+            let names = cell.map_or(&[][..], |cell| &cell.definition.depends_on);
+            let roots = names
+                .iter()
+                .filter_map(|name| self.writer.id(name))
+                .collect();
+            // One that would close a circle stays outside of it.
+            _ = self.set_roots(id, roots);
+        }
+    }
+
+    /// Notes which checks others stand behind.
+    fn heed(&mut self, roots: impl IntoIterator<Item = Id>) {
+        for root in roots {
+            let is_heeded = self.roots.behind(root).next().is_some();
+            self.writer.heed(root, is_heeded);
+        }
+    }
+
+    /// Runs what a check stands behind and nobody else may ask for: its roots on demand, if it is time to ask them.
+    pub(super) fn demand_roots(&mut self, id: Id, now: Moment) {
+        let mut seen = BTreeSet::new();
+        let mut next = self.roots.of(id).to_vec();
+        while let Some(root) = next.pop() {
+            if !seen.insert(root) {
+                continue;
+            }
+            next.extend(self.roots.of(root));
+            let cell = self.writer.cell(root);
+            if cell.is_some_and(|cell| cell.is_demanded(now)) {
+                self.run_next(root);
+            }
+        }
     }
 
     /// The names of those that stand behind a check.
@@ -72,13 +135,37 @@ impl Engine {
 
     /// Runs a check that was blocked until now, also one on demand: nobody would ask for it while it reads as blocked.
     fn unblock(&mut self, id: Id, now: Moment) {
-        let run = self.slots.get(&id).and_then(|slot| slot.run.as_ref());
-        let is_under_way = run.is_some_and(|run| !run.given_up);
         let is_blocked = self.writer.cell(id).is_some_and(|cell| cell.is_blocked());
-        // The end of a run that is under way has it run anew.
-        if is_blocked && !is_under_way {
-            let at = now.mono + self.schedule.first();
-            self.plan_at(id, at);
+        if !is_blocked {
+            return;
         }
+        self.writer.update(id, now, |state, _| state.unblocked());
+        let Some(slot) = self.slots.get(&id) else {
+            return;
+        };
+        match &slot.run {
+            // What it asked is of no interest any more, and its end has it run anew. Code that blocks cannot be ended.
+            Some(run) if !run.given_up => {
+                if let Code::Async(_) = slot.code {
+                    run.task.abort();
+                }
+            }
+            _ if slot.queued.is_some() => {}
+            _ => {
+                let at = now.mono + self.schedule.first();
+                self.plan_at(id, at.max(self.earliest(id)));
+            }
+        }
+    }
+
+    /// Before when a check is not to be asked again: what is shared is asked once in a period, whatever comes and goes before it.
+    fn earliest(&self, id: Id) -> std::time::Duration {
+        let cell = self.writer.cell(id);
+        let shared = cell.filter(|cell| cell.definition.policy.criticality == Criticality::Shared);
+        let last = shared.and_then(|cell| {
+            let run = cell.current.load().state.last_run?;
+            Some(run.ended.mono + cell.definition.policy.period())
+        });
+        last.unwrap_or_default()
     }
 }

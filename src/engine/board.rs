@@ -599,9 +599,6 @@ impl Cell {
     /// From when on a reader has reason to run it, if it runs on demand.
     pub(super) fn demand_from(&self) -> Option<Deadline> {
         self.definition.policy.on_demand?;
-        if self.is_blocked() {
-            return None;
-        }
         let fresh_until = self.current.load().state.fresh_until();
         Some(fresh_until.unwrap_or(Deadline::PAST))
     }

@@ -111,7 +111,9 @@ impl Engine {
             if definition.pushed.as_ref().is_some_and(is_gone) {
                 return self.replies.push((reply, Err(Refused::Removed)));
             }
+            let name = definition.name.clone();
             let id = self.writer.enlist(definition);
+            self.succeed_root(&name);
             return self.register(id, false, reply);
         };
         // It closes no circle, as nobody depends on it yet.
@@ -121,8 +123,10 @@ impl Engine {
         };
         let mut slot = Slot::new(code, &definition.policy);
         slot.waiting.push(reply);
+        let name = definition.name.clone();
         let id = self.writer.add(definition);
         _ = self.set_roots(id, roots);
+        self.succeed_root(&name);
         self.slots.insert(id, slot);
         self.enqueue(id, Lane::New);
     }
@@ -141,7 +145,7 @@ impl Engine {
             match follows {
                 // Nobody took the place of who died.
                 true => self.writer.miss(id, self.clock.now()),
-                false => self.removed.extend(self.writer.remove(id)),
+                false => self.remove_check(id),
             }
             return self.replies.push((reply, Err(Refused::Removed)));
         }
@@ -225,12 +229,8 @@ impl Engine {
                 .extend(waiting.map(|reply| (reply, Err(Refused::Removed))));
         }
         if let Some(cell) = self.writer.remove(id) {
+            self.forget_roots(id, &cell.definition.name, self.clock.now());
             self.removed.push(cell);
-        }
-        let behind: Vec<Id> = self.roots.behind(id).collect();
-        self.roots.remove(id);
-        for id in behind {
-            self.heed_roots_of(id, self.clock.now());
         }
     }
 
@@ -238,6 +238,7 @@ impl Engine {
     pub(super) fn demand(&mut self, id: Id) {
         let cell = self.writer.cell(id);
         if cell.is_some_and(|cell| cell.flight.is_waiting()) {
+            self.demand_roots(id, self.clock.now());
             self.run_next(id);
         }
     }

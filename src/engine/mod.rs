@@ -85,7 +85,7 @@ pub(crate) use self::{
 };
 use crate::{
     check::{Code, Policy, panicked},
-    model::{Outcome, Reason},
+    model::{Name, Outcome, Reason},
     telemetry::{self, RunResult},
 };
 
@@ -96,6 +96,8 @@ pub(crate) struct Engine {
     runtime: Handle,
     slots: BTreeMap<Id, Slot>,
     roots: Roots<Id>,
+    /// Who stands behind a check of that name that is gone, and may come again.
+    bereft: BTreeMap<Name, BTreeSet<Id>>,
     schedule: Schedule,
     /// When each check is due next, but for those that wait or run, and those that run on demand.
     agenda: BTreeSet<(Duration, Id)>,
@@ -226,6 +228,7 @@ impl Engine {
             clock,
             runtime: runtime.clone(),
             roots: Roots::default(),
+            bereft: BTreeMap::new(),
             schedule: Schedule::new(seed),
             agenda: BTreeSet::new(),
             limits: BTreeSet::new(),
@@ -378,6 +381,8 @@ impl Engine {
         };
         match &slot.run {
             None => self.enqueue(id, Lane::Due),
+            // Its end, or that of its time, plans the next.
+            Some(run) if !run.given_up => {}
             Some(run) => {
                 let run = run.began.run_until(now);
                 self.record(id, Outcome::fail(Reason::StillRunning), run);
@@ -385,8 +390,8 @@ impl Engine {
         }
     }
 
-    /// Puts a check in line, unless it stands behind one that fails. One that is merely due and is asked for now stands in two, and whichever comes first
-    /// counts.
+    /// Puts a check in line, unless it stands behind one that fails. One that is merely due and is asked for now stands in two,
+    /// and whichever comes first counts.
     fn enqueue(&mut self, id: Id, lane: Lane) {
         if let Some(by) = self.blocker(id) {
             return self.block(id, by, self.clock.now());
@@ -556,7 +561,7 @@ impl Engine {
         // On a runtime that was held up, the end of a run can be seen before the end of its time.
         let overran = run.duration > slot.timeout;
         let excused = overran && slot.excuses(run);
-        let (given_up, void) = (running.given_up, running.void);
+        let (given_up, void, held_up) = (running.given_up, running.void, running.held_up);
         let limit = (running.limit, running.number, id);
         slot.run = None;
         if given_up {
@@ -577,6 +582,12 @@ impl Engine {
         } else if overran {
             self.record(id, Outcome::fail(Reason::TimedOut), run);
         } else {
+            // What held the process up is not what was asked.
+            let took = run.duration.saturating_sub(held_up);
+            let outcome = match self.writer.cell(id) {
+                Some(cell) => cell.definition.policy.timed(outcome, took),
+                None => outcome,
+            };
             self.record(id, outcome, run);
         }
     }
@@ -585,10 +596,6 @@ impl Engine {
     fn record(&mut self, id: Id, outcome: Outcome, run: state::Run) {
         let now = self.clock.now();
         let jitter = self.schedule.unit();
-        let outcome = match self.writer.cell(id) {
-            Some(cell) => cell.definition.policy.timed(outcome, run.duration),
-            None => outcome,
-        };
         self.landed
             .push((id, outcome.reason() == Some(Reason::Panicked)));
         self.writer.note_run(id, false);

@@ -1,6 +1,6 @@
 //! Checks that wait for room to run.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use super::{board::Id, clock::Moment};
 
@@ -15,27 +15,39 @@ pub(crate) enum Lane {
     New,
 }
 
-/// A line for each [`Lane`], first come, first served. The lines take turns, so that none holds another up.
+const LANES: usize = 3;
+
+/// A line for each [`Lane`], first come, first served. The lines take turns, so that none holds another up. Whatever is done
+/// costs O(log n).
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    lanes: [VecDeque<(Id, Moment)>; 3],
+    /// By the number that each was given when it came.
+    lanes: [BTreeMap<u64, (Id, Moment)>; LANES],
+    /// Those numbers.
+    places: BTreeMap<Id, [Option<u64>; LANES]>,
+    came: u64,
     /// Whose turn it is.
     turn: usize,
 }
 
 impl Queue {
+    /// Puts a check in a line, unless it stands there.
     pub(crate) fn push(&mut self, lane: Lane, id: Id, now: Moment) {
-        if let Some(line) = self.lanes.get_mut(lane as usize) {
-            line.push_back((id, now));
+        let lane = lane as usize;
+        let place = self.places.entry(id).or_default().get_mut(lane);
+        if let (Some(line), Some(place @ None)) = (self.lanes.get_mut(lane), place) {
+            self.came += 1;
+            *place = Some(self.came);
+            line.insert(self.came, (id, now));
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<Id> {
-        let count = self.lanes.len();
-        for turn in (self.turn..self.turn + count).map(|turn| turn % count) {
-            let next = self.lanes.get_mut(turn).and_then(VecDeque::pop_front);
-            if let Some((id, _)) = next {
+        for turn in (self.turn..self.turn + LANES).map(|turn| turn % LANES) {
+            let next = self.lanes.get_mut(turn).and_then(BTreeMap::pop_first);
+            if let Some((_, (id, _))) = next {
                 self.turn = turn + 1;
+                self.forget(id, turn);
                 return Some(id);
             }
         }
@@ -44,19 +56,35 @@ impl Queue {
 
     /// Takes a check out of all lines.
     pub(crate) fn remove(&mut self, id: Id) {
-        for line in &mut self.lanes {
-            line.retain(|&(waiting, _)| waiting != id);
+        let places = self.places.remove(&id).unwrap_or_default();
+        for (line, place) in self.lanes.iter_mut().zip(places) {
+            if let Some(place) = place {
+                line.remove(&place);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: Id, lane: usize) {
+        if let Some(places) = self.places.get_mut(&id) {
+            if let Some(place) = places.get_mut(lane) {
+                *place = None;
+            }
+            if places.iter().all(Option::is_none) {
+                self.places.remove(&id);
+            }
         }
     }
 
     /// The check that has waited longest, and since when.
     pub(crate) fn oldest(&self) -> Option<(Id, Moment)> {
-        let first = self.lanes.iter().filter_map(VecDeque::front);
-        first.min_by_key(|(_, since)| since.mono).copied()
+        let first = self.lanes.iter().filter_map(|line| line.first_key_value());
+        first
+            .min_by_key(|(came, _)| **came)
+            .map(|(_, &first)| first)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lanes.iter().map(VecDeque::len).sum()
+        self.lanes.iter().map(BTreeMap::len).sum()
     }
 }
 
@@ -79,9 +107,13 @@ mod tests {
             queue.push(lane, Id(id), moment(id));
         }
         assert_eq!(queue.oldest(), Some((Id(0), moment(0))));
+        queue.push(Lane::New, Id(1), moment(6));
+        queue.push(Lane::Due, Id(1), moment(7));
+        assert_eq!(queue.len(), 7);
         queue.remove(Id(1));
         assert_eq!(queue.len(), 5);
         let order: Vec<Id> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(order, [3, 5, 0, 4, 2].map(Id));
+        assert!(queue.places.is_empty());
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct State {
     pub(crate) measurements: Arc<[Measurement]>,
     pub(crate) since: Moment,
     pub(crate) last_run: Option<Run>,
+    /// When it was last to be run, and was not, for it stands behind what fails.
+    held_back: Option<Moment>,
     /// How long good runs take of late.
     pub(crate) smoothed: Option<Duration>,
     pub(crate) last_success: Option<Moment>,
@@ -89,6 +91,7 @@ impl State {
             measurements: Arc::default(),
             since: now,
             last_run: None,
+            held_back: None,
             smoothed: None,
             last_success: None,
             retry_in: nominal(policy, threshold),
@@ -136,6 +139,7 @@ impl State {
             measurements: measurements.into(),
             since: if unchanged { old.since } else { run.ended },
             last_run: Some(run),
+            held_back: None,
             smoothed: match old.smoothed {
                 Some(before) if good => Some(smooth(before, run.duration)),
                 None if good => Some(run.duration),
@@ -195,7 +199,8 @@ impl State {
 
     /// Until when nobody who reads it has reason to run it again; none before the first run.
     pub(crate) fn fresh_until(&self) -> Option<Deadline> {
-        self.last_run.map(|run| run.ended.plus(self.retry_in))
+        let last = self.held_back.or(self.last_run.map(|run| run.ended));
+        last.map(|last| last.plus(self.retry_in))
     }
 
     /// The same state under another policy.
@@ -242,7 +247,18 @@ impl State {
     pub(crate) fn blocked(&self, by: Name, at: Moment) -> Self {
         Self {
             blocked_by: Some(by),
+            held_back: Some(at),
             ..self.at(at).without_outcome(Reason::Blocked, at)
+        }
+    }
+
+    /// The same state, once nothing fails any more that it stands behind: a run is to tell how it is.
+    pub(crate) fn unblocked(&self) -> Self {
+        Self {
+            reason: Some(Reason::Pending),
+            blocked_by: None,
+            held_back: None,
+            ..self.clone()
         }
     }
 

@@ -77,6 +77,8 @@ pub(super) struct Entry {
     asked: bool,
     /// What those that stand behind it are blocked by.
     blocks: Option<Name>,
+    /// Whether any check stands behind it.
+    heeded: bool,
     totals: Totals,
 }
 
@@ -216,6 +218,7 @@ impl Writer {
                 unread: false,
                 asked: false,
                 blocks: None,
+                heeded: false,
                 totals: Totals::default(),
             },
         );
@@ -294,6 +297,18 @@ impl Writer {
         self.entries.get(&id)?.blocks.as_ref()
     }
 
+    /// Notes whether any check stands behind this one.
+    pub(crate) fn heed(&mut self, id: Id, heeded: bool) {
+        if let Some(entry) = self.entries.get_mut(&id)
+            && entry.heeded != heeded
+        {
+            entry.heeded = heeded;
+            if entry.counts() {
+                self.judge(id, self.board.clock.now());
+            }
+        }
+    }
+
     /// Notes how a run of a check ended.
     pub(crate) fn note_result(&mut self, id: Id, result: RunResult, duration: Duration) {
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -368,7 +383,8 @@ impl Writer {
         self.operators.note(id, Note::Changed);
         let expires = state.expires_at(now);
         let changes = state.effect_changes_at(policy, now);
-        let (timed, unread) = match on_demand {
+        // Those behind it are to learn of it, though nobody reads it.
+        let (timed, unread) = match on_demand && !entry.heeded {
             true => (changes, expires),
             false => (state.changes_at(policy, now), None),
         };

@@ -16,7 +16,7 @@ use crate::{
     check::{Check, Code, Policy, guard, guard_panics},
     engine::{Board, Definition, DrainPolicy, Engine, Pushed, Roots, Service, Settings},
     lifecycle::watchdog::{self, Runtime},
-    model::{Cause, ComponentType, Name, UnknownCheck},
+    model::{Cause, ComponentType, Criticality, Name, UnknownCheck},
     telemetry,
 };
 
@@ -234,6 +234,9 @@ impl HealthBuilder {
         if settings.drain.longest() >= DrainPolicy::GRACE_PERIOD {
             telemetry::long_drain(&service.name, settings.drain.longest());
         }
+        for (check, root) in harsher_than_roots(&checks) {
+            telemetry::harsh_echo(&service.name, check, root);
+        }
         let engine = Engine::new(&runtime, service, checks, settings);
         let board = Arc::clone(engine.board());
         if let Some(Err(error)) = self.signals.map(|handle| handle(&board)) {
@@ -314,7 +317,7 @@ pub(super) fn define(
         let roots = check.depends_on.iter().map(Name::new);
         let (roots, wrong): (Vec<_>, Vec<_>) = roots.partition(Result::is_ok);
         let wrong = wrong.into_iter().filter_map(Result::err);
-        mistakes.extend(wrong.map(Mistake::CheckName));
+        mistakes.extend(wrong.map(Mistake::DependencyName));
         match Name::new(&check.name) {
             Err(error) => mistakes.push(Mistake::CheckName(error)),
             Ok(name) if !seen.insert(name.clone()) => mistakes.push(Mistake::DuplicateName(name)),
@@ -355,6 +358,22 @@ fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<
             mistakes.push(Mistake::Circle(round.iter().filter_map(name).collect()));
         }
     }
+}
+
+/// Each critical check that depends on a shared one: it takes this instance out when that fails, which alone would not.
+fn harsher_than_roots(
+    checks: &[(Definition, Option<Code>)],
+) -> impl Iterator<Item = (&Name, &Name)> {
+    let of = |criticality| {
+        let definitions = checks.iter().map(|(definition, _)| definition);
+        definitions.filter(move |definition| definition.policy.criticality == criticality)
+    };
+    let shared: HashSet<&Name> = of(Criticality::Shared).map(|it| &it.name).collect();
+    of(Criticality::Critical).filter_map(move |definition| {
+        let mut roots = definition.depends_on.iter();
+        let root = roots.find(|root| shared.contains(root))?;
+        Some((&definition.name, root))
+    })
 }
 
 /// What the application speaks of itself.

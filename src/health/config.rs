@@ -142,12 +142,32 @@ pub(super) fn apply(
     }
     if !disabled.is_empty() {
         telemetry::disabled(&disabled);
+        // What is not asked blocks nobody; what it stands behind still does.
+        let gone = checks.iter().filter(|check| disabled.contains(&check.name));
+        let gone: BTreeMap<String, Vec<String>> = gone
+            .map(|check| (check.name.clone(), check.depends_on.clone()))
+            .collect();
         checks.retain(|check| !disabled.contains(&check.name));
-        // What is not asked blocks nobody.
         for check in checks {
-            check.depends_on.retain(|name| !disabled.contains(name));
+            check.depends_on = roots_past(&gone, std::mem::take(&mut check.depends_on));
         }
     }
+}
+
+/// What is there of these names, and of those that they depend on where they are gone.
+fn roots_past(gone: &BTreeMap<String, Vec<String>>, names: Vec<String>) -> Vec<String> {
+    let (mut seen, mut there) = (BTreeSet::new(), Vec::new());
+    let mut next = names;
+    while let Some(name) = next.pop() {
+        if !seen.insert(name.clone()) {
+            continue;
+        }
+        match gone.get(&name) {
+            Some(roots) => next.extend(roots.iter().cloned()),
+            None => there.push(name),
+        }
+    }
+    there
 }
 
 impl CheckConfig {

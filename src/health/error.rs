@@ -38,6 +38,8 @@ pub enum Mistake {
     ServiceName(InvalidName),
     /// The name of a check is no name.
     CheckName(InvalidName),
+    /// What a check depends on has a name that is none.
+    DependencyName(InvalidName),
     /// Two checks have the same name.
     DuplicateName(Name),
     /// The configuration sets something of a check that is not registered.
@@ -85,6 +87,7 @@ impl fmt::Display for Mistake {
         match self {
             Self::ServiceName(error) => write!(f, "the service's name: {error}"),
             Self::CheckName(error) => write!(f, "a check's name: {error}"),
+            Self::DependencyName(error) => write!(f, "`depends_on`: {error}"),
             Self::DuplicateName(name) => {
                 write!(f, "two checks are named {name:?}: rename one of them")
             }
@@ -154,7 +157,9 @@ impl fmt::Display for ChangeError {
         match self {
             Self::Mistakes(mistakes) => write_mistakes(f, "the check is not registered", mistakes),
             Self::Unknown(error) => error.fmt(f),
-            Self::Removed => f.write_str("the check was removed before it had run"),
+            Self::Removed => f.write_str(
+                "the check was removed before it had run: add it again once whoever removes it is done",
+            ),
             Self::Needed(by) => {
                 f.write_str(
                     "the check is not removed, for others depend on it: remove them first, ",
@@ -166,7 +171,15 @@ impl fmt::Display for ChangeError {
     }
 }
 
-impl Error for ChangeError {}
+impl Error for ChangeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unknown(error) => Some(error),
+            Self::Stopped(error) => Some(error),
+            Self::Mistakes(_) | Self::Removed | Self::Needed(_) => None,
+        }
+    }
+}
 
 fn write_names(f: &mut fmt::Formatter<'_>, names: &[Name], between: &str) -> fmt::Result {
     let mut before = "";
@@ -196,7 +209,14 @@ impl fmt::Display for RunError {
     }
 }
 
-impl Error for RunError {}
+impl Error for RunError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Unknown(error) => Some(error),
+            Self::Stopped(error) => Some(error),
+        }
+    }
+}
 
 /// Nothing runs checks any more: the runtime that did has ended, or the last [`Health`](crate::Health) went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -132,6 +132,21 @@ pub(crate) fn long_drain(service: &str, longest: Duration) {
     });
 }
 
+/// Logs that a check takes this instance out when what it stands behind fails, though that would not.
+pub(crate) fn harsh_echo(service: &str, check: &Name, root: &Name) {
+    let (check, root) = (check.as_str(), root.as_str());
+    shielded(|| {
+        tracing::warn!(
+            target: TARGET,
+            service,
+            check,
+            root,
+            "a critical check depends on one that is shared: when that fails, every replica is not ready at once; make it \
+             `.shared()`, too",
+        );
+    });
+}
+
 /// Logs that checks wait longer for room than they should.
 pub(crate) fn crowded(service: &str, check: &Name, waiting: usize) {
     shielded(|| {
