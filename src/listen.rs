@@ -59,10 +59,14 @@ impl Listening {
         F: FnOnce(TcpListener) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = StdListener::bind(&*addrs.map_err(ServeError::Listen)?);
-        let listener = listener.map_err(ServeError::Listen)?;
-        listener.set_nonblocking(true).map_err(ServeError::Listen)?;
-        let addr = listener.local_addr().map_err(ServeError::Listen)?;
+        let addrs = addrs.map_err(ServeError::Address)?;
+        let failed = |error| ServeError::Listen {
+            addresses: addrs.clone(),
+            error,
+        };
+        let listener = StdListener::bind(&*addrs).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let addr = listener.local_addr().map_err(failed)?;
         let served = match own_thread {
             true => Served::Thread(on_thread(listener, serve)?),
             false => {
@@ -84,6 +88,7 @@ impl Listening {
 
 /// A runtime without I/O or timers says so by a panic alone.
 fn on_runtime(listener: StdListener, runtime: &Handle) -> Result<TcpListener, ServeError> {
+    let addresses = listener.local_addr().into_iter().collect();
     let _entered = runtime.enter();
     let listener = guard(|| {
         drop(tokio::time::sleep(Duration::ZERO));
@@ -91,7 +96,7 @@ fn on_runtime(listener: StdListener, runtime: &Handle) -> Result<TcpListener, Se
     });
     listener
         .map_err(|_| ServeError::RuntimeWithout)?
-        .map_err(ServeError::Listen)
+        .map_err(|error| ServeError::Listen { addresses, error })
 }
 
 /// Serves on a thread, until what is returned is dropped.
@@ -172,8 +177,16 @@ impl fmt::Debug for Listening {
 pub enum ServeError {
     /// What was to be answered there cannot be.
     Endpoints(EndpointsError),
-    /// The address cannot be listened on.
-    Listen(io::Error),
+    /// What was given is no address.
+    Address(io::Error),
+    /// None of the addresses can be listened on.
+    #[non_exhaustive]
+    Listen {
+        /// The addresses.
+        addresses: Vec<SocketAddr>,
+        /// What became of the last of them.
+        error: io::Error,
+    },
     /// There is no thread, or no runtime on it, to be had.
     Thread(io::Error),
     /// There is no runtime to serve it on.
@@ -186,8 +199,20 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Endpoints(error) => error.fmt(f),
-            Self::Listen(error) => write!(f, "the address cannot be listened on: {error}"),
-            Self::Thread(error) => write!(f, "there is no thread of its own to be had: {error}"),
+            Self::Address(error) => write!(
+                f,
+                "the address is none ({error}): give an IP address or a name that resolves, and a port, such as \
+                 \"0.0.0.0:9000\""
+            ),
+            Self::Listen { addresses, error } => write!(
+                f,
+                "{addresses:?} cannot be listened on ({error}): give an address of this machine, and a port that is free"
+            ),
+            Self::Thread(error) => write!(
+                f,
+                "there is no thread of its own to be had ({error}): give the process room for one more, or leave out \
+                 `.own_thread()`"
+            ),
             Self::NoRuntime => f.write_str(
                 "there is no tokio runtime here: call `start()` within one, or give the port a thread of its own \
                  with `.own_thread()`",
@@ -204,7 +229,7 @@ impl Error for ServeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Endpoints(error) => Some(error),
-            Self::Listen(error) | Self::Thread(error) => Some(error),
+            Self::Address(error) | Self::Listen { error, .. } | Self::Thread(error) => Some(error),
             Self::NoRuntime | Self::RuntimeWithout => None,
         }
     }

@@ -24,8 +24,9 @@ pub(crate) use registered::Code;
 ///
 /// The engine calls [`check`](Self::check) on its schedule, one run at a time; no prober ever does. It gives each
 /// run a time limit and drops the future when that is over, so a run must be cancel-safe: what it holds when it
-/// is dropped is given back. Code that blocks its thread stalls the runtime it shares with the service, as it
-/// would in a handler; for such code there is [`Check::blocking`]. A panic is a failing outcome, unless panics
+/// is dropped is given back. Code that blocks its thread costs the runtime that it shares with the service one worker for as long
+/// as it blocks, as it would in a handler; readers on other threads are answered rightly all the same. For such code there is
+/// [`Check::blocking`]. A panic is a failing outcome, unless panics
 /// abort the process (`panic = "abort"`).
 ///
 /// ```

@@ -475,7 +475,8 @@ impl fmt::Display for EndpointsMistake {
             ),
             Self::UnknownPath { path, known } => write!(
                 f,
-                "a dialect is set for {path:?}, where nothing is answered: there is {}",
+                "a dialect is set for {path:?}, where nothing is answered: give the path its probe first, or take one of \
+                 these: [{}]",
                 known.join(", ")
             ),
             Self::FullExposure => f.write_str(

@@ -58,10 +58,6 @@ pub(super) fn answer(
     endpoints: &Endpoints,
 ) -> Response<ProbeBody> {
     let mut response = to(method, answer.response.clone());
-    if let (false, Retry::After(delay)) = (answer.status.is_good(), retry) {
-        let seconds = whole_seconds(delay).into();
-        response.headers_mut().insert(RETRY_AFTER, seconds);
-    }
     if endpoints.has_envoy() {
         tell_envoy(&mut response, answer.status, endpoints);
     }
@@ -73,6 +69,10 @@ pub(super) fn answer(
             }
             *response.body_mut() = ProbeBody::empty();
         }
+    }
+    if let (StatusCode::SERVICE_UNAVAILABLE, Retry::After(delay)) = (response.status(), retry) {
+        let seconds = whole_seconds(delay).into();
+        response.headers_mut().insert(RETRY_AFTER, seconds);
     }
     response
 }

@@ -55,7 +55,7 @@ pub(crate) struct Tally {
     /// They do not pass, and change nothing.
     harmless: BTreeSet<Id>,
     /// They fail liveness.
-    killing: BTreeSet<Id>,
+    pub(crate) killing: Group,
     /// They make it a warning.
     ailing: BTreeSet<Id>,
     /// Their first run has not ended.
@@ -86,7 +86,7 @@ impl Tally {
         match standing.effect {
             Effect::Blocks | Effect::Returning => self.blocking.insert(id, standing.retry_in),
             Effect::Degrades => _ = self.degrading.insert(id),
-            Effect::Kills => _ = self.killing.insert(id),
+            Effect::Kills => self.killing.insert(id, standing.retry_in),
             Effect::Ails => _ = self.ailing.insert(id),
             Effect::None if !standing.good => _ = self.harmless.insert(id),
             Effect::None => {}
@@ -103,7 +103,7 @@ impl Tally {
         self.starting.remove(id, standing.retry_in);
         self.degrading.remove(&id);
         self.harmless.remove(&id);
-        self.killing.remove(&id);
+        self.killing.remove(id, standing.retry_in);
         self.ailing.remove(&id);
         self.down -= usize::from(standing.down);
         self.returning -= usize::from(standing.effect == Effect::Returning);
@@ -137,7 +137,7 @@ impl Tally {
 
     /// Those that liveness suffers from, the worst first.
     pub(crate) fn mortal(&self) -> impl Iterator<Item = Id> {
-        self.killing.iter().chain(&self.ailing).copied()
+        self.killing.iter().chain(self.ailing.iter().copied())
     }
 
     pub(crate) fn mortal_len(&self) -> usize {

@@ -149,7 +149,11 @@ impl<'a> Facts<'a> {
             // Asking again later is no cure.
             Probe::Liveness => None,
             Probe::Startup => self.retry_startup(),
-            Probe::Readiness | Probe::Health => self.retry_readiness(),
+            Probe::Readiness => self.retry_readiness(),
+            Probe::Health => [self.retry_readiness(), self.retry_liveness()]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     }
 
@@ -165,6 +169,12 @@ impl<'a> Facts<'a> {
             VerdictReason::Starting => [blocking, self.retry_startup()].into_iter().flatten().min(),
             _ => blocking,
         }
+    }
+
+    /// After how long liveness may be another: who restarts what is dead is not told, but who asks for all is.
+    fn retry_liveness(&self) -> Option<Duration> {
+        let fails = self.liveness() == (Status::Fail, Some(VerdictReason::Checks));
+        fails.then(|| self.tally.killing.shortest_delay())?
     }
 
     fn retry_startup(&self) -> Option<Duration> {
@@ -219,7 +229,6 @@ impl View {
             more,
             retry_after,
         };
-        let retry = facts.retry_readiness();
         Self {
             liveness: Face::keep_or_make(
                 before.map(|view| &view.liveness),
@@ -246,7 +255,7 @@ impl View {
                     facts.readiness(),
                     conspicuous.clone(),
                     more,
-                    retry,
+                    facts.retry_readiness(),
                 ),
             ),
             // It tells of every check, so any change makes it new.
@@ -255,7 +264,7 @@ impl View {
                 facts.health(),
                 all,
                 more_of_all,
-                retry,
+                facts.retry(Probe::Health),
             )),
             life: facts.life,
             stage: facts.stage(),

@@ -188,7 +188,9 @@ fn look_after(board: &Board, runtimes: &Mutex<Vec<Watched>>) {
         thread::sleep(next.saturating_sub(awake.now()));
     }
     awake.end();
-    lock(runtimes).clear();
+    for runtime in lock(runtimes).drain(..) {
+        runtime.publish_lag(board, None);
+    }
 }
 
 /// A runtime under watch.
@@ -232,6 +234,7 @@ impl Watched {
     fn look(&mut self, board: &Board, now: Duration) {
         if self.question.gone.load(Ordering::Acquire) {
             let cause = format_args!("the runtime {} has ended", self.runtime.name);
+            self.publish_lag(board, None);
             return self.tell(board, Outcome::fail(Reason::RuntimeEnded).with_cause(cause));
         }
         if self.lag.see(now, self.question.answer()) {
@@ -288,8 +291,13 @@ impl Watched {
         if self.looks >= TOLD {
             self.looks = 0;
             let longest = std::mem::take(&mut self.longest);
-            telemetry::metrics::runtime_lag(&board.service.name, &self.runtime.name, longest);
+            self.publish_lag(board, Some(longest));
         }
+    }
+
+    /// `None`, once nobody knows it any more.
+    fn publish_lag(&self, board: &Board, lag: Option<Duration>) {
+        telemetry::metrics::runtime_lag(&board.service.name, &self.runtime.name, lag);
     }
 }
 

@@ -2,6 +2,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use super::Cause;
+
 /// One thing that a run measured: `connections`, 12, `1`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -15,18 +17,33 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// A value with its name and unit.
+    /// A value with its name and unit. Words are redacted like those of an error, see [`Cause::new`](crate::Cause::new); of a
+    /// name and a unit, those that are not written in the code.
     pub fn new(
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Value>,
         unit: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self {
-            name: name.into(),
-            value: value.into(),
-            unit: unit.into(),
+            name: owned_redacted(name.into()),
+            value: match value.into() {
+                Value::Text(text) => Value::Text(redacted(&text).into()),
+                number => number,
+            },
+            unit: owned_redacted(unit.into()),
         }
     }
+}
+
+fn owned_redacted(text: Cow<'static, str>) -> Cow<'static, str> {
+    match text {
+        Cow::Owned(text) => redacted(&text).into(),
+        literal => literal,
+    }
+}
+
+fn redacted(text: &str) -> String {
+    Cause::new(text).redacted().to_owned()
 }
 
 /// What a [`Measurement`] measured: a number, a truth or a word.
@@ -80,5 +97,24 @@ impl From<u64> for Value {
 impl From<usize> for Value {
     fn from(value: usize) -> Self {
         Self::from(value as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pitfall_16_no_measurement_keeps_a_password() {
+        let url = "amqp://app:hunter2@broker".to_owned();
+        let measurement = Measurement::new(url.clone(), url.clone(), url);
+        let shown = [
+            format!("{measurement:?}"),
+            serde_json::to_string(&measurement).unwrap(),
+        ];
+        for shown in shown {
+            assert!(!shown.contains("hunter2"), "{shown}");
+            assert_eq!(shown.matches("***@broker").count(), 3, "{shown}");
+        }
     }
 }

@@ -256,19 +256,20 @@ mod tests {
         for good in ["a", "0", "a.b_c-d", &"a".repeat(64)] {
             assert!(Name::new(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "-a",
-            "a.",
-            "A",
-            "a b",
-            "ä",
-            "a/b",
-            "ready",
-            "health",
-            &"a".repeat(65),
-        ] {
+        for bad in ["", "-a", "a.", "A", "a b", "ä", "a/b", &"a".repeat(65)] {
             assert!(Name::new(bad).is_err(), "{bad}");
+        }
+        for reserved in [
+            "health",
+            "live",
+            "liveness",
+            "ready",
+            "readiness",
+            "started",
+            "startup",
+        ] {
+            let error = Name::new(reserved).unwrap_err().to_string();
+            assert!(error.contains("reserved"), "{error}");
         }
     }
 

@@ -5,8 +5,8 @@ use std::{
     convert::Infallible,
     pin::pin,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -97,24 +97,28 @@ async fn connection(stream: TcpStream, management: Management) {
 pub(super) struct Activity {
     /// How many requests have no answer yet.
     busy: AtomicUsize,
-    last: Mutex<Instant>,
+    began: Instant,
+    /// When something happened last, in milliseconds since it began.
+    last: AtomicU64,
 }
 
 impl Activity {
     fn new() -> Self {
         Self {
             busy: AtomicUsize::new(0),
-            last: Mutex::new(Instant::now()),
+            began: Instant::now(),
+            last: AtomicU64::new(0),
         }
     }
 
     /// Something happened that shows that it is.
     pub(super) fn note(&self) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(passed, Ordering::Relaxed);
     }
 
     fn last(&self) -> Instant {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
     }
 
     fn is_busy(&self) -> bool {

@@ -2,6 +2,7 @@ use std::{
     fmt,
     future::Future,
     pin::{Pin, pin},
+    sync::{Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -64,7 +65,7 @@ impl Health {
     {
         let server = serve(listener, service, self.drained());
         RunHttp {
-            run: Box::pin(self.run(server)),
+            run: Mutex::new(Box::pin(self.run(server))),
         }
     }
 }
@@ -72,14 +73,18 @@ impl Health {
 /// Serves HTTP until a drain is over: the future of [`Health::run_http`].
 #[must_use = "futures do nothing unless polled"]
 pub struct RunHttp {
-    run: Pin<Box<dyn Future<Output = Result<(), Unfinished>> + Send>>,
+    /// Nobody ever locks it: who may poll it has it alone. So it is `Sync`, whatever the service is.
+    run: Mutex<Running>,
 }
+
+type Running = Pin<Box<dyn Future<Output = Result<(), Unfinished>> + Send>>;
 
 impl Future for RunHttp {
     type Output = Result<(), Unfinished>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.run.as_mut().poll(cx)
+        let run = self.run.get_mut().unwrap_or_else(PoisonError::into_inner);
+        run.as_mut().poll(cx)
     }
 }
 

@@ -58,6 +58,10 @@ async fn each_readiness_has_its_line() {
         health.run_now("db").await.unwrap();
         assert_eq!(lines().await, expected);
     }
+    health.maintenance("reindexing db.internal", 60 * SECOND);
+    assert_eq!(lines().await, ["maint #maintenance\n"; 2]);
+    health.end_maintenance();
+    assert_eq!(lines().await, ["ready up 100% #ok\n"; 2]);
     health.drain();
     assert_eq!(lines().await, ["drain #draining\n"; 2]);
 }
@@ -119,7 +123,7 @@ fn it_needs_a_place() {
         .own_thread()
         .start()
         .unwrap_err();
-    assert!(matches!(error, ServeError::Listen(_)), "{error}");
+    assert!(matches!(error, ServeError::Listen { .. }), "{error}");
     drop(agent);
     let gone = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while TcpStream::connect(address).is_ok() {

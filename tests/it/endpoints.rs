@@ -229,7 +229,7 @@ async fn pitfall_04_a_mapping_of_codes_overlays_the_defaults() {
                 assert_eq!(length.is_none(), codes[0] == 204, "{method} {path}");
                 assert_eq!(answer.body.is_empty(), codes[0] == 204 || method == "HEAD");
                 let retry = answer.header("retry-after");
-                assert_eq!(retry.is_some(), status == Status::Fail, "{method} {path}");
+                assert_eq!(retry.is_some(), codes[0] == 503, "{method} {path}");
                 let answer = ask_with(&plain, method, path).await;
                 assert_eq!(answer.status.as_u16(), codes[1], "{method} {path}");
             }
@@ -239,6 +239,30 @@ async fn pitfall_04_a_mapping_of_codes_overlays_the_defaults() {
         ask(&mapped, "/health/none").await.status,
         StatusCode::NOT_FOUND
     );
+}
+
+/// `Retry-After` goes with the code, whichever status has it.
+#[tokio::test(start_paused = true)]
+async fn retry_after_goes_with_503() {
+    let (health, db) = service(Outcome::pass()).await;
+    let endpoints = Endpoints::default()
+        .code(Status::Warn, StatusCode::SERVICE_UNAVAILABLE)
+        .code(Status::Fail, StatusCode::INTERNAL_SERVER_ERROR);
+    let mapped = health.service().endpoints(endpoints).unwrap();
+    for (status, code, retries) in [
+        (Status::Pass, 200, false),
+        (Status::Warn, 503, true),
+        (Status::Fail, 500, false),
+    ] {
+        db.say(status);
+        health.run_now("db").await.unwrap();
+        for path in ["/ready", "/health", "/health/db"] {
+            let answer = ask(&mapped, path).await;
+            assert_eq!(answer.status.as_u16(), code, "{path}");
+            let retry = answer.header("retry-after");
+            assert_eq!(retry.is_some(), retries, "{status} {path}: {retry:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -462,6 +486,7 @@ async fn pitfall_16_no_dialect_path_or_method_tells_what_is_private() {
         "/actuator/health",
         "/actuator/health/readiness",
         "/micro",
+        "/micro/ready",
         "/elsewhere",
     ];
     let checks = ["/health", "/readyz", "/actuator/health"]
@@ -481,10 +506,13 @@ async fn pitfall_16_no_dialect_path_or_method_tells_what_is_private() {
         "application/vnd.spring-boot.actuator.v3+json",
     ];
     let mut asked = 0;
-    for state in ["starting", "running", "draining"] {
+    for state in ["starting", "running", "maintenance", "draining"] {
         match state {
             "starting" => {}
             "running" => after(SECOND).await,
+            "maintenance" => {
+                health.maintenance("boom at db.internal, password=planted", 60 * SECOND);
+            }
             _ => drop(health.drain()),
         }
         for exposure in [Exposure::Status, Exposure::Checks] {
@@ -493,6 +521,8 @@ async fn pitfall_16_no_dialect_path_or_method_tells_what_is_private() {
                 .and(Endpoints::actuator())
                 .probe("/micro", Probe::Health)
                 .dialect("/micro", Dialect::MicroProfile)
+                .probe("/micro/ready", Probe::Readiness)
+                .dialect("/micro/ready", Dialect::MicroProfile)
                 .exposure(exposure)
                 .bearer_token(TOKEN);
             let probes = health.service().endpoints(endpoints).unwrap();
@@ -524,7 +554,7 @@ async fn pitfall_16_no_dialect_path_or_method_tells_what_is_private() {
             }
         }
     }
-    assert_eq!(asked, 3 * 2 * paths.len() * 16 * 4);
+    assert_eq!(asked, 4 * 2 * paths.len() * 16 * 4);
 }
 
 #[tokio::test(start_paused = true)]

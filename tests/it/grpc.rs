@@ -161,6 +161,11 @@ async fn a_service_of_a_check_leaves_with_the_instance() {
     after(SECOND).await;
     let mut watch = watch(&grpc, "orders.v1.Orders").await;
     assert_eq!(told(&mut watch).await, [SERVING]);
+    health.maintenance("reindexing", 60 * SECOND);
+    assert_eq!(told(&mut watch).await, [NOT_SERVING]);
+    assert_eq!(check(&grpc, "").await, Ok(NOT_SERVING));
+    health.end_maintenance();
+    assert_eq!(told(&mut watch).await, [SERVING]);
     health.drain();
     assert_eq!(told(&mut watch).await, [NOT_SERVING]);
     assert_eq!(check(&grpc, "orders.v1.Orders").await, Ok(NOT_SERVING));

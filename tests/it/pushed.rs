@@ -234,6 +234,12 @@ async fn a_worker_that_ends_has_died_unless_it_says_that_it_stops() {
     assert!(worker.await.unwrap_err().is_panic());
     assert_eq!(alive(&health), Status::Fail);
     assert_eq!(reason(&health, "consumer"), Some(Reason::Died));
+    // Of what fails the verdict, the shortest delay; who restarts what is dead needs none.
+    for (path, retry) in [("/health", Some("2")), ("/live", None)] {
+        let answer = ask(&health.service(), path).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.header("retry-after"), retry, "{path}");
+    }
     let cause = health.check("consumer").unwrap().cause.unwrap();
     assert_eq!(cause.redacted(), "the worker panicked");
     after(ms(1)).await;

@@ -567,7 +567,7 @@ fn what_cannot_be_served_says_why() {
     assert!(error.to_string().contains("`.own_thread()`"), "{error}");
     for addr in ["nonsense", "127.0.0.1", "127.0.0.1:99999"] {
         let error = health.serve(addr).own_thread().start().unwrap_err();
-        assert!(matches!(error, ServeError::Listen(_)), "{error}");
+        assert!(matches!(error, ServeError::Address(_)), "{error}");
     }
     let wrong = Endpoints::default().probe("up", Probe::Readiness);
     let error = health
@@ -588,7 +588,9 @@ fn what_cannot_be_served_says_why() {
         .own_thread()
         .start()
         .unwrap_err();
-    assert!(matches!(error, ServeError::Listen(_)), "{error}");
+    assert!(matches!(error, ServeError::Listen { .. }), "{error}");
+    let taken = first.local_addr().to_string();
+    assert!(error.to_string().contains(&taken), "{error}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use metrics::{
@@ -469,9 +470,10 @@ async fn requests_are_counted_by_probe_and_code() {
 #[tokio::test(start_paused = true)]
 async fn pitfall_19_metrics_are_served_while_all_is_down_and_a_scrape_runs_nothing() {
     let metrics = install();
-    let db = Scripted::new(Status::Fail);
+    let (db, asked) = (Scripted::new(Status::Fail), Scripted::new(Status::Pass));
     let health = builder()
         .check(Check::new("db", db.clone()))
+        .check(Check::new("asked", asked.clone()).on_demand(SECOND))
         .start()
         .unwrap();
     let scrape = metrics.handle.clone();
@@ -483,7 +485,8 @@ async fn pitfall_19_metrics_are_served_while_all_is_down_and_a_scrape_runs_nothi
         .layer(health.layer());
     after(SECOND).await;
     assert_eq!(ask(&app, "/ready").await.status, 503);
-    let runs = db.runs();
+    after(2 * SECOND).await;
+    let runs = (db.runs(), asked.runs());
     for _ in 0..100 {
         let answer = ask(&app, "/metrics").await;
         assert_eq!(answer.status, 200);
@@ -493,7 +496,7 @@ async fn pitfall_19_metrics_are_served_while_all_is_down_and_a_scrape_runs_nothi
                 .contains("health_status{service=\"orders\",probe=\"readiness\"} 0")
         );
     }
-    assert_eq!(db.runs(), runs);
+    assert_eq!((db.runs(), asked.runs()), runs);
 }
 
 #[test]
@@ -902,4 +905,38 @@ async fn pitfall_16_no_metric_no_log_and_no_event_tells_a_password() {
     for private in ["db.internal", "mq:5672", "orders.rs", "refused"] {
         assert!(!metrics.contains(private), "{metrics}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_may_take_half_a_minute_is_warned_of_at_start() {
+    let (log, _guard) = Log::listen(Level::WARN);
+    let start = |delay: Duration, cap: Duration| {
+        let health = builder().drain_delay(delay).drain_cap(cap).start().unwrap();
+        drop(health);
+        log.lines()
+    };
+    let told = start(5 * SECOND, ms(24_999));
+    assert!(told.is_empty(), "{told:?}");
+    let told = start(5 * SECOND, 25 * SECOND);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("30"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_check_that_depends_on_a_shared_one_is_warned_of_at_start() {
+    let (log, _guard) = Log::listen(Level::WARN);
+    let check = |name: &str| Check::new(name, Scripted::new(Status::Pass));
+    let health = builder()
+        .check(check("postgres").shared())
+        .check(check("schema").depends_on("postgres"))
+        .check(check("ledger").shared().depends_on("postgres"))
+        .check(check("cache").non_critical().depends_on("postgres"))
+        .start()
+        .unwrap();
+    let told = log.lines();
+    assert_eq!(told.len(), 1, "{told:?}");
+    for word in ["schema", "postgres", ".shared()"] {
+        assert!(told[0].contains(word), "{told:?}");
+    }
+    drop(health);
 }

@@ -80,7 +80,7 @@ fn pitfall_22_a_runtime_that_stalls_fails_liveness_and_recovers() {
     assert!(
         cause
             .redacted()
-            .starts_with("the runtime runtime has not polled for 1."),
+            .starts_with("the runtime runtime has not polled for "),
         "{cause:?}"
     );
     let lag = report
@@ -110,7 +110,8 @@ fn pitfall_22_a_runtime_that_stalls_fails_liveness_and_recovers() {
         }
         told
     });
-    assert_eq!(told.first(), Some(&Status::Pass), "{told:?}");
+    let each_once = told.windows(2).all(|two| two[0] != two[1]);
+    assert!(each_once, "{told:?}");
     runtime.shutdown_background();
 }
 

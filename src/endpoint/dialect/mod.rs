@@ -348,13 +348,13 @@ fn labelled(measurement: &Measurement) -> Cow<'_, str> {
     }
 }
 
-/// A measured value, if it can be written. Words are redacted like the text of an error.
+/// A measured value, if it can be written.
 fn observed(value: &Value) -> Option<Json> {
     match value {
         Value::Integer(value) => Some((*value).into()),
         Value::Float(value) => value.is_finite().then(|| (*value).into()),
         Value::Bool(value) => Some((*value).into()),
-        Value::Text(value) => Some(Cause::new(value).redacted().into()),
+        Value::Text(value) => Some((**value).into()),
     }
 }
 

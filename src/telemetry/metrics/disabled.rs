@@ -7,7 +7,7 @@ use crate::{
     telemetry::{Asked, CheckFacts, Note},
 };
 
-pub(crate) fn runtime_lag(_: &Arc<str>, _: &Arc<str>, _: Duration) {}
+pub(crate) fn runtime_lag(_: &Arc<str>, _: &Arc<str>, _: Option<Duration>) {}
 
 #[derive(Debug)]
 pub(crate) struct Metrics;

@@ -21,8 +21,8 @@
 //!    within a second or so (ten where no check runs), and the counters count from the start. Gauges are set again
 //!    with each run, and those of verdicts every 10 s, so an exporter that forgets idle gauges may do so after
 //!    more than the longest period. Let it forget no counter: one that begins anew hides its first count from a rate.
-//! 4. The facade has no way to take a gauge back. Those of a check that was removed, and all of a service whose last
-//!    [`Health`](crate::Health) is gone, become NaN, which no comparison holds for. To have an exporter forget them, set
+//! 4. The facade has no way to take a gauge back. Those of a check that was removed or of a runtime that has ended, and all of a
+//!    service whose last [`Health`](crate::Health) is gone, become NaN, which no comparison holds for. To have an exporter forget them, set
 //!    its idle timeout for gauges (`PrometheusBuilder::idle_timeout`).
 //! 5. When the runtime ends that ran the checks, every gauge of a status becomes 0, but for a startup that had
 //!    passed. When it only stalls, gauges keep their last values: alert on runs that cease, too.

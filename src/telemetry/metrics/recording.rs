@@ -57,8 +57,8 @@ impl Totals {
     }
 }
 
-/// Tells how late a runtime polled.
-pub(crate) fn runtime_lag(service: &Arc<str>, runtime: &Arc<str>, lag: Duration) {
+/// Tells how late a runtime polled, or that nobody knows any more.
+pub(crate) fn runtime_lag(service: &Arc<str>, runtime: &Arc<str>, lag: Option<Duration>) {
     let label =
         |key, value: &Arc<str>| Label::new(key, SharedString::from_shared(Arc::clone(value)));
     let labels = vec![label("service", service), label("runtime", runtime)];
@@ -66,7 +66,7 @@ pub(crate) fn runtime_lag(service: &Arc<str>, runtime: &Arc<str>, lag: Duration)
     shielded(|| {
         with_recorder(|recorder| {
             let gauge = recorder.register_gauge(&key, &METADATA);
-            gauge.set(lag.as_secs_f64());
+            gauge.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
         });
     });
 }

@@ -1,6 +1,7 @@
-//! Whose types the public interface shows: a major release of one of these is one of this crate.
+//! What the public interface shows: whose types, a major release of one of which is one of this crate; and that everything
+//! can be shared and shown.
 
-use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, env, fs, path::Path, process::Command, sync::LazyLock};
 
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ const IGNORED: &[&str] = &["alloc", "core", "pin_project_lite", "std"];
 
 #[test]
 fn no_foreign_type_is_public_but_those_that_are_allowed() {
-    let found = foreign_types(&interface());
+    let found = foreign_types(&INTERFACE);
     let allowed: BTreeSet<String> = ALLOWED.iter().map(ToString::to_string).collect();
     let new: Vec<_> = found.difference(&allowed).collect();
     let gone: Vec<_> = allowed.difference(&found).collect();
@@ -65,7 +66,49 @@ fn no_foreign_type_is_public_but_those_that_are_allowed() {
     assert!(gone.is_empty(), "on the list, and not there: {gone:#?}");
 }
 
+#[test]
+fn whatever_is_public_can_be_shared_and_shown() {
+    let items = INTERFACE["index"].as_object().unwrap();
+    let mut types = 0;
+    let mut missing = Vec::new();
+    for item in items.values().filter(|item| item["crate_id"] == 0) {
+        let inner = item["inner"].as_object().unwrap();
+        let kinds = ["struct", "enum"];
+        let Some(kind) = kinds.iter().find_map(|kind| inner.get(*kind)) else {
+            continue;
+        };
+        let implementations: Vec<&Value> = kind["impls"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|id| &items[&id.to_string()]["inner"]["impl"])
+            .collect();
+        let is_synthetic = |it: &&Value| it["is_synthetic"] == Value::Bool(true);
+        if !implementations.iter().any(is_synthetic) {
+            // Nobody can name it.
+            continue;
+        }
+        types += 1;
+        let implemented: BTreeSet<&str> = implementations
+            .iter()
+            .filter(|it| it["is_negative"] == Value::Bool(false))
+            .filter_map(|it| it["trait"]["path"].as_str())
+            .collect();
+        for wanted in ["Debug", "Send", "Sync"] {
+            let path = format!("::{wanted}");
+            let has = |name: &&str| *name == wanted || name.ends_with(&path);
+            if !implemented.iter().any(has) {
+                missing.push(format!("{} is not {wanted}", item["name"]));
+            }
+        }
+    }
+    assert!(types > 80, "{types}");
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 /// The public interface, as rustdoc tells it. Its form is not stable yet, so the compiler has to be asked for it.
+static INTERFACE: LazyLock<Value> = LazyLock::new(interface);
+
 fn interface() -> Value {
     let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join(target);
@@ -97,7 +140,9 @@ fn foreign_types(interface: &Value) -> BTreeSet<String> {
         let implementation = &inner["impl"];
         let is_ours = implementation["blanket_impl"].is_null()
             && implementation["is_synthetic"] != Value::Bool(true);
-        let is_hidden = inner.get("struct_field").is_some() && item["visibility"] != "public";
+        // The fields of variants are as public as those.
+        let is_public = item["visibility"] == "public" || item["visibility"] == "default";
+        let is_hidden = inner.get("struct_field").is_some() && !is_public;
         if !is_ours || is_hidden {
             continue;
         }
