@@ -19,15 +19,18 @@ use crate::{
 /// | it answers | pass |
 /// | it loads its data | fail, starting up |
 /// | memory above [`memory_above`](Self::memory_above) of a server that does not evict | warn, limit near; past the limit limit exceeded |
-/// | connections are near the server's limit, or at it | warn, limit near; warn, busy |
+/// | connections are near the server's limit, or at it, as it tells (`INFO`) | warn, limit near; warn, busy |
+/// | it has no room for the connection of the service | fail, busy |
 /// | it could not write to its disk | warn, degraded |
 /// | it is a replica, and [`primary`](Self::primary) was called | fail, read-only |
 /// | a replica has lost its primary | warn, degraded |
 /// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
 /// | a script keeps it from answering anything else | warn, busy |
 /// | wrong password, unknown user | fail, authentication failed |
-/// | it does not tell (`INFO`) what `primary` or a bound of the lag ask for | fail, permission denied |
-/// | not all slots of a cluster are served | fail, unhealthy |
+/// | it does not tell (`INFO`) of itself, and `primary` or a bound was set | fail, permission denied |
+/// | it tells of itself, but not what a bound was set for | fail, unexpected answer |
+/// | not all slots of a cluster are served, whether or not it needs them all; or its state is not `ok` | fail, unhealthy |
+/// | a cluster does not tell its state, its slots or its nodes | fail, unexpected answer |
 /// | it cannot be reached | fail, with the network's reason |
 ///
 /// A run is one `INFO`; where that is forbidden or unknown, a `PING` tells whether it answers, and nothing more. Give the check a
@@ -53,18 +56,27 @@ use crate::{
 /// # Ok(redis)
 /// # }
 /// ```
+///
+/// # What it cannot tell apart
+///
+/// The driver keeps some things to itself. With RESP2 and `set_skip_set_lib_name` it reports a server without room as a password that is wrong: both are
+/// *authentication failed*. By default it drops what such a server said, and reports a connection that was lost. A cluster's connection may not say
+/// why it has no node to ask: that nothing listens there and that the network is gone are both *connection lost*, or *unreachable*.
 #[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct Redis {
     connection: Box<dyn Ask>,
     expected: Expected,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// How full memory, or the table of connections, may be by default, in percent.
+const FULL: f64 = 90.0;
+
+#[derive(Clone, Copy, Debug, Default)]
 struct Expected {
     primary: bool,
-    /// In percent.
-    memory_above: f64,
-    connections_above: f64,
+    /// In percent, if the user has said how much.
+    memory_above: Option<f64>,
+    connections_above: Option<f64>,
     lag: LagBounds,
 }
 
@@ -87,12 +99,7 @@ impl Redis {
     fn of(connection: impl Ask) -> Self {
         Self {
             connection: Box::new(connection),
-            expected: Expected {
-                primary: false,
-                memory_above: 90.0,
-                connections_above: 90.0,
-                lag: LagBounds::default(),
-            },
+            expected: Expected::default(),
         }
     }
 
@@ -103,15 +110,18 @@ impl Redis {
     }
 
     /// How much of `maxmemory` may be in use before it is a warning, in percent. A server that evicts whatever key it likes is meant
-    /// to be full, and is never warned of; without a limit there is nothing to be near. Defaults to 90.
+    /// to be full, and is never warned of; without a limit there is nothing to be near. A server that does not tell its `used_memory` and
+    /// its `maxmemory` fails once this was called. Defaults to 90.
     pub fn memory_above(mut self, percent: f64) -> Self {
-        self.expected.memory_above = percent;
+        self.expected.memory_above = Some(percent);
         self
     }
 
-    /// How much of `maxclients` may be connected before it is a warning, in percent. Defaults to 90.
+    /// How much of `maxclients` may be connected before it is a warning, in percent. Only clients are counted (`connected_clients`): the
+    /// connections of its replicas, and of other nodes of a cluster, take room as well, and such a server is full sooner. A server that
+    /// does not tell its `maxclients`, as old ones do not, fails once this was called. Defaults to 90.
     pub fn connections_above(mut self, percent: f64) -> Self {
-        self.expected.connections_above = percent;
+        self.expected.connections_above = Some(percent);
         self
     }
 
@@ -237,15 +247,53 @@ mod cluster {
             let mut connection = self.0.clone();
             let told = connection.route_command(command, anyone).await?;
             let info: InfoDict = redis::from_redis_value(told)?;
-            let number = |key| info.get::<i64>(key).unwrap_or_default();
-            let outcome = match info.get::<String>("cluster_state").as_deref() {
-                Some("ok") => Outcome::pass(),
-                _ => Outcome::fail(Reason::Unhealthy).with_cause("not all slots are served"),
+            Ok(Answer::Outcome(judge(&info)))
+        }
+    }
+
+    /// Of every cluster.
+    ///
+    /// Source: [Redis cluster specification](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model).
+    const SLOTS: u64 = 16_384;
+
+    fn judge(info: &InfoDict) -> Outcome {
+        let number = |key| info.get::<u64>(key);
+        let (Some(state), Some(served), Some(nodes)) = (
+            info.get::<String>("cluster_state"),
+            number("cluster_slots_ok"),
+            number("cluster_known_nodes"),
+        ) else {
+            let cause = "it does not tell its state, its slots or its nodes";
+            return Outcome::fail(Reason::UnexpectedAnswer).with_cause(cause);
+        };
+        let outcome = match (&*state, served) {
+            // One that does without full coverage is `ok` whatever it has lost.
+            ("ok", SLOTS) => Outcome::pass(),
+            _ => Outcome::fail(Reason::Unhealthy)
+                .with_cause(format_args!("{served} of {SLOTS} slots are served")),
+        };
+        outcome
+            .measure("nodes", nodes, "")
+            .measure("slots_ok", served, "")
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn all_slots_are_served_or_it_fails() {
+            let told = |state: &str, served: &str| {
+                let info = format!("{state}\r\n{served}\r\ncluster_known_nodes:6\r\n");
+                judge(&InfoDict::new(&info)).reason()
             };
-            let outcome = outcome
-                .measure("nodes", number("cluster_known_nodes"), "")
-                .measure("slots_ok", number("cluster_slots_ok"), "");
-            Ok(Answer::Outcome(outcome))
+            let (ok, all) = ("cluster_state:ok", "cluster_slots_ok:16384");
+            assert_eq!(told(ok, all), None);
+            assert_eq!(told(ok, "cluster_slots_ok:16383"), Some(Reason::Unhealthy));
+            assert_eq!(told("cluster_state:fail", all), Some(Reason::Unhealthy));
+            for (state, served) in [("", all), (ok, ""), (ok, "cluster_slots_ok:many"), ("", "")] {
+                assert_eq!(told(state, served), Some(Reason::UnexpectedAnswer));
+            }
         }
     }
 }
@@ -254,7 +302,8 @@ impl Expected {
     /// What is expected and cannot be seen is not taken for granted.
     fn judge_without_info(&self, error: RedisError) -> Outcome {
         let LagBounds { warn, fail } = self.lag;
-        match self.primary || warn.or(fail).is_some() {
+        let bound = self.memory_above.or(self.connections_above);
+        match self.primary || bound.is_some() || warn.or(fail).is_some() {
             true => Outcome::fail(Reason::PermissionDenied).with_cause(error),
             false => Outcome::pass(),
         }
@@ -271,16 +320,11 @@ impl Expected {
             true => Outcome::warn(Reason::Degraded).with_cause("it could not write to its disk"),
             false => Outcome::pass(),
         };
-        let outcome = starting
+        starting
             .and(self.judge_role(info))
-            .and(self.judge_memory(info));
-        match (count(info, "connected_clients"), count(info, "maxclients")) {
-            (Some(used), Some(allowed)) => {
-                let server = Limit { used, allowed };
-                outcome.and(server.judge(self.connections_above)).and(disk)
-            }
-            _ => outcome.and(disk),
-        }
+            .and(self.judge_memory(info))
+            .and(self.judge_connections(info))
+            .and(disk)
     }
 
     fn judge_role(&self, info: &InfoDict) -> Outcome {
@@ -310,19 +354,34 @@ impl Expected {
         role.and(lag).and(link)
     }
 
+    fn judge_connections(&self, info: &InfoDict) -> Outcome {
+        match (count(info, "connected_clients"), count(info, "maxclients")) {
+            (Some(used), Some(allowed)) => {
+                let server = Limit { used, allowed };
+                server.judge(self.connections_above.unwrap_or(FULL))
+            }
+            _ => untold("connections", self.connections_above),
+        }
+    }
+
     fn judge_memory(&self, info: &InfoDict) -> Outcome {
-        let Some(used) = count(info, "used_memory") else {
-            return Outcome::pass();
+        let (used, max) = (count(info, "used_memory"), count(info, "maxmemory"));
+        let (Some(used), Some(max)) = (used, max) else {
+            let outcome = untold("memory", self.memory_above);
+            return match used {
+                Some(used) => outcome.measure("memory_used", used, "bytes"),
+                None => outcome,
+            };
         };
-        let Some(max) = count(info, "maxmemory").filter(|&max| max > 0) else {
+        if max == 0 {
             return Outcome::pass().measure("memory_used", used, "bytes");
-        };
+        }
         let policy = info.get::<String>("maxmemory_policy").unwrap_or_default();
         let utilization = percent(used, max);
         let outcome = match utilization {
             _ if policy.starts_with("allkeys-") => Outcome::pass(),
             full if full >= 100.0 => Outcome::warn(Reason::LimitExceeded),
-            near if near > self.memory_above => Outcome::warn(Reason::LimitNear),
+            near if near > self.memory_above.unwrap_or(FULL) => Outcome::warn(Reason::LimitNear),
             _ => Outcome::pass(),
         };
         let outcome = match outcome.reason() {
@@ -337,17 +396,31 @@ impl Expected {
     }
 }
 
+/// What a server does not tell is amiss if there is a bound for it.
+fn untold(what: &str, bound: Option<f64>) -> Outcome {
+    match bound {
+        Some(_) => Outcome::fail(Reason::UnexpectedAnswer).with_cause(format_args!(
+            "it does not tell how much of its {what} is in use"
+        )),
+        None => Outcome::pass(),
+    }
+}
+
 fn count(info: &InfoDict, key: &str) -> Option<usize> {
     info.get(key)
 }
 
 fn refusal(error: RedisError) -> Outcome {
-    // Refused by a server at its limit, for which there is no code.
-    let is_full = |error: &RedisError| {
-        let told = error.detail().unwrap_or_default();
-        told.contains("max number of clients reached")
+    let outcome = match error.code() {
+        // It runs somebody's script, and nothing else meanwhile.
+        Some("BUSY") => Outcome::warn(Reason::Busy),
+        _ => Outcome::fail(reason(&error)),
     };
-    let reason = match error.kind() {
+    outcome.with_cause(error)
+}
+
+fn reason(error: &RedisError) -> Reason {
+    match error.kind() {
         ErrorKind::AuthenticationFailed => Reason::AuthenticationFailed,
         ErrorKind::InvalidClientConfig => Reason::Misconfigured,
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Reason::UnexpectedAnswer,
@@ -357,24 +430,56 @@ fn refusal(error: RedisError) -> Outcome {
             ServerErrorKind::ReadOnly => Reason::ReadOnly,
             ServerErrorKind::NoPerm => Reason::PermissionDenied,
             ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown => Reason::Unhealthy,
-            _ if is_full(&error) => Reason::Busy,
+            _ if is_turned_away(error) => Reason::Busy,
             _ => Reason::Failed,
         },
         _ => match error.code() {
             Some("NOAUTH" | "WRONGPASS") => Reason::AuthenticationFailed,
-            // It runs somebody's script, and nothing else meanwhile.
-            Some("BUSY") => Reason::Busy,
             Some("DENIED") => Reason::PermissionDenied,
             Some("MISCONF" | "OOM") => Reason::LimitExceeded,
             _ if error.is_timeout() => Reason::TimedOut,
             _ if error.is_connection_refusal() => Reason::ConnectionRefused,
             _ if error.is_connection_dropped() => Reason::ConnectionLost,
-            _ => Reason::of(&error),
+            _ => Reason::of(error),
         },
-    };
-    let outcome = match reason {
-        Reason::Busy => Outcome::warn(reason),
-        _ => Outcome::fail(reason),
-    };
-    outcome.with_cause(error)
+    }
+}
+
+/// By a server at its limit, for which there is no code. It says so to a connection and closes that.
+fn is_turned_away(error: &RedisError) -> bool {
+    let told = error.detail().unwrap_or_default();
+    told.contains("max number of clients reached")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_a_bound_and_is_not_told_is_not_skipped() {
+        let none = Expected::default();
+        let of_connections = Expected {
+            connections_above: Some(90.0),
+            ..none
+        };
+        let of_memory = Expected {
+            memory_above: Some(90.0),
+            ..none
+        };
+        let clients = "connected_clients:1\r\n";
+        let told = "connected_clients:1\r\nmaxclients:10\r\nused_memory:1\r\nmaxmemory:0\r\n";
+        let unexpected = Some(Reason::UnexpectedAnswer);
+        for (info, expected, reason) in [
+            (clients, none, None),
+            (clients, of_connections, unexpected),
+            ("used_memory:1\r\n", none, None),
+            ("used_memory:1\r\n", of_memory, unexpected),
+            ("", of_memory, unexpected),
+            (told, of_connections, None),
+            (told, of_memory, None),
+        ] {
+            let outcome = expected.judge(&InfoDict::new(info));
+            assert_eq!(outcome.reason(), reason, "{info:?} {expected:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 use std::{fs, net::SocketAddr, process::Command, time::Duration};
 
 use redis::{
-    Client,
+    Client, IntoConnectionInfo, ProtocolVersion,
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
     cluster::ClusterClient,
 };
@@ -63,6 +63,15 @@ async fn connect(client: Client) -> ConnectionManager {
     ConnectionManager::new_with_config(client, config)
         .await
         .unwrap()
+}
+
+/// One that tells the server nothing of its library, so that what the server says first is heard.
+async fn terse(address: SocketAddr, protocol: ProtocolVersion) -> ConnectionManager {
+    let url = format!("redis://default:{PASSWORD}@{address}/");
+    let info = url.into_connection_info().unwrap();
+    let settings = info.redis_settings().clone();
+    let settings = settings.set_protocol(protocol).set_skip_set_lib_name();
+    connect(Client::open(info.set_redis_settings(settings)).unwrap()).await
 }
 
 /// Who asks the server itself, past the proxy.
@@ -218,6 +227,31 @@ async fn connections_near_the_limit_are_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_turned_away_has_no_connection_that_is_of_use() {
+    let server = started(&[]);
+    let mut admin = admin(server.address).await;
+    let busy = Redis::new(terse(server.address, ProtocolVersion::RESP3).await);
+    // The driver does not say that it is not the password.
+    let refused = Redis::new(terse(server.address, ProtocolVersion::RESP2).await);
+    assert_eq!(told(&busy).await, PASSES);
+    assert_eq!(told(&refused).await, PASSES);
+    command(&mut admin, "CONFIG SET maxclients 1").await;
+    command(&mut admin, "CLIENT KILL TYPE normal SKIPME yes").await;
+    let ends = [
+        (&busy, fails(Reason::Busy)),
+        (&refused, fails(Reason::AuthenticationFailed)),
+    ];
+    for (check, end) in ends {
+        until("it is turned away", async || told(check).await == end).await;
+    }
+    // A manager does not try again, whatever room there is.
+    command(&mut admin, &format!("CONFIG SET maxclients {MAX_CLIENTS}")).await;
+    for (check, end) in ends {
+        assert_eq!(told(check).await, end);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_is_no_primary_and_misses_its_own() {
     let mut primary = started(&[]);
     let port = primary.address.port();
@@ -308,6 +342,8 @@ async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
     let lag = Duration::from_secs(20);
     assert_eq!(told(&check().await.lag_above(lag)).await, denied);
     assert_eq!(told(&check().await.fail_lag_above(lag)).await, denied);
+    assert_eq!(told(&check().await.connections_above(90.0)).await, denied);
+    assert_eq!(told(&check().await.memory_above(90.0)).await, denied);
 
     let renamed = started(&["--rename-command", "INFO", "nobodys"]);
     let check = async || Redis::new(manager(renamed.address, "default").await);
@@ -355,6 +391,12 @@ async fn a_cluster_is_well_while_all_its_slots_are_served() {
     contract().expect(Status::Pass).assert().await;
     command(&mut admin, "CLUSTER DELSLOTS 0").await;
     let unhealthy = fails(Reason::Unhealthy);
+    until("one is not", async || told(&check).await == unhealthy).await;
+    command(&mut admin, "CLUSTER ADDSLOTS 0").await;
+    until("all are again", async || told(&check).await == PASSES).await;
+    // Even one that goes on with those that it has left.
+    command(&mut admin, "CONFIG SET cluster-require-full-coverage no").await;
+    command(&mut admin, "CLUSTER DELSLOTS 0").await;
     until("one is not", async || told(&check).await == unhealthy).await;
     command(&mut admin, "CLUSTER ADDSLOTS 0").await;
     until("all are again", async || told(&check).await == PASSES).await;
