@@ -3,10 +3,14 @@ use std::{collections::BTreeSet, fmt, net::IpAddr};
 use async_trait::async_trait;
 use hickory_resolver::{
     TokioResolver,
+    config::{ResolveHosts, ResolverOpts},
     net::{DnsError, NetError},
     proto::{
         op::ResponseCode,
-        rr::{IntoName, Name},
+        rr::{
+            IntoName, Name,
+            domain::usage::{IN_ADDR_ARPA_127, IP6_ARPA_1},
+        },
     },
 };
 
@@ -29,26 +33,32 @@ use crate::{
 /// | the resolver has too many questions open | warn, busy |
 /// | no answer, and over UDP no server | fail, timed out |
 /// | over TCP: nothing listens there, or the connection is cut | fail, unreachable |
-/// | what is no name, or is an address; or a resolver that has a cache | fail, misconfigured |
+/// | what is no name, or is an address; a name that no name server is asked for, such as `localhost` | fail, misconfigured |
+/// | a resolver that has a cache, or reads the system's file of hosts | fail, misconfigured |
 ///
 /// Measured are the `addresses`. A run asks for those of IPv4 and of IPv6, as the resolver is set up, and leaves the rest to the
 /// resolver: which server it asks, how often, and how long it waits. Let its `timeout` be shorter than that of the check, so
 /// that it learns itself of a connection that is dead.
 ///
-/// An answer from a cache tells nothing of name servers, and a resolver that forgets its answers for a check's sake would
-/// fail the service that lives on them. So the resolver of a check must have no cache: give it one of its own, with a `cache_size` of 0.
-/// What is in the system's file of hosts, and `localhost`, is nothing that a name server is asked for.
+/// An answer from a cache or from the system's file of hosts tells nothing of name servers, and a resolver that does without them for a check's
+/// sake would fail the service that lives on them. So give the check a resolver of its own, with a `cache_size` of 0 and with
+/// [`ResolveHosts::Never`]; by default it has both. Hosts that were given to it by `set_hosts` are not seen: give it none.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use hickory_resolver::{TokioResolver, config::{NameServerConfig, ResolverConfig}, net::runtime::TokioRuntimeProvider};
+/// use hickory_resolver::{
+///     TokioResolver,
+///     config::{NameServerConfig, ResolveHosts, ResolverConfig},
+///     net::runtime::TokioRuntimeProvider,
+/// };
 /// use tower_health::{Check, checks::Dns};
 ///
 /// let servers = vec![NameServerConfig::udp([10, 0, 0, 2].into())];
 /// let config = ResolverConfig::from_parts(None, Vec::new(), servers);
 /// let mut resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
 /// resolver.options_mut().cache_size = 0;
+/// resolver.options_mut().use_hosts_file = ResolveHosts::Never;
 /// let replicas = Check::new("replicas", Dns::new(resolver.build()?, "db.internal.").at_least(2));
 /// # Ok(())
 /// # }
@@ -66,7 +76,8 @@ pub struct Dns {
 impl Dns {
     /// A check of a name, such as `db.internal.`; one that does not end in a dot is looked for in the resolver's domains too.
     ///
-    /// What is no name fails with [`Reason::Misconfigured`].
+    /// What is no name fails with [`Reason::Misconfigured`]; and so do names that resolvers answer by themselves, as those of `localhost`, and a
+    /// resolver that has a cache, or reads the system's file of hosts.
     pub fn new(resolver: TokioResolver, name: impl AsRef<str>) -> Self {
         Self {
             resolver,
@@ -110,7 +121,28 @@ fn parse(name: &str) -> Result<Name, String> {
     let parsed = name.into_name().map_err(|error| error.to_string())?;
     match parsed.num_labels() {
         0 => Err("it is empty".to_owned()),
+        _ if is_loopback(&parsed) => Err(format!("{name} is the resolver's own to answer")),
         _ => Ok(parsed),
+    }
+}
+
+/// Whether a resolver answers by itself, with an address of loopback.
+///
+/// Source: [RFC 6761, section 6.3](https://www.rfc-editor.org/rfc/rfc6761#section-6.3).
+fn is_loopback(name: &Name) -> bool {
+    name.is_localhost() || IN_ADDR_ARPA_127.zone_of(name) || IP6_ARPA_1.zone_of(name)
+}
+
+/// What would answer in place of name servers, and how to be rid of it.
+fn hindrance(options: &ResolverOpts) -> Option<&'static str> {
+    if options.cache_size > 0 {
+        Some("the resolver has a cache: give the check one of its own, with a `cache_size` of 0")
+    } else if options.use_hosts_file != ResolveHosts::Never {
+        Some(
+            "the resolver reads the system's file of hosts: give the check one of its own, with `ResolveHosts::Never`",
+        )
+    } else {
+        None
     }
 }
 
@@ -122,10 +154,8 @@ impl HealthCheck for Dns {
             Ok(name) => name.clone(),
             Err(fault) => return Err(misconfigured(fault)),
         };
-        if self.resolver.options().cache_size > 0 {
-            return Err(misconfigured(
-                "the resolver has a cache: give the check one of its own, with a `cache_size` of 0",
-            ));
+        if let Some(fault) = hindrance(self.resolver.options()) {
+            return Err(misconfigured(fault));
         }
         match self.resolver.lookup_ip(name).await {
             Ok(found) => Ok(self.judge(&found.iter().collect())),

@@ -6,7 +6,7 @@ use std::{
 
 use hickory_resolver::{
     TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolverConfig},
+    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
     net::runtime::TokioRuntimeProvider,
 };
 use tokio::net::UdpSocket;
@@ -56,6 +56,7 @@ fn builder(
     let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     builder.options_mut().cache_size = 0;
+    builder.options_mut().use_hosts_file = ResolveHosts::Never;
     builder
 }
 
@@ -199,6 +200,29 @@ async fn an_answer_from_a_cache_tells_nothing() {
     );
     server.resume();
     until("it answers", async || told(&check).await.0 == Status::Pass).await;
+}
+
+#[tokio::test]
+async fn what_no_name_server_is_asked_for_tells_nothing() {
+    let nobody = || builder(free_address(), ConnectionConfig::udp());
+    let names = [
+        "localhost",
+        "localhost.",
+        "LocalHost.",
+        "db.localhost.",
+        "1.0.0.127.in-addr.arpa.",
+    ];
+    for name in names {
+        let check = Dns::new(nobody().build().unwrap(), name);
+        let misconfigured = (Status::Fail, Some(Reason::Misconfigured), None);
+        assert_eq!(told(&check).await, misconfigured, "{name}");
+    }
+    for hosts in [ResolveHosts::Auto, ResolveHosts::Always] {
+        let mut reading = nobody();
+        reading.options_mut().use_hosts_file = hosts;
+        let outcome = Dns::new(reading.build().unwrap(), NAME).check().await;
+        assert_eq!(outcome.unwrap_err().reason(), Reason::Misconfigured);
+    }
 }
 
 #[tokio::test]
