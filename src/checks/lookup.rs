@@ -36,7 +36,7 @@ impl Lookup {
 
     /// A connection to that of the addresses which accepts it first.
     pub(super) async fn connect(&self) -> io::Result<TcpStream> {
-        race(self.addresses().await?, TcpStream::connect).await
+        race(self.addresses().await?, connect).await
     }
 
     /// The addresses; never none.
@@ -51,6 +51,23 @@ impl Lookup {
             Err(error) => Err(io::Error::new(io::ErrorKind::HostUnreachable, error)),
             Ok(_) => Err(io::ErrorKind::HostUnreachable.into()),
         }
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    not_to_itself(TcpStream::connect(address).await?)
+}
+
+/// Where nothing listens at a port that the system gives to clients, it may give that very port to the client, which then meets itself.
+///
+/// Source: [RFC 9293, section 3.5](https://www.rfc-editor.org/rfc/rfc9293#section-3.5), simultaneous opens.
+fn not_to_itself(stream: TcpStream) -> io::Result<TcpStream> {
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(own), Ok(peer)) if own == peer => Err(io::Error::new(
+            io::ErrorKind::ConnectionRefused,
+            "nothing listens there: the connection has met itself",
+        )),
+        _ => Ok(stream),
     }
 }
 
@@ -113,7 +130,10 @@ impl fmt::Debug for Lookup {
 mod tests {
     use std::{future::pending, net::Ipv4Addr};
 
-    use tokio::time::{Instant, sleep};
+    use tokio::{
+        net::{TcpListener, TcpSocket},
+        time::{Instant, sleep},
+    };
 
     use super::*;
 
@@ -156,5 +176,18 @@ mod tests {
         let refused = raced(&[0, 0]).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         assert!(raced(&[]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_meets_itself_is_refused() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = socket.local_addr().unwrap();
+        let itself = socket.connect(address).await.unwrap();
+        let refused = not_to_itself(itself).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        assert!(connect(listener.local_addr().unwrap()).await.is_ok());
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 /// | finding | outcome |
 /// | --- | --- |
 /// | a connection to one of the host's addresses | pass |
-/// | nothing listens there | fail, connection refused |
+/// | nothing listens there; or the connection has met itself, as one to a port for clients may | fail, connection refused |
 /// | the name has no address that can be found | fail, unreachable |
 /// | no answer | fail, timed out |
 ///
