@@ -358,6 +358,41 @@ async fn of_a_body_without_end_the_start_is_judged() {
 }
 
 #[tokio::test]
+async fn a_status_that_was_not_read_is_not_taken_for_granted() {
+    const READ: usize = 64 * 1024;
+    let long = |length: usize| {
+        let (start, end) = (r#"{"notes":""#, r#"","status":"fail"}"#);
+        let notes = "x".repeat(length - start.len() - end.len());
+        format!("{start}{notes}{end}")
+    };
+    let unhealthy = fails(Reason::Unhealthy);
+    let unexpected = fails(Reason::UnexpectedAnswer);
+    for media_type in [
+        "application/json",
+        "application/health+json",
+        "application/vnd.stock+json",
+    ] {
+        for (length, is) in [
+            (READ, unhealthy),
+            // Without its last brace; without the quote that ends the word.
+            (READ + 1, unhealthy),
+            (READ + 2, unexpected),
+            (4 * READ, unexpected),
+        ] {
+            let url = serve(answers(200, media_type, long(length))).await;
+            assert_eq!(told(&at(&url)).await, is, "{media_type} {length}");
+            assert_eq!(told(&at(&url).ignore_health_json()).await, PASS);
+        }
+    }
+    let about_else = format!(r#"{{"notes":"{}"}}"#, "x".repeat(READ - 12));
+    assert_eq!(about_else.len(), READ);
+    let url = serve(answers(200, "application/json", about_else)).await;
+    assert_eq!(told(&at(&url)).await, PASS);
+    let url = serve(answers(200, "text/plain", long(4 * READ))).await;
+    assert_eq!(told(&at(&url)).await, PASS);
+}
+
+#[tokio::test]
 async fn what_is_no_http_and_what_is_no_url() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

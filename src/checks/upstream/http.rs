@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// | and a body that says `warn` or `degraded` | warn, degraded |
 /// | and a body that says `fail`, `error`, `down`, `out_of_service` or `unhealthy` | fail, unhealthy |
 /// | and a body that says anything else, or a health+json without a status | fail, unexpected answer |
+/// | and a body of a JSON type that is longer than what is read, without a status in that | fail, unexpected answer |
 /// | 503; or another code that is not expected, of 500 and above, with a body that says it fails | fail, unhealthy |
 /// | 429 | warn, busy |
 /// | 401 | fail, authentication failed |
@@ -44,7 +45,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// | nothing listens there, the connection is cut, no answer | fail, connection refused, connection lost, timed out |
 /// | a URL that is none, or of a scheme that the client does not speak | fail, misconfigured |
 ///
-/// A run is one request, over a connection of the client's pool. Of a body at most 64 kB are read, and what they say counts. The
+/// A run is one request, over a connection of the client's pool. Of a body at most 64 kB are read, and what they say counts: a longer one in
+/// JSON has to have its status there, unless it is [not read for that](Self::ignore_health_json). The
 /// client decides on redirects, proxies, TLS, its user agent and other headers; but for `Accept`, which asks for health+json first.
 /// A user and a password in the URL are sent as the client does it, and told to nobody, nor is anything else of the URL that may be a secret.
 ///
@@ -126,11 +128,11 @@ impl HttpUpstream {
         let media_type = response.headers().get(CONTENT_TYPE);
         let kind = media_type.and_then(|text| Kind::of(text.to_str().ok()?));
         let body = match (self.expect)(code) {
-            true => body(&mut response).await?,
+            true => Body::of(&mut response).await?,
             // The code alone is bad enough, if no more is to be had.
-            false => match timeout(PATIENCE, body(&mut response)).await {
+            false => match timeout(PATIENCE, Body::of(&mut response)).await {
                 Ok(Ok(body)) => body,
-                Ok(Err(_)) | Err(_) => Vec::new(),
+                Ok(Err(_)) | Err(_) => Body::default(),
             },
         };
         Ok(Answer { code, kind, body })
@@ -138,11 +140,14 @@ impl HttpUpstream {
 
     fn judge(&self, answer: &Answer) -> Outcome {
         let health_json = answer.kind.filter(|_| self.reads_health_json);
-        let says = health_json.and_then(|kind| health_json::read(kind, &answer.body));
+        let says = health_json.and_then(|kind| answer.body.says(kind));
         if !(self.expect)(answer.code) {
             return unexpected(answer.code, says);
         }
-        let is_expected = self.expect_body.as_ref().is_none_or(|is| is(&answer.body));
+        let is_expected = self
+            .expect_body
+            .as_ref()
+            .is_none_or(|is| is(&answer.body.start));
         let body = match is_expected {
             true => Outcome::pass(),
             false => {
@@ -185,20 +190,41 @@ impl HealthCheck for HttpUpstream {
 struct Answer {
     code: u16,
     kind: Option<Kind>,
-    body: Vec<u8>,
+    body: Body,
 }
 
-/// The start of a body. One that ends within that is read to its end, so that its connection can be used again.
-async fn body(response: &mut Response) -> Result<Vec<u8>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        let room = READ - body.len();
-        body.extend(chunk.iter().take(room));
-        if body.len() == READ {
-            break;
+/// What was read of a body.
+#[derive(Default)]
+struct Body {
+    start: Vec<u8>,
+    /// Whether there is more of it.
+    is_cut: bool,
+}
+
+impl Body {
+    /// One that ends within what is read is read to its end, so that its connection can be used again.
+    async fn of(response: &mut Response) -> Result<Self, reqwest::Error> {
+        let mut body = Self::default();
+        while let Some(chunk) = response.chunk().await? {
+            let room = READ - body.start.len();
+            body.start.extend(chunk.iter().take(room));
+            if chunk.len() > room {
+                body.is_cut = true;
+                break;
+            }
         }
+        Ok(body)
     }
-    Ok(body)
+
+    fn says(&self, kind: Kind) -> Option<Outcome> {
+        let cut = || {
+            Outcome::fail(Reason::UnexpectedAnswer).with_cause(format_args!(
+                "no status in the first {READ} bytes of its JSON"
+            ))
+        };
+        // What a status that was not read says is not taken for granted.
+        health_json::read(kind, &self.start).or_else(|| self.is_cut.then(cut))
+    }
 }
 
 fn reason(error: &reqwest::Error) -> Reason {
