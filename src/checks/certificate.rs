@@ -34,7 +34,7 @@ const DAY: i64 = 24 * 60 * 60;
 ///
 /// It is that of [a server](Self::of_address), as its clients see it, or that of [a file](Self::of_file). Of a chain the
 /// certificate that ends first counts; but not a root that is sent along, for clients go by their own, nor what a server sends that has ended
-/// already and that the handshake did without.
+/// already and that the handshake did without. Of a file that holds nothing but roots, as one of those whom a client trusts, all count.
 ///
 /// | finding | outcome |
 /// | --- | --- |
@@ -207,9 +207,8 @@ impl Server {
             Err(error) => return refused(error),
         };
         let (_, connection) = stream.get_ref();
-        let now = now();
         let chain = connection.peer_certificates().unwrap_or_default();
-        let validity = Validity::of(chain, |validity| validity.ends >= now);
+        let validity = Validity::shown(chain, now());
         // The server is told that this was all; whether it hears it is its own affair.
         _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
         validity.map(Found::Valid)
@@ -247,11 +246,40 @@ fn refused(error: io::Error) -> Result<Found, Failure> {
 fn read(pem: &[u8]) -> Result<Found, Failure> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let chain = chain.map_err(|error| unreadable(&error))?;
-    Validity::of(&chain, |_| true).map(Found::Valid)
+    Validity::held(&chain).map(Found::Valid)
 }
 
 fn unreadable(fault: &dyn fmt::Display) -> Failure {
     Failure::new(Reason::UnexpectedAnswer).with_cause(fault)
+}
+
+struct Parsed {
+    validity: Validity,
+    /// Whether it is its own issuer.
+    is_root: bool,
+}
+
+impl Parsed {
+    fn of(der: &CertificateDer<'_>) -> Result<Self, Failure> {
+        let (_, certificate) =
+            X509Certificate::from_der(der).map_err(|error| unreadable(&error))?;
+        let validity = certificate.validity();
+        Ok(Self {
+            validity: Validity {
+                begins: validity.not_before.timestamp(),
+                ends: validity.not_after.timestamp(),
+            },
+            is_root: certificate.subject() == certificate.issuer(),
+        })
+    }
+}
+
+fn parse(chain: &[CertificateDer<'_>]) -> Result<Vec<Parsed>, Failure> {
+    chain.iter().map(Parsed::of).collect()
+}
+
+fn none() -> Failure {
+    unreadable(&"there is no certificate")
 }
 
 /// From when on and until when all certificates of a chain are valid, in seconds since 1970.
@@ -262,35 +290,29 @@ struct Validity {
 }
 
 impl Validity {
-    /// Of the first certificate, and of those others that count.
-    fn of(chain: &[CertificateDer<'_>], counts: impl Fn(Self) -> bool) -> Result<Self, Failure> {
-        let mut whole: Option<Self> = None;
-        let mut root = None;
-        for der in chain {
-            let (_, certificate) =
-                X509Certificate::from_der(der).map_err(|error| unreadable(&error))?;
-            let validity = certificate.validity();
-            let validity = Self {
-                begins: validity.not_before.timestamp(),
-                ends: validity.not_after.timestamp(),
-            };
-            if certificate.subject() == certificate.issuer() {
-                root = root.or(Some(validity));
-                continue;
-            }
-            whole = match whole {
-                None => Some(validity),
-                Some(whole) if !counts(validity) => Some(whole),
-                Some(whole) => Some(Self {
-                    begins: validity.begins.max(whole.begins),
-                    ends: validity.ends.min(whole.ends),
-                }),
-            };
+    /// Of what a server shows: of its own certificate, which comes first, and of those others that count.
+    fn shown(chain: &[CertificateDer<'_>], now: i64) -> Result<Self, Failure> {
+        let chain = parse(chain)?;
+        let (own, others) = chain.split_first().ok_or_else(none)?;
+        let others = others.iter();
+        let counts = others.filter(|one| !one.is_root && one.validity.ends >= now);
+        Ok(counts.fold(own.validity, |whole, one| whole.and(one.validity)))
+    }
+
+    /// Of what a file holds: of all but roots, or of all roots if there is nothing else.
+    fn held(chain: &[CertificateDer<'_>]) -> Result<Self, Failure> {
+        let chain = parse(chain)?;
+        let are_roots = chain.iter().all(|one| one.is_root);
+        let counts = chain.iter().filter(|one| one.is_root == are_roots);
+        let validities = counts.map(|one| one.validity);
+        validities.reduce(Self::and).ok_or_else(none)
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            begins: self.begins.max(other.begins),
+            ends: self.ends.min(other.ends),
         }
-        // One that signed itself, and has nothing else beside it.
-        whole
-            .or(root)
-            .ok_or_else(|| unreadable(&"there is no certificate"))
     }
 
     fn days_left(self, now: i64) -> i64 {

@@ -332,6 +332,33 @@ async fn what_a_file_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_roots_in_a_file_what_ends_first_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("roots.pem");
+    let check = Certificate::of_file(&path);
+    let root = |days| {
+        let params = authority_params("root", days);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (late, soon, over) = (root((1, 90)), root((1, 10)), root((9, -1)));
+    let warns = (Status::Warn, Some(Reason::ExpiresSoon), Some(10));
+    let expired = (Status::Fail, Some(Reason::Expired), Some(-1));
+    for (roots, expected) in [
+        (vec![&late], (Status::Pass, None, Some(90))),
+        (vec![&late, &soon], warns),
+        (vec![&soon, &late], warns),
+        (vec![&late, &over, &soon], expired),
+    ] {
+        let pem: String = roots.iter().map(|root| root.pem()).collect();
+        fs::write(&path, pem).unwrap();
+        assert_eq!(told(&check).await, expected);
+    }
+    // Beside what they have signed they do not count.
+    fs::write(&path, leaf(&late, (1, 60)) + &soon.pem()).unwrap();
+    assert_eq!(told(&check).await, (Status::Pass, None, Some(60)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_tls() {
     let root = root();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
