@@ -456,3 +456,37 @@ async fn a_connection_without_a_channel_left_is_busy() {
     assert_eq!(told(&check).await, fails(Reason::ConnectionLost));
     assert!(!format!("{check:?}").contains(PASSWORD));
 }
+
+#[tokio::test]
+async fn a_queue_whose_password_was_changed_is_noticed_after_five_minutes() {
+    let broker = Broker::start();
+    let address = broker.server.address;
+    // Without heartbeats, which would miss those that the clock skips.
+    let uri = format!("amqp://app:{PASSWORD}@{address}/%2f?heartbeat=0");
+    let uri: AMQPUri = uri.parse().unwrap();
+    let check = RabbitMqQueue::new("orders", move || {
+        Connection::connect_uri(uri.clone(), ConnectionProperties::default())
+    });
+    let later = async |seconds| {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+    };
+    let missing = fails(Reason::NotFound);
+    assert_eq!(told(&check).await, missing);
+    declare(
+        &*connect(address).await,
+        "orders",
+        QueueDeclareOptions::durable(),
+    )
+    .await;
+    assert_eq!(told(&check).await, PASSES);
+    broker.control(&["change_password", "app", "another"]);
+    later(200).await;
+    assert_eq!(told(&check).await, PASSES);
+    later(200).await;
+    assert_eq!(told(&check).await, fails(Reason::AuthenticationFailed));
+    broker.control(&["change_password", "app", PASSWORD]);
+    assert_eq!(told(&check).await, PASSES);
+    until("one connection is left", async || broker.connections() == 1).await;
+}

@@ -1,9 +1,4 @@
-use std::{
-    fmt,
-    future::Future,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use lapin::{
@@ -12,7 +7,7 @@ use lapin::{
     protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError, constants::REPLY_SUCCESS},
     types::{FieldTable, ShortString},
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{BoxFuture, refused};
 use crate::{
@@ -38,7 +33,9 @@ use crate::{
 ///
 /// A run declares the queue passively, which changes nothing, one round trip. The server answers a question for a queue that is not there by
 /// closing the channel, and lapin never uses the number of such a channel again. So that this costs the service nothing, the check has a
-/// connection of its own, made when it is first needed, and kept. It needs no `enable_auto_recover`.
+/// connection of its own, made when it is first needed, and kept for five minutes, so that a password that was changed, or a name that leads to
+/// another server, is noticed by then at the latest. After a failure it is made anew, save that a queue which is not there is asked for over
+/// the same one. It needs no `enable_auto_recover`.
 ///
 /// ```
 /// # fn check() -> Result<tower_health::Check, String> {
@@ -53,6 +50,11 @@ use crate::{
 /// # }
 /// # check().unwrap();
 /// ```
+///
+/// # What it cannot tell apart
+///
+/// A server that ends a connection while it is made, or without a word, is *connection lost*, whatever made it do so. A virtual host that is not
+/// there and one that the user may not see are both *permission denied*.
 #[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct RabbitMqQueue {
     name: String,
@@ -79,6 +81,9 @@ struct Link {
     connection: Connection,
     /// Unless the server has closed it.
     channel: Option<Channel>,
+    since: Instant,
+    /// What the server has refused last, if it has.
+    refused: Option<Reason>,
 }
 
 /// The connection, if it still works, and what came of it.
@@ -86,6 +91,9 @@ type Asked = (Option<Link>, Result<Queue, Outcome>);
 
 /// How long a question stays open at first, whose runs were given up. See [`patience`].
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection is kept, as those of the SQL checks are. One that is open tells nothing of a password that was changed.
+const LIFETIME: Duration = Duration::from_secs(300);
 
 impl RabbitMqQueue {
     /// A check of the queue of a name, over connections that are made by a function.
@@ -178,10 +186,12 @@ fn patience(given_up: u32) -> Duration {
     PATIENCE.saturating_mul(1_u32.checked_shl(given_up).unwrap_or(u32::MAX))
 }
 
-/// A connection that was kept may have been lost since; then it is made anew, at once.
+/// A connection that was kept may have been lost since, or be of no more use; then it is made anew, at once.
 async fn ask(kept: Option<Link>, connect: Arc<Connect>, name: ShortString) -> Asked {
     if let Some(mut link) = kept {
-        if let Ok(answer) = link.declare(name.clone()).await {
+        if link.is_good()
+            && let Ok(answer) = link.declare(name.clone()).await
+        {
             return (Some(link), answer);
         }
         // One that has no channel left is still open, and not closed by being dropped.
@@ -191,6 +201,8 @@ async fn ask(kept: Option<Link>, connect: Arc<Connect>, name: ShortString) -> As
         Ok(connection) => Link {
             connection,
             channel: None,
+            since: Instant::now(),
+            refused: None,
         },
         Err(error) => return (None, Err(not_connected(&error))),
     };
@@ -200,25 +212,38 @@ async fn ask(kept: Option<Link>, connect: Arc<Connect>, name: ShortString) -> As
     }
 }
 
+/// Whether a connection of an age goes on to be used, over which something was refused.
+fn is_good(age: Duration, refused: Option<Reason>) -> bool {
+    // A queue that is not there is asked for again and again, and another connection finds no other.
+    age < LIFETIME && matches!(refused, None | Some(Reason::NotFound))
+}
+
 impl Link {
+    fn is_good(&self) -> bool {
+        is_good(self.since.elapsed(), self.refused)
+    }
+
     /// What the server says, or what became of the connection.
     async fn declare(&mut self, name: ShortString) -> Result<Result<Queue, Outcome>, Error> {
+        self.refused = None;
         let channel = match self.channel.take() {
             Some(channel) => channel,
             None => self.connection.create_channel().await?,
         };
         let options = QueueDeclareOptions::default().passive();
         let declared = channel.queue_declare(name, options, FieldTable::default());
-        match declared.await {
+        let error = match declared.await {
             Ok(queue) => {
                 self.channel = Some(channel);
-                Ok(Ok(queue))
+                return Ok(Ok(queue));
             }
-            Err(error) => match said(&error) {
-                Some(reason) => Ok(Err(Outcome::fail(reason).with_cause(error))),
-                None => Err(error),
-            },
-        }
+            Err(error) => error,
+        };
+        let Some(reason) = said(&error) else {
+            return Err(error);
+        };
+        self.refused = Some(reason);
+        Ok(Err(Outcome::fail(reason).with_cause(error)))
     }
 }
 
@@ -317,6 +342,20 @@ mod tests {
             ("NOT_ALLOWED - vhost limit (1) not found", false),
         ] {
             assert_eq!(is_limit(told), expected, "{told}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_kept_for_five_minutes_unless_it_was_refused_what_another_may_get() {
+        let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+        for refused in [None, Some(Reason::NotFound)] {
+            assert!(is_good(Duration::ZERO, refused));
+            assert!(is_good(minutes(5) - Duration::from_nanos(1), refused));
+            assert!(!is_good(minutes(5), refused));
+            assert!(!is_good(Duration::MAX, refused));
+        }
+        for refused in [Reason::PermissionDenied, Reason::UnexpectedAnswer] {
+            assert!(!is_good(Duration::ZERO, Some(refused)));
         }
     }
 
