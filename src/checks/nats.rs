@@ -16,7 +16,7 @@ use crate::{
 /// | finding | outcome |
 /// | --- | --- |
 /// | it answers | pass |
-/// | the client is not connected, whatever keeps it from that | fail, connection lost |
+/// | the client is not connected, whatever keeps it from that; see [below](#what-it-cannot-tell-apart) | fail, connection lost |
 /// | JetStream is not enabled for the account ([`jetstream`](Self::jetstream)) | fail, misconfigured |
 /// | JetStream has no leader | fail, unhealthy |
 /// | no such stream ([`stream`](Self::stream)) | fail, not found |
@@ -39,6 +39,12 @@ use crate::{
 /// # Ok(nats)
 /// # }
 /// ```
+///
+/// # What it cannot tell apart
+///
+/// A client that is not connected does not say why. That nothing listens there, that the name has no address, that the password is wrong or the user
+/// unknown, that the server has no room or the TLS of neither side suits the other: all are *connection lost*. That the user was refused,
+/// the client tells its `event_callback`; the rest is in its traces. A message that the user may not publish gets no answer, which is *timed out*.
 #[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct Nats {
     client: Client,
