@@ -2,6 +2,15 @@
 
 #[cfg(feature = "sqlx-mysql")]
 mod mysql;
+#[cfg_attr(
+    not(any(
+        feature = "sqlx-migrate",
+        feature = "sqlx-mysql",
+        feature = "sqlx-postgres",
+        feature = "tokio-postgres"
+    )),
+    expect(dead_code, reason = "SQLite is opened anew for each run")
+)]
 mod own;
 #[cfg(any(
     feature = "sqlx-mysql",
