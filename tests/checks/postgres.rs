@@ -155,14 +155,23 @@ fn by_sqlx(address: SocketAddr) -> Postgres {
     Postgres::sqlx(pool(address))
 }
 
-fn by_deadpool(address: SocketAddr) -> Postgres {
+fn deadpool(address: SocketAddr) -> deadpool_postgres::Pool {
     let manager = deadpool_postgres::Manager::new(config(address, "app"), NoTls);
     let pool = deadpool_postgres::Pool::builder(manager).max_size(3);
-    Postgres::deadpool(pool.build().unwrap())
+    pool.build().unwrap()
+}
+
+fn by_deadpool(address: SocketAddr) -> Postgres {
+    Postgres::deadpool(deadpool(address))
 }
 
 fn bare(address: SocketAddr) -> Postgres {
     Postgres::config(config(address, "app"), NoTls)
+}
+
+async fn told(check: &Postgres) -> (Status, Option<Reason>) {
+    let outcome = check.check().await.unwrap();
+    (outcome.status(), outcome.reason())
 }
 
 async fn what_can_go_wrong(name: &'static str, check: fn(SocketAddr) -> Postgres) {
@@ -313,6 +322,23 @@ async fn pitfall_26_a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_26_a_pool_of_deadpool_that_is_exhausted_is_busy_and_its_database_stopped_is_down()
+{
+    let (mut server, _admin) = primary().await;
+    let pool = deadpool(server.address);
+    let check = Postgres::deadpool(pool.clone());
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(told(&check).await, (Status::Pass, None));
+        taken.push(pool.get().await.unwrap());
+    }
+    assert_eq!(told(&check).await, (Status::Warn, Some(Reason::Busy)));
+    server.kill();
+    let gone = (Status::Fail, Some(Reason::ConnectionRefused));
+    assert_eq!(told(&check).await, gone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_writes_is_no_primary() {
     let (server, admin) = primary().await;
     let set = async |to: &str| {
@@ -324,10 +350,6 @@ async fn a_server_that_takes_no_writes_is_no_primary() {
             .unwrap();
     };
     let (any, primary) = (by_sqlx(server.address), by_sqlx(server.address).primary());
-    let told = async |check: &Postgres| {
-        let outcome = check.check().await.unwrap();
-        (outcome.status(), outcome.reason())
-    };
     assert_eq!(told(&primary).await, (Status::Pass, None));
     set("on").await;
     let read_only = (Status::Fail, Some(Reason::ReadOnly));
@@ -362,10 +384,6 @@ async fn a_replica_is_behind_when_it_has_not_replayed_what_it_received_or_receiv
     });
     replica.start();
     let at_replica = connect(replica.address, "admin").await;
-    let told = async |check: &Postgres| {
-        let outcome = check.check().await.unwrap();
-        (outcome.status(), outcome.reason())
-    };
     let passes = (Status::Pass, None);
     let lag = Duration::from_millis(100);
     let any = by_sqlx(replica.address);

@@ -1,4 +1,4 @@
-use std::fs;
+use std::{fs, path::Path};
 
 use sqlx::{
     AssertSqlSafe, Database, Pool, SqlSafeStr, SqlitePool,
@@ -74,12 +74,16 @@ where
     assert_eq!(told(&elsewhere).await, pending);
 }
 
+async fn sqlite(file: &Path) -> SqlitePool {
+    let url = format!("sqlite://{}?mode=rwc", file.display());
+    SqlitePool::connect(&url).await.unwrap()
+}
+
 #[tokio::test]
 async fn releases_come_and_go_over_sqlite() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orders.db");
-    let url = format!("sqlite://{}?mode=rwc", file.display());
-    let pool = SqlitePool::connect(&url).await.unwrap();
+    let pool = sqlite(&file).await;
     releases(pool.clone()).await;
     // One that was begun and not ended.
     let dirty = "UPDATE _sqlx_migrations SET success = false WHERE version = 3";
