@@ -14,7 +14,7 @@ use sqlx::{
 use tokio_postgres::{Client, NoTls};
 use tower_health::{
     HealthCheck, Reason, Status, Value,
-    checks::Postgres,
+    checks::{Postgres, Schema},
     testing::{Contract, Fault, FaultProxy},
 };
 
@@ -450,4 +450,24 @@ async fn releases_come_and_go() {
         .await
         .unwrap();
     crate::schema::releases(pool(server.address)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_fails_is_looked_at_over_a_new_connection_next() {
+    let (server, _admin) = primary().await;
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let lacks = crate::schema::migrator(&["CREATE TABLE a (n INTEGER)"]);
+    let check = Schema::sqlx(pool(proxy.address()), &lacks);
+    for accepted in 1..=2 {
+        let outcome = check.check().await.unwrap();
+        assert_eq!(outcome.reason(), Some(Reason::MigrationsPending));
+        assert_eq!(proxy.accepted(), accepted);
+    }
+    until("both are closed", async || proxy.open() == 0).await;
+    // While all is well there is but one.
+    let nothing = Schema::sqlx(pool(proxy.address()), &crate::schema::migrator(&[]));
+    for _ in 0..2 {
+        assert_eq!(nothing.check().await.unwrap().status(), Status::Pass);
+        assert_eq!(proxy.accepted(), 3);
+    }
 }

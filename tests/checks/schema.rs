@@ -1,4 +1,8 @@
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use sqlx::{
     AssertSqlSafe, Database, Pool, SqlSafeStr, SqlitePool,
@@ -7,7 +11,7 @@ use sqlx::{
 use tower_health::{HealthCheck, Outcome, Reason, Status, checks::Schema, testing::Contract};
 
 /// The migrations of a release, each by its text.
-fn migrator(texts: &[&'static str]) -> Migrator {
+pub(crate) fn migrator(texts: &[&'static str]) -> Migrator {
     let migration = |(version, text): (i64, &&'static str)| {
         Migration::new(
             version,
@@ -79,6 +83,8 @@ async fn sqlite(file: &Path) -> SqlitePool {
     SqlitePool::connect(&url).await.unwrap()
 }
 
+const PASSES: (Status, Option<Reason>) = (Status::Pass, None);
+
 #[tokio::test]
 async fn releases_come_and_go_over_sqlite() {
     let directory = tempfile::tempdir().unwrap();
@@ -99,4 +105,43 @@ async fn releases_come_and_go_over_sqlite() {
     fs::remove_file(&file).unwrap();
     assert_eq!(told(&check(OLD)).await.0, Status::Fail);
     assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_or_another_is_noticed_though_an_open_connection_would_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("orders.db");
+    let pool = sqlite(&file).await;
+    migrator(OLD).run(&pool).await.unwrap();
+    let check = Schema::sqlx(pool.clone(), &migrator(OLD));
+    assert_eq!(told(&check).await, PASSES);
+    let elsewhere = directory.path().join("elsewhere.db");
+    fs::rename(&file, &elsewhere).unwrap();
+    assert_eq!(told(&check).await, (Status::Fail, Some(Reason::NotFound)));
+    assert!(!file.exists(), "a check makes nothing");
+    // One without migrations is put in its place.
+    sqlite(&file).await.close().await;
+    let pending = (Status::Fail, Some(Reason::MigrationsPending));
+    assert_eq!(told(&check).await, pending);
+    fs::rename(&elsewhere, &file).unwrap();
+    assert_eq!(told(&check).await, PASSES);
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_keeps_locked_is_busy_before_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let pool = sqlite(&directory.path().join("orders.db")).await;
+    migrator(OLD).run(&pool).await.unwrap();
+    let check = Schema::sqlx(pool.clone(), &migrator(OLD));
+    assert_eq!(told(&check).await, PASSES);
+    let mut writer = pool.acquire().await.unwrap();
+    let lock = "BEGIN EXCLUSIVE";
+    sqlx::raw_sql(lock).execute(&mut *writer).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(told(&check).await, (Status::Warn, Some(Reason::Busy)));
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    let unlock = "ROLLBACK";
+    sqlx::raw_sql(unlock).execute(&mut *writer).await.unwrap();
+    assert_eq!(told(&check).await, PASSES);
 }

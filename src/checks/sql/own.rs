@@ -95,11 +95,6 @@ impl<C: Send> Own<C> {
     }
 
     /// Has the next run make a new connection, for what was answered is not good.
-    #[cfg(any(
-        feature = "sqlx-mysql",
-        feature = "sqlx-postgres",
-        feature = "tokio-postgres"
-    ))]
     pub(super) fn forget(&self) {
         drop(self.take());
     }

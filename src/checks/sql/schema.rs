@@ -1,4 +1,4 @@
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, io, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     check::HealthCheck,
-    model::{ComponentType, Failure, Outcome, Reason},
+    checks::aside::Aside,
+    model::{ComponentType, Failure, Outcome, Reason, Status},
 };
 
 /// Whether a database has the migrations that this build of the service was made for.
@@ -25,11 +26,15 @@ use crate::{
 /// | it lacks some | fail, migrations pending |
 /// | one was applied that reads otherwise here | fail, incompatible |
 /// | one of them was begun and has not ended | fail, migrations pending |
+/// | somebody locks a SQLite database for longer than 250 ms | warn, busy |
 /// | it cannot be reached or read | fail, as the check of that database says |
 ///
 /// More is no failure by itself: while a release rolls out, its first instance migrates, and the older ones
-/// serve on. A run is two queries of the table of migrations, over a connection of the check's own; nothing is made or
-/// applied. It measures `pending` and `unknown` migrations. A schema seldom changes: a [period](crate::Check::period) of a minute is enough.
+/// serve on. A run is two queries of the table of migrations, over a connection of the check's own, which it keeps while
+/// all is well; nothing is made or applied. Of SQLite each run opens the file anew, as of [`Sqlite`](crate::checks::Sqlite), so it
+/// sees that the file is gone or another, and of a database in memory sees another one than the pool.
+///
+/// It measures `pending` and `unknown` migrations. A schema seldom changes: a [period](crate::Check::period) of a minute is enough.
 ///
 /// ```no_run
 /// # #[cfg(feature = "sqlx-sqlite")]
@@ -44,6 +49,8 @@ use crate::{
 pub struct Schema<DB: Database> {
     pool: Pool<DB>,
     own: Own<DB::Connection>,
+    /// None is a database that is no file.
+    file: Option<Aside<io::Result<()>>>,
     table: Cow<'static, str>,
     /// What every migration of this build should read, by its version.
     known: Arc<BTreeMap<i64, Vec<u8>>>,
@@ -69,6 +76,7 @@ where
             .filter(|migration| migration.migration_type.is_up_migration());
         let known = up.map(|migration| (migration.version, migration.checksum.to_vec()));
         Self {
+            file: file(&pool),
             pool,
             own: Own::default(),
             table: "_sqlx_migrations".into(),
@@ -152,10 +160,19 @@ where
     DB::Connection: Migrate,
 {
     async fn check(&self) -> Result<Outcome, Failure> {
-        Ok(match self.own.ask(self).await {
+        if let Some(file) = &self.file {
+            file.ask().await??;
+        }
+        let outcome = match self.own.ask(self).await {
             Ok(applied) => self.judge(&applied),
             Err(outcome) => outcome,
-        })
+        };
+        // What is none of a server may be a file, which may be gone or another when it is opened next.
+        let is_server = matches!(DB::NAME, "PostgreSQL" | "MySQL");
+        if outcome.status() == Status::Fail || !is_server {
+            self.own.forget();
+        }
+        Ok(outcome)
     }
 
     fn component_type(&self) -> ComponentType {
@@ -199,14 +216,29 @@ where
     }
 }
 
-/// A check makes nothing that it is to look at.
+/// What looks for the file of a pool of SQLite.
+fn file<DB: Database>(pool: &Pool<DB>) -> Option<Aside<io::Result<()>>> {
+    #[cfg(feature = "sqlx-sqlite")]
+    {
+        let any: &dyn std::any::Any = pool;
+        let pool = any.downcast_ref::<sqlx::SqlitePool>()?;
+        Some(super::sqlite::file(pool))
+    }
+    #[cfg(not(feature = "sqlx-sqlite"))]
+    {
+        _ = pool;
+        None
+    }
+}
+
+/// SQLite is opened as its own check does.
 fn own_options<O: 'static>(options: O) -> O {
     #[cfg(feature = "sqlx-sqlite")]
     let options = {
         let mut options = options;
         let any: &mut dyn std::any::Any = &mut options;
-        if let Some(sqlite) = any.downcast_mut::<sqlx::sqlite::SqliteConnectOptions>() {
-            *sqlite = sqlite.clone().create_if_missing(false);
+        if let Some(sqlite) = any.downcast_mut() {
+            *sqlite = super::sqlite::own_options(sqlite);
         }
         options
     };

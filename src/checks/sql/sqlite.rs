@@ -1,7 +1,7 @@
 use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{Connection, SqliteConnection, SqlitePool};
+use sqlx::{Connection, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions};
 
 use super::{
     own::{Refusal, said},
@@ -73,10 +73,9 @@ const WRITE: &str = "BEGIN IMMEDIATE; CREATE TABLE tower_health_probe (n)";
 impl Sqlite {
     /// A check of the database that a pool of sqlx opens.
     pub fn sqlx(pool: SqlitePool) -> Self {
-        let asked = pool.clone();
         Self {
+            file: file(&pool),
             pool,
-            file: Aside::new(move || find(&asked)),
             expected: Expected::default(),
         }
     }
@@ -95,6 +94,18 @@ impl Sqlite {
         self.expected.integrity = true;
         self
     }
+}
+
+/// What looks for the file of a pool.
+pub(super) fn file(pool: &SqlitePool) -> Aside<io::Result<()>> {
+    let pool = pool.clone();
+    Aside::new(move || find(&pool))
+}
+
+/// What a check opens a database with: it makes nothing that it is to look for.
+pub(super) fn own_options(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    let options = options.clone().create_if_missing(false);
+    options.busy_timeout(PATIENCE)
 }
 
 /// Whether the file has a name still, if there is one. What has it open would not notice.
@@ -151,9 +162,7 @@ impl Sqlite {
     }
 
     async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
-        let options = self.pool.connect_options().as_ref().clone();
-        // A check makes nothing that it is to look for.
-        let options = options.create_if_missing(false).busy_timeout(PATIENCE);
+        let options = own_options(&self.pool.connect_options());
         SqliteConnection::connect_with(&options).await
     }
 
