@@ -208,6 +208,19 @@ async fn pitfall_26_a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_is_closed_is_of_no_use_though_its_server_answers() {
+    let mut server = server(&[]);
+    server.start();
+    drop(admin(server.address).await);
+    let pool = pool(server.address, "app");
+    let check = MySql::sqlx(pool.clone());
+    assert_eq!(told(&check).await, (Status::Pass, None));
+    pool.close().await;
+    let closed = (Status::Fail, Some(Reason::Misconfigured));
+    assert_eq!(told(&check).await, closed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_is_expected_to_be() {
     let mut server = server(&[]);
     server.start();

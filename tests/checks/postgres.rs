@@ -339,6 +339,24 @@ async fn pitfall_26_a_pool_of_deadpool_that_is_exhausted_is_busy_and_its_databas
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_is_closed_is_of_no_use_though_its_server_answers() {
+    let (server, _admin) = primary().await;
+    let closed = (Status::Fail, Some(Reason::Misconfigured));
+    let by_sqlx = pool(server.address);
+    let check = Postgres::sqlx(by_sqlx.clone());
+    assert_eq!(told(&check).await, (Status::Pass, None));
+    by_sqlx.close().await;
+    assert_eq!(told(&check).await, closed);
+    let by_deadpool = deadpool(server.address);
+    let check = Postgres::deadpool(by_deadpool.clone());
+    assert_eq!(told(&check).await, (Status::Pass, None));
+    by_deadpool.close();
+    assert_eq!(told(&check).await, closed);
+    let outcome = check.check().await.unwrap();
+    assert_eq!(outcome.cause().unwrap().redacted(), "the pool is closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_no_writes_is_no_primary() {
     let (server, admin) = primary().await;
     let set = async |to: &str| {

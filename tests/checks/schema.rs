@@ -145,3 +145,15 @@ async fn a_file_that_somebody_keeps_locked_is_busy_before_long() {
     sqlx::raw_sql(unlock).execute(&mut *writer).await.unwrap();
     assert_eq!(told(&check).await, PASSES);
 }
+
+#[tokio::test]
+async fn a_pool_that_is_closed_is_of_no_use_though_its_schema_is_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let pool = sqlite(&directory.path().join("orders.db")).await;
+    migrator(OLD).run(&pool).await.unwrap();
+    let check = Schema::sqlx(pool.clone(), &migrator(OLD));
+    assert_eq!(told(&check).await, PASSES);
+    pool.close().await;
+    let closed = (Status::Fail, Some(Reason::Misconfigured));
+    assert_eq!(told(&check).await, closed);
+}

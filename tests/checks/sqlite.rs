@@ -73,6 +73,17 @@ async fn a_writer_that_holds_the_lock_is_busy_and_a_full_pool_too() {
 }
 
 #[tokio::test]
+async fn a_pool_that_is_closed_is_of_no_use_though_its_file_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let pool = pool(&directory.path().join("orders.db")).await;
+    let check = Sqlite::sqlx(pool.clone());
+    assert_eq!(told(&check).await, PASSES);
+    pool.close().await;
+    let closed = (Status::Fail, Some(Reason::Misconfigured));
+    assert_eq!(told(&check).await, closed);
+}
+
+#[tokio::test]
 async fn what_takes_no_writes_and_what_is_damaged() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orders.db");

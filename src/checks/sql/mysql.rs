@@ -20,6 +20,7 @@ use crate::{
 /// | --- | --- |
 /// | it answers | pass |
 /// | the pool has no free slot | warn, busy |
+/// | the pool is closed | fail, misconfigured |
 /// | connections are near the server's limit ([`connections_above`](Self::connections_above)), or at it | warn, limit near; warn, busy |
 /// | it takes no writes, and [`primary`](Self::primary) was called | fail, read-only |
 /// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
@@ -153,6 +154,10 @@ impl fmt::Debug for MySql {
 impl Link for MySql {
     type Connection = MySqlConnection;
     type Answer = Answer;
+
+    fn is_closed(&self) -> bool {
+        self.pool.is_closed()
+    }
 
     async fn connect(&self) -> Result<MySqlConnection, Refusal> {
         let options = self.pool.connect_options();

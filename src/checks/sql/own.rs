@@ -21,6 +21,11 @@ pub(super) trait Link: Send + Sync {
     type Connection: Send;
     type Answer: Send;
 
+    /// Whether the users of the pool get no connection any more, for it was closed.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Refusal>> + Send;
 
     fn ask(
@@ -77,11 +82,15 @@ impl<C> Default for Own<C> {
 }
 
 impl<C: Send> Own<C> {
-    /// Asks once. A connection that was kept may have been lost since; then it is made anew, at once.
+    /// Asks once, unless the pool is closed. A connection that was kept may have been lost since; then it is made anew, at once.
     pub(super) async fn ask<L: Link<Connection = C>>(
         &self,
         link: &L,
     ) -> Result<L::Answer, Outcome> {
+        if link.is_closed() {
+            self.forget();
+            return Err(closed());
+        }
         if let Some(mut kept) = self.take() {
             match link.ask(&mut kept.connection).await {
                 Err(refusal) if !refusal.said => {}
@@ -114,6 +123,11 @@ impl<C: Send> Own<C> {
         // Nothing panics while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What becomes of a check whose pool was closed: a server that answers is of no use to the service then.
+pub(super) fn closed() -> Outcome {
+    Outcome::fail(Reason::Misconfigured).with_cause("the pool is closed")
 }
 
 /// The public word for what a server said, and its own.

@@ -26,6 +26,7 @@ use crate::{
 /// | it lacks some | fail, migrations pending |
 /// | one was applied that reads otherwise here | fail, incompatible |
 /// | one of them was begun and has not ended | fail, migrations pending |
+/// | the pool is closed | fail, misconfigured |
 /// | somebody locks a SQLite database for longer than 250 ms | warn, busy |
 /// | it cannot be reached or read | fail, as the check of that database says |
 ///
@@ -187,6 +188,10 @@ where
 {
     type Connection = DB::Connection;
     type Answer = Applied;
+
+    fn is_closed(&self) -> bool {
+        self.pool.is_closed()
+    }
 
     async fn connect(&self) -> Result<DB::Connection, Refusal> {
         let options = own_options(self.pool.connect_options().as_ref().clone());

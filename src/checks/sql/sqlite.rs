@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::{Connection, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions};
 
 use super::{
-    own::{Refusal, said},
+    own::{Refusal, closed, said},
     pool::Pool,
     sqlx::refusal,
 };
@@ -20,6 +20,7 @@ use crate::{
 /// | --- | --- |
 /// | it can be read | pass |
 /// | the pool has no free slot | warn, busy |
+/// | the pool is closed | fail, misconfigured |
 /// | somebody writes for longer than a run waits ([`writable`](Self::writable)) | warn, busy |
 /// | its file is gone, though open connections still see it | fail, not found |
 /// | the file cannot be opened | fail, not found, permission denied |
@@ -124,6 +125,9 @@ fn find(pool: &SqlitePool) -> io::Result<()> {
 #[async_trait]
 impl HealthCheck for Sqlite {
     async fn check(&self) -> Result<Outcome, Failure> {
+        if self.pool.is_closed() {
+            return Ok(closed());
+        }
         self.file.ask().await??;
         let outcome = match self.ask().await {
             Ok(()) => Outcome::pass(),

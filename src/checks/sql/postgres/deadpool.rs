@@ -66,6 +66,10 @@ impl Link for Deadpool {
     type Connection = Client;
     type Answer = Answer;
 
+    fn is_closed(&self) -> bool {
+        self.pool.is_closed()
+    }
+
     async fn connect(&self) -> Result<Client, Refusal> {
         let client = self.pool.manager().create().await.map_err(refusal)?;
         let pool = self.pool.clone();

@@ -23,6 +23,7 @@ use crate::{
 /// | --- | --- |
 /// | it answers | pass |
 /// | the pool has no free slot | warn, busy |
+/// | the pool is closed | fail, misconfigured |
 /// | connections are near the server's limit ([`connections_above`](Self::connections_above)), or at it | warn, limit near; warn, busy |
 /// | it takes no writes, and [`primary`](Self::primary) was called | fail, read-only |
 /// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |

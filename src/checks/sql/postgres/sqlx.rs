@@ -49,6 +49,10 @@ impl Link for Sqlx {
     type Connection = PgConnection;
     type Answer = Answer;
 
+    fn is_closed(&self) -> bool {
+        self.pool.is_closed()
+    }
+
     async fn connect(&self) -> Result<PgConnection, Refusal> {
         let options = self.pool.connect_options();
         let connected = PgConnection::connect_with(&options).await;
