@@ -220,6 +220,18 @@ async fn a_pool_that_is_closed_is_of_no_use_though_its_server_answers() {
     assert_eq!(told(&check).await, closed);
 }
 
+#[tokio::test]
+async fn tls_that_sqlx_was_built_without_is_misconfigured() {
+    // Whoever says hello first: the server does, and is asked for TLS then.
+    let mut server = server(&[]);
+    server.start();
+    drop(admin(server.address).await);
+    let options = options(server.address, "app").ssl_mode(MySqlSslMode::Required);
+    let check = MySql::sqlx(MySqlPoolOptions::new().connect_lazy_with(options));
+    let misconfigured = (Status::Fail, Some(Reason::Misconfigured));
+    assert_eq!(told(&check).await, misconfigured);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_is_expected_to_be() {
     let mut server = server(&[]);

@@ -1,5 +1,7 @@
 use std::{
     fs,
+    future::{Ready, ready},
+    io,
     net::SocketAddr,
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
@@ -9,11 +11,18 @@ use std::{
 
 use sqlx::{
     PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
-use tokio_postgres::{Client, NoTls};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tokio_postgres::{
+    Client, NoTls,
+    tls::{MakeTlsConnect, NoTlsStream, TlsConnect},
+};
 use tower_health::{
-    HealthCheck, Reason, Status, Value,
+    BoxError, HealthCheck, Reason, Status, Value,
     checks::{Postgres, Schema},
     testing::{Contract, Fault, FaultProxy},
 };
@@ -488,4 +497,100 @@ async fn a_schema_that_fails_is_looked_at_over_a_new_connection_next() {
         assert_eq!(nothing.check().await.unwrap().status(), Status::Pass);
         assert_eq!(proxy.accepted(), 3);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_work_as_it_is_set_up_is_misconfigured() {
+    let (server, _admin) = primary().await;
+    let address = server.address;
+    let mut no_password = tokio_postgres::Config::new();
+    no_password
+        .host(address.ip().to_string())
+        .port(address.port())
+        .user("app")
+        .dbname("postgres");
+    let mut no_host = tokio_postgres::Config::new();
+    no_host.user("app").password(PASSWORD);
+    let mut secured = config(address, "app");
+    secured.ssl_mode(tokio_postgres::config::SslMode::Require);
+    let options = PgConnectOptions::new()
+        .host(&address.ip().to_string())
+        .port(address.port())
+        .ssl_mode(PgSslMode::Require);
+    let manager = deadpool_postgres::Manager::new(secured.clone(), NoTls);
+    let pool = deadpool_postgres::Pool::builder(manager).build().unwrap();
+    for check in [
+        Postgres::config(no_password, NoTls),
+        Postgres::config(no_host, NoTls),
+        // This server has no TLS, and neither has what speaks to it.
+        Postgres::config(secured, NoTls),
+        Postgres::deadpool(pool),
+        Postgres::sqlx(PgPoolOptions::new().connect_lazy_with(options)),
+    ] {
+        let outcome = check.check().await.unwrap();
+        let found = (outcome.status(), outcome.reason());
+        let cause = outcome.cause().unwrap().redacted();
+        assert_eq!(
+            found,
+            (Status::Fail, Some(Reason::Misconfigured)),
+            "{cause}"
+        );
+        assert!(cause.contains(": ") || cause.contains("TLS"), "{cause}");
+    }
+}
+
+/// A handshake that ends so.
+#[derive(Clone, Copy)]
+struct Handshake(fn() -> BoxError);
+
+impl<S> MakeTlsConnect<S> for Handshake {
+    type Stream = NoTlsStream;
+    type TlsConnect = Self;
+    type Error = BoxError;
+
+    fn make_tls_connect(&mut self, _domain: &str) -> Result<Self, BoxError> {
+        Ok(*self)
+    }
+}
+
+impl<S> TlsConnect<S> for Handshake {
+    type Stream = NoTlsStream;
+    type Error = BoxError;
+    type Future = Ready<Result<NoTlsStream, BoxError>>;
+
+    fn connect(self, _stream: S) -> Self::Future {
+        ready(Err(self.0()))
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_cut_is_no_certificate_that_is_not_trusted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(listener.local_addr().unwrap(), "app");
+    config.ssl_mode(tokio_postgres::config::SslMode::Require);
+    // Whoever asks for TLS may have it.
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asks = [0; 8];
+            stream.read_exact(&mut asks).await.unwrap();
+            stream.write_all(b"S").await.unwrap();
+        }
+    });
+    let cases: [(fn() -> BoxError, Reason); 3] = [
+        (
+            || io::Error::from(io::ErrorKind::UnexpectedEof).into(),
+            Reason::ConnectionLost,
+        ),
+        (
+            || "error:0A000086:SSL routines::certificate verify failed".into(),
+            Reason::Untrusted,
+        ),
+        (|| "no ciphers in common".into(), Reason::Misconfigured),
+    ];
+    for (how, reason) in cases {
+        let check = Postgres::config(config.clone(), Handshake(how));
+        assert_eq!(told(&check).await, (Status::Fail, Some(reason)));
+    }
+    server.abort();
 }

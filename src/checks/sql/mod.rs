@@ -32,6 +32,7 @@ mod sqlite;
     feature = "sqlx-sqlite"
 ))]
 mod sqlx;
+mod tls;
 
 #[cfg(feature = "sqlx-mysql")]
 pub use self::mysql::MySql;

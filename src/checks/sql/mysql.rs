@@ -28,6 +28,8 @@ use crate::{
 /// | wrong password, unknown user | fail, authentication failed |
 /// | no rights to the database, or to see the lag | fail, permission denied |
 /// | no such database | fail, not found |
+/// | its certificate is not trusted | fail, untrusted |
+/// | TLS that one of the two lacks | fail, misconfigured |
 /// | it cannot be reached | fail, with the network's reason |
 ///
 /// A run is one round trip. It needs no rights but to connect, unless a lag has a bound: `SHOW REPLICA STATUS`, of MySQL 8.0.22 and MariaDB 10.5.1 on,

@@ -2,8 +2,11 @@
 
 use sqlx::{Error, error::DatabaseError};
 
-use super::own::{Refusal, said};
-use crate::model::{Failure, Reason};
+use super::{
+    own::{Refusal, said},
+    tls,
+};
+use crate::model::{Cause, Failure, Reason};
 
 /// What an error tells.
 pub(super) fn refusal(error: Error) -> Refusal {
@@ -13,7 +16,7 @@ pub(super) fn refusal(error: Error) -> Refusal {
             Some(reason) => said(reason, error.message()),
             None => lost(Reason::ConnectionLost)(error.message().to_owned()),
         },
-        Error::Tls(error) => lost(Reason::Untrusted)(error.to_string()),
+        Error::Tls(error) => lost(tls::reason(&*error))(Cause::of(&*error).redacted().to_owned()),
         Error::Configuration(error) => lost(Reason::Misconfigured)(error.to_string()),
         Error::Protocol(text) => lost(Reason::UnexpectedAnswer)(text),
         error => Refusal::lost(error),

@@ -14,8 +14,9 @@ use crate::{
     checks::sql::{
         own::{Link, Own, Refusal, said},
         pool::Pool,
+        tls,
     },
-    model::{Failure, Outcome, Reason},
+    model::{Cause, Failure, Outcome, Reason},
 };
 
 impl Postgres {
@@ -116,6 +117,10 @@ pub(super) async fn ask(client: &Client) -> Result<Answer, Refusal> {
     Ok(answer)
 }
 
+/// What errors begin with that have no other sign of their kind.
+const UNUSABLE: &str = "invalid configuration";
+const UNSECURED: &str = "error performing TLS handshake";
+
 pub(super) fn refusal(error: Error) -> Refusal {
     if let Some(error) = error.as_db_error() {
         return match reason(error.code().code()) {
@@ -123,8 +128,12 @@ pub(super) fn refusal(error: Error) -> Refusal {
             None => Refusal::lost(Failure::new(Reason::ConnectionLost).with_cause(error.message())),
         };
     }
-    match error.is_closed() {
-        true => Refusal::lost(Failure::new(Reason::ConnectionLost).with_cause(error)),
-        false => Refusal::lost(error),
-    }
+    let reason = match error.to_string() {
+        _ if error.is_closed() => Reason::ConnectionLost,
+        text if text.starts_with(UNUSABLE) => Reason::Misconfigured,
+        text if text.starts_with(UNSECURED) => tls::reason(&error),
+        _ => Reason::of(&error),
+    };
+    let cause = Cause::of(&error);
+    Refusal::lost(Failure::new(reason).with_cause(cause.redacted()))
 }

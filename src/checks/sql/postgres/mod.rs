@@ -30,6 +30,8 @@ use crate::{
 /// | it starts or stops | fail, starting up |
 /// | wrong password, unknown role | fail, authentication failed |
 /// | no such database | fail, not found |
+/// | its certificate is not trusted | fail, untrusted |
+/// | TLS that one of the two lacks, of tokio-postgres no password or no host | fail, misconfigured |
 /// | it cannot be reached | fail, with the network's reason |
 ///
 /// A run is one query, of PostgreSQL 10 or newer. It needs no rights but to connect, reads no table, and works through PgBouncer. The check has a connection of its own, made
