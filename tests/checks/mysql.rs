@@ -12,7 +12,7 @@ use tower_health::{
 
 use crate::{
     matrix::{DELAY, Row},
-    server::{Server, program},
+    server::{Server, free_address, program},
     wear::{until, wear},
 };
 
@@ -304,6 +304,46 @@ async fn a_replica_is_as_far_behind_as_it_says() {
 
     execute(&mut at_replica, "STOP SLAVE").await;
     assert_eq!(told(&fails).await, (Status::Fail, Some(Reason::Degraded)));
+    // Who replicates from nobody is not behind.
+    execute(&mut at_replica, "RESET SLAVE ALL").await;
+    assert_eq!(told(&fails).await, passes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_sources_that_have_names_the_one_that_is_worst_counts() {
+    let mut primary = server(&["--server-id=1", "--log-bin"]);
+    primary.start();
+    let mut replica = server(&["--server-id=2", "--read-only"]);
+    replica.start();
+    let (mut at_primary, mut at_replica) =
+        (admin(primary.address).await, admin(replica.address).await);
+    execute(&mut at_primary, "RESET MASTER").await;
+    let follow = |name: &str, port: u16| {
+        format!(
+            "CHANGE MASTER '{name}' TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, \
+             MASTER_USER = 'admin', MASTER_PASSWORD = '{PASSWORD}', \
+             MASTER_USE_GTID = slave_pos; START SLAVE '{name}'"
+        )
+    };
+    execute(&mut at_replica, &follow("one", primary.address.port())).await;
+    let near = Duration::from_millis(500);
+    let check = MySql::sqlx(pool(replica.address, "admin")).fail_lag_above(near);
+    let passes = (Status::Pass, None);
+    until("it replicates", async || told(&check).await == passes).await;
+    let outcome = check.check().await.unwrap();
+    let lag = outcome.measurements().iter().find(|m| m.name == "lag");
+    assert!(lag.is_some(), "{outcome:?}");
+
+    execute(&mut at_replica, "FLUSH TABLES WITH READ LOCK").await;
+    execute(&mut at_primary, "CREATE TABLE orders.t (n INT)").await;
+    let exceeded = (Status::Fail, Some(Reason::LimitExceeded));
+    until("it lags", async || told(&check).await == exceeded).await;
+    execute(&mut at_replica, "UNLOCK TABLES").await;
+    until("it has caught up", async || told(&check).await == passes).await;
+
+    execute(&mut at_replica, &follow("two", free_address().port())).await;
+    let degraded = (Status::Fail, Some(Reason::Degraded));
+    assert_eq!(told(&check).await, degraded);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

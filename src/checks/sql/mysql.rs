@@ -32,10 +32,10 @@ use crate::{
 /// | TLS that one of the two lacks | fail, misconfigured |
 /// | it cannot be reached | fail, with the network's reason |
 ///
-/// A run is one round trip. It needs no rights but to connect, unless a lag has a bound: `SHOW REPLICA STATUS`, of MySQL 8.0.22 and MariaDB 10.5.1 on,
-/// needs `REPLICATION CLIENT`, of MariaDB `REPLICA MONITOR`, and tells there of the connection without a name. The check has a connection of its own, made as those of the pool are, and keeps it: so it takes
-/// no slot of the pool, and tells a pool that is exhausted from a database that is down. That is one connection more for each
-/// instance of the service.
+/// A run is one round trip. It needs no rights but to connect, unless a lag has a bound: `SHOW REPLICA STATUS` of MySQL 8.0.22
+/// or newer needs `REPLICATION CLIENT`, `SHOW ALL REPLICAS STATUS` of MariaDB 10.5.1 or newer `REPLICA MONITOR`. The check has a
+/// connection of its own, made as those of the pool are, and keeps it: so it takes no slot of the pool, and tells a pool that is
+/// exhausted from a database that is down. That is one connection more for each instance of the service.
 ///
 /// It measures `connections` and `connection_utilization` of the server, `pool_used` and `pool_utilization`, and `lag`, in seconds, where it has a
 /// bound.
@@ -81,12 +81,13 @@ enum Lag {
     Behind(Duration),
 }
 
-/// The status last, for it has rows of any number.
 const QUERY: &str = "SELECT @@global.read_only, @@global.max_connections, @@global.innodb_read_only; \
     SHOW GLOBAL STATUS LIKE 'Threads_connected'";
+/// The status last, for it has rows of any number. MariaDB tells of connections that have names only if it is asked for all, which
+/// MySQL always is: each of the two reads what is a comment to the other. One that is too old is left with `SHOW` alone, and refuses it.
 const QUERY_LAG: &str = "SELECT @@global.read_only, @@global.max_connections, @@global.innodb_read_only; \
     SHOW GLOBAL STATUS LIKE 'Threads_connected'; \
-    SHOW REPLICA STATUS";
+    SHOW /*M!100501 ALL REPLICAS STATUS */ /*!80022 REPLICA STATUS */";
 
 impl MySql {
     /// A check of the server that a pool of sqlx connects to.
@@ -114,7 +115,9 @@ impl MySql {
         self
     }
 
-    /// How far a replica may be behind, as it says itself, before it is a warning. Defaults to no bound, and then it is not asked.
+    /// How far a replica may be behind, as it says itself, before it is a warning. Of several that it replicates from, the
+    /// worst counts, and one that is set up and stopped is worse than any that is late. A server that replicates from nobody passes, and
+    /// measures no lag. Defaults to no bound, and then it is not asked.
     pub fn lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.warn = Some(lag);
         self

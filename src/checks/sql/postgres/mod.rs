@@ -89,7 +89,7 @@ impl Postgres {
 
     /// How far a replica may be behind before it is a warning. While a replica is connected to its primary and has
     /// replayed all that it received, it is not behind at all; else it is as far behind as its last replayed commit is old.
-    /// Defaults to no bound.
+    /// A server that is no replica passes, and measures no lag. Defaults to no bound.
     pub fn lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.warn = Some(lag);
         self
