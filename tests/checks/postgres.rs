@@ -594,3 +594,43 @@ async fn a_handshake_that_is_cut_is_no_certificate_that_is_not_trusted() {
     }
     server.abort();
 }
+
+/// How many connections of the server are in use, as a check tells it.
+async fn connections(check: &Postgres) -> u64 {
+    let outcome = check.check().await.unwrap();
+    let measured = outcome.measurements().iter();
+    let connections = measured.clone().find(|m| m.name == "connections");
+    match connections.unwrap().value {
+        Value::Integer(count) => count.try_into().unwrap(),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_those_that_the_limit_is_for() {
+    let (server, admin) = primary().await;
+    let check = by_sqlx(server.address);
+    until("admin's and its own", async || {
+        connections(&check).await == 2
+    })
+    .await;
+    // What other users' sessions are is not told to everybody: they count.
+    let other = connect(server.address, "admin").await;
+    until("another's", async || connections(&check).await == 3).await;
+    drop(other);
+    until("it is gone", async || connections(&check).await == 2).await;
+
+    let works = connect(server.address, "app").await;
+    let in_parallel = "SELECT set_config(name, 'on', false) FROM pg_settings \
+        WHERE name IN ('force_parallel_mode', 'debug_parallel_query')";
+    works.batch_execute(in_parallel).await.unwrap();
+    let works = tokio::spawn(async move { works.batch_execute("SELECT pg_sleep(60)").await });
+    until("it works in parallel", async || {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'";
+        let count: i64 = admin.query_one(query, &[]).await.unwrap().get(0);
+        count == 1
+    })
+    .await;
+    assert_eq!(connections(&check).await, 3);
+    works.abort();
+}

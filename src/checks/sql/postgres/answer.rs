@@ -9,6 +9,9 @@ use crate::{
 
 /// Each column is text, so that drivers need no types, and the simple protocol will do.
 ///
+/// `max_connections` bounds clients alone. Of other users' sessions an ordinary role is not told what they are, but those
+/// without a user or a database are none.
+///
 /// A standby that is connected and has replayed all that it received is not behind, however long ago the last commit was; one
 /// that is not connected cannot know. One that has replayed no commit since it started is at least as far behind.
 pub(super) const QUERY: &str = "\
@@ -16,7 +19,8 @@ SELECT current_setting('transaction_read_only'),
        current_setting('max_connections'),
        (current_setting('superuser_reserved_connections')::int
            + coalesce(current_setting('reserved_connections', true), '0')::int)::text,
-       (SELECT sum(numbackends)::text FROM pg_catalog.pg_stat_database),
+       (SELECT count(*)::text FROM pg_catalog.pg_stat_activity
+         WHERE coalesce(backend_type = 'client backend', datid IS NOT NULL AND usesysid IS NOT NULL)),
        CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN NULL
             WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver)
                  AND pg_catalog.pg_last_wal_receive_lsn() <= pg_catalog.pg_last_wal_replay_lsn() THEN '0'
