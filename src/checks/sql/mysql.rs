@@ -37,6 +37,9 @@ use crate::{
 /// connection of its own, made as those of the pool are, and keeps it: so it takes no slot of the pool, and tells a pool that is
 /// exhausted from a database that is down. That is one connection more for each instance of the service.
 ///
+/// What a pool does with each of its connections is not done with that one: neither `after_connect` nor `before_acquire` runs. So a
+/// pool whose hook always fails is not noticed.
+///
 /// It measures `connections` and `connection_utilization` of the server, `pool_used` and `pool_utilization`, and `lag`, in seconds, where it has a
 /// bound.
 ///

@@ -38,6 +38,9 @@ use crate::{
 /// as those of the pool are, and keeps it: so it takes no slot of the pool, and tells a pool that is exhausted from a database
 /// that is down. That is one connection more for each instance of the service.
 ///
+/// What a pool does with each of its connections is not done with that one: `after_connect` and `before_acquire` of sqlx, hooks such
+/// as `post_create` of deadpool. So a pool whose hook always fails is not noticed.
+///
 /// It measures `connections` and `connection_utilization` of the server, where a role without `pg_read_all_stats` counts the
 /// parallel and other workers of other users among them; `pool_used` and `pool_utilization`; and of a replica `lag`, in seconds.
 ///
