@@ -24,7 +24,7 @@ use crate::{
 /// should get no more work while its queue is long wants [`fail_above`](Self::fail_above).
 ///
 /// It measures `backlog`, `utilization` in percent where it knows the capacity, and `time_left` in s, until the backlog meets
-/// its bound, where it grows steadily. A run reads a number.
+/// its bound, where it grows steadily and that is foreseen. A run reads a number.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -115,10 +115,14 @@ impl Queue {
         self
     }
 
-    /// Warns of a backlog that grows steadily and would meet its bound within this time: that of [`fail_above`](Self::fail_above), else the
-    /// capacity, else that of [`warn_above`](Self::warn_above). An eighth of it is what the runs look back for. Defaults to never.
+    /// Warns of a backlog that grows steadily and within this time would be more than [`fail_above`](Self::fail_above), else all the capacity,
+    /// else more than [`warn_above`](Self::warn_above), as three runs in a row foresee. Defaults to never, as does zero.
+    ///
+    /// The runs look back for a quarter of the time, and for a sixteenth of that and eight runs at least. Growth that has lasted for so long
+    /// is told of five times as far ahead: a fifth of what is left to the bound is to be seen to fill. Noise and bursts are no growth.
+    /// What comes and goes slowly is taken for growth now and then, the more often the nearer to its bound it comes.
     pub fn warn_before(mut self, time: Duration) -> Self {
-        self.forecast = Some(Forecast::new(time));
+        self.forecast = Forecast::within(time);
         self
     }
 
@@ -140,11 +144,12 @@ impl Queue {
     }
 
     fn foresee(&self, backlog: u64) -> Outcome {
-        let bound = self.fail_above.or(self.capacity).or(self.warn_above);
+        let more_than = |bound: Option<u64>| bound.map(|bound| bound.saturating_add(1));
+        let bound = more_than(self.fail_above)
+            .or(self.capacity)
+            .or(more_than(self.warn_above));
         match (&self.forecast, bound) {
-            (Some(forecast), Some(bound)) => {
-                forecast.judge(forecast.time_left(backlog as f64, bound as f64))
-            }
+            (Some(forecast), Some(bound)) => forecast.look(backlog as f64, bound as f64).judge(),
             _ => Outcome::pass(),
         }
     }

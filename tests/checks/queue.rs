@@ -105,7 +105,7 @@ async fn bounds_of_ones_own() {
 async fn a_backlog_that_grows_steadily_warns_before_its_bound() {
     let (sender, mut receiver) = mpsc::channel(1_000);
     let check = Queue::of_channel(&sender).warn_before(60 * MINUTE);
-    // Ten more each minute, so that it is full in an hour from 400 on.
+    // Ten more each minute, so that it is full in an hour from 400 on, which the third run from there tells.
     let mut backlog = 0;
     let warned_at = loop {
         let outcome = check.check().await.unwrap();
@@ -118,7 +118,7 @@ async fn a_backlog_that_grows_steadily_warns_before_its_bound() {
                 );
                 assert_eq!(
                     measured(&outcome, "time_left"),
-                    Some((&Value::Float(3_600.0), "s"))
+                    Some((&Value::Float(3_480.0), "s"))
                 );
                 break backlog;
             }
@@ -129,13 +129,50 @@ async fn a_backlog_that_grows_steadily_warns_before_its_bound() {
         }
         advance(MINUTE).await;
     };
-    assert_eq!(warned_at, 400);
+    assert_eq!(warned_at, 420);
     // Somebody works it off.
     while receiver.try_recv().is_ok() {}
     advance(MINUTE).await;
     let outcome = check.check().await.unwrap();
     assert_eq!(outcome.status(), Status::Pass);
     assert_eq!(measured(&outcome, "time_left"), None);
+}
+
+/// What the last of three runs says of so many that wait.
+async fn said_of(queue: Queue, waiting: &AtomicU64, backlog: u64) -> (Status, Option<Reason>) {
+    waiting.store(backlog, Ordering::Relaxed);
+    said(&queue).await;
+    said(&queue).await;
+    said(&queue).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_that_is_at_its_bound_and_not_above_passes_looked_ahead_from_too() {
+    let waiting = Arc::new(AtomicU64::new(0));
+    let queue = || {
+        let waiting = Arc::clone(&waiting);
+        Queue::of(move || waiting.load(Ordering::Relaxed)).warn_before(MINUTE)
+    };
+    const PASS: (Status, Option<Reason>) = (Status::Pass, None);
+    assert_eq!(said_of(queue().fail_above(0), &waiting, 0).await, PASS);
+    assert_eq!(said_of(queue().fail_above(20), &waiting, 20).await, PASS);
+    assert_eq!(said_of(queue().warn_above(20), &waiting, 20).await, PASS);
+    let full = said_of(queue().capacity(20), &waiting, 20).await;
+    assert_eq!(full, (Status::Warn, Some(Reason::Busy)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_never_looked_ahead_from_for_no_time() {
+    let waiting = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&waiting);
+    let gauge = move || counted.fetch_add(1, Ordering::Relaxed);
+    let queue = Queue::of(gauge).fail_above(100).warn_before(Duration::ZERO);
+    for _ in 0..=100 {
+        let outcome = queue.check().await.unwrap();
+        assert_eq!(outcome.status(), Status::Pass, "{outcome:?}");
+        assert_eq!(measured(&outcome, "time_left"), None);
+        advance(MINUTE).await;
+    }
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ use crate::{
 /// read; without such a limit, or without groups, it is the machine's memory without `MemAvailable`.
 ///
 /// It measures `used` and `limit` in bytes, `utilization` in percent, and with [`warn_before`](Self::warn_before) `time_left` in s, where it is
-/// used up at a steady rate. A run reads a few files of the kernel, on a thread of its own.
+/// used up at a steady rate and that is foreseen. A run reads a few files of the kernel, on a thread of its own.
 ///
 /// ```
 /// use tower_health::{Check, checks::Memory};
@@ -76,9 +76,10 @@ impl Memory {
     }
 
     /// Warns if memory is used up at a steady rate and would meet the bound of [`fail_above`](Self::fail_above), else the limit, within
-    /// this time. An eighth of it is what the runs look back for. Defaults to never: what has just started fills its caches.
+    /// this time, as three runs in a row foresee: a rate as [`Disk::warn_before`](super::Disk::warn_before) has it. Defaults to never, as
+    /// does zero: what has just started fills its caches.
     pub fn warn_before(mut self, time: Duration) -> Self {
-        self.forecast = Some(Forecast::new(time));
+        self.forecast = Forecast::within(time);
         self
     }
 }
@@ -173,7 +174,7 @@ impl HealthCheck for Memory {
         let outcome = match &self.forecast {
             Some(forecast) => {
                 let bound = self.bounds.fail.unwrap_or(100.0);
-                outcome.and(forecast.judge(forecast.time_left(usage.percent(), bound)))
+                outcome.and(forecast.look(usage.percent(), bound).judge())
             }
             None => outcome,
         };
@@ -362,8 +363,8 @@ mod tests {
             };
             assert_eq!(said(&strict).await, is_too_much, "{used}");
             let outcome = looks_ahead.check().await.unwrap();
-            // 10 a minute: from 400 on there is an hour left.
-            assert_eq!(outcome.status() == Status::Warn, used >= 400, "{used}");
+            // 10 a minute: from 400 on there is an hour left, which the third run from there tells.
+            assert_eq!(outcome.status() == Status::Warn, used >= 420, "{used}");
             let left = outcome
                 .measurements()
                 .iter()
