@@ -1,4 +1,4 @@
-use std::{fmt, fs, io};
+use std::{fmt, fs, io, time::Duration};
 
 use async_trait::async_trait;
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     check::HealthCheck,
-    checks::aside::Aside,
+    checks::{aside::Aside, trend::Forecast},
     model::{ComponentType, Failure, Outcome, Reason},
 };
 
@@ -20,11 +20,13 @@ use crate::{
 /// | --- | --- |
 /// | enough are left | pass |
 /// | more are open than [`warn_above`](Self::warn_above) | warn, limit near |
+/// | they will run out within [`warn_before`](Self::warn_before), if it goes on as it does | warn, limit near |
 /// | more are open than [`fail_above`](Self::fail_above) | fail, limit exceeded |
 /// | none is left to look with | fail, limit exceeded |
 ///
-/// It measures `open`, `limit` (the soft one, `ulimit -n`) and `utilization` in percent. A run opens two handles for a moment, one
-/// after the other, and lists what is open, on a thread of its own.
+/// It measures `open`, `limit` (the soft one, `ulimit -n`) and `utilization` in percent, and with [`warn_before`](Self::warn_before)
+/// `time_left` in s, where more and more are open at a steady rate and that is foreseen. A run opens two handles for a moment, one after
+/// the other, and lists what is open, on a thread of its own.
 ///
 /// Near the limit it fails: a process that accepts no connection any more is better asked for none.
 ///
@@ -37,6 +39,7 @@ use crate::{
 pub struct FileHandles {
     usage: Aside<Result<Usage, Failure>>,
     bounds: Bounds,
+    forecast: Option<Forecast>,
 }
 
 impl FileHandles {
@@ -52,6 +55,7 @@ impl FileHandles {
                 warn: Some(80.0),
                 fail: Some(95.0),
             },
+            forecast: None,
         }
     }
 
@@ -65,6 +69,22 @@ impl FileHandles {
     pub fn fail_above(mut self, percent: f64) -> Self {
         self.bounds.fail = Some(percent);
         self
+    }
+
+    /// Warns if more and more are open, at a steady rate that would meet the bound of [`fail_above`](Self::fail_above) within this time, as
+    /// three runs in a row foresee: a rate as [`Disk::warn_before`](super::Disk::warn_before) has it. A leak takes hours, so 24 h suit it. Defaults
+    /// to never, as does zero: connections come and go with the load of the day, which rises steadily too.
+    pub fn warn_before(mut self, time: Duration) -> Self {
+        self.forecast = Forecast::within(time);
+        self
+    }
+
+    fn foresee(&self, utilization: f64) -> Outcome {
+        let bound = self.bounds.fail.unwrap_or(100.0);
+        match &self.forecast {
+            Some(forecast) => forecast.look(utilization, bound).judge(),
+            None => Outcome::pass(),
+        }
     }
 }
 
@@ -124,6 +144,7 @@ impl HealthCheck for FileHandles {
             None => outcome,
         };
         Ok(outcome
+            .and(self.foresee(utilization))
             .measure("open", open, "")
             .measure("limit", limit, "")
             .measure("utilization", utilization, "percent"))
@@ -144,8 +165,10 @@ impl fmt::Debug for FileHandles {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::{super::cgroup::fixture::Fixture, *};
-    use crate::model::Status;
+    use crate::model::{Status, Value};
 
     const LIMITS: &str = "\
 Limit                     Soft Limit           Hard Limit           Units
@@ -179,6 +202,37 @@ Max nice priority         0                    0
                 measured,
                 [&open.into(), &100.into(), &f64::from(open).into()]
             );
+        }
+    }
+
+    fn left(outcome: &Outcome) -> Option<&Value> {
+        let mut all = outcome.measurements().iter();
+        Some(&all.find(|found| found.name == "time_left")?.value)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leak_of_handles_warns_ahead_of_the_limit() {
+        let fixture = Fixture::new("handles-leak", &[("proc/self/limits", LIMITS)]);
+        let handles = || FileHandles::told_by(fixture.kernel.clone());
+        let (quiet, never) = (handles(), handles().warn_before(Duration::ZERO));
+        let looks_ahead = handles().warn_before(Duration::from_secs(3_600));
+        // What lists them is among them.
+        fixture.write("proc/self/fd/list", "");
+        for open in 0..=80 {
+            for quiet in [&quiet, &never] {
+                let outcome = quiet.check().await.unwrap();
+                assert_eq!((outcome.status(), left(&outcome)), (Status::Pass, None));
+            }
+            // One a minute: from 35 on there is an hour to 95, which the third run from there tells.
+            let outcome = looks_ahead.check().await.unwrap();
+            let is_near = outcome.reason() == Some(Reason::LimitNear);
+            assert_eq!(is_near, open >= 37, "{open}");
+            if open >= 35 {
+                let expected = Value::Float(f64::from(95 - open) * 60.0);
+                assert_eq!(left(&outcome), Some(&expected), "{open}");
+            }
+            fixture.write(&format!("proc/self/fd/{open}"), "");
+            advance(Duration::from_secs(60)).await;
         }
     }
 
