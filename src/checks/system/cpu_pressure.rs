@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    path::Path,
     sync::{Mutex, PoisonError},
 };
 
@@ -7,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{
     Bounds,
-    cgroup::{Kernel, number, text, unexpected},
+    cgroup::{Groups, Kernel, Version, number, text, unexpected},
     percent,
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 /// | --- | --- |
 /// | little waits | pass |
 /// | something waited for more of the last minute than [`warn_above`](Self::warn_above) | warn, limit near |
-/// | the container was held back in more periods since the last run than [`warn_throttled_above`](Self::warn_throttled_above) | warn, limit near |
+/// | the container was held back in more of the periods of its quota than [`warn_throttled_above`](Self::warn_throttled_above) | warn, limit near |
 /// | something waited for more of the last minute than [`fail_above`](Self::fail_above) | fail, limit exceeded |
 /// | the kernel tells neither | warn, misconfigured |
 ///
@@ -32,8 +33,9 @@ use crate::{
 /// has none). A kernel that was built or started without it (`psi=1`) is judged by what holds the container back alone: the quota
 /// of its control group, or of one which that is in. Where there is neither, it warns: a check that sees nothing should not look green.
 ///
-/// It measures `waiting` (over 60 s), `waiting_10_s`, and from the second run on `throttled`, all in percent. A run reads a few files of the
-/// kernel, on a thread of its own.
+/// It measures `waiting` (over 60 s), `waiting_10_s` and `throttled`, all in percent. What was throttled is told of the periods since it was
+/// told last, once they are ten: not by the first run, nor by one that comes within a second. A run reads a few files of the kernel, on a
+/// thread of its own.
 ///
 /// ```
 /// use tower_health::{Check, checks::CpuPressure};
@@ -45,7 +47,7 @@ pub struct CpuPressure {
     seen: Aside<Result<Seen, Failure>>,
     waiting: Bounds,
     throttled: Bounds,
-    /// By the run before.
+    /// As they were judged last.
     last: Mutex<Vec<Periods>>,
 }
 
@@ -82,7 +84,8 @@ impl CpuPressure {
         self
     }
 
-    /// Warns if the container used up its quota in more percent of the periods since the last run. Defaults to 25 percent.
+    /// Warns if the container used up its quota in more percent of the periods since that was judged last, which are ten at least.
+    /// Defaults to 25 percent.
     pub fn warn_throttled_above(mut self, percent: f64) -> Self {
         self.throttled.warn = Some(percent);
         self
@@ -113,19 +116,17 @@ impl CpuPressure {
         outcome.measure("throttled", percent, "percent")
     }
 
-    /// In percent of the periods since the last run, where it is worst.
+    /// In percent of the periods since it was judged last, where it is worst.
     fn throttled(&self, now: Vec<Periods>) -> Option<f64> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let worst = match now.len() == last.len() {
-            true => now
-                .iter()
-                .zip(last.iter())
-                .filter_map(|(now, last)| now.throttled_since(*last))
-                .max_by(f64::total_cmp),
-            false => None,
-        };
-        *last = now;
-        worst
+        if now.len() != last.len() {
+            *last = now;
+            return None;
+        }
+        let judged = last.iter_mut().zip(now);
+        judged
+            .filter_map(|(last, now)| last.throttled_until(now))
+            .max_by(f64::total_cmp)
     }
 }
 
@@ -137,7 +138,7 @@ impl Default for CpuPressure {
 
 struct Seen {
     pressure: Option<Pressure>,
-    /// Of each group that tells.
+    /// Of each group that has a quota.
     periods: Vec<Periods>,
 }
 
@@ -156,12 +157,31 @@ impl Seen {
             None => None,
         };
         let mut periods = Vec::new();
-        for directory in kernel.groups("cpu")?.directories {
-            let told = text(&directory, "cpu.stat")?;
-            periods.extend(told.as_deref().and_then(Periods::parse));
+        let Groups {
+            version,
+            directories,
+        } = kernel.groups("cpu")?;
+        for directory in directories {
+            // Without one, a group counts no periods and tells that none were throttled.
+            if has_quota(version, &directory)? {
+                let told = text(&directory, "cpu.stat")?;
+                periods.extend(told.as_deref().and_then(Periods::parse));
+            }
         }
         Ok(Self { pressure, periods })
     }
+}
+
+fn has_quota(version: Version, directory: &Path) -> Result<bool, Failure> {
+    let file = match version {
+        Version::Two => "cpu.max",
+        Version::One => "cpu.cfs_quota_us",
+    };
+    let told = text(directory, file)?;
+    let quota = told.as_deref().and_then(|told| told.split(' ').next());
+    // No number is `max`, and less than none is none.
+    let micros = quota.and_then(|quota| quota.trim().parse::<i64>().ok());
+    Ok(micros.is_some_and(|micros| micros > 0))
 }
 
 /// How long something waited, in percent of the last seconds.
@@ -205,13 +225,24 @@ impl Periods {
         })
     }
 
-    /// None if there was no period. Counters that fell are those of another group.
-    fn throttled_since(self, last: Self) -> Option<f64> {
-        let all = self.all.checked_sub(last.all)?;
-        let throttled = self.throttled.checked_sub(last.throttled)?;
-        (all > 0).then(|| percent(throttled, all))
+    /// The percents until now, from where it begins anew; none, and it does not, while there are few. Counters that fell are those of
+    /// another group.
+    fn throttled_until(&mut self, now: Self) -> Option<f64> {
+        let all = now.all.checked_sub(self.all);
+        let throttled = now.throttled.checked_sub(self.throttled);
+        let (Some(all), Some(throttled)) = (all, throttled) else {
+            *self = now;
+            return None;
+        };
+        (all >= FEWEST).then(|| {
+            *self = now;
+            percent(throttled, all)
+        })
     }
 }
+
+/// Of how many periods, 100 ms each, something can be said.
+const FEWEST: u64 = 10;
 
 #[async_trait]
 impl HealthCheck for CpuPressure {
@@ -323,23 +354,56 @@ mod tests {
             (nothing.status(), nothing.reason()),
             (Status::Warn, Some(Reason::Misconfigured))
         );
-        let throttled = [("cgroup/pod/app/cpu.stat", "nr_periods 1\nnr_throttled 0\n")];
-        assert_eq!(said("cpu-quota", &throttled).await, Outcome::pass());
+    }
+
+    const UNTHROTTLED: &str = "usage_usec 1\nnr_periods 0\nnr_throttled 0\n";
+
+    #[tokio::test]
+    async fn a_group_without_a_quota_tells_nothing() {
+        let one = ("proc/self/cgroup", "4:cpu,cpuacct:/app\n0::/\n");
+        let stat = [
+            ("cgroup/pod/app/cpu.stat", UNTHROTTLED),
+            ("cgroup/cpu/app/cpu.stat", UNTHROTTLED),
+        ];
+        for (quota, is_blind) in [
+            (("cgroup/pod/app/cpu.max", "max 100000\n"), true),
+            (("cgroup/pod/app/cpu.max", "50000 100000\n"), false),
+            (("cgroup/cpu/app/cpu.cfs_quota_us", "-1\n"), true),
+            (("cgroup/cpu/app/cpu.cfs_quota_us", "50000\n"), false),
+        ] {
+            let name = format!("cpu-quota-{}", quota.1.len());
+            let groups = if quota.0.ends_with("_us") {
+                one
+            } else {
+                NESTED
+            };
+            let outcome = said(&name, &[stat[0], stat[1], quota, groups]).await;
+            let sees_nothing = outcome.reason() == Some(Reason::Misconfigured);
+            assert_eq!(sees_nothing, is_blind, "{quota:?}");
+        }
     }
 
     #[tokio::test]
     async fn who_is_held_back() {
         let fixture = Fixture::new("cpu-throttled", &[TWO, NESTED]);
+        for group in ["pod/app", "pod"] {
+            fixture.write(&format!("cgroup/{group}/cpu.max"), "50000 100000\n");
+        }
         let check = CpuPressure::told_by(fixture.kernel.clone());
         let expected = [
-            // Own periods and throttled ones, those of the pod, and what is told since the last run.
+            // Own periods and throttled ones, those of the pod, and what is told since it was told last.
             ((100, 100), (100, 90), None),
             ((200, 125), (100, 90), Some((25.0, Status::Pass))),
             ((300, 125), (200, 116), Some((26.0, Status::Warn))),
             ((300, 125), (200, 116), None),
+            // One that was throttled says little; ten say more.
+            ((301, 126), (200, 116), None),
+            ((309, 127), (200, 116), None),
+            ((310, 127), (200, 116), Some((20.0, Status::Pass))),
             // Others than before.
             ((5, 5), (5, 5), None),
-            ((10, 5), (10, 5), Some((0.0, Status::Pass))),
+            ((10, 5), (15, 5), Some((0.0, Status::Pass))),
+            ((15, 10), (15, 5), Some((50.0, Status::Warn))),
         ];
         for (own, pod, expected) in expected {
             let stat = |(all, throttled)| {
