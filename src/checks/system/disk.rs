@@ -26,6 +26,7 @@ use crate::{
 /// | it will be full within [`warn_before`](Self::warn_before), if it goes on as it does | warn, limit near |
 /// | less is free than [`fail_below`](Self::fail_below) | fail, limit exceeded |
 /// | it is mounted read-only, or became so by an error ([`writable`](Self::writable)) | fail, read-only |
+/// | it tells no size, as some that are made by programs (FUSE) do not | warn, misconfigured |
 /// | the path is not there | fail, not found |
 /// | the file system hangs | fail, timed out |
 ///
@@ -118,7 +119,7 @@ impl Disk {
     /// as three runs in a row foresee. Defaults to 24 h; zero is never.
     ///
     /// The runs look back for a quarter of the time, and for a sixteenth of that and eight runs at least. A rate that has lasted for so long
-    /// is told of five times as far ahead: after half an hour, that the disk is full in two and a half. Noise, a single big
+    /// is told of five times as far ahead: after half an hour, that the disk is full within two. Noise, a single big
     /// file and a disk that was cleaned up are no rate.
     ///
     /// A disk that swings is told of while it fills, if it would be full within the time were that to go on: one that is used to
@@ -139,6 +140,10 @@ impl Disk {
     }
 
     fn judge_bytes(&self, bytes: Amount) -> Outcome {
+        if bytes.size == 0 {
+            return Outcome::warn(Reason::Misconfigured)
+                .with_cause("the file system tells no size");
+        }
         let is_below = |bound: Option<u64>| bound.map(|bound| bytes.free < bound);
         // A bound in bytes stands for that in percent.
         let bounds = Bounds {
@@ -251,7 +256,7 @@ impl Space {
         let inodes = Amount::new(found.f_files, found.f_ffree, found.f_favail, 1);
         Self {
             bytes,
-            inodes: (found.f_files > 0).then_some(inodes),
+            inodes: (inodes.size > 0).then_some(inodes),
             is_read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
         }
     }
@@ -300,7 +305,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::model::{Status, Value};
+    use crate::model::{Cause, Status, Value};
 
     const GIB: u64 = 1 << 30;
 
@@ -358,6 +363,33 @@ mod tests {
         assert_eq!(said(bytes(10 * GIB)).await, PASS);
         assert_eq!(said(bytes(11 * GIB)).await, NEAR);
         assert_eq!(said(most().fail_below_bytes(11 * GIB)).await, EXCEEDED);
+    }
+
+    #[tokio::test]
+    async fn what_tells_no_size_is_not_green() {
+        let sizeless = |is_read_only| {
+            Disk::seen_by("/fixture".into(), move |_| {
+                Ok(Space {
+                    bytes: Amount::new(0, 0, 0, 4_096),
+                    inodes: None,
+                    is_read_only,
+                })
+            })
+        };
+        for disk in [sizeless(false), sizeless(false).fail_below_bytes(GIB)] {
+            let outcome = disk.check().await.unwrap();
+            assert_eq!(outcome.status(), Status::Warn);
+            assert_eq!(outcome.reason(), Some(Reason::Misconfigured));
+            assert_eq!(
+                outcome.cause().map(Cause::redacted),
+                Some("the file system tells no size")
+            );
+            assert!(outcome.measurements().is_empty());
+        }
+        assert_eq!(
+            said(sizeless(true).writable()).await,
+            (Status::Fail, Some(Reason::ReadOnly))
+        );
     }
 
     #[test]
