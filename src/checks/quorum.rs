@@ -109,6 +109,22 @@ impl Quorum {
 
     /// How long a member may take. It is to be shorter than the [timeout](crate::Check::timeout) of the whole, or one that hangs
     /// makes all time out. Defaults to 1.5 s.
+    ///
+    /// A quorum that is itself a member needs less than the one it is in, or that gives it up before it can say that enough are good:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{Check, checks::any_of};
+    ///
+    /// # async fn ping() -> std::io::Result<()> { Ok(()) }
+    /// let replicas = any_of()
+    ///     .member("replica-1", ping)
+    ///     .member("replica-2", ping)
+    ///     .member_timeout(Duration::from_secs(1));
+    /// let databases = any_of().member("primary", ping).member("replicas", replicas);
+    /// let databases = Check::new("databases", databases);
+    /// ```
     pub fn member_timeout(mut self, timeout: Duration) -> Self {
         self.member_timeout = timeout;
         self

@@ -100,6 +100,24 @@ async fn members_run_side_by_side_and_fail_alone() {
     assert!(!cause.contains("hunter2"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_quorum_in_a_quorum_says_in_time_that_enough_are_good() {
+    let replicas = || {
+        any_of()
+            .member("hangs", Scripted::hanging())
+            .member("good", Scripted::new(Status::Pass))
+    };
+    let inner = replicas().member_timeout(ms(1_000));
+    let began = tokio::time::Instant::now();
+    let degraded = (Status::Warn, Some(Reason::Degraded));
+    assert_eq!(told(any_of().member("replicas", inner)).await, degraded);
+    assert_eq!(began.elapsed(), ms(1_000));
+    // Given up by the outer one, it cannot say so.
+    let inner = replicas().member_timeout(ms(2_000));
+    let late = (Status::Fail, Some(Reason::TimedOut));
+    assert_eq!(told(any_of().member("replicas", inner)).await, late);
+}
+
 #[tokio::test]
 async fn a_quorum_keeps_the_contract_of_checks() {
     let says = || [refused(), refused(), Outcome::pass()];
