@@ -20,7 +20,8 @@ use tokio::{
 /// that fails.
 ///
 /// Point the client at [`address`](Self::address). What the proxy was last told holds for all connections, those that are
-/// open included. It ends, with its connections, when it is dropped.
+/// open included: once [`fail`](Self::fail) has returned, no byte passes but as it says. What passed before is on its way to the client, who
+/// may read it later. The proxy ends, with its connections, when it is dropped.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -58,16 +59,17 @@ pub struct FaultProxy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing listens any more, and open connections are reset.
+    /// Nothing listens any more, and open connections are reset: they are when [`fail`](FaultProxy::fail) returns.
     Refuse,
     /// Connections are accepted and stay open, and nothing passes through. What is held back passes once it is over.
     Silence,
-    /// Each connection is reset once this many more bytes of answers have passed.
+    /// Each connection is reset once this many more bytes of answers have passed. They have 10 ms to arrive, for a reset throws away what
+    /// has not, as where the client reads too slowly.
     Cut {
         /// How many bytes pass.
         after: usize,
     },
-    /// Each piece of an answer comes this much later.
+    /// Each piece of an answer comes this much later, one after the other. One that is delayed already stays so.
     Delay(Duration),
 }
 
@@ -80,7 +82,7 @@ struct Order {
 #[derive(Debug, Default)]
 struct Counts {
     accepted: AtomicUsize,
-    open: AtomicUsize,
+    open: watch::Sender<usize>,
 }
 
 impl FaultProxy {
@@ -96,6 +98,11 @@ impl FaultProxy {
     pub async fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = listener.local_addr()?;
+        Ok(Self::keep(listener, address, server))
+    }
+
+    /// One that listens, and does so again at an address when it heals.
+    fn keep(listener: TcpListener, address: SocketAddr, server: SocketAddr) -> Self {
         let (orders, heard) = watch::channel(Order::default());
         let (heed, heeded) = watch::channel(0);
         let counts = Arc::new(Counts::default());
@@ -107,13 +114,13 @@ impl FaultProxy {
             counts: Arc::clone(&counts),
         };
         let task = tokio::spawn(door.keep(listener)).abort_handle();
-        Ok(Self {
+        Self {
             address,
             orders,
             heeded,
             counts,
             task,
-        })
+        }
     }
 
     /// Where it listens.
@@ -127,7 +134,7 @@ impl FaultProxy {
         self.order(Some(fault)).await;
     }
 
-    /// Lets everything pass from now on.
+    /// Lets everything pass from now on. It returns when the proxy listens, for which it tries until it does.
     pub async fn heal(&self) {
         self.order(None).await;
     }
@@ -142,12 +149,24 @@ impl FaultProxy {
         let mut heeded = self.heeded.clone();
         // It is heeded unless the runtime of the proxy has ended, and then nothing passes anyway.
         _ = heeded.wait_for(|&heeded| heeded >= number).await;
+        if fault == Some(Fault::Refuse) {
+            self.all_reset(number).await;
+        }
+    }
+
+    /// Waits until no connection is open, or something else is ordered.
+    async fn all_reset(&self, number: u64) {
+        let (mut open, mut orders) = (self.counts.open.subscribe(), self.orders.subscribe());
+        tokio::select! {
+            _ = open.wait_for(|&open| open == 0) => {}
+            _ = orders.wait_for(|order| order.number != number) => {}
+        }
     }
 
     /// How many connections are open.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.counts.open.load(Ordering::SeqCst)
+        *self.counts.open.borrow()
     }
 
     /// How many connections it has accepted so far.
@@ -207,6 +226,10 @@ impl Door {
                 listener = None;
             } else if listener.is_none() {
                 listener = listen(self.address).ok();
+                if listener.is_none() {
+                    sleep(AGAIN_AFTER).await;
+                    continue;
+                }
             }
             _ = self.heed.send(order.number);
             loop {
@@ -235,6 +258,9 @@ impl Door {
     }
 }
 
+/// Where no socket is to be had for now.
+const AGAIN_AFTER: Duration = Duration::from_millis(10);
+
 /// The next connection, if anybody listens.
 async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
     let listener = listener?;
@@ -242,7 +268,7 @@ async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
         match listener.accept().await {
             Ok((client, _)) => return Some(client),
             // Of files there are too many open, perhaps.
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(_) => sleep(AGAIN_AFTER).await,
         }
     }
 }
@@ -252,14 +278,14 @@ struct Open(Arc<Counts>);
 
 impl Open {
     fn of(counts: &Arc<Counts>) -> Self {
-        counts.open.fetch_add(1, Ordering::SeqCst);
+        counts.open.send_modify(|open| *open += 1);
         Self(Arc::clone(counts))
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
+        self.0.open.send_modify(|open| *open -= 1);
     }
 }
 
@@ -314,38 +340,88 @@ impl Line {
         let mut cut = Cut::default();
         loop {
             let length = from.read(&mut piece).await?;
-            let read = piece.get(..length).unwrap_or_default();
-            self.wait().await?;
-            let order = *self.orders.borrow();
-            match order.fault {
-                Some(Fault::Delay(delay)) if answers => sleep(delay).await,
-                Some(Fault::Cut { after }) if answers => {
-                    let left = cut.left(order.number, after);
-                    if *left <= length {
-                        to.write_all(read.get(..*left).unwrap_or_default()).await?;
-                        return Err(io::ErrorKind::ConnectionReset.into());
-                    }
-                    *left -= length;
-                }
-                _ => {}
-            }
+            let piece = piece.get(..length).unwrap_or_default();
+            self.pass_piece(piece, &to, answers.then_some(&mut cut))
+                .await?;
             if length == 0 {
                 return to.shutdown().await;
             }
-            to.write_all(read).await?;
         }
     }
 
-    /// Waits while nothing is to pass.
-    async fn wait(&self) -> Passed {
+    /// Passes all of a piece, by the orders that come meanwhile too. Those of answers may be delayed and cut.
+    async fn pass_piece(
+        &self,
+        mut piece: &[u8],
+        to: &tcp::WriteHalf<'_>,
+        mut answer: Option<&mut Cut>,
+    ) -> Passed {
+        let mut delayed_by = None;
+        loop {
+            let order = self.wait().await?;
+            let passed = match (order.fault, &mut answer) {
+                (Some(Fault::Delay(delay)), Some(_)) if delayed_by != Some(order.number) => {
+                    sleep(delay).await;
+                    delayed_by = Some(order.number);
+                    continue;
+                }
+                (Some(Fault::Cut { after }), Some(cut)) => {
+                    let left = cut.left(order.number, after);
+                    let most = piece.get(..*left).unwrap_or(piece);
+                    let passed = self.write(most, to, order).await?;
+                    *left -= passed;
+                    if *left == 0 {
+                        sleep(TO_ARRIVE).await;
+                        return Err(io::ErrorKind::ConnectionReset.into());
+                    }
+                    passed
+                }
+                _ => self.write(piece, to, order).await?,
+            };
+            piece = piece.get(passed..).unwrap_or_default();
+            if piece.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes for as long as it is so ordered, and tells how much.
+    async fn write(
+        &self,
+        bytes: &[u8],
+        to: &tcp::WriteHalf<'_>,
+        order: Order,
+    ) -> io::Result<usize> {
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            to.writable().await?;
+            // Held, it lets no other order come between the look and the bytes.
+            let now = self.orders.borrow();
+            if now.number != order.number {
+                break;
+            }
+            match to.try_write(rest) {
+                Ok(length) => written += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    /// Waits while nothing is to pass, and tells by which order something is.
+    async fn wait(&self) -> io::Result<Order> {
         let mut orders = self.orders.clone();
         let speaks = orders.wait_for(|order| order.fault != Some(Fault::Silence));
         match speaks.await {
-            Ok(_) => Ok(()),
+            Ok(order) => Ok(*order),
             Err(_) => Err(io::ErrorKind::ConnectionReset.into()),
         }
     }
 }
+
+/// A reset throws away what has not arrived.
+const TO_ARRIVE: Duration = Duration::from_millis(10);
 
 /// How many bytes may still pass, by an order.
 #[derive(Default)]
@@ -360,5 +436,27 @@ impl Cut {
             (self.order, self.left) = (order, after);
         }
         &mut self.left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn healed_it_tries_until_it_listens() {
+        // Not to be shared, as that of a proxy is.
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let first = listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let proxy = FaultProxy::keep(first, address, address);
+        proxy.fail(Fault::Refuse).await;
+        let waits = tokio::time::timeout(Duration::from_millis(50), proxy.heal()).await;
+        assert!(waits.is_err());
+        // It heeds what comes while it tries.
+        proxy.fail(Fault::Refuse).await;
+        drop(taken);
+        proxy.heal().await;
+        TcpStream::connect(address).await.unwrap();
     }
 }
