@@ -111,7 +111,10 @@ static INTERFACE: LazyLock<Value> = LazyLock::new(interface);
 
 fn interface() -> Value {
     let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join(target);
+    // A place of its own: what is built for a compiler that is asked so is not what everybody else builds.
+    let target = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(target)
+        .join("interface");
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args([
