@@ -1,7 +1,7 @@
 use std::{fs, net::SocketAddr, process::Command, sync::Arc, time::Duration};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use time::OffsetDateTime;
 use tower_health::{
     Cause, HealthCheck, Outcome, Reason, Status, Value,
@@ -90,9 +90,9 @@ fn leaf(authority: &Authority, days: Days) -> String {
     certificate.pem() + &key.serialize_pem()
 }
 
-fn trusting(root: &Authority) -> Arc<ClientConfig> {
+fn trusting(root: &CertificateDer<'static>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(root.der().clone()).unwrap();
+    roots.add(root.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -102,7 +102,7 @@ fn trusting(root: &Authority) -> Arc<ClientConfig> {
 }
 
 fn check(address: SocketAddr, root: &Authority) -> Certificate {
-    Certificate::of_address(address.to_string(), trusting(root))
+    Certificate::of_address(address.to_string(), trusting(root.der()))
 }
 
 async fn run(check: &Certificate) -> Outcome {
@@ -230,7 +230,7 @@ async fn the_name_is_that_of_the_address_unless_it_is_told() {
         );
     }
     let port = server.address.port();
-    let at = |address: String| Certificate::of_address(address, trusting(&root));
+    let at = |address: String| Certificate::of_address(address, trusting(root.der()));
     // The system knows its address; the certificate is not of that name.
     let named = at(format!("localhost:{port}"));
     assert_eq!(told(&named).await, fails(Reason::Untrusted));
@@ -356,6 +356,23 @@ async fn of_several_roots_in_a_file_what_ends_first_counts() {
     // Beside what they have signed they do not count.
     fs::write(&path, leaf(&late, (1, 60)) + &soon.pem()).unwrap();
     assert_eq!(told(&check).await, (Status::Pass, None, Some(60)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_signed_its_own_is_judged_by_that() {
+    let mut server = service();
+    let key = KeyPair::generate().unwrap();
+    let own = params(&["127.0.0.1"], (1, 10)).self_signed(&key).unwrap();
+    let (other, root) = (leaf(&root(), (1, 60)), root());
+    // What it sends along has nothing to do with it.
+    let (other, _) = other.split_once("-----BEGIN PRIVATE KEY").unwrap();
+    let chain = own.pem() + other + &root.pem();
+    show(&server, &(chain + &key.serialize_pem()));
+    server.start();
+    let config = trusting(own.der());
+    let check = Certificate::of_address(server.address.to_string(), config);
+    let warns = (Status::Warn, Some(Reason::ExpiresSoon), Some(10));
+    assert_eq!(told(&check).await, warns);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
