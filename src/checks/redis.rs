@@ -144,6 +144,7 @@ impl HealthCheck for Redis {
     async fn check(&self) -> Result<Outcome, Failure> {
         Ok(match self.connection.ask().await {
             Ok(Answer::Info(info)) => self.expected.judge(&info),
+            #[cfg(feature = "redis-cluster")]
             Ok(Answer::Outcome(outcome)) => outcome,
             Ok(Answer::NoInfo(error)) => self.expected.judge_without_info(error),
             Err(error) => refusal(error),
@@ -165,6 +166,7 @@ impl fmt::Debug for Redis {
 
 enum Answer {
     Info(InfoDict),
+    #[cfg(feature = "redis-cluster")]
     Outcome(Outcome),
     /// It answers, but tells nothing of itself, for this reason.
     NoInfo(RedisError),
