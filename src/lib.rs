@@ -65,8 +65,8 @@
 //! # What operators see
 //!
 //! Each transition is logged once through [`tracing`], with the target `tower_health` and the fields `service`, `check`
-//! or `probe`, `from`, `to`, `reason`, `cause` (redacted) and `lasted_seconds`. A check that warns or fails is a warning,
-//! one that recovers an information; a verdict is an information, a warning or an error (that of health
+//! or `probe`, `from`, `to`, `reason`, `blocked_by`, `cause` (redacted) and `lasted_seconds`. A check that warns or fails is a
+//! warning, one that recovers an information, and one that passes for the first time for debugging; a verdict is an information, a warning or an error (that of health
 //! is the worst of two others, and not logged). Repeats are not logged: a check
 //! that fails ten thousand times in a row leaves two lines, one when it begins to and one when it is over.
 //!

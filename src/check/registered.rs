@@ -116,7 +116,7 @@ impl Check {
         }
     }
 
-    /// This instance cannot serve without it: see [`Criticality::Critical`]. This is the default.
+    /// This instance cannot serve without it: see [`Criticality::Critical`]. Defaults to critical.
     pub fn critical(self) -> Self {
         self.criticality(Criticality::Critical)
     }
@@ -162,7 +162,7 @@ impl Check {
     ///
     /// Only probes over HTTP and gRPC run it, and [`Health::run_now`](crate::Health::run_now): those of readiness and
     /// health, of the check itself, and of startup until the check has run once. Readers in the process see what
-    /// is known.
+    /// is known. It runs without a reader once, when what it [depends on](Self::depends_on) is back.
     ///
     /// Two services that check each other on demand cannot wait for each other for long; but if each is
     /// [critical](Criticality::Critical) to the other, neither is ever ready. Let them ask for liveness, or be

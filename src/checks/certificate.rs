@@ -77,7 +77,7 @@ const DAY: i64 = 24 * 60 * 60;
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use]
+#[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct Certificate {
     source: Source,
     warn_below: u32,

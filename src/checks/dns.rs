@@ -64,7 +64,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use]
+#[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct Dns {
     resolver: TokioResolver,
     /// Or what is wrong with it.

@@ -27,7 +27,8 @@
 //!
 //! * A run asks once. When to ask again, and how long an answer may take, is for [`Check`](crate::Check) to say; so is from when on it is
 //!   [slow](crate::Check::warn_above).
-//! * *Busy* is not *down*: a pool without a free slot and a server at its limit are warnings.
+//! * *Busy* is not *down*: a pool without a free slot and a server at its limit are warnings. A server that turns the service's only
+//!   connection away is down for it: *fail, busy*, of Redis.
 //! * None takes a slot of a pool, waits in its queue, or blocks its thread. A run that is dropped leaves nothing behind.
 //! * When what they ask is back, the first run that begins after that passes.
 //! * A password is in nothing that they say.

@@ -94,7 +94,7 @@ impl Quorum {
 
     /// One more member: whatever [`Check::new`](crate::Check::new) takes. Its name is for reports; it is to be another than
     /// those of the others, without `:` and control characters, and not `available`, `responseTime` or
-    /// `smoothedResponseTime`.
+    /// `smoothedResponseTime`. Defaults to none.
     pub fn member<C, M>(mut self, name: impl Into<String>, code: C) -> Self
     where
         C: IntoHealthCheck<M>,

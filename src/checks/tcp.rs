@@ -20,7 +20,8 @@ use crate::{
 /// | the name has no address that can be found | fail, unreachable |
 /// | no answer | fail, timed out |
 ///
-/// Each run opens a connection and closes it; of several addresses the next is tried when one fails, or beside it after 250 ms. A name is looked up each time, as the system does it, on a thread of its own.
+/// Each run opens a connection and closes it; of several addresses the next is tried when one fails, or beside it after 250 ms. A
+/// name is looked up each time, as the system does it, on a thread of its own.
 ///
 /// ```
 /// use tower_health::{Check, checks::Tcp};
@@ -28,6 +29,7 @@ use crate::{
 /// let smtp = Check::new("smtp", Tcp::new("mail.internal:25")).non_critical();
 /// ```
 #[derive(Debug)]
+#[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct Tcp {
     lookup: Lookup,
 }

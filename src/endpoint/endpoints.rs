@@ -249,8 +249,8 @@ impl Endpoints {
         })
     }
 
-    /// Answers a verdict of `status` with `code`, over the default: 200 for pass and warn, 503 for fail. What is not set
-    /// keeps its default.
+    /// Answers a verdict of `status` with `code`. `Retry-After` goes with 503, whichever status has it. Defaults to 200 for pass
+    /// and warn, and 503 for fail; what is not set keeps its default.
     ///
     /// Think twice: 204, 3xx, 404 and 429 are each read by some prober as the opposite of what they mean to another.
     pub fn code(mut self, status: Status, code: StatusCode) -> Self {

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_3_a_success_is_not_believed_for_ever() {
+    fn pitfall_03_a_success_is_not_believed_for_ever() {
         let policy = Policy::default();
         let state = pass(&State::pending(moment(0), &policy), 1, &policy);
         assert_eq!(state.at(moment(32)).status, Status::Pass);

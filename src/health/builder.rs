@@ -102,7 +102,7 @@ impl HealthBuilder {
         self
     }
 
-    /// Registers several checks.
+    /// Registers several checks. Defaults to none.
     pub fn checks(mut self, checks: impl IntoIterator<Item = Check>) -> Self {
         self.checks.extend(checks);
         self

@@ -86,7 +86,7 @@ impl Health {
     /// Runs a check at once, whatever its schedule says, as soon as there is
     /// [room](crate::HealthBuilder::concurrency). A run that is under way is shared rather than started again, and so is
     /// this one by whoever asks meanwhile. The future tells how the check is afterwards; if a run was given up and
-    /// has not ended yet, how it is now.
+    /// has not ended yet, or something fails that the check [depends on](Check::depends_on), how it is now, without a run.
     ///
     /// The run is asked for by the call and belongs to the engine: dropping the future does not cancel it.
     ///

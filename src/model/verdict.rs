@@ -65,7 +65,7 @@ impl Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VerdictReason {
-    /// The first run of some check has not ended yet.
+    /// The first run of some check has not ended yet, or a start-up task is not done.
     Starting,
     /// The instance was taken out of rotation for a while: see [`Health::maintenance`](crate::Health::maintenance).
     Maintenance,

@@ -95,7 +95,9 @@ pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
 
 /// Logs that a runtime that is watched does not poll, or has ended.
 pub(crate) fn runtime_fails(service: &str, runtime: &str, cause: Option<String>) {
-    shielded(|| tracing::error!(target: TARGET, service, runtime, cause, "runtime does not poll"));
+    shielded(
+        || tracing::error!(target: TARGET, service, runtime, cause, "runtime stalls, or has ended"),
+    );
 }
 
 /// Logs that nobody watches whether runtimes poll.

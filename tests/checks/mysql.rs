@@ -171,7 +171,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_has_one_connection_and_leaves_none_behind() {
+async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
     let mut server = server(&[]);
     server.start();
     let mut admin = admin(server.address).await;

@@ -257,7 +257,7 @@ async fn what_can_go_wrong_with_a_bare_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_has_one_connection_and_leaves_none_behind() {
+async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
     let (server, admin) = primary().await;
     let proxy = FaultProxy::start(server.address).await.unwrap();
     for check in [by_sqlx, by_deadpool, bare] {

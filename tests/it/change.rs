@@ -105,7 +105,7 @@ async fn an_added_check_goes_on_as_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_6_a_name_that_is_taken_is_an_error() {
+async fn pitfall_06_a_name_that_is_taken_is_an_error() {
     let health = start();
     let check = |says| Check::new("db", Scripted::new(says).taking(ms(50)));
     let first = health.add(check(Status::Fail));

@@ -145,7 +145,7 @@ async fn the_environment_says_what_a_file_says_and_comes_on_top_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_5_unknown_names_are_mistakes_and_so_are_values_that_cannot_be() {
+async fn pitfall_05_unknown_names_are_mistakes_and_so_are_values_that_cannot_be() {
     let config = toml(
         r#"
         concurrency = 0

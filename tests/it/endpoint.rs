@@ -479,7 +479,7 @@ async fn pitfall_18_any_accept_gets_health_json_and_never_406() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_7_a_thousand_probes_are_no_run_beyond_the_schedule() {
+async fn pitfall_07_a_thousand_probes_are_no_run_beyond_the_schedule() {
     let db = Scripted::new(Status::Pass).taking(ms(50));
     let health = Health::builder("orders")
         .seed(1)

@@ -30,7 +30,7 @@ fn startup(health: &Health) -> Status {
 // States and verdicts
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_1_nothing_is_up_before_its_first_success() {
+async fn pitfall_01_nothing_is_up_before_its_first_success() {
     let db = Scripted::new(Status::Pass).taking(SECOND);
     let health = start([Check::new("db", db.clone())]);
     assert_eq!(
@@ -70,7 +70,7 @@ async fn pass_after_holds_a_new_check_pending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_2_only_failures_in_a_row_count() {
+async fn pitfall_02_only_failures_in_a_row_count() {
     let db = Scripted::new(Status::Pass);
     let health = start([Check::new("db", db.clone()).fail_after(2).period(SECOND)]);
     after(SECOND).await;
@@ -87,7 +87,7 @@ async fn pitfall_2_only_failures_in_a_row_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_4_a_warning_is_ready_and_a_failure_is_not() {
+async fn pitfall_04_a_warning_is_ready_and_a_failure_is_not() {
     let db = Scripted::new(Status::Warn);
     let health = start([Check::new("db", db.clone()).period(SECOND)]);
     after(SECOND).await;
@@ -325,7 +325,7 @@ async fn a_run_that_is_given_up_gives_its_room_back() {
 // Timeouts, panics, blocking code
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_9_a_hung_check_is_cancelled_and_delays_nobody() {
+async fn pitfall_09_a_hung_check_is_cancelled_and_delays_nobody() {
     let (hung, good) = (Scripted::hanging(), Scripted::new(Status::Pass));
     let health = start([
         Check::new("hung", hung.clone()),
@@ -625,7 +625,7 @@ async fn a_paused_clock_does_not_age_a_result() {
 // Expiry
 
 #[test]
-fn pitfall_3_a_reader_does_not_believe_an_old_success_even_if_nothing_runs() {
+fn pitfall_03_a_reader_does_not_believe_an_old_success_even_if_nothing_runs() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

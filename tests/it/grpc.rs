@@ -173,7 +173,7 @@ async fn a_service_of_a_check_leaves_with_the_instance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_1_nothing_is_serving_before_it_is_known() {
+async fn pitfall_01_nothing_is_serving_before_it_is_known() {
     let (health, _) = service().await;
     let grpc = health.grpc();
     let mut watch = watch(&grpc, "").await;

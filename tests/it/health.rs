@@ -95,7 +95,7 @@ async fn a_mistake_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_5_and_6_a_typo_or_a_duplicate_is_an_error_and_never_green() {
+async fn pitfall_05_and_06_a_typo_or_a_duplicate_is_an_error_and_never_green() {
     let health = Health::builder("orders")
         .checks([check("db"), check("cache")])
         .start()

@@ -72,7 +72,7 @@ async fn the_reader_who_started_a_run_leaves_and_the_others_still_get_the_answer
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_8_a_run_whose_readers_all_left_goes_on_and_counts() {
+async fn pitfall_08_a_run_whose_readers_all_left_goes_on_and_counts() {
     let db = Scripted::new(Status::Pass).taking(ms(50));
     let health = start(&db);
     let mut only = Box::pin(

@@ -199,8 +199,6 @@ async fn the_metrics_of_checks_and_verdicts() {
 async fn every_run_is_counted_once_by_its_result() {
     let metrics = install();
     let slow = Scripted::hanging();
-    let blocked = Gate::default();
-    blocked.set(true);
     let _health = builder()
         .check(
             Check::new("db", slow.clone())

@@ -25,7 +25,8 @@ use crate::{
 ///
 /// The connection stays open for as long as the check lives. It comes back by itself only if it was made with `enable_auto_recover`, and then
 /// waits longer between its attempts each time, up to a minute, and gives up after sixteen: let its `configure_backoff` say otherwise. A
-/// heartbeat, which the server proposes, is what it learns from that its network is gone.
+/// heartbeat, which the server proposes, is what it learns from that its network is gone. What is not open does not say why: that nothing listens
+/// there, that the network is gone and that the password is wrong are all *connection lost*.
 ///
 /// ```no_run
 /// # async fn check() -> lapin::Result<tower_health::Check> {
@@ -51,8 +52,8 @@ pub struct RabbitMq {
 /// What is kept between runs.
 #[derive(Default)]
 struct Own {
-    /// Opened once. A channel that is being opened when its connection is lost can stop lapin (4.12) altogether: in its thread, the end
-    /// of the opening is told under a lock that the last owner of the channel takes, too. One that is open comes back without that.
+    /// Opened once. A channel that is being opened when its connection is lost can stop a connection of lapin (4.12) for good: its
+    /// thread drops the channel under a lock which that takes, too. One that is open comes back without that.
     channel: Option<Channel>,
     /// What is not answered yet, perhaps since a run before.
     asked: Option<BoxFuture<Asked>>,

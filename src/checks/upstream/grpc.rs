@@ -56,7 +56,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use]
+#[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct GrpcUpstream<S = Channel> {
     channel: S,
     service: String,

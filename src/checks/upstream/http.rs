@@ -67,7 +67,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// let stock = Check::new("stock", ready).non_critical();
 /// # Ok::<(), reqwest::Error>(())
 /// ```
-#[must_use]
+#[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct HttpUpstream {
     client: Client,
     /// Or what is wrong with it.
