@@ -8,7 +8,7 @@ use std::{
 
 use tower_health::{Check, Exposure, Failure, Health, Outcome, Reason, ServeError, Status};
 
-use crate::support::{SECOND, Scripted};
+use crate::support::{SECOND, Scripted, ms};
 
 /// What a client is told that sends this first.
 fn told(address: SocketAddr, sends: &[u8]) -> String {
@@ -130,4 +130,29 @@ fn it_needs_a_place() {
         assert!(std::time::Instant::now() < gone, "it goes on");
         thread::yield_now();
     }
+}
+
+#[tokio::test]
+async fn it_keeps_the_checks_running() {
+    let db = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .check(Check::new("db", db.clone()).period(ms(20)))
+        .start()
+        .unwrap();
+    let agent = health.agent_check("127.0.0.1:0").start().unwrap();
+    drop(health);
+    let more = async |runs: usize| {
+        let began = std::time::Instant::now();
+        while db.runs() < runs && began.elapsed() < 60 * SECOND {
+            tokio::time::sleep(ms(5)).await;
+        }
+        db.runs() >= runs
+    };
+    assert!(more(db.runs() + 3).await);
+    assert_eq!(ask(agent.local_addr()).await, "ready up 100% #ok\n");
+    drop(agent);
+    tokio::time::sleep(ms(50)).await;
+    let runs = db.runs();
+    tokio::time::sleep(ms(200)).await;
+    assert_eq!(db.runs(), runs);
 }

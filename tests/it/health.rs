@@ -198,6 +198,20 @@ async fn a_report_tells_everything_and_serialises_without_causes() {
     }
 }
 
+/// A paused clock is its runtime's own: other threads read that of the system.
+#[tokio::test(start_paused = true)]
+async fn other_threads_read_the_clock_of_the_system() {
+    let health = Health::builder("orders")
+        .check(check("db").period(3_600 * SECOND))
+        .start()
+        .unwrap();
+    after(600 * SECOND).await;
+    let age = |health: &Health| health.check("db").unwrap().last_run.unwrap().age;
+    assert!(age(&health) > 590 * SECOND);
+    let elsewhere = std::thread::spawn(move || age(&health)).join().unwrap();
+    assert!(elsewhere < 60 * SECOND, "{elsewhere:?}");
+}
+
 /// As in tests that share a `static`, each on a runtime of its own.
 #[test]
 fn a_static_ends_with_the_runtime_it_was_started_on_unless_it_has_one_of_its_own() {
