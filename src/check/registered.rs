@@ -245,7 +245,8 @@ impl Check {
     ///
     /// What it does to readiness is for its own [criticality](Self::criticality) to say, as if it had failed itself: what depends
     /// on a shared check should be shared too, and a critical one is warned of at start. A root [on demand](Self::on_demand) is
-    /// asked by whoever reads what depends on it; one that nobody has asked for lately blocks nothing.
+    /// asked by who asks for readiness, or for a check on demand that depends on it; one that nobody has asked for lately blocks
+    /// nothing.
     /// To depend on what is not registered, or in a circle, is a mistake; to remove what others depend on is an error. A heartbeat
     /// or reporter that stops may be depended on all the same: it blocks nothing until there is one of its name again.
     ///

@@ -1,6 +1,6 @@
 //! Checks that stand behind others, and are not run while those fail.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Engine, board::Id, clock::Moment, command::Refused};
 use crate::{
@@ -36,10 +36,7 @@ impl Engine {
         let roots = self.roots.of(id).to_vec();
         self.roots.remove(id);
         self.heed(roots);
-        self.bereft.retain(|_, behind| {
-            behind.remove(&id);
-            !behind.is_empty()
-        });
+        self.keep_bereft(id, &[]);
         for &id in &behind {
             self.bereft.entry(name.clone()).or_default().insert(id);
             self.heed_roots_of(id, now);
@@ -58,6 +55,30 @@ impl Engine {
             // One that would close a circle stays outside of it.
             _ = self.set_roots(id, roots);
         }
+    }
+
+    /// The checks of these names, but for those that are gone and that this one stands behind if they come again.
+    pub(super) fn roots_of_successor(&self, id: Id, names: &[Name]) -> Result<Vec<Id>, Refused> {
+        let is_bereft = |name: &Name| {
+            let behind = self.bereft.get(name);
+            behind.is_some_and(|behind| behind.contains(&id))
+        };
+        let there: Vec<Name> = names
+            .iter()
+            .filter(|name| !is_bereft(name))
+            .cloned()
+            .collect();
+        self.roots_named(&there)
+    }
+
+    /// Forgets what a check stood behind that is gone, but for these.
+    pub(super) fn keep_bereft(&mut self, id: Id, names: &[Name]) {
+        self.bereft.retain(|name, behind| {
+            if !names.contains(name) {
+                behind.remove(&id);
+            }
+            !behind.is_empty()
+        });
     }
 
     /// Notes which checks others stand behind.
@@ -158,13 +179,28 @@ impl Engine {
         }
     }
 
+    /// Runs a check whose last run told nothing, for what it stands behind failed meanwhile.
+    pub(super) fn run_anew(&mut self, id: Id, now: Moment) {
+        let waiting = self
+            .slots
+            .get(&id)
+            .is_some_and(|slot| !slot.waiting.is_empty());
+        let cell = self.writer.cell(id);
+        let is_asked = waiting || cell.is_some_and(|cell| cell.flight.is_waiting());
+        let earliest = self.earliest(id);
+        match is_asked || earliest <= now.mono {
+            true => self.run_next(id),
+            false => self.plan_at(id, earliest),
+        }
+    }
+
     /// Before when a check is not to be asked again: what is shared is asked once in a period, whatever comes and goes before it.
-    fn earliest(&self, id: Id) -> std::time::Duration {
+    fn earliest(&self, id: Id) -> Duration {
         let cell = self.writer.cell(id);
         let shared = cell.filter(|cell| cell.definition.policy.criticality == Criticality::Shared);
         let last = shared.and_then(|cell| {
-            let run = cell.current.load().state.last_run?;
-            Some(run.ended.mono + cell.definition.policy.period())
+            let began = self.slots.get(&id)?.began?;
+            Some(began + cell.definition.policy.period())
         });
         last.unwrap_or_default()
     }

@@ -170,10 +170,11 @@ impl Engine {
             let answer = Err(Refused::NotRun(definition.name));
             return self.replies.push((reply, answer));
         };
-        let roots = self.roots_named(&definition.depends_on);
+        let roots = self.roots_of_successor(id, &definition.depends_on);
         if let Err(refused) = roots.and_then(|roots| self.set_roots(id, roots)) {
             return self.replies.push((reply, Err(refused)));
         }
+        self.keep_bereft(id, &definition.depends_on);
         if let Some(cell) = self.writer.cell(id) {
             definition.policy.holds_while_pending = cell.definition.policy.holds_while_pending;
         }
@@ -265,6 +266,8 @@ impl Engine {
                     false => self.landed.push((id, false)),
                 }
             }
+            // It will tell nothing, and its end has the check run anew, if anything may.
+            Some(run) if run.void && self.blocker(id).is_some() => self.landed.push((id, false)),
             Some(_) => {}
         }
     }

@@ -141,6 +141,8 @@ struct Slot {
     hurried: bool,
     /// The run that has not ended.
     run: Option<Running>,
+    /// When a run of it began last.
+    began: Option<Duration>,
     /// Whether the phase of its period has been drawn.
     phased: bool,
     /// Whether its last run was not counted, for a hold-up.
@@ -175,6 +177,7 @@ impl Slot {
             queued: None,
             hurried: false,
             run: None,
+            began: None,
             phased: false,
             excused: false,
             waiting: Vec::new(),
@@ -430,6 +433,7 @@ impl Engine {
         }
         let limit = now.mono + slot.timeout;
         self.limits.insert((limit, number, id));
+        slot.began = Some(now.mono);
         slot.run = Some(Running {
             number,
             began: now,
@@ -556,7 +560,8 @@ impl Engine {
         let Some(running) = &slot.run else {
             return;
         };
-        // One that says nothing was ended by something that cannot be foreseen.
+        // One that says nothing was ended here, or by something that cannot be foreseen.
+        let is_ended = said.is_none() && running.void;
         let (outcome, run) = said.unwrap_or_else(|| (panicked(), running.began.run_until(now)));
         // On a runtime that was held up, the end of a run can be seen before the end of its time.
         let overran = run.duration > slot.timeout;
@@ -578,17 +583,26 @@ impl Engine {
             slot.excused = true;
             self.run_next(id);
         } else if void && self.blocker(id).is_none() {
-            self.run_next(id);
+            self.run_anew(id, now);
+        } else if is_ended && let Some(by) = self.blocker(id) {
+            self.block(id, by, now);
         } else if overran {
             self.record(id, Outcome::fail(Reason::TimedOut), run);
         } else {
-            // What held the process up is not what was asked.
-            let took = run.duration.saturating_sub(held_up);
+            // What held the process up is not what was asked; but not twice in a row, for that may be the check.
+            let forgiven = match self.slots.get(&id) {
+                Some(slot) if !slot.excused => held_up,
+                _ => Duration::ZERO,
+            };
+            let took = run.duration.saturating_sub(forgiven);
             let outcome = match self.writer.cell(id) {
                 Some(cell) => cell.definition.policy.timed(outcome, took),
                 None => outcome,
             };
             self.record(id, outcome, run);
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.excused = !forgiven.is_zero();
+            }
         }
     }
 

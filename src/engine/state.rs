@@ -24,8 +24,9 @@ pub(crate) struct State {
     pub(crate) measurements: Arc<[Measurement]>,
     pub(crate) since: Moment,
     pub(crate) last_run: Option<Run>,
-    /// When it was last to be run, and was not, for it stands behind what fails.
-    held_back: Option<Moment>,
+    /// From when on a reader has reason to run it, if that is not for its last run to say: one that stands behind what fails is held
+    /// back for a while each time, and asked at once when that is over.
+    asked_from: Option<Deadline>,
     /// How long good runs take of late.
     pub(crate) smoothed: Option<Duration>,
     pub(crate) last_success: Option<Moment>,
@@ -91,7 +92,7 @@ impl State {
             measurements: Arc::default(),
             since: now,
             last_run: None,
-            held_back: None,
+            asked_from: None,
             smoothed: None,
             last_success: None,
             retry_in: nominal(policy, threshold),
@@ -139,7 +140,7 @@ impl State {
             measurements: measurements.into(),
             since: if unchanged { old.since } else { run.ended },
             last_run: Some(run),
-            held_back: None,
+            asked_from: None,
             smoothed: match old.smoothed {
                 Some(before) if good => Some(smooth(before, run.duration)),
                 None if good => Some(run.duration),
@@ -199,8 +200,8 @@ impl State {
 
     /// Until when nobody who reads it has reason to run it again; none before the first run.
     pub(crate) fn fresh_until(&self) -> Option<Deadline> {
-        let last = self.held_back.or(self.last_run.map(|run| run.ended));
-        last.map(|last| last.plus(self.retry_in))
+        let by_run = self.last_run.map(|run| run.ended.plus(self.retry_in));
+        self.asked_from.or(by_run)
     }
 
     /// The same state under another policy.
@@ -247,7 +248,7 @@ impl State {
     pub(crate) fn blocked(&self, by: Name, at: Moment) -> Self {
         Self {
             blocked_by: Some(by),
-            held_back: Some(at),
+            asked_from: Some(at.plus(self.retry_in)),
             ..self.at(at).without_outcome(Reason::Blocked, at)
         }
     }
@@ -257,7 +258,7 @@ impl State {
         Self {
             reason: Some(Reason::Pending),
             blocked_by: None,
-            held_back: None,
+            asked_from: Some(Deadline::PAST),
             ..self.clone()
         }
     }

@@ -34,7 +34,9 @@ impl Standing {
             good: state.status == Status::Pass,
             started: match policy.part {
                 Part::Readiness => {
-                    let ended = state.last_run.is_some() || state.blocked_by.is_some();
+                    // One that stands behind what fails is not run, and what was once so stays.
+                    let ended =
+                        state.last_run.is_some() || state.threshold.phase() != Phase::Pending;
                     ended || !policy.holds_while_pending
                 }
                 Part::Liveness => true,

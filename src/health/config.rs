@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     time::Duration,
 };
@@ -157,8 +157,8 @@ pub(super) fn apply(
 /// What is there of these names, and of those that they depend on where they are gone.
 fn roots_past(gone: &BTreeMap<String, Vec<String>>, names: Vec<String>) -> Vec<String> {
     let (mut seen, mut there) = (BTreeSet::new(), Vec::new());
-    let mut next = names;
-    while let Some(name) = next.pop() {
+    let mut next = VecDeque::from(names);
+    while let Some(name) = next.pop_front() {
         if !seen.insert(name.clone()) {
             continue;
         }

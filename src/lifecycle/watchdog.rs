@@ -188,7 +188,8 @@ fn look_after(board: &Board, runtimes: &Mutex<Vec<Watched>>) {
         thread::sleep(next.saturating_sub(awake.now()));
     }
     awake.end();
-    for runtime in lock(runtimes).drain(..) {
+    let watched = std::mem::take(&mut *lock(runtimes));
+    for runtime in watched {
         runtime.publish_lag(board, None);
     }
 }
@@ -234,7 +235,9 @@ impl Watched {
     fn look(&mut self, board: &Board, now: Duration) {
         if self.question.gone.load(Ordering::Acquire) {
             let cause = format_args!("the runtime {} has ended", self.runtime.name);
-            self.publish_lag(board, None);
+            if self.told.map(|told| told.1) != Some(Some(Reason::RuntimeEnded)) {
+                self.publish_lag(board, None);
+            }
             return self.tell(board, Outcome::fail(Reason::RuntimeEnded).with_cause(cause));
         }
         if self.lag.see(now, self.question.answer()) {

@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// No outcome has taken effect yet.
+    /// No outcome has taken effect yet, or none since the check was [blocked](Self::Blocked).
     Pending,
     /// The check failed, and nothing more is known. What an error that says nothing else becomes.
     Failed,

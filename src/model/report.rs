@@ -88,7 +88,7 @@ pub struct CheckReport {
 }
 
 impl CheckReport {
-    /// Whether no outcome has taken effect yet.
+    /// Whether no outcome has taken effect yet, or none since it was [blocked](Reason::Blocked).
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.reason == Some(Reason::Pending)

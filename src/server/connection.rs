@@ -122,7 +122,8 @@ impl Activity {
     }
 
     fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) > 0
+        // Whoever sees that nothing is busy sees when that ended.
+        self.busy.load(Ordering::Acquire) > 0
     }
 
     /// When it is quiet for too long if nothing happens.
@@ -160,6 +161,6 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.note();
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Release);
     }
 }
