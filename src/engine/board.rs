@@ -554,10 +554,13 @@ impl Cell {
 
     /// The state as it reads at `now`, with all that was said of it.
     fn read(&self, now: Moment, stopped: Option<Moment>) -> State {
+        let spoken = self.definition.pushed.as_deref();
+        let spoken = spoken.map(|pushed| (pushed, pushed.words()));
         let current = self.current.load();
-        let state = match &self.definition.pushed {
-            Some(pushed) => Cow::Owned(pushed.heard(&current.state, &self.definition.policy, now)),
-            None => Cow::Borrowed(&current.state),
+        let (state, policy) = (&current.state, &self.definition.policy);
+        let state = match spoken {
+            Some((pushed, words)) => Cow::Owned(pushed.heard(&words, state, policy, now)),
+            None => Cow::Borrowed(state),
         };
         let state = state.at(now);
         match stopped {

@@ -39,6 +39,10 @@ pub(crate) struct Pushed {
     abandoned: AtomicBool,
 }
 
+/// The last words about a check, as they were at a moment.
+#[derive(Debug)]
+pub(super) struct Words(Arc<Vec<Arc<News>>>);
+
 #[derive(Debug)]
 struct News {
     outcome: Outcome,
@@ -195,12 +199,22 @@ impl Pushed {
         }
     }
 
+    /// What was said and may not be recorded yet. It is to be loaded before the state that it is [heard](Self::heard) on top of:
+    /// what is not in it any more is in that.
+    pub(super) fn words(&self) -> Words {
+        Words(self.news.load_full())
+    }
+
     /// A state, with all that was said since it was recorded.
-    pub(super) fn heard(&self, state: &State, policy: &Policy, now: Moment) -> State {
-        let news = self.news.load();
-        let heard = news
-            .iter()
-            .fold(state.clone(), |state, news| news.record(&state, policy));
+    pub(super) fn heard(
+        &self,
+        words: &Words,
+        state: &State,
+        policy: &Policy,
+        now: Moment,
+    ) -> State {
+        let news = words.0.iter();
+        let heard = news.fold(state.clone(), |state, news| news.record(&state, policy));
         self.confirmed(&heard, now)
     }
 
