@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use crate::model::{Criticality, Outcome, Probe, Reason};
+use crate::model::{Criticality, Probe};
 
 /// The longest duration that a policy may name: a year.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -121,12 +121,9 @@ impl Policy {
         self.retry_period.unwrap_or(RETRY_PERIOD).min(self.period())
     }
 
-    /// What a run said, judged by how long it took.
-    pub(crate) fn timed(&self, outcome: Outcome, took: Duration) -> Outcome {
-        match self.warn_above {
-            Some(bound) if took > bound => outcome.and(Outcome::warn(Reason::Slow)),
-            _ => outcome,
-        }
+    /// Whether a run that took so long is slow.
+    pub(crate) fn is_slow(&self, took: Duration) -> bool {
+        self.warn_above.is_some_and(|bound| took > bound)
     }
 
     /// How long a reader may wait for a run on demand.

@@ -147,6 +147,8 @@ struct Slot {
     phased: bool,
     /// Whether its last run was not counted, for a hold-up.
     excused: bool,
+    /// Whether its last run was not called slow, for a hold-up.
+    indulged: bool,
     /// Whether it has to be done once. However long it takes, it takes no room.
     task: bool,
     /// Who wants to know of the end of the next run.
@@ -180,6 +182,7 @@ impl Slot {
             began: None,
             phased: false,
             excused: false,
+            indulged: false,
             waiting: Vec::new(),
         }
     }
@@ -589,20 +592,23 @@ impl Engine {
         } else if overran {
             self.record(id, Outcome::fail(Reason::TimedOut), run);
         } else {
-            // What held the process up is not what was asked; but not twice in a row, for that may be the check.
-            let forgiven = match self.slots.get(&id) {
-                Some(slot) if !slot.excused => held_up,
-                _ => Duration::ZERO,
-            };
-            let took = run.duration.saturating_sub(forgiven);
-            let outcome = match self.writer.cell(id) {
-                Some(cell) => cell.definition.policy.timed(outcome, took),
-                None => outcome,
-            };
+            let outcome = self.timed(id, outcome, run.duration, held_up);
             self.record(id, outcome, run);
-            if let Some(slot) = self.slots.get_mut(&id) {
-                slot.excused = !forgiven.is_zero();
-            }
+        }
+    }
+
+    /// What a run said, judged by how long it took. What held the process up is not what was asked; but not twice in a row, for
+    /// that may be the check.
+    fn timed(&mut self, id: Id, outcome: Outcome, took: Duration, held_up: Duration) -> Outcome {
+        let (Some(cell), Some(slot)) = (self.writer.cell(id), self.slots.get_mut(&id)) else {
+            return outcome;
+        };
+        let policy = &cell.definition.policy;
+        let for_hold_up = policy.is_slow(took) && !policy.is_slow(took.saturating_sub(held_up));
+        slot.indulged = for_hold_up && !slot.indulged;
+        match policy.is_slow(took) && !slot.indulged {
+            true => outcome.and(Outcome::warn(Reason::Slow)),
+            false => outcome,
         }
     }
 

@@ -22,13 +22,8 @@ use crate::{
 
 const ADDRESS: &str = "UPSTREAM_GRPC_ADDRESS";
 
-/// Not a test: what a process of its own serves.
-#[tokio::test]
-#[ignore = "started by the others"]
-async fn serve_alone() {
-    let Ok(address) = env::var(ADDRESS) else {
-        return;
-    };
+/// What a process of its own serves, for ever.
+async fn serve_alone(address: String) {
     let directory = env::var("UPSTREAM_GRPC_DIRECTORY").unwrap();
     let knows = move |request: Request<()>| {
         let password = std::fs::read_to_string(format!("{directory}/password")).unwrap();
@@ -55,7 +50,7 @@ async fn serve(listener: TcpListener, routes: Routes) {
 fn process() -> Server {
     let mut server = Server::new(|directory, address| {
         let mut this = Command::new(env::current_exe().unwrap());
-        this.args(["--exact", "--ignored", "upstream_grpc::serve_alone"])
+        this.args(["--exact", "upstream_grpc::what_can_go_wrong"])
             .env(ADDRESS, address.to_string())
             .env("UPSTREAM_GRPC_DIRECTORY", directory);
         this
@@ -94,6 +89,9 @@ fn check(address: SocketAddr) -> GrpcUpstream<InterceptedService<Channel, LogIn>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_go_wrong() {
+    if let Ok(address) = env::var(ADDRESS) {
+        return serve_alone(address).await;
+    }
     let mut server = process();
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let mut row = Row::of("upstream-grpc", check(proxy.address())).await;

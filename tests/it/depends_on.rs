@@ -39,6 +39,20 @@ async fn chain() -> (Health, [Scripted; 3]) {
     (health, scripts)
 }
 
+/// `spool`, which blocks its thread at a gate, behind `network`, both good, a second after the start.
+async fn spool() -> (Health, Gate, Scripted) {
+    let (gate, network) = (Gate::default(), Scripted::new(Status::Pass));
+    let spool = gate.check("spool").depends_on("network");
+    let health = Health::builder("orders")
+        .seed(7)
+        .check(spool.timeout(300 * SECOND))
+        .check(Check::new("network", network.clone()))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    (health, gate, network)
+}
+
 #[tokio::test(start_paused = true)]
 async fn while_the_root_fails_nothing_behind_it_is_run_and_the_report_names_the_root() {
     let (health, [network, postgres, schema]) = chain().await;
@@ -332,18 +346,7 @@ async fn a_run_that_hung_while_the_root_failed_and_came_back_is_asked_anew() {
 /// Code that blocks cannot be ended, and is not run on top of; but nothing blocks the check any more.
 #[tokio::test(start_paused = true)]
 async fn a_check_that_blocks_its_thread_is_not_called_blocked_by_what_is_back() {
-    let (gate, network) = (Gate::default(), Scripted::new(Status::Pass));
-    let health = Health::builder("orders")
-        .seed(7)
-        .check(
-            gate.check("spool")
-                .depends_on("network")
-                .timeout(300 * SECOND),
-        )
-        .check(Check::new("network", network.clone()))
-        .start()
-        .unwrap();
-    after(SECOND).await;
+    let (health, gate, network) = spool().await;
     gate.set(true);
     let run = health.run_now("spool");
     after(ms(10)).await;
@@ -450,18 +453,7 @@ async fn pitfall_31_a_shared_check_behind_a_root_that_flaps_keeps_its_period() {
 /// Who asks for a run of a check that stands behind what fails is told so, though a run of it has not ended.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_asked_for_waits_for_none_that_tells_nothing() {
-    let (gate, network) = (Gate::default(), Scripted::new(Status::Pass));
-    let health = Health::builder("orders")
-        .seed(7)
-        .check(
-            gate.check("spool")
-                .depends_on("network")
-                .timeout(300 * SECOND),
-        )
-        .check(Check::new("network", network.clone()))
-        .start()
-        .unwrap();
-    after(SECOND).await;
+    let (health, gate, network) = spool().await;
     gate.set(true);
     drop(health.run_now("spool"));
     after(ms(10)).await;

@@ -187,3 +187,46 @@ async fn a_shared_check_keeps_its_period_on_a_runtime_that_stalls() {
     }
     assert!(db.runs() <= 3, "{} runs in 146 s", db.runs());
 }
+
+/// That a run was held up and ended in time all the same excuses no less of the next one.
+#[tokio::test(start_paused = true)]
+async fn a_suspension_after_another_is_no_failure_either() {
+    let db = Scripted::new(Status::Pass).taking(SECOND);
+    let health = start(&db);
+    after(5 * SECOND).await;
+    for stands_still in [3 * SECOND / 2, 30 * SECOND] {
+        while db.running() == 0 {
+            after(ms(100)).await;
+        }
+        advance(stands_still).await;
+        after(3 * SECOND).await;
+        assert_eq!(reason(&health, "db"), None, "{stands_still:?}");
+        assert_eq!(ready(&health), Status::Pass, "{stands_still:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_blocks_its_runtime_is_slow_all_the_same() {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&runs);
+    let blocks = move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+        // Longer than the engine sleeps, so that it notices.
+        thread::sleep(ms(1_300));
+        async { Status::Pass }
+    };
+    let health = Health::builder("orders")
+        .check(
+            Check::new("db", blocks)
+                .timeout(5 * SECOND)
+                .warn_above(ms(100)),
+        )
+        .start()
+        .unwrap();
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.push(health.run_now("db").await.unwrap().reason);
+    }
+    let slow = told.iter().filter(|it| **it == Some(Reason::Slow)).count();
+    assert!(slow >= 2, "{told:?}");
+}
