@@ -207,13 +207,10 @@ async fn a_suspension_after_another_is_no_failure_either() {
 
 #[tokio::test]
 async fn a_check_that_blocks_its_runtime_is_slow_all_the_same() {
-    let runs = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&runs);
-    let blocks = move || {
-        counted.fetch_add(1, Ordering::SeqCst);
+    let blocks = || async {
         // Longer than the engine sleeps, so that it notices.
-        thread::sleep(ms(1_300));
-        async { Status::Pass }
+        thread::sleep(ms(2_300));
+        Status::Pass
     };
     let health = Health::builder("orders")
         .check(
@@ -224,9 +221,8 @@ async fn a_check_that_blocks_its_runtime_is_slow_all_the_same() {
         .start()
         .unwrap();
     let mut told = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..3 {
         told.push(health.run_now("db").await.unwrap().reason);
     }
-    let slow = told.iter().filter(|it| **it == Some(Reason::Slow)).count();
-    assert!(slow >= 2, "{told:?}");
+    assert!(told.contains(&Some(Reason::Slow)), "{told:?}");
 }
