@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-#[cfg(any(feature = "exec", feature = "upstream-grpc"))]
+#[cfg(feature = "exec")]
 use {
     bytes::Bytes,
     http::uri::PathAndQuery,
@@ -64,7 +64,7 @@ impl From<ServingStatus> for HealthCheckResponse {
 }
 
 /// Asks a server that is ready how a service is.
-#[cfg(any(feature = "exec", feature = "upstream-grpc"))]
+#[cfg(feature = "exec")]
 pub(crate) async fn ask<S>(grpc: &mut Grpc<S>, service: &str) -> Result<ServingStatus, Status>
 where
     S: GrpcService<TonicBody>,

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::aside::Aside;
+use super::blocking_call::BlockingCall;
 use crate::{
     check::HealthCheck,
     model::{BoxError, Failure, Outcome, Reason},
@@ -59,7 +59,7 @@ pub struct Freshness {
 
 /// Where the time is from.
 enum Clock {
-    Files(Aside<io::Result<Newest>>),
+    Files(BlockingCall<io::Result<Newest>>),
     Function(Box<dyn Fn() -> Stamp + Send + Sync>),
 }
 
@@ -82,14 +82,17 @@ impl Freshness {
     /// A check of when a file was modified last. Links are followed.
     pub fn of_file(path: impl Into<PathBuf>, fail_above: Duration) -> Self {
         let path = path.into();
-        Self::new(Clock::Files(Aside::new(move || of_file(&path))), fail_above)
+        Self::new(
+            Clock::Files(BlockingCall::new(move || of_file(&path))),
+            fail_above,
+        )
     }
 
     /// A check of when any file in a directory was modified last, not counting those in directories within. Links are followed.
     pub fn newest_in(directory: impl Into<PathBuf>, fail_above: Duration) -> Self {
         let directory = directory.into();
         Self::new(
-            Clock::Files(Aside::new(move || newest_in(&directory))),
+            Clock::Files(BlockingCall::new(move || newest_in(&directory))),
             fail_above,
         )
     }
@@ -137,7 +140,7 @@ impl Freshness {
 
     async fn newest(&self) -> Result<Newest, Failure> {
         match &self.clock {
-            Clock::Files(files) => Ok(files.ask().await??),
+            Clock::Files(files) => Ok(files.call().await??),
             Clock::Function(time) => match time().await {
                 Ok(at) => Ok(Newest {
                     at,

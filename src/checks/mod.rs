@@ -1,165 +1,32 @@
-//! Checks for what services depend on.
+//! Checks that need no driver, and what helps to write others.
 //!
-//! Each is a [`HealthCheck`](crate::HealthCheck) for [`Check::new`](crate::Check::new), made of the pool or client that the service has
-//! already:
+//! Each is a [`HealthCheck`](crate::HealthCheck) for [`Check::new`](crate::Check::new):
 //!
-//! | what is asked | feature | check |
-//! | --- | --- | --- |
-//! | PostgreSQL | `sqlx-postgres`, `deadpool-postgres`, `tokio-postgres` | [`Postgres`] |
-//! | MySQL, MariaDB | `sqlx-mysql` | [`MySql`] |
-//! | SQLite | `sqlx-sqlite` | [`Sqlite`] |
-//! | the migrations of a database | `sqlx-migrate` | [`Schema`] |
-//! | Redis, Valkey | `redis`, `redis-cluster` | [`Redis`] |
-//! | RabbitMQ, and its queues | `rabbitmq` | [`RabbitMq`], [`RabbitMqQueue`] |
-//! | NATS, JetStream | `nats` | [`Nats`] |
-//! | a service, over HTTP | `upstream-http` | [`HttpUpstream`] |
-//! | a service, over gRPC | `upstream-grpc` | [`GrpcUpstream`] |
-//! | a port | `tcp` | [`Tcp`] |
-//! | a name | `dns` | [`Dns`] |
-//! | a TLS certificate | `certificate` | [`Certificate`] |
-//! | the age of a file, or of anything that has a time | – | [`Freshness`] |
-//! | a queue of this process | – | [`Queue`] |
-//! | space on a disk | `system`, on Unix | [`Disk`] |
-//! | memory, file handles, processor time | `system`, on Linux | [`Memory`], [`FileHandles`], [`CpuPressure`] |
-//! | several things, of which not all are needed | – | [`all_of`], [`any_of`], [`quorum()`] |
-//!
-//! # What they have in common
-//!
-//! * A run asks once. When to ask again, and how long an answer may take, is for [`Check`](crate::Check) to say; so is from when on it is
-//!   [slow](crate::Check::warn_above).
-//! * *Busy* is not *down*: a pool without a free slot and a server at its limit are warnings. A server that turns the service's only
-//!   connection away is down for it: *fail, busy*, of Redis.
-//! * None takes a slot of a pool, waits in its queue, or blocks its thread. A run that is dropped leaves nothing behind.
-//! * When what they ask is back, the first run that begins after that passes.
-//! * A password is in nothing that they say.
-//!
-//! What each of them says when what it asks breaks, met on real servers, is in `docs/checks.md` of the repository.
-//!
-//! # Whatever else
-//!
-//! Any client that can be cloned is asked by one line:
-//!
-//! | client | check |
+//! | what is asked | check |
 //! | --- | --- |
-//! | `mongodb::Database` | `Check::with("mongodb", db, \|db\| async move { db.run_command(doc! { "ping": 1 }).await.map(drop) })` |
-//! | `sea_orm::DatabaseConnection` | `Check::with("sea-orm", db, \|db\| async move { db.ping().await })` |
-//! | `diesel_async`'s pool | `Check::with("diesel", pool, \|pool\| async move { pool.get().await.map(drop) })` |
-//! | `fred::clients::Client` | `Check::with("valkey", client, \|client\| async move { client.ping::<()>(None).await })` |
-//! | `Arc<scylla::client::session::Session>` | `Check::with("scylla", session, \|session\| async move { session.query_unpaged("SELECT now() FROM system.local", ()).await.map(drop) })` |
-//! | `clickhouse::Client` | `Check::with("clickhouse", client, \|client\| async move { client.query("SELECT 1").fetch_one::<u8>().await.map(drop) })` |
-//! | `elasticsearch::Elasticsearch` | `Check::with("search", client, \|client\| async move { client.ping().send().await?.error_for_status_code().map(drop) })` |
-//! | `Arc<rskafka::client::Client>` | `Check::with("kafka", client, \|client\| async move { client.list_topics().await.map(drop) })` |
-//! | `aws_sdk_s3::Client` | `Check::with("s3", client, \|client\| async move { client.head_bucket().bucket("orders").send().await.map(drop) })` |
-//! | `lettre::AsyncSmtpTransport` | `Check::with("smtp", mailer, \|mailer\| async move { mailer.test_connection().await.map(drop) })` |
+//! | the age of a file, or of anything that has a time | [`Freshness`] |
+//! | a queue of this process | [`Queue`] |
+//! | several things, of which not all are needed | [`all_of`], [`any_of`], [`quorum()`] |
 //!
-//! Such a check of a pool waits for a free slot, and fails with the pool. See to it that the client's own waiting and retrying end within the
-//! [timeout](crate::Check::timeout).
+//! Checks of databases, caches, brokers, upstreams, names, certificates and the system are in a crate of their own,
+//! [`tower-health-checks`](https://docs.rs/tower-health-checks), a feature for each. It moves with the releases of the drivers; this
+//! crate depends on none of them.
+//!
+//! # For those who write checks
+//!
+//! * [`BlockingCall`] calls code that blocks, such as the system's resolver and file system, from an async check.
+//! * [`Forecast`] warns of a value that will meet its bound before long.
+//! * [`Reason::of`](crate::Reason::of) and [`Reason::from_message`](crate::Reason::from_message) find the public reason of an error.
+//! * `testing::Contract` (feature `testing`) holds a check to what the engine expects of it.
 
-mod aside;
-#[cfg(any(
-    feature = "redis",
-    feature = "sqlx-mysql",
-    feature = "sqlx-postgres",
-    feature = "tokio-postgres"
-))]
-mod bounds;
-#[cfg(feature = "certificate")]
-mod certificate;
-#[cfg(feature = "dns")]
-mod dns;
+mod blocking_call;
+mod forecast;
 mod freshness;
-#[cfg(any(feature = "certificate", feature = "tcp"))]
-mod lookup;
-#[cfg(feature = "nats")]
-mod nats;
 mod queue;
 mod quorum;
-#[cfg(feature = "rabbitmq")]
-mod rabbitmq;
-#[cfg(feature = "redis")]
-mod redis;
-#[cfg(any(
-    feature = "sqlx-migrate",
-    feature = "sqlx-mysql",
-    feature = "sqlx-postgres",
-    feature = "sqlx-sqlite",
-    feature = "tokio-postgres"
-))]
-mod sql;
-#[cfg(all(feature = "system", unix))]
-mod system;
-#[cfg(feature = "tcp")]
-mod tcp;
-mod trend;
-#[cfg(any(feature = "upstream-grpc", feature = "upstream-http"))]
-mod upstream;
 
-#[cfg(feature = "certificate")]
-#[cfg_attr(docsrs, doc(cfg(feature = "certificate")))]
-pub use self::certificate::Certificate;
-#[cfg(feature = "dns")]
-#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
-pub use self::dns::Dns;
+pub use self::blocking_call::BlockingCall;
+pub use self::forecast::{Forecast, Prediction};
 pub use self::freshness::Freshness;
-#[cfg(feature = "nats")]
-#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
-pub use self::nats::Nats;
 pub use self::queue::Queue;
 pub use self::quorum::{Quorum, all_of, any_of, quorum};
-#[cfg(feature = "rabbitmq")]
-#[cfg_attr(docsrs, doc(cfg(feature = "rabbitmq")))]
-pub use self::rabbitmq::{RabbitMq, RabbitMqQueue};
-#[cfg(feature = "redis")]
-#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
-pub use self::redis::Redis;
-#[cfg(feature = "sqlx-mysql")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sqlx-mysql")))]
-pub use self::sql::MySql;
-#[cfg(any(feature = "sqlx-postgres", feature = "tokio-postgres"))]
-#[cfg_attr(
-    docsrs,
-    doc(cfg(any(
-        feature = "sqlx-postgres",
-        feature = "deadpool-postgres",
-        feature = "tokio-postgres"
-    )))
-)]
-pub use self::sql::Postgres;
-#[cfg(feature = "sqlx-migrate")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sqlx-migrate")))]
-pub use self::sql::Schema;
-#[cfg(feature = "sqlx-sqlite")]
-#[cfg_attr(docsrs, doc(cfg(feature = "sqlx-sqlite")))]
-pub use self::sql::Sqlite;
-#[cfg(all(feature = "system", unix))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "system", unix))))]
-pub use self::system::Disk;
-#[cfg(all(feature = "system", target_os = "linux"))]
-#[cfg_attr(docsrs, doc(cfg(all(feature = "system", target_os = "linux"))))]
-pub use self::system::{CpuPressure, FileHandles, Memory};
-#[cfg(feature = "tcp")]
-#[cfg_attr(docsrs, doc(cfg(feature = "tcp")))]
-pub use self::tcp::Tcp;
-
-#[cfg(feature = "upstream-grpc")]
-#[cfg_attr(docsrs, doc(cfg(feature = "upstream-grpc")))]
-pub use self::upstream::GrpcUpstream;
-#[cfg(feature = "upstream-http")]
-#[cfg_attr(docsrs, doc(cfg(feature = "upstream-http")))]
-pub use self::upstream::HttpUpstream;
-
-/// How much of a whole it is.
-#[cfg(any(
-    feature = "nats",
-    feature = "redis",
-    feature = "sqlx-mysql",
-    feature = "sqlx-postgres",
-    feature = "sqlx-sqlite",
-    feature = "tokio-postgres"
-))]
-fn percent(part: usize, whole: usize) -> f64 {
-    match whole {
-        0 => 100.0,
-        whole => part as f64 / whole as f64 * 100.0,
-    }
-}

@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::mpsc::Sender;
 
-use super::trend::Forecast;
+use super::forecast::Forecast;
 use crate::{
     check::HealthCheck,
     model::{Failure, Outcome, Reason},
@@ -122,7 +122,7 @@ impl Queue {
     /// is told of five times as far ahead: a fifth of what is left to the bound is to be seen to fill. Noise and bursts are no growth.
     /// What comes and goes slowly is taken for growth now and then, the more often the nearer to its bound it comes.
     pub fn warn_before(mut self, time: Duration) -> Self {
-        self.forecast = Forecast::within(time);
+        self.forecast = Some(Forecast::new(time));
         self
     }
 
@@ -149,7 +149,9 @@ impl Queue {
             .or(self.capacity)
             .or(more_than(self.warn_above));
         match (&self.forecast, bound) {
-            (Some(forecast), Some(bound)) => forecast.look(backlog as f64, bound as f64).judge(),
+            (Some(forecast), Some(bound)) => {
+                forecast.observe(backlog as f64, bound as f64).outcome()
+            }
             _ => Outcome::pass(),
         }
     }

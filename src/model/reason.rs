@@ -147,12 +147,23 @@ impl Reason {
             Kind::NotFound => Self::NotFound,
             Kind::StorageFull | Kind::QuotaExceeded => Self::LimitExceeded,
             Kind::ReadOnlyFilesystem => Self::ReadOnly,
-            _ => return Self::of_words(&error.to_string()),
+            _ => return Self::from_message(&error.to_string()),
         })
     }
 
-    /// What has no kind: names that the standard library's resolver did not find, and certificates that rustls and OpenSSL do not trust.
-    pub(crate) fn of_words(text: &str) -> Option<Self> {
+    /// What the message of an error says where its type says nothing, as of drivers that keep only the text of what went wrong: a name
+    /// that the system's resolver did not find is [`Unreachable`](Self::Unreachable), a certificate that rustls or OpenSSL does not
+    /// trust is [`Untrusted`](Self::Untrusted).
+    ///
+    /// ```
+    /// use tower_health::Reason;
+    ///
+    /// let text = "error connecting: invalid peer certificate: UnknownIssuer";
+    /// assert_eq!(Reason::from_message(text), Some(Reason::Untrusted));
+    /// assert_eq!(Reason::from_message("no luck"), None);
+    /// ```
+    #[must_use]
+    pub fn from_message(text: &str) -> Option<Self> {
         if text.starts_with("failed to lookup address information") {
             Some(Self::Unreachable)
         } else if text.contains("invalid peer certificate")

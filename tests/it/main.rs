@@ -13,6 +13,7 @@ mod endpoints;
 mod engine;
 #[cfg(feature = "exec")]
 mod exec;
+mod freshness;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod health;
@@ -22,6 +23,7 @@ mod on_demand;
 mod place;
 mod proxy;
 mod pushed;
+mod queue;
 #[cfg(feature = "server")]
 mod server;
 mod sockets;

@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::{Service, ServiceExt};
-use tower_health::{Check, Endpoints, Exposure, Health, Probe, Reason, Status};
+use tower_health::{Check, Endpoints, Exposure, Health, HealthCheck, Probe, Reason, Status};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -63,6 +63,14 @@ pub(crate) fn ready(health: &Health) -> Status {
 
 pub(crate) fn reason(health: &Health, check: &str) -> Option<Reason> {
     health.check(check).unwrap().reason
+}
+
+/// A thousand runs, each of which passes.
+pub(crate) async fn thousand_runs(check: &impl HealthCheck) {
+    for run in 0..1_000 {
+        let outcome = check.check().await.unwrap();
+        assert_eq!(outcome.status(), Status::Pass, "run {run}: {outcome:?}");
+    }
 }
 
 /// Endpoints that tell anyone the verdict alone.

@@ -1,0 +1,180 @@
+//! Health checks of what services depend on, for [`tower_health`].
+//!
+//! Each is a [`HealthCheck`](tower_health::HealthCheck) for [`Check::new`](tower_health::Check::new), made of the pool or client that the
+//! service has already. Nothing is compiled but the features that are named:
+//!
+//! | what is asked | feature | driver | check |
+//! | --- | --- | --- | --- |
+//! | PostgreSQL | `sqlx-postgres` | sqlx 0.9 | [`Postgres`] |
+//! | | `deadpool-postgres` | deadpool-postgres 0.14 | [`Postgres`] |
+//! | | `tokio-postgres` | tokio-postgres 0.7 | [`Postgres`] |
+//! | MySQL, MariaDB | `sqlx-mysql` | sqlx 0.9 | [`MySql`] |
+//! | SQLite | `sqlx-sqlite` | sqlx 0.9 | [`Sqlite`] |
+//! | the migrations of a database | `sqlx-migrate` | sqlx 0.9 | [`Schema`] |
+//! | Redis, Valkey | `redis` | redis 1 | [`Redis`] |
+//! | a Redis cluster | `redis-cluster` | redis 1 | [`Redis`] |
+//! | RabbitMQ, and its queues | `rabbitmq` | lapin 4 | [`RabbitMq`], [`RabbitMqQueue`] |
+//! | NATS, JetStream | `nats` | async-nats 0.51 | [`Nats`] |
+//! | a service, over HTTP | `upstream-http` | reqwest 0.13 | [`HttpUpstream`] |
+//! | a service, over gRPC | `upstream-grpc` | tonic 0.14 | [`GrpcUpstream`] |
+//! | a port | `tcp` | – | [`Tcp`] |
+//! | a name | `dns` | hickory-resolver 0.26 | [`Dns`] |
+//! | a TLS certificate | `certificate` | rustls 0.23 | [`Certificate`] |
+//! | space on a disk | `system`, on Unix | – | [`Disk`] |
+//! | memory, file handles, processor time | `system`, on Linux | – | [`Memory`], [`FileHandles`], [`CpuPressure`] |
+//!
+//! The age of a file, a queue of the process, and several checks in one need no driver: they are in [`tower_health::checks`].
+//!
+//! ```
+//! # #[cfg(feature = "tcp")] {
+//! use tower_health::Check;
+//! use tower_health_checks::Tcp;
+//!
+//! let mail = Check::new("mail", Tcp::new("mail.internal:25")).non_critical();
+//! # }
+//! ```
+//!
+//! # What they have in common
+//!
+//! * A run asks once. When to ask again, and how long an answer may take, is for [`Check`](tower_health::Check) to say; so is from when on it is
+//!   [slow](tower_health::Check::warn_above).
+//! * *Busy* is not *down*: a pool without a free slot and a server at its limit are warnings. A server that turns the service's only
+//!   connection away is down for it: *fail, busy*, of Redis.
+//! * None takes a slot of a pool, waits in its queue, or blocks its thread. A run that is dropped leaves nothing behind.
+//! * When what they ask is back, the first run that begins after that passes.
+//! * A password is in nothing that they say.
+//!
+//! What each of them says when what it asks breaks, met on real servers, is in the [table of faults](faults).
+//!
+//! # Whatever else
+//!
+//! Any client that can be cloned is asked by one line:
+//!
+//! | client | check |
+//! | --- | --- |
+//! | `mongodb::Database` | `Check::with("mongodb", db, \|db\| async move { db.run_command(doc! { "ping": 1 }).await.map(drop) })` |
+//! | `sea_orm::DatabaseConnection` | `Check::with("sea-orm", db, \|db\| async move { db.ping().await })` |
+//! | `diesel_async`'s pool | `Check::with("diesel", pool, \|pool\| async move { pool.get().await.map(drop) })` |
+//! | `fred::clients::Client` | `Check::with("valkey", client, \|client\| async move { client.ping::<()>(None).await })` |
+//! | `Arc<scylla::client::session::Session>` | `Check::with("scylla", session, \|session\| async move { session.query_unpaged("SELECT now() FROM system.local", ()).await.map(drop) })` |
+//! | `clickhouse::Client` | `Check::with("clickhouse", client, \|client\| async move { client.query("SELECT 1").fetch_one::<u8>().await.map(drop) })` |
+//! | `elasticsearch::Elasticsearch` | `Check::with("search", client, \|client\| async move { client.ping().send().await?.error_for_status_code().map(drop) })` |
+//! | `Arc<rskafka::client::Client>` | `Check::with("kafka", client, \|client\| async move { client.list_topics().await.map(drop) })` |
+//! | `aws_sdk_s3::Client` | `Check::with("s3", client, \|client\| async move { client.head_bucket().bucket("orders").send().await.map(drop) })` |
+//! | `lettre::AsyncSmtpTransport` | `Check::with("smtp", mailer, \|mailer\| async move { mailer.test_connection().await.map(drop) })` |
+//!
+//! Such a check of a pool waits for a free slot, and fails with the pool. See to it that the client's own waiting and retrying end within the
+//! [timeout](tower_health::Check::timeout).
+#![warn(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(any(
+    feature = "redis",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres",
+    feature = "tokio-postgres"
+))]
+mod bounds;
+#[cfg(feature = "certificate")]
+mod certificate;
+#[cfg(feature = "dns")]
+mod dns;
+#[cfg(any(feature = "certificate", feature = "tcp"))]
+mod lookup;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(any(
+    feature = "sqlx-migrate",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres",
+    feature = "sqlx-sqlite",
+    feature = "tokio-postgres"
+))]
+mod sql;
+#[cfg(all(feature = "system", unix))]
+mod system;
+#[cfg(feature = "tcp")]
+mod tcp;
+#[cfg(any(feature = "upstream-grpc", feature = "upstream-http"))]
+mod upstream;
+
+#[cfg(feature = "certificate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "certificate")))]
+pub use self::certificate::Certificate;
+#[cfg(feature = "dns")]
+#[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
+pub use self::dns::Dns;
+#[cfg(feature = "nats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "nats")))]
+pub use self::nats::Nats;
+#[cfg(feature = "rabbitmq")]
+#[cfg_attr(docsrs, doc(cfg(feature = "rabbitmq")))]
+pub use self::rabbitmq::{RabbitMq, RabbitMqQueue};
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::Redis;
+#[cfg(feature = "sqlx-mysql")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlx-mysql")))]
+pub use self::sql::MySql;
+#[cfg(any(feature = "sqlx-postgres", feature = "tokio-postgres"))]
+#[cfg_attr(
+    docsrs,
+    doc(cfg(any(
+        feature = "sqlx-postgres",
+        feature = "deadpool-postgres",
+        feature = "tokio-postgres"
+    )))
+)]
+pub use self::sql::Postgres;
+#[cfg(feature = "sqlx-migrate")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlx-migrate")))]
+pub use self::sql::Schema;
+#[cfg(feature = "sqlx-sqlite")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sqlx-sqlite")))]
+pub use self::sql::Sqlite;
+#[cfg(all(feature = "system", unix))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "system", unix))))]
+pub use self::system::Disk;
+#[cfg(all(feature = "system", target_os = "linux"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "system", target_os = "linux"))))]
+pub use self::system::{CpuPressure, FileHandles, Memory};
+#[cfg(feature = "tcp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tcp")))]
+pub use self::tcp::Tcp;
+
+#[cfg(feature = "upstream-grpc")]
+#[cfg_attr(docsrs, doc(cfg(feature = "upstream-grpc")))]
+pub use self::upstream::GrpcUpstream;
+#[cfg(feature = "upstream-http")]
+#[cfg_attr(docsrs, doc(cfg(feature = "upstream-http")))]
+pub use self::upstream::HttpUpstream;
+
+/// How much of a whole it is.
+#[cfg(any(
+    feature = "nats",
+    feature = "redis",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres",
+    feature = "sqlx-sqlite",
+    feature = "tokio-postgres"
+))]
+fn percent(part: usize, whole: usize) -> f64 {
+    match whole {
+        0 => 100.0,
+        whole => part as f64 / whole as f64 * 100.0,
+    }
+}
+
+#[doc = include_str!("../docs/checks.md")]
+pub mod faults {}

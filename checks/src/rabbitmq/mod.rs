@@ -1,0 +1,32 @@
+//! RabbitMQ: the connection that a service has, and the queues that it lives on.
+
+mod connection;
+mod queue;
+
+use std::{future::Future, pin::Pin};
+
+use lapin::{Error, ErrorKind, protocol::AMQPErrorKind};
+
+pub use self::{connection::RabbitMq, queue::RabbitMqQueue};
+use tower_health::{Outcome, Reason};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What an error tells that is none of the server's words about what was asked.
+fn refused(error: &Error) -> Outcome {
+    let outcome = match error.kind() {
+        ErrorKind::ChannelsLimitReached => Outcome::warn(Reason::Busy),
+        ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {
+            Outcome::fail(Reason::UnexpectedAnswer)
+        }
+        ErrorKind::IOError(error) => Outcome::fail(match Reason::of(error.as_ref()) {
+            Reason::Failed => Reason::ConnectionLost,
+            reason => reason,
+        }),
+        ErrorKind::ProtocolError(error) if matches!(error.kind(), AMQPErrorKind::Soft(_)) => {
+            Outcome::fail(Reason::UnexpectedAnswer)
+        }
+        _ => Outcome::fail(Reason::ConnectionLost),
+    };
+    outcome.with_cause(error)
+}

@@ -1,0 +1,137 @@
+use tokio::task::AbortHandle;
+use tokio_postgres::{
+    Client, Config, Error, SimpleQueryMessage, Socket,
+    tls::{MakeTlsConnect, TlsConnect},
+};
+
+use super::{
+    Postgres, Source,
+    answer::{Answer, QUERY},
+    reason,
+};
+use tower_health::{Cause, Failure, Outcome, Reason, async_trait};
+
+use crate::sql::{
+    own::{Link, Own, Refusal, said},
+    pool::Pool,
+    tls,
+};
+
+impl Postgres {
+    /// A check of the server that a configuration of tokio-postgres names, for services that have no pool. Without TLS, `tls` is
+    /// [`NoTls`](tokio_postgres::NoTls).
+    #[cfg_attr(docsrs, doc(cfg(feature = "tokio-postgres")))]
+    pub fn config<T>(config: Config, tls: T) -> Self
+    where
+        T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+        T::Stream: Send,
+        T::TlsConnect: Send,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        Self::new(Bare {
+            config,
+            tls,
+            own: Own::default(),
+        })
+    }
+}
+
+struct Bare<T> {
+    config: Config,
+    tls: T,
+    own: Own<Driven>,
+}
+
+/// A client, and the task that drives its connection.
+struct Driven {
+    client: Client,
+    task: AbortHandle,
+}
+
+impl Drop for Driven {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[async_trait]
+impl<T> Source for Bare<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+    T::Stream: Send,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    async fn ask(&self) -> Result<Answer, Outcome> {
+        self.own.ask(self).await
+    }
+
+    fn forget(&self) {
+        self.own.forget();
+    }
+
+    fn pool(&self) -> Option<Pool> {
+        None
+    }
+}
+
+impl<T> Link for Bare<T>
+where
+    T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
+    T::Stream: Send,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    type Connection = Driven;
+    type Answer = Answer;
+
+    async fn connect(&self) -> Result<Driven, Refusal> {
+        let connected = self.config.connect(self.tls.clone()).await;
+        let (client, connection) = connected.map_err(refusal)?;
+        // What ends it, whoever waits for an answer learns.
+        let task = tokio::spawn(async move { _ = connection.await });
+        let task = task.abort_handle();
+        Ok(Driven { client, task })
+    }
+
+    async fn ask(&self, connection: &mut Driven) -> Result<Answer, Refusal> {
+        ask(&connection.client).await
+    }
+}
+
+pub(super) async fn ask(client: &Client) -> Result<Answer, Refusal> {
+    let messages = client.simple_query(QUERY).await.map_err(refusal)?;
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let Some(row) = row else {
+        return Err(said(Reason::UnexpectedAnswer, "it answers without a row"));
+    };
+    let mut answer = Answer::default();
+    for (index, column) in answer.iter_mut().enumerate() {
+        *column = row.try_get(index).map_err(refusal)?.map(str::to_owned);
+    }
+    Ok(answer)
+}
+
+/// What errors begin with that have no other sign of their kind.
+const UNUSABLE: &str = "invalid configuration";
+const UNSECURED: &str = "error performing TLS handshake";
+
+pub(super) fn refusal(error: Error) -> Refusal {
+    if let Some(error) = error.as_db_error() {
+        return match reason(error.code().code()) {
+            Some(reason) => said(reason, error.message()),
+            None => Refusal::lost(Failure::new(Reason::ConnectionLost).with_cause(error.message())),
+        };
+    }
+    let reason = match error.to_string() {
+        _ if error.is_closed() => Reason::ConnectionLost,
+        text if text.starts_with(UNUSABLE) => Reason::Misconfigured,
+        text if text.starts_with(UNSECURED) => tls::reason(&error),
+        _ => Reason::of(&error),
+    };
+    let cause = Cause::of(&error);
+    Refusal::lost(Failure::new(reason).with_cause(cause.redacted()))
+}

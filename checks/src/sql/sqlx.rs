@@ -1,0 +1,46 @@
+//! What is the same of all databases that sqlx speaks to.
+
+use sqlx::{Error, error::DatabaseError};
+
+use super::{
+    own::{Refusal, said},
+    tls,
+};
+use tower_health::{Cause, Failure, Reason};
+
+/// What an error tells.
+pub(super) fn refusal(error: Error) -> Refusal {
+    let lost = |reason| move |cause: String| Refusal::lost(Failure::new(reason).with_cause(cause));
+    match error {
+        Error::Database(error) => match reason(&*error) {
+            Some(reason) => said(reason, error.message()),
+            None => lost(Reason::ConnectionLost)(error.message().to_owned()),
+        },
+        Error::Tls(error) => lost(tls::reason(&*error))(Cause::of(&*error).redacted().to_owned()),
+        Error::Configuration(error) => lost(Reason::Misconfigured)(error.to_string()),
+        Error::Protocol(text) => lost(Reason::UnexpectedAnswer)(text),
+        error => Refusal::lost(error),
+    }
+}
+
+/// What the database's own code means. None is a connection that it closes.
+fn reason(error: &dyn DatabaseError) -> Option<Reason> {
+    #[cfg(feature = "sqlx-postgres")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        return super::postgres::reason(error.code());
+    }
+    #[cfg(feature = "sqlx-mysql")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return super::mysql::reason(error.number());
+    }
+    #[cfg(feature = "sqlx-sqlite")]
+    if error
+        .try_downcast_ref::<sqlx::sqlite::SqliteError>()
+        .is_some()
+    {
+        let code = error.code().and_then(|code| code.parse().ok());
+        return Some(super::sqlite::reason(code.unwrap_or_default()));
+    }
+    _ = error;
+    Some(Reason::Failed)
+}

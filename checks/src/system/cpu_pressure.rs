@@ -1,0 +1,430 @@
+use std::{
+    fmt,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use super::{
+    Bounds,
+    cgroup::{Groups, Kernel, Version, number, text, unexpected},
+    percent,
+};
+use tower_health::{
+    ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait, checks::BlockingCall,
+};
+
+/// Whether this process waits for a processor, by what the kernel tells of its container, else of the machine.
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | little waits | pass |
+/// | something waited for more of the last minute than [`warn_above`](Self::warn_above) | warn, limit near |
+/// | the container was held back in more of the periods of its quota than [`warn_throttled_above`](Self::warn_throttled_above) | warn, limit near |
+/// | something waited for more of the last minute than [`fail_above`](Self::fail_above) | fail, limit exceeded |
+/// | the kernel tells neither | warn, misconfigured |
+///
+/// It never fails unless you say so: an instance that is taken out leaves its load to the others, who wait as well.
+///
+/// The kernel tells of waiting by its pressure stall information (`some` of `cpu.pressure`, or of `/proc/pressure/cpu` where the control group
+/// has none). A kernel that was built or started without it (`psi=1`) is judged by what holds the container back alone: the quota
+/// of its control group, or of one which that is in. Where there is neither, it warns: a check that sees nothing should not look green.
+///
+/// It measures `waiting` (over 60 s), `waiting_10_s` and `throttled`, all in percent. What was throttled is told of the periods since it was
+/// told last, once they are ten: not by the first run, nor by one that comes within a second. A run reads a few files of the kernel, on a
+/// thread of its own.
+///
+/// ```
+/// use tower_health::Check;
+/// use tower_health_checks::CpuPressure;
+///
+/// let cpu = Check::new("cpu", CpuPressure::new()).non_critical();
+/// ```
+#[must_use = "a check does nothing until it is given to `Check::new`"]
+pub struct CpuPressure {
+    seen: BlockingCall<Result<Seen, Failure>>,
+    waiting: Bounds,
+    throttled: Bounds,
+    /// As they were judged last.
+    last: Mutex<Vec<Periods>>,
+}
+
+impl CpuPressure {
+    /// A check of the processors that this process may use.
+    pub fn new() -> Self {
+        Self::told_by(Kernel::default())
+    }
+
+    fn told_by(kernel: Kernel) -> Self {
+        Self {
+            seen: BlockingCall::new(move || Seen::now(&kernel)),
+            waiting: Bounds {
+                warn: Some(50.0),
+                fail: None,
+            },
+            throttled: Bounds {
+                warn: Some(25.0),
+                fail: None,
+            },
+            last: Mutex::default(),
+        }
+    }
+
+    /// Warns if something waited for more percent of the last minute. Defaults to 50 percent.
+    pub fn warn_above(mut self, percent: f64) -> Self {
+        self.waiting.warn = Some(percent);
+        self
+    }
+
+    /// Fails if something waited for more percent of the last minute. Defaults to never.
+    pub fn fail_above(mut self, percent: f64) -> Self {
+        self.waiting.fail = Some(percent);
+        self
+    }
+
+    /// Warns if the container used up its quota in more percent of the periods since that was judged last, which are ten at least.
+    /// Defaults to 25 percent.
+    pub fn warn_throttled_above(mut self, percent: f64) -> Self {
+        self.throttled.warn = Some(percent);
+        self
+    }
+
+    fn judge_waiting(&self, pressure: Pressure) -> Outcome {
+        let outcome = self.waiting.judge_high(pressure.avg60);
+        let outcome = match outcome.reason() {
+            Some(_) => outcome.with_cause(format_args!(
+                "something waited for {} percent of a minute",
+                pressure.avg60
+            )),
+            None => outcome,
+        };
+        outcome
+            .measure("waiting", pressure.avg60, "percent")
+            .measure("waiting_10_s", pressure.avg10, "percent")
+    }
+
+    fn judge_throttled(&self, percent: f64) -> Outcome {
+        let outcome = self.throttled.judge_high(percent);
+        let outcome = match outcome.reason() {
+            Some(_) => {
+                outcome.with_cause(format_args!("held back in {percent:.0} percent of periods"))
+            }
+            None => outcome,
+        };
+        outcome.measure("throttled", percent, "percent")
+    }
+
+    /// In percent of the periods since it was judged last, where it is worst.
+    fn throttled(&self, now: Vec<Periods>) -> Option<f64> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.len() != last.len() {
+            *last = now;
+            return None;
+        }
+        let judged = last.iter_mut().zip(now);
+        judged
+            .filter_map(|(last, now)| last.throttled_until(now))
+            .max_by(f64::total_cmp)
+    }
+}
+
+impl Default for CpuPressure {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+struct Seen {
+    pressure: Option<Pressure>,
+    /// Of each group that has a quota.
+    periods: Vec<Periods>,
+}
+
+impl Seen {
+    fn now(kernel: &Kernel) -> Result<Self, Failure> {
+        let of_group = match kernel.unified()?.directories.first() {
+            Some(own) => text(own, "cpu.pressure")?,
+            None => None,
+        };
+        let told = match of_group {
+            None => text(&kernel.proc, "pressure/cpu")?,
+            told => told,
+        };
+        let pressure = match told {
+            Some(told) => Some(Pressure::parse(&told)?),
+            None => None,
+        };
+        let mut periods = Vec::new();
+        let Groups {
+            version,
+            directories,
+        } = kernel.groups("cpu")?;
+        for directory in directories {
+            // Without one, a group counts no periods and tells that none were throttled.
+            if has_quota(version, &directory)? {
+                let told = text(&directory, "cpu.stat")?;
+                periods.extend(told.as_deref().and_then(Periods::parse));
+            }
+        }
+        Ok(Self { pressure, periods })
+    }
+}
+
+fn has_quota(version: Version, directory: &Path) -> Result<bool, Failure> {
+    let file = match version {
+        Version::Two => "cpu.max",
+        Version::One => "cpu.cfs_quota_us",
+    };
+    let told = text(directory, file)?;
+    let quota = told.as_deref().and_then(|told| told.split(' ').next());
+    // No number is `max`, and less than none is none.
+    let micros = quota.and_then(|quota| quota.trim().parse::<i64>().ok());
+    Ok(micros.is_some_and(|micros| micros > 0))
+}
+
+/// How long something waited, in percent of the last seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Pressure {
+    avg10: f64,
+    avg60: f64,
+}
+
+impl Pressure {
+    fn parse(told: &str) -> Result<Self, Failure> {
+        let some = told.lines().find_map(|line| line.strip_prefix("some "));
+        let average = |name| {
+            let mut words = some?.split_whitespace();
+            let value: f64 = words
+                .find_map(|word| word.strip_prefix(name))?
+                .parse()
+                .ok()?;
+            value.is_finite().then_some(value)
+        };
+        match (average("avg10="), average("avg60=")) {
+            (Some(avg10), Some(avg60)) => Ok(Self { avg10, avg60 }),
+            _ => Err(unexpected("no averages are in `cpu.pressure`")),
+        }
+    }
+}
+
+/// In how many periods of its quota a group ran, and was held back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Periods {
+    all: u64,
+    throttled: u64,
+}
+
+impl Periods {
+    /// None if the group has no such controller.
+    fn parse(told: &str) -> Option<Self> {
+        Some(Self {
+            all: number(told, "nr_periods")?,
+            throttled: number(told, "nr_throttled")?,
+        })
+    }
+
+    /// The percents until now, from where it begins anew; none, and it does not, while there are few. Counters that fell are those of
+    /// another group.
+    fn throttled_until(&mut self, now: Self) -> Option<f64> {
+        let all = now.all.checked_sub(self.all);
+        let throttled = now.throttled.checked_sub(self.throttled);
+        let (Some(all), Some(throttled)) = (all, throttled) else {
+            *self = now;
+            return None;
+        };
+        (all >= FEWEST).then(|| {
+            *self = now;
+            percent(throttled, all)
+        })
+    }
+}
+
+/// Of how many periods, 100 ms each, something can be said.
+const FEWEST: u64 = 10;
+
+#[async_trait]
+impl HealthCheck for CpuPressure {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        let Seen { pressure, periods } = self.seen.call().await??;
+        if pressure.is_none() && periods.is_empty() {
+            return Ok(Outcome::warn(Reason::Misconfigured)
+                .with_cause("the kernel tells neither of pressure (psi=1) nor of throttling"));
+        }
+        let waiting = pressure.map_or(Outcome::pass(), |pressure| self.judge_waiting(pressure));
+        let throttled = self
+            .throttled(periods)
+            .map_or(Outcome::pass(), |percent| self.judge_throttled(percent));
+        Ok(waiting.and(throttled))
+    }
+
+    fn component_type(&self) -> ComponentType {
+        ComponentType::System
+    }
+}
+
+impl fmt::Debug for CpuPressure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CpuPressure")
+            .field("waiting", &self.waiting)
+            .field("throttled", &self.throttled)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::cgroup::fixture::Fixture, *};
+    use tower_health::{Status, Value};
+
+    const TWO: (&str, &str) = ("cgroup/cgroup.controllers", "cpu\n");
+    const NESTED: (&str, &str) = ("proc/self/cgroup", "0::/pod/app\n");
+    const NO_FULL: &str = "some avg10=1.50 avg60=60.25 avg300=0.60 total=3355754537\n";
+    const CALM: &str = "some avg10=80.00 avg60=50.00 avg300=0.60 total=1\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+
+    fn measured(outcome: &Outcome) -> Vec<(&str, f64)> {
+        let value = |value: &Value| match value {
+            Value::Float(value) => *value,
+            other => panic!("{other:?}"),
+        };
+        let all = outcome.measurements().iter();
+        all.map(|found| (&*found.name, value(&found.value)))
+            .collect()
+    }
+
+    async fn said(name: &str, files: &[(&str, &str)]) -> Outcome {
+        let fixture = Fixture::new(name, &[&[TWO, NESTED], files].concat());
+        CpuPressure::told_by(fixture.kernel.clone())
+            .check()
+            .await
+            .unwrap()
+    }
+
+    #[test]
+    fn averages() {
+        let expected = Pressure {
+            avg10: 1.5,
+            avg60: 60.25,
+        };
+        assert_eq!(Pressure::parse(NO_FULL), Ok(expected));
+        for nonsense in [
+            "",
+            "some",
+            "some ",
+            "full avg10=1 avg60=1",
+            "some avg10=x avg60=1",
+            "some avg10=NaN avg60=1",
+        ] {
+            assert!(Pressure::parse(nonsense).is_err(), "{nonsense}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_the_group_else_of_the_machine() {
+        let both = [
+            ("cgroup/pod/app/cpu.pressure", CALM),
+            ("proc/pressure/cpu", NO_FULL),
+        ];
+        let outcome = said("cpu-both", &both).await;
+        assert_eq!(outcome.status(), Status::Pass);
+        assert_eq!(
+            measured(&outcome),
+            [("waiting", 50.0), ("waiting_10_s", 80.0)]
+        );
+        let machine = said("cpu-machine", &both[1..]).await;
+        assert_eq!(
+            (machine.status(), machine.reason()),
+            (Status::Warn, Some(Reason::LimitNear))
+        );
+        assert_eq!(
+            measured(&machine),
+            [("waiting", 60.25), ("waiting_10_s", 1.5)]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_kernel_that_does_not_tell() {
+        let nothing = said(
+            "cpu-nothing",
+            &[("cgroup/pod/app/cpu.stat", "usage_usec 1\n")],
+        )
+        .await;
+        assert_eq!(
+            (nothing.status(), nothing.reason()),
+            (Status::Warn, Some(Reason::Misconfigured))
+        );
+    }
+
+    const UNTHROTTLED: &str = "usage_usec 1\nnr_periods 0\nnr_throttled 0\n";
+
+    #[tokio::test]
+    async fn a_group_without_a_quota_tells_nothing() {
+        let one = ("proc/self/cgroup", "4:cpu,cpuacct:/app\n0::/\n");
+        let stat = [
+            ("cgroup/pod/app/cpu.stat", UNTHROTTLED),
+            ("cgroup/cpu/app/cpu.stat", UNTHROTTLED),
+        ];
+        for (quota, is_blind) in [
+            (("cgroup/pod/app/cpu.max", "max 100000\n"), true),
+            (("cgroup/pod/app/cpu.max", "50000 100000\n"), false),
+            (("cgroup/cpu/app/cpu.cfs_quota_us", "-1\n"), true),
+            (("cgroup/cpu/app/cpu.cfs_quota_us", "50000\n"), false),
+        ] {
+            let name = format!("cpu-quota-{}", quota.1.len());
+            let groups = if quota.0.ends_with("_us") {
+                one
+            } else {
+                NESTED
+            };
+            let outcome = said(&name, &[stat[0], stat[1], quota, groups]).await;
+            let sees_nothing = outcome.reason() == Some(Reason::Misconfigured);
+            assert_eq!(sees_nothing, is_blind, "{quota:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_held_back() {
+        let fixture = Fixture::new("cpu-throttled", &[TWO, NESTED]);
+        for group in ["pod/app", "pod"] {
+            fixture.write(&format!("cgroup/{group}/cpu.max"), "50000 100000\n");
+        }
+        let check = CpuPressure::told_by(fixture.kernel.clone());
+        let expected = [
+            // Own periods and throttled ones, those of the pod, and what is told since it was told last.
+            ((100, 100), (100, 90), None),
+            ((200, 125), (100, 90), Some((25.0, Status::Pass))),
+            ((300, 125), (200, 116), Some((26.0, Status::Warn))),
+            ((300, 125), (200, 116), None),
+            // One that was throttled says little; ten say more.
+            ((301, 126), (200, 116), None),
+            ((309, 127), (200, 116), None),
+            ((310, 127), (200, 116), Some((20.0, Status::Pass))),
+            // Others than before.
+            ((5, 5), (5, 5), None),
+            ((10, 5), (15, 5), Some((0.0, Status::Pass))),
+            ((15, 10), (15, 5), Some((50.0, Status::Warn))),
+        ];
+        for (own, pod, expected) in expected {
+            let stat = |(all, throttled)| {
+                format!("usage_usec 1\nnr_periods {all}\nnr_throttled {throttled}\n")
+            };
+            fixture.write("cgroup/pod/app/cpu.stat", &stat(own));
+            fixture.write("cgroup/pod/cpu.stat", &stat(pod));
+            let outcome = check.check().await.unwrap();
+            match expected {
+                None => assert_eq!(outcome, Outcome::pass()),
+                Some((percent, status)) => {
+                    assert_eq!(measured(&outcome), [("throttled", percent)]);
+                    assert_eq!(outcome.status(), status);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn bounds_of_ones_own() {
+        let fixture = Fixture::new("cpu-bounds", &[("proc/pressure/cpu", NO_FULL)]);
+        let check = || CpuPressure::told_by(fixture.kernel.clone());
+        let status = |check: CpuPressure| async move { check.check().await.unwrap().status() };
+        assert_eq!(status(check().warn_above(61.0)).await, Status::Pass);
+        assert_eq!(status(check().fail_above(60.0)).await, Status::Fail);
+    }
+}

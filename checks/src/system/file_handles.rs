@@ -1,0 +1,250 @@
+use std::{fmt, fs, io, time::Duration};
+
+use rustix::io::Errno;
+
+use super::{
+    Bounds,
+    cgroup::{Kernel, unexpected},
+    percent,
+};
+use tower_health::{
+    ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait,
+    checks::{BlockingCall, Forecast},
+};
+
+/// How many file handles, sockets among them, this process has open of those it may.
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | enough are left | pass |
+/// | more are open than [`warn_above`](Self::warn_above) | warn, limit near |
+/// | they will run out within [`warn_before`](Self::warn_before), if it goes on as it does | warn, limit near |
+/// | more are open than [`fail_above`](Self::fail_above) | fail, limit exceeded |
+/// | none is left to look with | fail, limit exceeded |
+///
+/// It measures `open`, `limit` (the soft one, `ulimit -n`) and `utilization` in percent, and with [`warn_before`](Self::warn_before)
+/// `time_left` in s, where more and more are open at a steady rate and that is foreseen. A run opens two handles for a moment, one after
+/// the other, and lists what is open, on a thread of its own.
+///
+/// Near the limit it fails: a process that accepts no connection any more is better asked for none.
+///
+/// ```
+/// use tower_health::Check;
+/// use tower_health_checks::FileHandles;
+///
+/// let handles = Check::new("file-handles", FileHandles::new());
+/// ```
+#[must_use = "a check does nothing until it is given to `Check::new`"]
+pub struct FileHandles {
+    usage: BlockingCall<Result<Usage, Failure>>,
+    bounds: Bounds,
+    forecast: Option<Forecast>,
+}
+
+impl FileHandles {
+    /// A check of the handles of this process.
+    pub fn new() -> Self {
+        Self::told_by(Kernel::default())
+    }
+
+    fn told_by(kernel: Kernel) -> Self {
+        Self {
+            usage: BlockingCall::new(move || usage(&kernel)),
+            bounds: Bounds {
+                warn: Some(80.0),
+                fail: Some(95.0),
+            },
+            forecast: None,
+        }
+    }
+
+    /// Warns if more percent are open. Defaults to 80 percent.
+    pub fn warn_above(mut self, percent: f64) -> Self {
+        self.bounds.warn = Some(percent);
+        self
+    }
+
+    /// Fails if more percent are open. Defaults to 95 percent.
+    pub fn fail_above(mut self, percent: f64) -> Self {
+        self.bounds.fail = Some(percent);
+        self
+    }
+
+    /// Warns if more and more are open, at a steady rate that would meet the bound of [`fail_above`](Self::fail_above) within this time, as
+    /// three runs in a row foresee: a rate as [`Disk::warn_before`](super::Disk::warn_before) has it. A leak takes hours, so 24 h suit it. Defaults
+    /// to never, as does zero: connections come and go with the load of the day, which rises steadily too.
+    pub fn warn_before(mut self, time: Duration) -> Self {
+        self.forecast = Some(Forecast::new(time));
+        self
+    }
+
+    fn foresee(&self, utilization: f64) -> Outcome {
+        let bound = self.bounds.fail.unwrap_or(100.0);
+        match &self.forecast {
+            Some(forecast) => forecast.observe(utilization, bound).outcome(),
+            None => Outcome::pass(),
+        }
+    }
+}
+
+impl Default for FileHandles {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+struct Usage {
+    open: u64,
+    /// None if there is none.
+    limit: Option<u64>,
+}
+
+fn usage(kernel: &Kernel) -> Result<Usage, Failure> {
+    let limits = fs::read_to_string(kernel.proc.join("self/limits")).map_err(refused)?;
+    let entries = fs::read_dir(kernel.proc.join("self/fd")).map_err(refused)?;
+    // What lists them is among them.
+    let open = (entries.count() as u64).saturating_sub(1);
+    Ok(Usage {
+        open,
+        limit: soft_limit(&limits)?,
+    })
+}
+
+/// Of `limits`: the soft limit is the first word behind the name.
+fn soft_limit(limits: &str) -> Result<Option<u64>, Failure> {
+    let mut lines = limits.lines();
+    let words = lines.find_map(|line| line.strip_prefix("Max open files "));
+    match words.and_then(|words| words.split_whitespace().next()) {
+        Some("unlimited") => Ok(None),
+        Some(limit) => Ok(Some(limit.parse().map_err(unexpected)?)),
+        None => Err(unexpected("no `Max open files` is in `limits`")),
+    }
+}
+
+/// Without a handle there is nothing to look with.
+fn refused(error: io::Error) -> Failure {
+    match Errno::from_io_error(&error) {
+        Some(Errno::MFILE | Errno::NFILE) => Failure::new(Reason::LimitExceeded).with_cause(error),
+        _ => error.into(),
+    }
+}
+
+#[async_trait]
+impl HealthCheck for FileHandles {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        let Usage { open, limit } = self.usage.call().await??;
+        let Some(limit) = limit else {
+            return Ok(Outcome::pass().measure("open", open, ""));
+        };
+        let utilization = percent(open, limit);
+        let outcome = self.bounds.judge_high(utilization);
+        let outcome = match outcome.reason() {
+            Some(_) => outcome.with_cause(format_args!("{open} of {limit} file handles are open")),
+            None => outcome,
+        };
+        Ok(outcome
+            .and(self.foresee(utilization))
+            .measure("open", open, "")
+            .measure("limit", limit, "")
+            .measure("utilization", utilization, "percent"))
+    }
+
+    fn component_type(&self) -> ComponentType {
+        ComponentType::System
+    }
+}
+
+impl fmt::Debug for FileHandles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileHandles")
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::{super::cgroup::fixture::Fixture, *};
+    use tower_health::{Status, Value};
+
+    const LIMITS: &str = "\
+Limit                     Soft Limit           Hard Limit           Units
+Max processes             30000                30000                processes
+Max open files            100                  524288               files
+Max nice priority         0                    0
+";
+
+    async fn said(open: u32, limits: &str) -> Result<Outcome, Failure> {
+        let fixture = Fixture::new(&format!("handles-{open}"), &[("proc/self/limits", limits)]);
+        // What lists them is among them.
+        for number in 0..=open {
+            fixture.write(&format!("proc/self/fd/{number}"), "");
+        }
+        FileHandles::told_by(fixture.kernel.clone()).check().await
+    }
+
+    #[tokio::test]
+    async fn bounds() {
+        for (open, status) in [
+            (0, Status::Pass),
+            (80, Status::Pass),
+            (81, Status::Warn),
+            (95, Status::Warn),
+            (96, Status::Fail),
+        ] {
+            let outcome = said(open, LIMITS).await.unwrap();
+            assert_eq!(outcome.status(), status, "{open}");
+            let measured: Vec<_> = outcome.measurements().iter().map(|m| &m.value).collect();
+            assert_eq!(
+                measured,
+                [&open.into(), &100.into(), &f64::from(open).into()]
+            );
+        }
+    }
+
+    fn left(outcome: &Outcome) -> Option<&Value> {
+        let mut all = outcome.measurements().iter();
+        Some(&all.find(|found| found.name == "time_left")?.value)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leak_of_handles_warns_ahead_of_the_limit() {
+        let fixture = Fixture::new("handles-leak", &[("proc/self/limits", LIMITS)]);
+        let handles = || FileHandles::told_by(fixture.kernel.clone());
+        let (quiet, never) = (handles(), handles().warn_before(Duration::ZERO));
+        let looks_ahead = handles().warn_before(Duration::from_secs(3_600));
+        // What lists them is among them.
+        fixture.write("proc/self/fd/list", "");
+        for open in 0..=80 {
+            for quiet in [&quiet, &never] {
+                let outcome = quiet.check().await.unwrap();
+                assert_eq!((outcome.status(), left(&outcome)), (Status::Pass, None));
+            }
+            // One a minute: from 35 on there is an hour to 95, which the third run from there tells.
+            let outcome = looks_ahead.check().await.unwrap();
+            let is_near = outcome.reason() == Some(Reason::LimitNear);
+            assert_eq!(is_near, open >= 37, "{open}");
+            if open >= 35 {
+                let expected = Value::Float(f64::from(95 - open) * 60.0);
+                assert_eq!(left(&outcome), Some(&expected), "{open}");
+            }
+            fixture.write(&format!("proc/self/fd/{open}"), "");
+            advance(Duration::from_secs(60)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_kernel_does_not_tell() {
+        let nonsense = said(1, "what?\n").await.unwrap_err();
+        assert_eq!(nonsense.reason(), Reason::UnexpectedAnswer);
+        let much = LIMITS.replace("100 ", "much ");
+        assert_eq!(
+            said(2, &much).await.unwrap_err().reason(),
+            Reason::UnexpectedAnswer
+        );
+        let unlimited = LIMITS.replace("100 ", "unlimited ");
+        assert_eq!(said(97, &unlimited).await.unwrap().status(), Status::Pass);
+    }
+}

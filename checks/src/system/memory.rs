@@ -1,0 +1,379 @@
+use std::{fmt, fs, path::Path, time::Duration};
+
+use super::{
+    Bounds,
+    cgroup::{Groups, Kernel, Version, number, text, unexpected},
+    percent,
+};
+use tower_health::{
+    ComponentType, Failure, HealthCheck, Outcome, async_trait,
+    checks::{BlockingCall, Forecast},
+};
+
+/// How much of its memory is used: of the limit of the container, else of the machine.
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | enough is free | pass |
+/// | more is used than [`warn_above`](Self::warn_above) | warn, limit near |
+/// | it will be used up within [`warn_before`](Self::warn_before), if it goes on as it does | warn, limit near |
+/// | more is used than [`fail_above`](Self::fail_above) | fail, limit exceeded |
+/// | the kernel does not tell | fail, by what it says |
+///
+/// It never fails unless you say so. What is past its limit is ended by the kernel and started anew, without a check; and an instance that
+/// is taken out near the limit leaves its load to the others, who are near theirs.
+///
+/// The limit is that of the control group of this process, or of a group which that is in: of those that are below the
+/// machine's memory, the one that is fullest, for there the kernel will run out first. What is used is what the kernel can't
+/// take back at once, as the kubelet reckons it: `memory.current` without `inactive_file`. Both versions of control groups are
+/// read; without such a limit, or without groups, it is the machine's memory without `MemAvailable`.
+///
+/// It measures `used` and `limit` in bytes, `utilization` in percent, and with [`warn_before`](Self::warn_before) `time_left` in s, where it is
+/// used up at a steady rate and that is foreseen. A run reads a few files of the kernel, on a thread of its own.
+///
+/// ```
+/// use tower_health::Check;
+/// use tower_health_checks::Memory;
+///
+/// let memory = Check::new("memory", Memory::new()).non_critical();
+/// ```
+#[must_use = "a check does nothing until it is given to `Check::new`"]
+pub struct Memory {
+    usage: BlockingCall<Result<Usage, Failure>>,
+    bounds: Bounds,
+    forecast: Option<Forecast>,
+}
+
+impl Memory {
+    /// A check of the memory that this process may use.
+    pub fn new() -> Self {
+        Self::told_by(Kernel::default())
+    }
+
+    fn told_by(kernel: Kernel) -> Self {
+        Self {
+            usage: BlockingCall::new(move || usage(&kernel)),
+            bounds: Bounds {
+                warn: Some(90.0),
+                fail: None,
+            },
+            forecast: None,
+        }
+    }
+
+    /// Warns if more percent are used. Defaults to 90 percent.
+    pub fn warn_above(mut self, percent: f64) -> Self {
+        self.bounds.warn = Some(percent);
+        self
+    }
+
+    /// Fails if more percent are used. Defaults to never.
+    pub fn fail_above(mut self, percent: f64) -> Self {
+        self.bounds.fail = Some(percent);
+        self
+    }
+
+    /// Warns if memory is used up at a steady rate and would meet the bound of [`fail_above`](Self::fail_above), else the limit, within
+    /// this time, as three runs in a row foresee: a rate as [`Disk::warn_before`](super::Disk::warn_before) has it. Defaults to never, as
+    /// does zero: what has just started fills its caches.
+    pub fn warn_before(mut self, time: Duration) -> Self {
+        self.forecast = Some(Forecast::new(time));
+        self
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Usage {
+    used: u64,
+    limit: u64,
+}
+
+impl Usage {
+    fn percent(self) -> f64 {
+        percent(self.used, self.limit)
+    }
+}
+
+fn usage(kernel: &Kernel) -> Result<Usage, Failure> {
+    let machine = machine(kernel)?;
+    let mut fullest: Option<Usage> = None;
+    let Groups {
+        version,
+        directories,
+    } = kernel.groups("memory")?;
+    for directory in directories {
+        let Some(usage) = usage_of(version, &directory)? else {
+            continue;
+        };
+        let is_fuller = fullest.is_none_or(|other| usage.percent() > other.percent());
+        if usage.limit < machine.limit && is_fuller {
+            fullest = Some(usage);
+        }
+    }
+    Ok(fullest.unwrap_or(machine))
+}
+
+fn machine(kernel: &Kernel) -> Result<Usage, Failure> {
+    let told = fs::read_to_string(kernel.proc.join("meminfo"))?;
+    let bytes = |name| match number(&told, name) {
+        Some(kib) => Ok(kib.saturating_mul(1024)),
+        None => Err(unexpected(format_args!(
+            "the kernel does not tell `{name}`"
+        ))),
+    };
+    let limit = bytes("MemTotal:")?;
+    Ok(Usage {
+        used: limit.saturating_sub(bytes("MemAvailable:")?),
+        limit,
+    })
+}
+
+/// None if the group has no limit.
+fn usage_of(version: Version, directory: &Path) -> Result<Option<Usage>, Failure> {
+    let (limit, current, inactive) = match version {
+        Version::Two => ("memory.max", "memory.current", "inactive_file"),
+        Version::One => (
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    };
+    let read = |file| text(directory, file);
+    let (Some(limit), Some(current)) = (read(limit)?, read(current)?) else {
+        return Ok(None);
+    };
+    if limit.trim() == "max" {
+        return Ok(None);
+    }
+    let bytes = |text: &str| text.trim().parse::<u64>().map_err(unexpected);
+    let inactive = read("memory.stat")?.and_then(|text| number(&text, inactive));
+    Ok(Some(Usage {
+        used: bytes(&current)?.saturating_sub(inactive.unwrap_or_default()),
+        limit: bytes(&limit)?,
+    }))
+}
+
+#[async_trait]
+impl HealthCheck for Memory {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        let usage = self.usage.call().await??;
+        let Usage { used, limit } = usage;
+        let outcome = self.bounds.judge_high(usage.percent());
+        let outcome = match outcome.reason() {
+            Some(_) => outcome.with_cause(format_args!("{used} of {limit} bytes are used")),
+            None => outcome,
+        };
+        let outcome = match &self.forecast {
+            Some(forecast) => {
+                let bound = self.bounds.fail.unwrap_or(100.0);
+                outcome.and(forecast.observe(usage.percent(), bound).outcome())
+            }
+            None => outcome,
+        };
+        Ok(outcome
+            .measure("used", used, "bytes")
+            .measure("limit", limit, "bytes")
+            .measure("utilization", usage.percent(), "percent"))
+    }
+
+    fn component_type(&self) -> ComponentType {
+        ComponentType::System
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("bounds", &self.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::{super::cgroup::fixture::Fixture, *};
+    use tower_health::{Reason, Status, Value};
+
+    /// 1000 KiB, of which 400 are free.
+    const MACHINE: (&str, &str) = (
+        "proc/meminfo",
+        "MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 400 kB\n",
+    );
+    const OF_MACHINE: Usage = Usage {
+        used: 600 * 1024,
+        limit: 1_000 * 1024,
+    };
+    const TWO: (&str, &str) = ("cgroup/cgroup.controllers", "memory\n");
+    const NESTED: (&str, &str) = ("proc/self/cgroup", "0::/pod/app\n");
+
+    fn usage_in(name: &str, files: &[(&str, &str)]) -> Result<Usage, Failure> {
+        let fixture = Fixture::new(name, &[&[MACHINE, TWO, NESTED], files].concat());
+        usage(&fixture.kernel)
+    }
+
+    #[test]
+    fn a_limit_of_its_own() {
+        let usage = usage_in(
+            "own",
+            &[
+                ("cgroup/pod/app/memory.max", "1000\n"),
+                ("cgroup/pod/app/memory.current", "800\n"),
+                ("cgroup/pod/app/memory.stat", "anon 1\ninactive_file 300\n"),
+                ("cgroup/pod/memory.max", "max\n"),
+                ("cgroup/pod/memory.current", "900\n"),
+            ],
+        );
+        let expected = Usage {
+            used: 500,
+            limit: 1_000,
+        };
+        assert_eq!(usage, Ok(expected));
+    }
+
+    #[test]
+    fn the_limit_of_a_parent() {
+        let own_is_max = [
+            ("cgroup/pod/app/memory.max", "max\n"),
+            ("cgroup/pod/app/memory.current", "800\n"),
+            ("cgroup/pod/memory.max", "1000\n"),
+            ("cgroup/pod/memory.current", "900\n"),
+        ];
+        let of_parent = Usage {
+            used: 900,
+            limit: 1_000,
+        };
+        assert_eq!(usage_in("parent", &own_is_max), Ok(of_parent));
+        let own_is_wider = [&own_is_max[1..], &[("cgroup/pod/app/memory.max", "5000\n")]].concat();
+        assert_eq!(usage_in("wider", &own_is_wider), Ok(of_parent));
+        // A limit that is tighter, yet further away.
+        let parent_is_fuller = [
+            &own_is_max[2..],
+            &[
+                ("cgroup/pod/app/memory.max", "900\n"),
+                ("cgroup/pod/app/memory.current", "100\n"),
+            ],
+        ]
+        .concat();
+        assert_eq!(usage_in("fuller", &parent_is_fuller), Ok(of_parent));
+    }
+
+    #[test]
+    fn the_root_of_a_namespace() {
+        let usage = usage_in(
+            "root",
+            &[
+                ("proc/self/cgroup", "0::/\n"),
+                ("cgroup/memory.max", "1000\n"),
+                ("cgroup/memory.current", "100\n"),
+            ],
+        );
+        let expected = Usage {
+            used: 100,
+            limit: 1_000,
+        };
+        assert_eq!(usage, Ok(expected));
+    }
+
+    #[test]
+    fn no_limit_is_that_of_the_machine() {
+        assert_eq!(usage_in("no-files", &[]), Ok(OF_MACHINE));
+        let max = [
+            ("cgroup/pod/app/memory.max", "max\n"),
+            ("cgroup/pod/app/memory.current", "800\n"),
+        ];
+        assert_eq!(usage_in("max", &max), Ok(OF_MACHINE));
+        let more_than_there_is = [
+            ("cgroup/pod/app/memory.max", "9999999\n"),
+            ("cgroup/pod/app/memory.current", "800\n"),
+        ];
+        assert_eq!(usage_in("more", &more_than_there_is), Ok(OF_MACHINE));
+        let fixture = Fixture::new("no-groups", &[MACHINE]);
+        assert_eq!(usage(&fixture.kernel), Ok(OF_MACHINE));
+    }
+
+    #[test]
+    fn groups_of_version_one() {
+        let of_one = |limit| {
+            [
+                ("proc/self/cgroup", "4:memory:/app\n0::/\n"),
+                ("cgroup/memory/app/memory.limit_in_bytes", limit),
+                ("cgroup/memory/app/memory.usage_in_bytes", "700\n"),
+                (
+                    "cgroup/memory/app/memory.stat",
+                    "inactive_file 1\ntotal_inactive_file 100\n",
+                ),
+            ]
+        };
+        let expected = Usage {
+            used: 600,
+            limit: 1_000,
+        };
+        assert_eq!(usage_in("one", &of_one("1000\n")), Ok(expected));
+        let none = of_one("9223372036854771712\n");
+        assert_eq!(usage_in("one-without", &none), Ok(OF_MACHINE));
+    }
+
+    #[test]
+    fn nonsense_is_told() {
+        let nonsense = [
+            ("cgroup/pod/app/memory.max", "much\n"),
+            ("cgroup/pod/app/memory.current", "800\n"),
+        ];
+        let failure = usage_in("nonsense", &nonsense).unwrap_err();
+        assert_eq!(failure.reason(), Reason::UnexpectedAnswer);
+        let old = usage_in("old", &[("proc/meminfo", "MemTotal: 1000 kB\n")]).unwrap_err();
+        assert_eq!(old.reason(), Reason::UnexpectedAnswer);
+        let nothing = Fixture::new("nothing-at-all", &[]);
+        let failure = usage(&nothing.kernel).unwrap_err();
+        assert_eq!(failure.reason(), Reason::NotFound);
+    }
+
+    async fn said(memory: &Memory) -> (Status, Option<Reason>) {
+        let outcome = memory.check().await.unwrap();
+        (outcome.status(), outcome.reason())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leak() {
+        let fixture = Fixture::new("leak", &[MACHINE, TWO, NESTED]);
+        fixture.write("cgroup/pod/app/memory.max", "1000\n");
+        let memory = || Memory::told_by(fixture.kernel.clone());
+        let (quiet, strict) = (memory(), memory().fail_above(95.0));
+        let looks_ahead = memory().warn_before(Duration::from_secs(3_600));
+        for used in (0..=1_000).step_by(10) {
+            fixture.write("cgroup/pod/app/memory.current", &format!("{used}\n"));
+            let is_near = match used {
+                901.. => (Status::Warn, Some(Reason::LimitNear)),
+                _ => (Status::Pass, None),
+            };
+            assert_eq!(said(&quiet).await, is_near, "{used}");
+            let is_too_much = match used {
+                951.. => (Status::Fail, Some(Reason::LimitExceeded)),
+                _ => is_near,
+            };
+            assert_eq!(said(&strict).await, is_too_much, "{used}");
+            let outcome = looks_ahead.check().await.unwrap();
+            // 10 a minute: from 400 on there is an hour left, which the third run from there tells.
+            assert_eq!(outcome.status() == Status::Warn, used >= 420, "{used}");
+            let left = outcome
+                .measurements()
+                .iter()
+                .find(|m| m.name == "time_left");
+            if used >= 400 {
+                assert_eq!(
+                    left.unwrap().value,
+                    Value::Float((1_000 - used) as f64 * 6.0)
+                );
+            }
+            advance(Duration::from_secs(60)).await;
+        }
+    }
+}

@@ -1,0 +1,165 @@
+use std::{error::Error, fmt, future::poll_fn};
+
+use bytes::Bytes;
+use http_body::Body;
+use tonic::{
+    Code, Status, TimeoutExpired, body::Body as TonicBody, client::GrpcService, codegen::StdError,
+    transport::Channel,
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
+
+use super::chain;
+
+/// Whether a service that is asked by `grpc.health.v1` says that it is well.
+///
+/// | finding | outcome |
+/// | --- | --- |
+/// | `SERVING` | pass |
+/// | `NOT_SERVING`; or `UNAVAILABLE`, by the server itself or a proxy | fail, unhealthy |
+/// | the server does not know that service (`NOT_FOUND`, `SERVICE_UNKNOWN`) | fail, not found |
+/// | another status, or what is no gRPC | fail, unexpected answer |
+/// | the server does not speak that protocol (`UNIMPLEMENTED`) | fail, misconfigured |
+/// | `UNAUTHENTICATED` | fail, authentication failed |
+/// | `PERMISSION_DENIED` | fail, permission denied |
+/// | `RESOURCE_EXHAUSTED` | warn, busy |
+/// | `DEADLINE_EXCEEDED`, or no answer | fail, timed out |
+/// | no address for its name; a certificate that the channel does not trust | fail, unreachable, untrusted |
+/// | nothing listens there, the connection is cut | fail, connection refused, connection lost |
+///
+/// A run is one unary call, one round trip, over the connection that the channel has. A channel connects anew by itself, with the next call. On
+/// a network that loses what is sent without a word, it learns that its connection is gone only by
+/// `Endpoint::http2_keep_alive_interval`, and that it never came to be by `Endpoint::connect_timeout`: set both.
+///
+/// Services that ask for each other's readiness, and go by it, are never ready once neither is: let it be
+/// [non-critical](tower_health::Check::non_critical) then.
+///
+/// `S` is a [`Channel`], or what the service has made of one, such as a `tonic::service::interceptor::InterceptedService` that
+/// authenticates its calls.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tonic::transport::Endpoint;
+/// use tower_health::Check;
+/// use tower_health_checks::GrpcUpstream;
+///
+/// let channel = Endpoint::new("http://stock.internal:50051")?.connect_lazy();
+/// let stock = Check::new("stock", GrpcUpstream::new(channel).service("stock.v1.Stock")).non_critical();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "a check does nothing until it is given to `Check::new`"]
+pub struct GrpcUpstream<S = Channel> {
+    channel: S,
+    service: String,
+}
+
+impl<S> GrpcUpstream<S> {
+    /// A check of the server that a channel leads to.
+    pub fn new(channel: S) -> Self {
+        Self {
+            channel,
+            service: String::new(),
+        }
+    }
+
+    /// Which of the server's services is asked for. Defaults to `""`, the server as a whole.
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.service = name.into();
+        self
+    }
+}
+
+impl<S> GrpcUpstream<S>
+where
+    S: GrpcService<TonicBody> + Clone,
+    S::ResponseBody: Body<Data = Bytes> + Send + 'static,
+    <S::ResponseBody as Body>::Error: Into<StdError> + Send,
+{
+    async fn ask(&self) -> Result<ServingStatus, Status> {
+        let mut channel = self.channel.clone();
+        // Here, as the client keeps of its error no more than the text.
+        let ready = poll_fn(|cx| channel.poll_ready(cx)).await;
+        ready.map_err(|error| Status::from_error(error.into()))?;
+        let request = HealthCheckRequest {
+            service: self.service.clone(),
+        };
+        let response = HealthClient::new(channel).check(request).await?;
+        Ok(response.into_inner().status())
+    }
+}
+
+#[async_trait]
+impl<S> HealthCheck for GrpcUpstream<S>
+where
+    S: GrpcService<TonicBody> + Clone + Send + Sync + 'static,
+    S::Error: Send,
+    S::Future: Send,
+    S::ResponseBody: Body<Data = Bytes> + Send + 'static,
+    <S::ResponseBody as Body>::Error: Into<StdError> + Send,
+{
+    async fn check(&self) -> Result<Outcome, Failure> {
+        let reason = match self.ask().await {
+            Ok(ServingStatus::Serving) => return Ok(Outcome::pass()),
+            Ok(ServingStatus::NotServing) => Reason::Unhealthy,
+            Ok(ServingStatus::ServiceUnknown) => Reason::NotFound,
+            Ok(ServingStatus::Unknown) => Reason::UnexpectedAnswer,
+            Err(status) => return Ok(judge(&status)),
+        };
+        Ok(Outcome::fail(reason))
+    }
+}
+
+fn judge(status: &Status) -> Outcome {
+    let reason = reason(status);
+    let outcome = match reason {
+        Reason::Busy => Outcome::warn(reason),
+        reason => Outcome::fail(reason),
+    };
+    outcome.with_cause(words(status))
+}
+
+fn reason(status: &Status) -> Reason {
+    // One that the server sent has no source.
+    if let Some(error) = status.source() {
+        let is_late = chain(error).any(<dyn Error>::is::<TimeoutExpired>);
+        return match (Reason::of(error), status.code()) {
+            _ if is_late => Reason::TimedOut,
+            (Reason::Failed, Code::Internal) => Reason::UnexpectedAnswer,
+            (Reason::Failed, Code::ResourceExhausted) => Reason::Busy,
+            (Reason::Failed, _) => Reason::ConnectionLost,
+            (reason, _) => reason,
+        };
+    }
+    match status.code() {
+        Code::NotFound => Reason::NotFound,
+        Code::Unimplemented => Reason::Misconfigured,
+        Code::Unauthenticated => Reason::AuthenticationFailed,
+        Code::PermissionDenied => Reason::PermissionDenied,
+        Code::ResourceExhausted => Reason::Busy,
+        Code::Unavailable => Reason::Unhealthy,
+        Code::DeadlineExceeded => Reason::TimedOut,
+        _ => Reason::UnexpectedAnswer,
+    }
+}
+
+/// What it says, without its metadata.
+fn words(status: &Status) -> String {
+    let mut words = format!("{:?}: {}", status.code(), status.message());
+    for source in status.source().into_iter().flat_map(chain) {
+        words = format!("{words}: {source}");
+    }
+    words
+}
+
+impl<S> fmt::Debug for GrpcUpstream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GrpcUpstream")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,19 @@
+//! Each check of `checks`, against the real server, healthy and broken. `docs/checks.md` keeps what they say.
+
+mod certificate;
+mod dns;
+mod matrix;
+mod mysql;
+mod nats;
+mod postgres;
+mod rabbitmq;
+mod redis;
+mod schema;
+mod server;
+mod sqlite;
+#[cfg(target_os = "linux")]
+mod system;
+mod tcp;
+mod upstream_grpc;
+mod upstream_http;
+mod wear;

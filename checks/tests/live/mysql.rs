@@ -1,0 +1,355 @@
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+
+use sqlx::{
+    Connection, MySqlConnection, MySqlPool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
+};
+use tower_health::{
+    HealthCheck, Reason, Status,
+    testing::{Contract, Fault, FaultProxy},
+};
+use tower_health_checks::MySql;
+
+use crate::{
+    matrix::{DELAY, Row},
+    server::{Server, free_address, program},
+    wear::{until, wear},
+};
+
+const PASSWORD: &str = "hunter2";
+const MAX_CONNECTIONS: usize = 20;
+
+/// A server with a user who may do nothing but use his database.
+fn server(arguments: &'static [&str]) -> Server {
+    let installs = "apt-get install mariadb-server";
+    let places = ["/usr/sbin", "/usr/bin"];
+    let daemon = program("mariadbd", &places, installs);
+    let server = Server::new(move |directory, address| {
+        let mut mariadbd = Command::new(&daemon);
+        mariadbd
+            .arg("--no-defaults")
+            .arg(format!("--datadir={}", directory.join("data").display()))
+            .arg(format!("--tmpdir={}", directory.display()))
+            .arg(format!("--socket={}", directory.join("socket").display()))
+            .arg(format!("--init-file={}", directory.join("init").display()))
+            .arg(format!("--port={}", address.port()))
+            .arg(format!("--max-connections={MAX_CONNECTIONS}"))
+            .args(["--bind-address=127.0.0.1", "--user=root"])
+            .args(["--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve"])
+            .args(arguments);
+        mariadbd
+    });
+    let directory: &Path = server.directory.path();
+    let users = format!(
+        "CREATE DATABASE IF NOT EXISTS orders;\n\
+         CREATE USER IF NOT EXISTS admin IDENTIFIED BY '{PASSWORD}';\n\
+         GRANT ALL ON *.* TO admin WITH GRANT OPTION;\n\
+         CREATE USER IF NOT EXISTS app IDENTIFIED BY '{PASSWORD}';\n\
+         GRANT ALL ON orders.* TO app;\n"
+    );
+    fs::write(directory.join("init"), users).unwrap();
+    let output = Command::new(program("mariadb-install-db", &places, installs))
+        .arg("--no-defaults")
+        .arg(format!("--datadir={}", directory.join("data").display()))
+        .arg(format!("--tmpdir={}", directory.display()))
+        .args(["--user=root", "--skip-test-db"])
+        .arg("--auth-root-authentication-method=normal")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    server
+}
+
+fn options(address: SocketAddr, user: &str) -> MySqlConnectOptions {
+    MySqlConnectOptions::new()
+        .host(&address.ip().to_string())
+        .port(address.port())
+        .username(user)
+        .password(PASSWORD)
+        .ssl_mode(MySqlSslMode::Disabled)
+}
+
+fn pool(address: SocketAddr, user: &str) -> MySqlPool {
+    MySqlPoolOptions::new()
+        .max_connections(3)
+        .connect_lazy_with(options(address, user).database("orders"))
+}
+
+fn check(address: SocketAddr) -> MySql {
+    MySql::sqlx(pool(address, "app"))
+}
+
+/// Who asks the server itself, past the proxy.
+async fn admin(address: SocketAddr) -> MySqlConnection {
+    let options = options(address, "admin");
+    let began = std::time::Instant::now();
+    // A server that has just begun to listen may not know its users yet.
+    loop {
+        match MySqlConnection::connect_with(&options).await {
+            Ok(connection) => return connection,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn execute(connection: &mut MySqlConnection, sql: &str) {
+    let sql = sqlx::AssertSqlSafe(sql.to_owned());
+    sqlx::raw_sql(sql).execute(connection).await.unwrap();
+}
+
+/// How many connections of the service the server knows.
+async fn count(connection: &mut MySqlConnection) -> i64 {
+    let query = "SELECT count(*) FROM information_schema.processlist WHERE user = 'app'";
+    sqlx::query_scalar(query)
+        .fetch_one(connection)
+        .await
+        .unwrap()
+}
+
+/// Waits until the server knows no more than so many of them.
+async fn leaves(connection: &mut MySqlConnection, left: i64) {
+    let connection = tokio::sync::Mutex::new(connection);
+    until("the server has noticed", async || {
+        let mut connection = connection.lock().await;
+        count(&mut connection).await <= left
+    })
+    .await;
+}
+
+async fn told(check: &MySql) -> (Status, Option<Reason>) {
+    let outcome = check.check().await.unwrap();
+    (outcome.status(), outcome.reason())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_go_wrong() {
+    let mut server = server(&[]);
+    server.start();
+    let mut admin = admin(server.address).await;
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let mut row = Row::of("sqlx-mysql", check(proxy.address()).primary()).await;
+    for (fault, how) in [
+        ("refusing", Fault::Refuse),
+        ("silent", Fault::Silence),
+        ("cut", Fault::Cut { after: 5 }),
+        ("slow", Fault::Delay(DELAY)),
+    ] {
+        row.when(fault, proxy.fail(how)).await;
+        row.over(proxy.heal()).await;
+    }
+
+    let mut password = async |password: &str| {
+        let change = format!("ALTER USER app IDENTIFIED BY '{password}'");
+        execute(&mut admin, &change).await;
+        execute(&mut admin, "KILL USER app").await;
+    };
+    row.when("wrong password", password("another")).await;
+    row.over(password(PASSWORD)).await;
+
+    let mut taken = Vec::new();
+    let all = async {
+        let options = options(server.address, "app");
+        while let Ok(connection) = MySqlConnection::connect_with(&options).await {
+            taken.push(connection);
+        }
+    };
+    row.when("out of connections", all).await;
+    row.over(async {
+        taken.clear();
+        leaves(&mut admin, 1).await;
+    })
+    .await;
+
+    let mut direct = Row::of("sqlx-mysql", check(server.address).primary()).await;
+    direct.when("suspended", async { server.suspend() }).await;
+    direct.over(async { server.resume() }).await;
+    direct.when("restarted", async { server.kill() }).await;
+    direct.over(async { server.start() }).await;
+    direct.when("not there", async { server.kill() }).await;
+    row.with(direct).assert_documented(&[PASSWORD, "another"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
+    let mut server = server(&[]);
+    server.start();
+    let mut admin = admin(server.address).await;
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let contract = || Contract::new(|| check(proxy.address())).secret(PASSWORD);
+    contract().expect(Status::Pass).assert().await;
+    let check = check(proxy.address());
+    wear(&check).await;
+    assert_eq!(told(&check).await, (Status::Pass, None));
+    until("all but the last are closed", async || proxy.open() == 1).await;
+    leaves(&mut admin, 1).await;
+    drop(check);
+    until("the last is closed", async || proxy.open() == 0).await;
+    proxy.fail(Fault::Refuse).await;
+    contract().expect(Status::Fail).assert().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_26_a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
+    let mut server = server(&[]);
+    server.start();
+    drop(admin(server.address).await);
+    let pool = pool(server.address, "app");
+    let check = MySql::sqlx(pool.clone());
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(told(&check).await, (Status::Pass, None));
+        taken.push(pool.acquire().await.unwrap());
+    }
+    assert_eq!(told(&check).await, (Status::Warn, Some(Reason::Busy)));
+    server.kill();
+    let gone = (Status::Fail, Some(Reason::ConnectionRefused));
+    assert_eq!(told(&check).await, gone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_is_closed_is_of_no_use_though_its_server_answers() {
+    let mut server = server(&[]);
+    server.start();
+    drop(admin(server.address).await);
+    let pool = pool(server.address, "app");
+    let check = MySql::sqlx(pool.clone());
+    assert_eq!(told(&check).await, (Status::Pass, None));
+    pool.close().await;
+    let closed = (Status::Fail, Some(Reason::Misconfigured));
+    assert_eq!(told(&check).await, closed);
+}
+
+#[tokio::test]
+async fn tls_that_sqlx_was_built_without_is_misconfigured() {
+    // Whoever says hello first: the server does, and is asked for TLS then.
+    let mut server = server(&[]);
+    server.start();
+    drop(admin(server.address).await);
+    let options = options(server.address, "app").ssl_mode(MySqlSslMode::Required);
+    let check = MySql::sqlx(MySqlPoolOptions::new().connect_lazy_with(options));
+    let misconfigured = (Status::Fail, Some(Reason::Misconfigured));
+    assert_eq!(told(&check).await, misconfigured);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_is_expected_to_be() {
+    let mut server = server(&[]);
+    server.start();
+    let mut admin = admin(server.address).await;
+    let near = check(server.address).connections_above(20.0);
+    assert_eq!(told(&near).await, (Status::Pass, None));
+    let options = options(server.address, "app");
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        taken.push(MySqlConnection::connect_with(&options).await.unwrap());
+    }
+    assert_eq!(told(&near).await, (Status::Warn, Some(Reason::LimitNear)));
+
+    let (any, primary) = (check(server.address), check(server.address).primary());
+    assert_eq!(told(&primary).await, (Status::Pass, None));
+    execute(&mut admin, "SET GLOBAL read_only = 1").await;
+    assert_eq!(told(&primary).await, (Status::Fail, Some(Reason::ReadOnly)));
+    assert_eq!(told(&any).await, (Status::Pass, None));
+
+    // The rest needs rights that this user lacks, or what is not there.
+    let lag = check(server.address).lag_above(Duration::from_secs(1));
+    let denied = (Status::Fail, Some(Reason::PermissionDenied));
+    assert_eq!(told(&lag).await, denied);
+    let at = |database| {
+        let options = options.clone().database(database);
+        MySql::sqlx(MySqlPoolOptions::new().connect_lazy_with(options))
+    };
+    assert_eq!(told(&at("mysql")).await, denied);
+    execute(&mut admin, "GRANT ALL ON *.* TO app").await;
+    let missing = (Status::Fail, Some(Reason::NotFound));
+    assert_eq!(told(&at("no_such")).await, missing);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_as_far_behind_as_it_says() {
+    let mut primary = server(&["--server-id=1", "--log-bin"]);
+    primary.start();
+    let mut replica = server(&["--server-id=2", "--read-only"]);
+    replica.start();
+    let (mut at_primary, mut at_replica) =
+        (admin(primary.address).await, admin(replica.address).await);
+    execute(&mut at_primary, "RESET MASTER").await;
+    let follow = format!(
+        "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'admin', \
+         MASTER_PASSWORD = '{PASSWORD}', MASTER_USE_GTID = slave_pos; START SLAVE",
+        primary.address.port(),
+    );
+    execute(&mut at_replica, &follow).await;
+    let near = Duration::from_millis(500);
+    let bounded = |user| MySql::sqlx(pool(replica.address, user));
+    let (warns, fails) = (
+        bounded("admin").lag_above(near),
+        bounded("admin").fail_lag_above(near),
+    );
+    let passes = (Status::Pass, None);
+    until("it replicates", async || told(&fails).await == passes).await;
+
+    execute(&mut at_replica, "FLUSH TABLES WITH READ LOCK").await;
+    execute(&mut at_primary, "CREATE TABLE orders.t (n INT)").await;
+    let exceeded = |status| (status, Some(Reason::LimitExceeded));
+    until("it lags", async || {
+        told(&fails).await == exceeded(Status::Fail)
+    })
+    .await;
+    assert_eq!(told(&warns).await, exceeded(Status::Warn));
+    assert_eq!(told(&bounded("app")).await, passes);
+    execute(&mut at_replica, "UNLOCK TABLES").await;
+    until("it has caught up", async || told(&fails).await == passes).await;
+
+    execute(&mut at_replica, "STOP SLAVE").await;
+    assert_eq!(told(&fails).await, (Status::Fail, Some(Reason::Degraded)));
+    // Who replicates from nobody is not behind.
+    execute(&mut at_replica, "RESET SLAVE ALL").await;
+    assert_eq!(told(&fails).await, passes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_sources_that_have_names_the_one_that_is_worst_counts() {
+    let mut primary = server(&["--server-id=1", "--log-bin"]);
+    primary.start();
+    let mut replica = server(&["--server-id=2", "--read-only"]);
+    replica.start();
+    let (mut at_primary, mut at_replica) =
+        (admin(primary.address).await, admin(replica.address).await);
+    execute(&mut at_primary, "RESET MASTER").await;
+    let follow = |name: &str, port: u16| {
+        format!(
+            "CHANGE MASTER '{name}' TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {port}, \
+             MASTER_USER = 'admin', MASTER_PASSWORD = '{PASSWORD}', \
+             MASTER_USE_GTID = slave_pos; START SLAVE '{name}'"
+        )
+    };
+    execute(&mut at_replica, &follow("one", primary.address.port())).await;
+    let near = Duration::from_millis(500);
+    let check = MySql::sqlx(pool(replica.address, "admin")).fail_lag_above(near);
+    let passes = (Status::Pass, None);
+    until("it replicates", async || told(&check).await == passes).await;
+    let outcome = check.check().await.unwrap();
+    let lag = outcome.measurements().iter().find(|m| m.name == "lag");
+    assert!(lag.is_some(), "{outcome:?}");
+
+    execute(&mut at_replica, "FLUSH TABLES WITH READ LOCK").await;
+    execute(&mut at_primary, "CREATE TABLE orders.t (n INT)").await;
+    let exceeded = (Status::Fail, Some(Reason::LimitExceeded));
+    until("it lags", async || told(&check).await == exceeded).await;
+    execute(&mut at_replica, "UNLOCK TABLES").await;
+    until("it has caught up", async || told(&check).await == passes).await;
+
+    execute(&mut at_replica, &follow("two", free_address().port())).await;
+    let degraded = (Status::Fail, Some(Reason::Degraded));
+    assert_eq!(told(&check).await, degraded);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn releases_come_and_go() {
+    let mut server = server(&[]);
+    server.start();
+    drop(admin(server.address).await);
+    crate::schema::releases(pool(server.address, "app")).await;
+}

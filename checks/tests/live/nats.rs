@@ -1,0 +1,204 @@
+use std::{fs, net::SocketAddr, process::Command, time::Duration};
+
+use async_nats::{Client, ConnectOptions, connection::State};
+use tower_health::{
+    HealthCheck, Outcome, Reason, Status,
+    testing::{Contract, Fault, FaultProxy},
+};
+use tower_health_checks::Nats;
+
+use crate::{
+    matrix::{DELAY, Row},
+    server::{Server, program},
+    wear::{until, wear},
+};
+
+const PASSWORD: &str = "hunter2";
+
+/// A server that reads its configuration anew when it is told to.
+fn server(jetstream: &str) -> Server {
+    let program = program("nats-server", &["/usr/sbin"], "apt-get install nats-server");
+    let server = Server::new(move |directory, _| {
+        let mut nats = Command::new(&program);
+        nats.arg("-c").arg(directory.join("conf"));
+        nats
+    });
+    configure(&server, PASSWORD, jetstream);
+    server
+}
+
+fn configure(server: &Server, password: &str, jetstream: &str) {
+    let directory = server.directory.path();
+    let configuration = format!(
+        "listen: \"{}\"\n\
+         jetstream {{ store_dir: {:?}, {jetstream} }}\n\
+         accounts {{ APP {{ users: [{{user: app, password: {password:?}}}], jetstream: {{ max_file: 1000000 }} }},\n\
+         BARE {{ users: [{{user: bare, password: {password:?}}}] }} }}\n",
+        server.address,
+        directory.join("store"),
+    );
+    fs::write(directory.join("conf"), configuration).unwrap();
+}
+
+async fn client(address: SocketAddr, user: &str) -> Client {
+    let client = ConnectOptions::with_user_and_password(user.into(), PASSWORD.into())
+        .reconnect_delay_callback(|_| Duration::from_millis(20))
+        .connect(address.to_string())
+        .await
+        .unwrap();
+    until("it is connected", async || {
+        client.connection_state() == State::Connected
+    })
+    .await;
+    client
+}
+
+async fn told(check: &Nats) -> (Status, Option<Reason>) {
+    let outcome = check.check().await.unwrap_or_else(Outcome::from);
+    (outcome.status(), outcome.reason())
+}
+
+const PASSES: (Status, Option<Reason>) = (Status::Pass, None);
+
+fn fails(reason: Reason) -> (Status, Option<Reason>) {
+    (Status::Fail, Some(reason))
+}
+
+async fn api(client: &Client, question: &str, payload: &str) {
+    let subject = format!("$JS.API.{question}");
+    let answer = client.request(subject, payload.to_owned().into()).await;
+    let answer = answer.unwrap().payload;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(!answer.contains("\"error\""), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_go_wrong() {
+    let mut server = server("");
+    server.start();
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let mut row = Row::of("nats", Nats::new(client(proxy.address(), "app").await)).await;
+    for (fault, how) in [
+        ("refusing", Fault::Refuse),
+        ("silent", Fault::Silence),
+        ("cut", Fault::Cut { after: 5 }),
+        ("slow", Fault::Delay(DELAY)),
+    ] {
+        row.when(fault, proxy.fail(how)).await;
+        row.over(proxy.heal()).await;
+    }
+    let mut direct = Row::of("nats", Nats::new(client(server.address, "app").await)).await;
+    direct.when("suspended", async { server.suspend() }).await;
+    direct.over(async { server.resume() }).await;
+    direct.when("restarted", async { server.kill() }).await;
+    direct.over(async { server.start() }).await;
+    direct
+        .when("wrong password", async {
+            configure(&server, "another", "");
+            server.kill();
+            server.start();
+        })
+        .await;
+    direct
+        .over(async {
+            configure(&server, PASSWORD, "");
+            server.kill();
+            server.start();
+        })
+        .await;
+    direct.when("not there", async { server.kill() }).await;
+    row.with(direct).assert_documented(&[PASSWORD, "another"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_uses_the_connection_that_it_was_given() {
+    let mut server = server("");
+    server.start();
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let client = client(proxy.address(), "app").await;
+    let contract = |make: fn(Client) -> Nats| {
+        let client = client.clone();
+        Contract::new(move || make(client.clone())).secret(PASSWORD)
+    };
+    contract(Nats::new).expect(Status::Pass).assert().await;
+    let streams = |client| Nats::new(client).jetstream();
+    contract(streams).expect(Status::Pass).assert().await;
+    wear(&Nats::new(client.clone())).await;
+    wear(&Nats::new(client.clone()).jetstream()).await;
+    assert_eq!((proxy.accepted(), proxy.open()), (1, 1));
+    proxy.fail(Fault::Refuse).await;
+    contract(Nats::new).expect(Status::Fail).assert().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_to_all_that_is_sent_changes_nothing() {
+    let mut server = server("");
+    server.start();
+    let app = client(server.address, "app").await;
+    let deaf = ConnectOptions::with_user_and_password("app".into(), PASSWORD.into())
+        .no_echo()
+        .connect(server.address.to_string())
+        .await
+        .unwrap();
+    assert_eq!(told(&Nats::new(deaf)).await, PASSES);
+    let tap = client(server.address, "app").await;
+    let _all = tap.subscribe(">").await.unwrap();
+    tap.flush().await.unwrap();
+    for check in [Nats::new(app.clone()), Nats::new(app).jetstream()] {
+        let answered = tokio::time::timeout(Duration::from_secs(30), told(&check)).await;
+        assert_eq!(answered, Ok(PASSES));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jetstream_its_account_and_its_streams() {
+    let mut server = server("");
+    server.start();
+    let app = client(server.address, "app").await;
+    let bare = client(server.address, "bare").await;
+    assert_eq!(told(&Nats::new(bare.clone())).await, PASSES);
+    let without = Nats::new(bare).jetstream();
+    assert_eq!(told(&without).await, fails(Reason::Misconfigured));
+
+    let check = Nats::new(app.clone()).stream("ORDERS");
+    assert_eq!(told(&check).await, fails(Reason::NotFound));
+    assert_eq!(
+        told(&Nats::new(app.clone()).stream("a b")).await,
+        fails(Reason::Misconfigured)
+    );
+    for (name, discard) in [("ORDERS", "new"), ("LOG", "old")] {
+        let stream = format!(
+            r#"{{"name": "{name}", "subjects": ["{name}.*"], "max_msgs": 10, "max_bytes": 100000, "discard": "{discard}"}}"#
+        );
+        api(&app, &format!("STREAM.CREATE.{name}"), &stream).await;
+    }
+    assert_eq!(told(&check).await, PASSES);
+    let log = Nats::new(app.clone()).stream("LOG");
+    for (count, expected) in [
+        (9, PASSES),
+        (1, (Status::Warn, Some(Reason::LimitExceeded))),
+    ] {
+        for stream in ["ORDERS", "LOG"] {
+            for _ in 0..count {
+                let subject = format!("{stream}.new");
+                app.request(subject, "an order".into()).await.unwrap();
+            }
+        }
+        assert_eq!(told(&check).await, expected);
+        assert_eq!(told(&log).await, PASSES);
+    }
+    let near = Nats::new(app.clone()).storage_above(0.01).jetstream();
+    assert_eq!(told(&near).await, (Status::Warn, Some(Reason::LimitNear)));
+    let outcome = check.check().await.unwrap();
+    let measured: Vec<&str> = outcome.measurements().iter().map(|m| &*m.name).collect();
+    for name in [
+        "storage_used",
+        "memory_used",
+        "storage_utilization",
+        "messages",
+        "bytes",
+        "stream_utilization",
+    ] {
+        assert!(measured.contains(&name), "{measured:?}");
+    }
+}

@@ -1,0 +1,636 @@
+use std::{
+    fs,
+    future::{Ready, ready},
+    io,
+    net::SocketAddr,
+    os::unix::{fs::chown, process::CommandExt},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use sqlx::{
+    PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tokio_postgres::{
+    Client, NoTls,
+    tls::{MakeTlsConnect, NoTlsStream, TlsConnect},
+};
+use tower_health::{
+    BoxError, HealthCheck, Reason, Status, Value,
+    testing::{Contract, Fault, FaultProxy},
+};
+use tower_health_checks::{Postgres, Schema};
+
+use crate::{
+    matrix::{DELAY, Row},
+    server::{Server, program},
+    wear::{until, wear},
+};
+
+const PASSWORD: &str = "hunter2";
+const MAX_CONNECTIONS: usize = 20;
+
+fn tool(name: &str) -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql");
+    let mut places: Vec<String> = versions
+        .into_iter()
+        .flatten()
+        .map(|version| version.unwrap().path().join("bin").display().to_string())
+        .collect();
+    places.sort();
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    program(name, &places, "apt-get install postgresql")
+}
+
+/// A command that is not root's, for the server refuses to run as root.
+fn command(name: &str) -> Command {
+    let mut command = Command::new(tool(name));
+    if let Some((user, group)) = owner() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// Who a server runs as, if not as who runs the tests.
+fn owner() -> Option<(u32, u32)> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let mut fields = users
+        .lines()
+        .find(|line| line.starts_with("postgres:"))
+        .expect("the package has made a user")
+        .split(':');
+    Some((
+        fields.nth(2)?.parse().unwrap(),
+        fields.next()?.parse().unwrap(),
+    ))
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {told}");
+}
+
+/// A server whose data are made by `init`.
+fn server(init: impl FnOnce(&Path)) -> Server {
+    let server = Server::new(|directory, address| {
+        let mut postgres = command("postgres");
+        postgres
+            .arg("-D")
+            .arg(directory.join("data"))
+            .args(["-c", &format!("port={}", address.port())])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories="])
+            .args(["-c", "fsync=off"])
+            .args(["-c", &format!("max_connections={MAX_CONNECTIONS}")]);
+        postgres
+    });
+    let directory = server.directory.path();
+    if let Some((user, group)) = owner() {
+        chown(directory, Some(user), Some(group)).unwrap();
+    }
+    init(&directory.join("data"));
+    server
+}
+
+/// A server with a role `app` that may do nothing but log in.
+async fn primary() -> (Server, Client) {
+    let mut server = server(|data| {
+        let password = data.with_extension("password");
+        fs::write(&password, PASSWORD).unwrap();
+        run(command("initdb")
+            .arg("-D")
+            .arg(data)
+            .args(["-U", "admin", "--auth=scram-sha-256", "--no-sync"])
+            .arg(format!("--pwfile={}", password.display())));
+    });
+    server.start();
+    let admin = connect(server.address, "admin").await;
+    admin
+        .batch_execute(&format!("CREATE ROLE app LOGIN PASSWORD '{PASSWORD}'"))
+        .await
+        .unwrap();
+    (server, admin)
+}
+
+fn config(address: SocketAddr, user: &str) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config
+        .host(address.ip().to_string())
+        .port(address.port())
+        .user(user)
+        .password(PASSWORD)
+        .dbname("postgres");
+    config
+}
+
+/// Who asks the server itself, past the proxy. A server that has just begun to listen may not let anybody in yet.
+async fn connect(address: SocketAddr, user: &str) -> Client {
+    let began = std::time::Instant::now();
+    loop {
+        match config(address, user).connect(NoTls).await {
+            Ok((client, connection)) => {
+                tokio::spawn(connection);
+                return client;
+            }
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(60), "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn pool(address: SocketAddr) -> PgPool {
+    let options = PgConnectOptions::new()
+        .host(&address.ip().to_string())
+        .port(address.port())
+        .username("app")
+        .password(PASSWORD)
+        .database("postgres");
+    PgPoolOptions::new()
+        .max_connections(3)
+        .connect_lazy_with(options)
+}
+
+fn by_sqlx(address: SocketAddr) -> Postgres {
+    Postgres::sqlx(pool(address))
+}
+
+fn deadpool(address: SocketAddr) -> deadpool_postgres::Pool {
+    let manager = deadpool_postgres::Manager::new(config(address, "app"), NoTls);
+    let pool = deadpool_postgres::Pool::builder(manager).max_size(3);
+    pool.build().unwrap()
+}
+
+fn by_deadpool(address: SocketAddr) -> Postgres {
+    Postgres::deadpool(deadpool(address))
+}
+
+fn bare(address: SocketAddr) -> Postgres {
+    Postgres::config(config(address, "app"), NoTls)
+}
+
+async fn told(check: &Postgres) -> (Status, Option<Reason>) {
+    let outcome = check.check().await.unwrap();
+    (outcome.status(), outcome.reason())
+}
+
+async fn what_can_go_wrong(name: &'static str, check: fn(SocketAddr) -> Postgres) {
+    let (mut server, admin) = primary().await;
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let mut row = Row::of(name, check(proxy.address()).primary()).await;
+    for (fault, how) in [
+        ("refusing", Fault::Refuse),
+        ("silent", Fault::Silence),
+        ("cut", Fault::Cut { after: 5 }),
+        ("slow", Fault::Delay(DELAY)),
+    ] {
+        row.when(fault, proxy.fail(how)).await;
+        row.over(proxy.heal()).await;
+    }
+
+    let password = async |password: &str| {
+        let change = format!("ALTER ROLE app PASSWORD '{password}'");
+        admin.batch_execute(&change).await.unwrap();
+        let log_out =
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'";
+        admin.batch_execute(log_out).await.unwrap();
+    };
+    row.when("wrong password", password("another")).await;
+    row.over(password(PASSWORD)).await;
+
+    let mut taken = Vec::new();
+    let all = async {
+        while let Ok((client, connection)) = config(server.address, "app").connect(NoTls).await {
+            tokio::spawn(connection);
+            taken.push(client);
+        }
+    };
+    row.when("out of connections", all).await;
+    row.over(async {
+        taken.clear();
+        until("the server has noticed", async || {
+            let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
+            let count: i64 = admin.query_one(query, &[]).await.unwrap().get(0);
+            count <= 1
+        })
+        .await;
+    })
+    .await;
+
+    // A proxy would accept for a server that is gone.
+    let mut direct = Row::of(name, check(server.address).primary()).await;
+    direct.when("suspended", async { server.suspend() }).await;
+    direct.over(async { server.resume() }).await;
+    direct.when("restarted", async { server.kill() }).await;
+    direct
+        .over(async {
+            server.start();
+            drop(connect(server.address, "app").await);
+        })
+        .await;
+    direct.when("not there", async { server.kill() }).await;
+    row.with(direct).assert_documented(&[PASSWORD, "another"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_go_wrong_with_sqlx() {
+    what_can_go_wrong("sqlx-postgres", by_sqlx).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_go_wrong_with_deadpool() {
+    what_can_go_wrong("deadpool-postgres", by_deadpool).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_go_wrong_with_a_bare_client() {
+    what_can_go_wrong("tokio-postgres", bare).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
+    let (server, admin) = primary().await;
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    for check in [by_sqlx, by_deadpool, bare] {
+        let contract = Contract::new(|| check(proxy.address()));
+        contract
+            .expect(Status::Pass)
+            .secret(PASSWORD)
+            .assert()
+            .await;
+        let check = check(proxy.address());
+        wear(&check).await;
+        let before = proxy.accepted();
+        assert_eq!(check.check().await.unwrap().status(), Status::Pass);
+        assert!(proxy.accepted() - before <= 1);
+        until("all but the last are closed", async || {
+            let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
+            let count: i64 = admin.query_one(query, &[]).await.unwrap().get(0);
+            (count, proxy.open()) == (1, 1)
+        })
+        .await;
+        drop(check);
+        until("the last is closed", async || proxy.open() == 0).await;
+    }
+    proxy.fail(Fault::Refuse).await;
+    for check in [by_sqlx, by_deadpool, bare] {
+        let contract = Contract::new(|| check(proxy.address()));
+        contract
+            .expect(Status::Fail)
+            .secret(PASSWORD)
+            .assert()
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_26_a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
+    let (mut server, _admin) = primary().await;
+    let pool = pool(server.address);
+    let row = Row::of("postgres", Postgres::sqlx(pool.clone())).await;
+    let mut taken = Vec::new();
+    for _ in 0..2 {
+        taken.push(pool.acquire().await.unwrap());
+    }
+    let check = Postgres::sqlx(pool.clone());
+    let outcome = check.check().await.unwrap();
+    assert_eq!(outcome.status(), Status::Pass);
+    let utilization = outcome.measurements().iter();
+    let utilization = utilization.clone().find(|m| m.name == "pool_utilization");
+    assert!(matches!(utilization.unwrap().value, Value::Float(v) if (66.0..67.0).contains(&v)));
+    // The last slot is for users.
+    taken.push(pool.acquire().await.unwrap());
+    let outcome = check.check().await.unwrap();
+    assert_eq!(
+        (outcome.status(), outcome.reason()),
+        (Status::Warn, Some(Reason::Busy))
+    );
+    until("it is busy", async || row.now() == "warn: busy").await;
+    server.suspend();
+    until("it is down", async || row.now() == "fail: timed out").await;
+    server.resume();
+    until("it is busy again", async || row.now() == "warn: busy").await;
+    server.kill();
+    until("it is gone", async || {
+        row.now() == "fail: connection refused"
+    })
+    .await;
+    server.start();
+    taken.clear();
+    until("all is well", async || row.now() == "pass").await;
+    pool.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pitfall_26_a_pool_of_deadpool_that_is_exhausted_is_busy_and_its_database_stopped_is_down()
+{
+    let (mut server, _admin) = primary().await;
+    let pool = deadpool(server.address);
+    let check = Postgres::deadpool(pool.clone());
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        assert_eq!(told(&check).await, (Status::Pass, None));
+        taken.push(pool.get().await.unwrap());
+    }
+    assert_eq!(told(&check).await, (Status::Warn, Some(Reason::Busy)));
+    server.kill();
+    let gone = (Status::Fail, Some(Reason::ConnectionRefused));
+    assert_eq!(told(&check).await, gone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_that_is_closed_is_of_no_use_though_its_server_answers() {
+    let (server, _admin) = primary().await;
+    let closed = (Status::Fail, Some(Reason::Misconfigured));
+    let by_sqlx = pool(server.address);
+    let check = Postgres::sqlx(by_sqlx.clone());
+    assert_eq!(told(&check).await, (Status::Pass, None));
+    by_sqlx.close().await;
+    assert_eq!(told(&check).await, closed);
+    let by_deadpool = deadpool(server.address);
+    let check = Postgres::deadpool(by_deadpool.clone());
+    assert_eq!(told(&check).await, (Status::Pass, None));
+    by_deadpool.close();
+    assert_eq!(told(&check).await, closed);
+    let outcome = check.check().await.unwrap();
+    assert_eq!(outcome.cause().unwrap().redacted(), "the pool is closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_no_writes_is_no_primary() {
+    let (server, admin) = primary().await;
+    let set = async |to: &str| {
+        let set = format!("ALTER SYSTEM SET default_transaction_read_only = {to}");
+        admin.batch_execute(&set).await.unwrap();
+        admin
+            .batch_execute("SELECT pg_reload_conf()")
+            .await
+            .unwrap();
+    };
+    let (any, primary) = (by_sqlx(server.address), by_sqlx(server.address).primary());
+    assert_eq!(told(&primary).await, (Status::Pass, None));
+    set("on").await;
+    let read_only = (Status::Fail, Some(Reason::ReadOnly));
+    until("it is read-only", async || {
+        told(&primary).await == read_only
+    })
+    .await;
+    assert_eq!(told(&any).await, (Status::Pass, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_behind_when_it_has_not_replayed_what_it_received_or_receives_nothing() {
+    let (mut server, admin) = primary().await;
+    let (host, port) = (server.address.ip(), server.address.port());
+    admin.batch_execute("CREATE TABLE t (n int)").await.unwrap();
+    fs::write(
+        server.directory.path().join("data/pg_hba.conf"),
+        "host all all 127.0.0.1/32 scram-sha-256\nhost replication all 127.0.0.1/32 trust\n",
+    )
+    .unwrap();
+    admin
+        .batch_execute("SELECT pg_reload_conf()")
+        .await
+        .unwrap();
+    let mut replica = self::server(|data| {
+        run(command("pg_basebackup")
+            .arg("-D")
+            .arg(data)
+            .args(["-h", &host.to_string(), "-p", &port.to_string()])
+            .args(["-U", "admin", "--no-password", "-R", "-X", "stream"])
+            .args(["-c", "fast", "--no-sync"]));
+    });
+    replica.start();
+    let at_replica = connect(replica.address, "admin").await;
+    let passes = (Status::Pass, None);
+    let lag = Duration::from_millis(100);
+    let any = by_sqlx(replica.address);
+    let near = by_sqlx(replica.address).lag_above(lag);
+    let bounded = by_sqlx(replica.address).fail_lag_above(lag);
+    assert_eq!(told(&any).await, passes);
+    until("it streams", async || told(&bounded).await == passes).await;
+    let primary = by_sqlx(replica.address).primary();
+    assert_eq!(told(&primary).await, (Status::Fail, Some(Reason::ReadOnly)));
+
+    // What it received waits. An idle primary makes nobody late.
+    at_replica
+        .batch_execute("SELECT pg_wal_replay_pause()")
+        .await
+        .unwrap();
+    admin
+        .batch_execute("INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
+    let exceeded = |status| (status, Some(Reason::LimitExceeded));
+    until("it lags", async || {
+        told(&bounded).await == exceeded(Status::Fail)
+    })
+    .await;
+    assert_eq!(told(&near).await, exceeded(Status::Warn));
+    assert_eq!(told(&any).await, passes);
+    at_replica
+        .batch_execute("SELECT pg_wal_replay_resume()")
+        .await
+        .unwrap();
+    until("it has caught up", async || told(&bounded).await == passes).await;
+
+    // Whether a primary that is gone would have sent anything nobody knows.
+    server.kill();
+    until("it lags again", async || {
+        told(&bounded).await == exceeded(Status::Fail)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_near_the_limit_of_the_server_are_a_warning() {
+    let (server, _admin) = primary().await;
+    let check = by_sqlx(server.address).connections_above(50.0);
+    let told = async || {
+        let outcome = check.check().await.unwrap();
+        (outcome.status(), outcome.reason())
+    };
+    assert_eq!(told().await, (Status::Pass, None));
+    let mut taken = Vec::new();
+    // Three of twenty are reserved.
+    for _ in 0..8 {
+        taken.push(connect(server.address, "app").await);
+    }
+    let near = (Status::Warn, Some(Reason::LimitNear));
+    until("it is near its limit", async || told().await == near).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn releases_come_and_go() {
+    let (server, admin) = primary().await;
+    admin
+        .batch_execute("GRANT ALL ON SCHEMA public TO app")
+        .await
+        .unwrap();
+    crate::schema::releases(pool(server.address)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_that_fails_is_looked_at_over_a_new_connection_next() {
+    let (server, _admin) = primary().await;
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let lacks = crate::schema::migrator(&["CREATE TABLE a (n INTEGER)"]);
+    let check = Schema::sqlx(pool(proxy.address()), &lacks);
+    for accepted in 1..=2 {
+        let outcome = check.check().await.unwrap();
+        assert_eq!(outcome.reason(), Some(Reason::MigrationsPending));
+        assert_eq!(proxy.accepted(), accepted);
+    }
+    until("both are closed", async || proxy.open() == 0).await;
+    // While all is well there is but one.
+    let nothing = Schema::sqlx(pool(proxy.address()), &crate::schema::migrator(&[]));
+    for _ in 0..2 {
+        assert_eq!(nothing.check().await.unwrap().status(), Status::Pass);
+        assert_eq!(proxy.accepted(), 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_work_as_it_is_set_up_is_misconfigured() {
+    let (server, _admin) = primary().await;
+    let address = server.address;
+    let mut no_password = tokio_postgres::Config::new();
+    no_password
+        .host(address.ip().to_string())
+        .port(address.port())
+        .user("app")
+        .dbname("postgres");
+    let mut no_host = tokio_postgres::Config::new();
+    no_host.user("app").password(PASSWORD);
+    let mut secured = config(address, "app");
+    secured.ssl_mode(tokio_postgres::config::SslMode::Require);
+    let options = PgConnectOptions::new()
+        .host(&address.ip().to_string())
+        .port(address.port())
+        .ssl_mode(PgSslMode::Require);
+    let manager = deadpool_postgres::Manager::new(secured.clone(), NoTls);
+    let pool = deadpool_postgres::Pool::builder(manager).build().unwrap();
+    for check in [
+        Postgres::config(no_password, NoTls),
+        Postgres::config(no_host, NoTls),
+        // This server has no TLS, and neither has what speaks to it.
+        Postgres::config(secured, NoTls),
+        Postgres::deadpool(pool),
+        Postgres::sqlx(PgPoolOptions::new().connect_lazy_with(options)),
+    ] {
+        let outcome = check.check().await.unwrap();
+        let found = (outcome.status(), outcome.reason());
+        let cause = outcome.cause().unwrap().redacted();
+        assert_eq!(
+            found,
+            (Status::Fail, Some(Reason::Misconfigured)),
+            "{cause}"
+        );
+        assert!(cause.contains(": ") || cause.contains("TLS"), "{cause}");
+    }
+}
+
+/// A handshake that ends so.
+#[derive(Clone, Copy)]
+struct Handshake(fn() -> BoxError);
+
+impl<S> MakeTlsConnect<S> for Handshake {
+    type Stream = NoTlsStream;
+    type TlsConnect = Self;
+    type Error = BoxError;
+
+    fn make_tls_connect(&mut self, _domain: &str) -> Result<Self, BoxError> {
+        Ok(*self)
+    }
+}
+
+impl<S> TlsConnect<S> for Handshake {
+    type Stream = NoTlsStream;
+    type Error = BoxError;
+    type Future = Ready<Result<NoTlsStream, BoxError>>;
+
+    fn connect(self, _stream: S) -> Self::Future {
+        ready(Err(self.0()))
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_cut_is_no_certificate_that_is_not_trusted() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(listener.local_addr().unwrap(), "app");
+    config.ssl_mode(tokio_postgres::config::SslMode::Require);
+    // Whoever asks for TLS may have it.
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asks = [0; 8];
+            stream.read_exact(&mut asks).await.unwrap();
+            stream.write_all(b"S").await.unwrap();
+        }
+    });
+    let cases: [(fn() -> BoxError, Reason); 3] = [
+        (
+            || io::Error::from(io::ErrorKind::UnexpectedEof).into(),
+            Reason::ConnectionLost,
+        ),
+        (
+            || "error:0A000086:SSL routines::certificate verify failed".into(),
+            Reason::Untrusted,
+        ),
+        (|| "no ciphers in common".into(), Reason::Misconfigured),
+    ];
+    for (how, reason) in cases {
+        let check = Postgres::config(config.clone(), Handshake(how));
+        assert_eq!(told(&check).await, (Status::Fail, Some(reason)));
+    }
+    server.abort();
+}
+
+/// How many connections of the server are in use, as a check tells it.
+async fn connections(check: &Postgres) -> u64 {
+    let outcome = check.check().await.unwrap();
+    let measured = outcome.measurements().iter();
+    let connections = measured.clone().find(|m| m.name == "connections");
+    match connections.unwrap().value {
+        Value::Integer(count) => count.try_into().unwrap(),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_those_that_the_limit_is_for() {
+    let (server, admin) = primary().await;
+    let check = by_sqlx(server.address);
+    until("admin's and its own", async || {
+        connections(&check).await == 2
+    })
+    .await;
+    // What other users' sessions are is not told to everybody: they count.
+    let other = connect(server.address, "admin").await;
+    until("another's", async || connections(&check).await == 3).await;
+    drop(other);
+    until("it is gone", async || connections(&check).await == 2).await;
+
+    let works = connect(server.address, "app").await;
+    let in_parallel = "SELECT set_config(name, 'on', false) FROM pg_settings \
+        WHERE name IN ('force_parallel_mode', 'debug_parallel_query')";
+    works.batch_execute(in_parallel).await.unwrap();
+    let works = tokio::spawn(async move { works.batch_execute("SELECT pg_sleep(60)").await });
+    until("it works in parallel", async || {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'parallel worker'";
+        let count: i64 = admin.query_one(query, &[]).await.unwrap().get(0);
+        count == 1
+    })
+    .await;
+    assert_eq!(connections(&check).await, 3);
+    works.abort();
+}

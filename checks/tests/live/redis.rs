@@ -1,0 +1,449 @@
+use std::{fs, net::SocketAddr, process::Command, time::Duration};
+
+use redis::{
+    Client, IntoConnectionInfo, ProtocolVersion,
+    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+    cluster::ClusterClient,
+};
+use tokio::net::TcpStream;
+use tower_health::{
+    HealthCheck, Reason, Status,
+    testing::{Contract, Fault, FaultProxy},
+};
+use tower_health_checks::Redis;
+
+use crate::{
+    matrix::{DELAY, Row},
+    server::{Server, program},
+    wear::{until, wear},
+};
+
+const PASSWORD: &str = "hunter2";
+const MAX_CLIENTS: usize = 20;
+
+fn server(arguments: &[&str]) -> Server {
+    let program = program("redis-server", &[], "apt-get install redis-server");
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    Server::new(move |directory, address| {
+        let mut redis = Command::new(&program);
+        redis
+            .args(["--port", &address.port().to_string()])
+            .args(["--bind", "127.0.0.1", "--save", "", "--dir"])
+            .arg(directory)
+            .args(["--requirepass", PASSWORD, "--masterauth", PASSWORD])
+            .args(["--maxclients", &MAX_CLIENTS.to_string()])
+            .args(&arguments);
+        redis
+    })
+}
+
+fn started(arguments: &[&str]) -> Server {
+    let mut server = server(arguments);
+    server.start();
+    server
+}
+
+fn client(address: SocketAddr, user: &str) -> Client {
+    Client::open(format!("redis://{user}:{PASSWORD}@{address}/")).unwrap()
+}
+
+async fn manager(address: SocketAddr, user: &str) -> ConnectionManager {
+    connect(client(address, user)).await
+}
+
+async fn manager_by(address: SocketAddr, password: &str) -> ConnectionManager {
+    connect(Client::open(format!("redis://default:{password}@{address}/")).unwrap()).await
+}
+
+/// A connection that comes back soon.
+async fn connect(client: Client) -> ConnectionManager {
+    let config = ConnectionManagerConfig::new()
+        .set_min_delay(Duration::from_millis(10))
+        .set_max_delay(Duration::from_millis(50));
+    ConnectionManager::new_with_config(client, config)
+        .await
+        .unwrap()
+}
+
+/// One that tells the server nothing of its library, so that what the server says first is heard.
+async fn terse(address: SocketAddr, protocol: ProtocolVersion) -> ConnectionManager {
+    let url = format!("redis://default:{PASSWORD}@{address}/");
+    let info = url.into_connection_info().unwrap();
+    let settings = info.redis_settings().clone();
+    let settings = settings.set_protocol(protocol).set_skip_set_lib_name();
+    connect(Client::open(info.set_redis_settings(settings)).unwrap()).await
+}
+
+/// Who asks the server itself, past the proxy.
+async fn admin(address: SocketAddr) -> MultiplexedConnection {
+    let client = client(address, "default");
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+async fn command(connection: &mut MultiplexedConnection, command: &str) {
+    let mut words = command.split(' ');
+    let mut command = redis::cmd(words.next().unwrap());
+    words.for_each(|word| _ = command.arg(word));
+    let () = command.query_async(connection).await.unwrap();
+}
+
+async fn told(check: &Redis) -> (Status, Option<Reason>) {
+    let outcome = check.check().await.unwrap();
+    (outcome.status(), outcome.reason())
+}
+
+const PASSES: (Status, Option<Reason>) = (Status::Pass, None);
+
+fn warns(reason: Reason) -> (Status, Option<Reason>) {
+    (Status::Warn, Some(reason))
+}
+
+fn fails(reason: Reason) -> (Status, Option<Reason>) {
+    (Status::Fail, Some(reason))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_can_go_wrong() {
+    let mut server = started(&[]);
+    let admin = admin(server.address).await;
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let connection = manager(proxy.address(), "default").await;
+    let mut row = Row::of("redis", Redis::new(connection).primary()).await;
+    for (fault, how) in [
+        ("refusing", Fault::Refuse),
+        ("silent", Fault::Silence),
+        ("cut", Fault::Cut { after: 5 }),
+        ("slow", Fault::Delay(DELAY)),
+    ] {
+        row.when(fault, proxy.fail(how)).await;
+        row.over(proxy.heal()).await;
+    }
+
+    let mut taken = Vec::new();
+    let all = async {
+        for _ in 0..MAX_CLIENTS {
+            taken.push(TcpStream::connect(server.address).await.unwrap());
+        }
+    };
+    row.when("out of connections", all).await;
+    row.over(async {
+        taken.clear();
+        until("the server has noticed", async || {
+            let mut admin = admin.clone();
+            let info: redis::InfoDict = redis::cmd("INFO").query_async(&mut admin).await.unwrap();
+            info.get("connected_clients") == Some(2)
+        })
+        .await;
+    })
+    .await;
+
+    let connection = manager(server.address, "default").await;
+    let mut direct = Row::of("redis", Redis::new(connection).primary()).await;
+    direct.when("suspended", async { server.suspend() }).await;
+    direct.over(async { server.resume() }).await;
+    direct.when("restarted", async { server.kill() }).await;
+    direct.over(async { server.start() }).await;
+    let refuse = async {
+        let mut admin = self::admin(server.address).await;
+        command(&mut admin, "CONFIG SET requirepass another").await;
+        command(&mut admin, "CLIENT KILL TYPE normal SKIPME yes").await;
+    };
+    // From that a manager does not come back.
+    direct.when("wrong password", refuse).await;
+    let connection = manager_by(server.address, "another").await;
+    let mut other = Row::of("redis", Redis::new(connection)).await;
+    other.when("not there", async { server.kill() }).await;
+    row.with(direct)
+        .with(other)
+        .assert_documented(&[PASSWORD, "another"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_uses_the_connection_that_it_was_given() {
+    let server = started(&[]);
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let connection = manager(proxy.address(), "default").await;
+    let contract = || Contract::new(|| Redis::new(connection.clone())).secret(PASSWORD);
+    contract().expect(Status::Pass).assert().await;
+    wear(&Redis::new(connection.clone())).await;
+    assert_eq!((proxy.accepted(), proxy.open()), (1, 1));
+    proxy.fail(Fault::Refuse).await;
+    contract().expect(Status::Fail).assert().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bare_connection_that_was_lost_stays_lost() {
+    let mut server = started(&[]);
+    let check = Redis::new(admin(server.address).await);
+    assert_eq!(told(&check).await, PASSES);
+    server.kill();
+    server.start();
+    assert_eq!(told(&check).await, fails(Reason::ConnectionLost));
+    assert_eq!(told(&check).await, fails(Reason::ConnectionLost));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_judged_where_nothing_is_evicted_at_will() {
+    let server = started(&[]);
+    let mut admin = admin(server.address).await;
+    let check = Redis::new(manager(server.address, "default").await);
+    assert_eq!(told(&check).await, PASSES);
+    for (limit, policy, expected) in [
+        ("1gb", "noeviction", PASSES),
+        ("100", "noeviction", warns(Reason::LimitExceeded)),
+        ("100", "volatile-lru", warns(Reason::LimitExceeded)),
+        ("100", "allkeys-lru", PASSES),
+        ("0", "noeviction", PASSES),
+    ] {
+        command(&mut admin, &format!("CONFIG SET maxmemory-policy {policy}")).await;
+        command(&mut admin, &format!("CONFIG SET maxmemory {limit}")).await;
+        assert_eq!(told(&check).await, expected, "{limit} {policy}");
+    }
+    command(&mut admin, "CONFIG SET maxmemory 100mb").await;
+    let early = Redis::new(manager(server.address, "default").await).memory_above(0.1);
+    assert_eq!(told(&early).await, warns(Reason::LimitNear));
+    let measured = early.check().await.unwrap();
+    let measured = measured.measurements().iter().map(|m| &*m.name);
+    let names = [
+        "memory_used",
+        "memory_utilization",
+        "connections",
+        "connection_utilization",
+    ];
+    assert_eq!(measured.collect::<Vec<_>>(), names);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_near_the_limit_are_a_warning() {
+    let server = started(&[]);
+    let check = Redis::new(manager(server.address, "default").await).connections_above(50.0);
+    assert_eq!(told(&check).await, PASSES);
+    let mut taken = Vec::new();
+    for _ in 0..MAX_CLIENTS / 2 {
+        taken.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let near = warns(Reason::LimitNear);
+    until("it is near its limit", async || told(&check).await == near).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_turned_away_has_no_connection_that_is_of_use() {
+    let server = started(&[]);
+    let mut admin = admin(server.address).await;
+    let busy = Redis::new(terse(server.address, ProtocolVersion::RESP3).await);
+    // The driver does not say that it is not the password.
+    let refused = Redis::new(terse(server.address, ProtocolVersion::RESP2).await);
+    assert_eq!(told(&busy).await, PASSES);
+    assert_eq!(told(&refused).await, PASSES);
+    command(&mut admin, "CONFIG SET maxclients 1").await;
+    command(&mut admin, "CLIENT KILL TYPE normal SKIPME yes").await;
+    let ends = [
+        (&busy, fails(Reason::Busy)),
+        (&refused, fails(Reason::AuthenticationFailed)),
+    ];
+    for (check, end) in ends {
+        until("it is turned away", async || told(check).await == end).await;
+    }
+    // A manager does not try again, whatever room there is.
+    command(&mut admin, &format!("CONFIG SET maxclients {MAX_CLIENTS}")).await;
+    for (check, end) in ends {
+        assert_eq!(told(check).await, end);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_is_no_primary_and_misses_its_own() {
+    let mut primary = started(&[]);
+    let port = primary.address.port();
+    let replica = started(&["--replicaof", "127.0.0.1", &port.to_string()]);
+    let manager = async || manager(replica.address, "default").await;
+    let any = Redis::new(manager().await);
+    let bounded = Redis::new(manager().await).fail_lag_above(Duration::from_secs(20));
+    until("it follows", async || told(&any).await == PASSES).await;
+    assert_eq!(told(&bounded).await, PASSES);
+    let writes = Redis::new(manager().await).primary();
+    assert_eq!(told(&writes).await, fails(Reason::ReadOnly));
+    primary.kill();
+    until("it is alone", async || {
+        told(&any).await == warns(Reason::Degraded)
+    })
+    .await;
+    let late = Redis::new(manager().await).lag_above(Duration::ZERO);
+    until("it lags", async || {
+        told(&late).await == warns(Reason::LimitExceeded)
+    })
+    .await;
+    let late = Redis::new(manager().await).fail_lag_above(Duration::from_secs(1));
+    until("too far", async || {
+        told(&late).await == fails(Reason::LimitExceeded)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_loads_its_data_is_starting_up() {
+    let mut server = server(&[
+        "--key-load-delay",
+        "2000",
+        "--loading-process-events-interval-bytes",
+        "1024",
+    ]);
+    server.start();
+    let mut admin = admin(server.address).await;
+    let mut pipe = redis::pipe();
+    for key in 0..3_000 {
+        pipe.cmd("SET")
+            .arg(key)
+            .arg("a value of some length")
+            .ignore();
+    }
+    let () = pipe.query_async(&mut admin).await.unwrap();
+    command(&mut admin, "SAVE").await;
+    server.kill();
+    server.start();
+    let check = Redis::new(manager(server.address, "default").await);
+    assert_eq!(told(&check).await, fails(Reason::StartingUp));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_takes_nothing_is_a_warning() {
+    let server = started(&[]);
+    let mut admin = admin(server.address).await;
+    let check = Redis::new(manager(server.address, "default").await);
+    // What is in its way is no file.
+    fs::create_dir(server.directory.path().join("dump.rdb")).unwrap();
+    command(&mut admin, "SET a b").await;
+    command(&mut admin, "BGSAVE").await;
+    let degraded = warns(Reason::Degraded);
+    until("it has failed to", async || told(&check).await == degraded).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_only_ping_learns_that_it_answers() {
+    let server = started(&[]);
+    let mut admin = admin(server.address).await;
+    command(&mut admin, "ACL SETUSER app on >hunter2 -@all +ping").await;
+    let check = Redis::new(manager(server.address, "app").await);
+    assert_eq!(told(&check).await, PASSES);
+    assert_eq!(check.check().await.unwrap().measurements(), []);
+    command(&mut admin, "ACL SETUSER app -ping").await;
+    assert_eq!(told(&check).await, fails(Reason::PermissionDenied));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
+    let server = started(&[]);
+    let mut admin = admin(server.address).await;
+    command(&mut admin, "ACL SETUSER app on >hunter2 +@all -@dangerous").await;
+    let check = async || Redis::new(manager(server.address, "app").await);
+    assert_eq!(told(&check().await).await, PASSES);
+    let denied = fails(Reason::PermissionDenied);
+    assert_eq!(told(&check().await.primary()).await, denied);
+    let lag = Duration::from_secs(20);
+    assert_eq!(told(&check().await.lag_above(lag)).await, denied);
+    assert_eq!(told(&check().await.fail_lag_above(lag)).await, denied);
+    assert_eq!(told(&check().await.connections_above(90.0)).await, denied);
+    assert_eq!(told(&check().await.memory_above(90.0)).await, denied);
+
+    let renamed = started(&["--rename-command", "INFO", "nobodys"]);
+    let check = async || Redis::new(manager(renamed.address, "default").await);
+    assert_eq!(told(&check().await).await, PASSES);
+    assert_eq!(told(&check().await.primary()).await, denied);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_script_that_does_not_end_keeps_it_busy() {
+    let server = started(&["--lua-time-limit", "50"]);
+    let check = Redis::new(manager(server.address, "default").await);
+    let mut killer = admin(server.address).await;
+    let mut other = admin(server.address).await;
+    let script = tokio::spawn(async move {
+        let forever = "while true do end";
+        let script = redis::cmd("EVAL").arg(forever).arg(0).to_owned();
+        script.query_async::<()>(&mut other).await
+    });
+    let busy = warns(Reason::Busy);
+    until("it is busy", async || told(&check).await == busy).await;
+    command(&mut killer, "SCRIPT KILL").await;
+    assert!(script.await.unwrap().is_err());
+    assert_eq!(told(&check).await, PASSES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_well_while_all_its_slots_are_served() {
+    let mut server = started(&["--cluster-enabled", "yes"]);
+    let mut admin = admin(server.address).await;
+    command(&mut admin, "CLUSTER ADDSLOTSRANGE 0 16383").await;
+    let url = format!("redis://default:{PASSWORD}@{}/", server.address);
+    let client = ClusterClient::builder([url]).retries(0).build().unwrap();
+    // A node that has just begun has to be told that its cluster is whole.
+    until("the cluster is whole", async || {
+        client.get_async_connection().await.is_ok()
+    })
+    .await;
+    let connection = client.get_async_connection().await.unwrap();
+    let check = Redis::cluster(connection.clone());
+    until("its slots are served", async || {
+        told(&check).await == PASSES
+    })
+    .await;
+    let contract = || Contract::new(|| Redis::cluster(connection.clone())).secret(PASSWORD);
+    contract().expect(Status::Pass).assert().await;
+    command(&mut admin, "CLUSTER DELSLOTS 0").await;
+    let unhealthy = fails(Reason::Unhealthy);
+    until("one is not", async || told(&check).await == unhealthy).await;
+    command(&mut admin, "CLUSTER ADDSLOTS 0").await;
+    until("all are again", async || told(&check).await == PASSES).await;
+    // Even one that goes on with those that it has left.
+    command(&mut admin, "CONFIG SET cluster-require-full-coverage no").await;
+    command(&mut admin, "CLUSTER DELSLOTS 0").await;
+    until("one is not", async || told(&check).await == unhealthy).await;
+    command(&mut admin, "CLUSTER ADDSLOTS 0").await;
+    until("all are again", async || told(&check).await == PASSES).await;
+
+    // Nodes are asked where they say that they are.
+    let proxy = FaultProxy::start(server.address).await.unwrap();
+    let port = proxy.address().port();
+    command(
+        &mut admin,
+        &format!("CONFIG SET cluster-announce-port {port}"),
+    )
+    .await;
+    let url = format!("redis://default:{PASSWORD}@{}/", proxy.address());
+    let client = ClusterClient::builder([url]).retries(0).build().unwrap();
+    let past = client.get_async_connection().await.unwrap();
+    let mut past = Row::of("redis-cluster", Redis::cluster(past)).await;
+    for (fault, how) in [
+        ("refusing", Fault::Refuse),
+        ("silent", Fault::Silence),
+        ("cut", Fault::Cut { after: 5 }),
+        ("slow", Fault::Delay(DELAY)),
+    ] {
+        past.when(fault, proxy.fail(how)).await;
+        past.over(proxy.heal()).await;
+    }
+    command(&mut admin, "CONFIG SET cluster-announce-port 0").await;
+
+    let mut row = Row::of("redis-cluster", check).await;
+    row.when("suspended", async { server.suspend() }).await;
+    row.over(async { server.resume() }).await;
+    row.when("restarted", async { server.kill() }).await;
+    row.over(async {
+        server.start();
+        let mut admin = self::admin(server.address).await;
+        until("the cluster is whole again", async || {
+            let mut admin = admin.clone();
+            let info: redis::InfoDict = redis::cmd("CLUSTER")
+                .arg("INFO")
+                .query_async(&mut admin)
+                .await
+                .unwrap();
+            info.get::<String>("cluster_state").as_deref() == Some("ok")
+        })
+        .await;
+        command(&mut admin, "PING").await;
+    })
+    .await;
+    row.when("not there", async { server.kill() }).await;
+    past.with(row).assert_documented(&[PASSWORD]);
+}

@@ -1,0 +1,355 @@
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::time::advance;
+use tower_health::{ComponentType, HealthCheck, Outcome, Reason, Status, Value, testing::Contract};
+use tower_health_checks::{CpuPressure, Disk, FileHandles, Memory};
+
+use crate::wear::wear;
+
+const CHILD: &str = "TOWER_HEALTH_SYSTEM_CHILD";
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+const PASS: (Status, Option<Reason>) = (Status::Pass, None);
+const NEAR: (Status, Option<Reason>) = (Status::Warn, Some(Reason::LimitNear));
+const EXCEEDED: (Status, Option<Reason>) = (Status::Fail, Some(Reason::LimitExceeded));
+const READ_ONLY: (Status, Option<Reason>) = (Status::Fail, Some(Reason::ReadOnly));
+
+async fn said(check: &impl HealthCheck) -> (Status, Option<Reason>) {
+    let outcome = check.check().await.unwrap_or_else(Outcome::from);
+    (outcome.status(), outcome.reason())
+}
+
+fn measured(outcome: &Outcome, name: &str) -> Option<f64> {
+    let mut all = outcome.measurements().iter();
+    match all.find(|measurement| measurement.name == name)?.value {
+        Value::Float(value) => Some(value),
+        Value::Integer(value) => Some(value as f64),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+/// A file system of 1000 blocks and 200 inodes, which goes when it is dropped.
+struct Mount(TempDir);
+
+const BLOCK: usize = 4_096;
+
+impl Mount {
+    /// None, told, where this process may not mount.
+    fn new() -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let options = "size=4000k,nr_inodes=200";
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(directory.path())
+            .output();
+        match mount {
+            Ok(mounted) if mounted.status.success() => Some(Self(directory)),
+            refused => {
+                println!("not tested, for nothing can be mounted here: {refused:?}");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn remount(&self, options: &str) {
+        let remount = Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(self.path())
+            .status();
+        assert!(remount.unwrap().success());
+    }
+
+    fn fill(&self, blocks: usize) {
+        let mut file = OpenOptions::new();
+        let mut file = file.create(true).append(true).open(self.file()).unwrap();
+        file.write_all(&vec![1; blocks * BLOCK]).unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path().join("fills")
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_fills_steadily_warns_a_day_ahead() {
+    let Some(mount) = Mount::new() else { return };
+    let disk = Disk::new(mount.path());
+    // One percent an hour, and 95 are the bound: it is a day ahead from 71 on, which the third run from there tells.
+    for percent in 0..=100 {
+        let outcome = disk.check().await.unwrap();
+        let expected = match percent {
+            ..73 => PASS,
+            73..=95 => NEAR,
+            _ => EXCEEDED,
+        };
+        assert_eq!((outcome.status(), outcome.reason()), expected, "{percent}");
+        assert_eq!(
+            measured(&outcome, "free_percent"),
+            Some(f64::from(100 - percent))
+        );
+        if percent >= 71 {
+            let left = f64::from(95 - percent.min(95)) * 3_600.0;
+            assert_eq!(measured(&outcome, "time_left"), Some(left), "{percent}");
+        }
+        if percent < 100 {
+            mount.fill(10);
+        }
+        advance(HOUR).await;
+    }
+    // Somebody cleans up.
+    fs::remove_file(mount.file()).unwrap();
+    let outcome = disk.check().await.unwrap();
+    assert_eq!(outcome.status(), Status::Pass);
+    assert_eq!(measured(&outcome, "time_left"), None);
+    assert_eq!(
+        measured(&outcome, "free"),
+        Some((1_000 * BLOCK) as f64),
+        "{outcome:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_disk_without_inodes() {
+    let Some(mount) = Mount::new() else { return };
+    let disk = Disk::new(mount.path());
+    assert_eq!(said(&disk).await, PASS);
+    // The directory has one.
+    let create = |numbers: std::ops::Range<u32>| {
+        for number in numbers {
+            File::create(mount.path().join(number.to_string())).unwrap();
+        }
+    };
+    create(1..180);
+    assert_eq!(said(&disk).await, PASS);
+    create(180..181);
+    assert_eq!(said(&disk).await, NEAR);
+    create(181..191);
+    assert_eq!(said(&disk).await, EXCEEDED);
+    assert_eq!(
+        said(&Disk::new(mount.path()).fail_below(1.0).warn_below(2.0)).await,
+        PASS
+    );
+}
+
+#[tokio::test]
+async fn a_disk_that_became_read_only() {
+    let Some(mount) = Mount::new() else { return };
+    let disk = Disk::new(mount.path()).writable();
+    assert_eq!(said(&disk).await, PASS);
+    mount.remount("ro");
+    assert_eq!(said(&disk).await, READ_ONLY);
+    assert_eq!(said(&Disk::new(mount.path())).await, PASS);
+    mount.remount("rw");
+    assert_eq!(said(&disk).await, PASS);
+}
+
+#[tokio::test]
+async fn what_any_system_tells() {
+    let nowhere = Disk::new("/no/such/path");
+    assert_eq!(said(&nowhere).await, (Status::Fail, Some(Reason::NotFound)));
+    let disk = || Disk::new(env::temp_dir()).fail_below(0.0).warn_below(0.0);
+    let contract = Contract::new(disk).expect(Status::Pass);
+    contract.assert().await;
+    wear(&disk()).await;
+    Contract::new(|| Disk::new("/no/such/path"))
+        .expect(Status::Fail)
+        .assert()
+        .await;
+    let memory = || Memory::new().warn_above(100.0);
+    Contract::new(memory).expect(Status::Pass).assert().await;
+    wear(&memory()).await;
+    let handles = || FileHandles::new().warn_above(100.0).fail_above(100.0);
+    Contract::new(handles).expect(Status::Pass).assert().await;
+    wear(&handles()).await;
+    Contract::new(|| FileHandles::new().fail_above(-1.0))
+        .expect(Status::Fail)
+        .assert()
+        .await;
+    let cpu = || {
+        CpuPressure::new()
+            .warn_above(100.0)
+            .warn_throttled_above(100.0)
+    };
+    println!("{:?}", cpu().check().await.unwrap());
+    Contract::new(cpu).assert().await;
+    assert_eq!(disk().component_type(), ComponentType::System);
+    // What the machine says of itself.
+    let outcome = Memory::new().check().await.unwrap();
+    println!("{outcome:?}");
+    let (used, limit) = (measured(&outcome, "used"), measured(&outcome, "limit"));
+    assert!(used > Some(0.0) && used < limit, "{outcome:?}");
+}
+
+/// This test anew, as a child that a shell starts after a few words.
+fn start_again(test: &str, first: &str) {
+    let output = Command::new("sh")
+        .args(["-c", &format!("{first} && exec \"$0\" \"$@\"")])
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", test])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{output:#?}"
+    );
+}
+
+#[tokio::test]
+async fn handles_run_out_and_come_back() {
+    if env::var_os(CHILD).is_none() {
+        return start_again("system::handles_run_out_and_come_back", "ulimit -n 200");
+    }
+    let check = FileHandles::new();
+    let outcome = check.check().await.unwrap();
+    assert_eq!(outcome.status(), Status::Pass, "{outcome:?}");
+    assert_eq!(measured(&outcome, "limit"), Some(200.0));
+    let open_at_first = measured(&outcome, "open").unwrap() as usize;
+    let mut files = Vec::new();
+    for (open, expected) in [(160, PASS), (161, NEAR), (190, NEAR), (191, EXCEEDED)] {
+        while open_at_first + files.len() < open {
+            files.push(File::open("/dev/null").unwrap());
+        }
+        let outcome = check.check().await.unwrap();
+        assert_eq!(measured(&outcome, "open"), Some(open as f64));
+        assert_eq!((outcome.status(), outcome.reason()), expected, "{open}");
+    }
+    // None is left to look with.
+    files.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+    let failure = check.check().await.unwrap_err();
+    assert_eq!(failure.reason(), Reason::LimitExceeded, "{failure:?}");
+    drop(files);
+    assert_eq!(said(&check).await, PASS);
+}
+
+/// The files of a control group that tell of its memory, by their version.
+struct Files {
+    limit: &'static str,
+    used: &'static str,
+    /// Of `memory.stat`: what can be taken back.
+    inactive: &'static str,
+}
+
+const TWO: Files = Files {
+    limit: "memory.max",
+    used: "memory.current",
+    inactive: "inactive_file ",
+};
+const ONE: Files = Files {
+    limit: "memory.limit_in_bytes",
+    used: "memory.usage_in_bytes",
+    inactive: "total_inactive_file ",
+};
+
+impl Files {
+    fn of(group: &Path) -> Self {
+        match group.join(TWO.limit).exists() {
+            true => TWO,
+            false => ONE,
+        }
+    }
+
+    /// None of a group without a limit.
+    fn limit(&self, group: &Path) -> Option<u64> {
+        let told = fs::read_to_string(group.join(self.limit)).ok()?;
+        told.trim().parse().ok()
+    }
+
+    fn used(&self, group: &Path) -> Option<u64> {
+        let told = fs::read_to_string(group.join(self.used)).ok()?;
+        let stat = fs::read_to_string(group.join("memory.stat")).ok()?;
+        let mut lines = stat.lines();
+        let inactive = lines.find_map(|line| line.strip_prefix(self.inactive)?.parse().ok());
+        let used: u64 = told.trim().parse().ok()?;
+        Some(used.saturating_sub(inactive.unwrap_or(0)))
+    }
+}
+
+/// A control group of this test's own, which goes with it.
+struct Group(PathBuf);
+
+impl Group {
+    /// One of version 2 or 1 with 256 MiB, or half of what the group around it has left if that is less. None, told, where neither
+    /// passes memory on to be written to, and where the one around it has too little or is nearly full itself.
+    fn new() -> Option<Self> {
+        let root = Path::new("/sys/fs/cgroup");
+        let passed_on = fs::read_to_string(root.join("cgroup.subtree_control"));
+        let has_memory =
+            passed_on.is_ok_and(|names| names.split(' ').any(|n| n.trim() == "memory"));
+        let (root, files) = match has_memory {
+            true => (root.to_owned(), TWO),
+            false => (root.join("memory"), ONE),
+        };
+        let around = files.limit(&root).zip(files.used(&root));
+        let room = around.map_or(u64::MAX, |(limit, used)| limit.saturating_sub(used));
+        let is_near = around.is_some_and(|(limit, _)| room < limit / 8);
+        let limit = (256 << 20).min(room / 2) & !0xffff;
+        if is_near || limit < 64 << 20 {
+            println!("not tested with a real control group, for {room} bytes are left around it");
+            return None;
+        }
+        let path = root.join(format!("tower-health-{}", std::process::id()));
+        if fs::create_dir(&path).is_err() {
+            println!(
+                "not tested with a real control group, for none can be made in {}; see the trees of files in `memory.rs`",
+                root.display()
+            );
+            return None;
+        }
+        let group = Self(path);
+        fs::write(group.0.join(files.limit), limit.to_string()).unwrap();
+        Some(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn the_limit_is_that_of_the_control_group() {
+    const NAME: &str = "system::the_limit_is_that_of_the_control_group";
+    const GROUP: &str = "TOWER_HEALTH_SYSTEM_GROUP";
+    if env::var_os(CHILD).is_none() {
+        let Some(group) = Group::new() else {
+            return;
+        };
+        let path = group.0.display();
+        let join = format!("export {GROUP}={path} && echo $$ > {path}/cgroup.procs");
+        return start_again(NAME, &join);
+    }
+    let group = PathBuf::from(env::var_os(GROUP).unwrap());
+    let files = Files::of(&group);
+    let limit = files.limit(&group).unwrap();
+    let check = Memory::new();
+    // The group around it may be the fuller one until this one is nearly full, and has room for all of that.
+    assert_eq!(said(&check).await, PASS);
+    let used = files.used(&group).unwrap();
+    let much = vec![1_u8; (limit as f64 * 0.94 - used as f64) as usize];
+    let outcome = check.check().await.unwrap();
+    assert_eq!((outcome.status(), outcome.reason()), NEAR, "{outcome:?}");
+    assert_eq!(measured(&outcome, "limit"), Some(limit as f64));
+    drop(much);
+    assert_eq!(said(&check).await, PASS);
+}

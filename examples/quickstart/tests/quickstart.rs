@@ -1,0 +1,173 @@
+//! The quickstart, driven from outside as a newcomer would.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long the README says that a change takes.
+const SOON: Duration = Duration::from_secs(3);
+
+struct Quickstart {
+    process: Child,
+    address: String,
+}
+
+impl Quickstart {
+    fn start(upstream: &str) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_quickstart"))
+            .env("PORT", "0")
+            .env("QUICKSTART_UPSTREAM", upstream)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = lines.next().unwrap().unwrap();
+        let address = line
+            .split("http://")
+            .nth(1)
+            .unwrap()
+            .split(". ")
+            .next()
+            .unwrap()
+            .to_owned();
+        // What it goes on to print must find a reader.
+        thread::spawn(move || lines.for_each(drop));
+        Self { process, address }
+    }
+
+    /// The head and the body of an answer.
+    fn ask(&self, method: &str, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "{method} {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
+    fn code(&self, path: &str) -> u16 {
+        self.ask("GET", path)
+            .0
+            .split(' ')
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    fn act(&self, path: &str) {
+        assert!(self.ask("POST", path).0.contains(" 200 "), "{path}");
+    }
+
+    /// Waits until `/ready` has this code and says this. A slow machine may take longer than the reader of
+    /// the README; how long it took is printed.
+    fn ready(&self, code: u16, says: &str) -> (String, String) {
+        let began = Instant::now();
+        loop {
+            let (head, body) = self.ask("GET", "/ready");
+            if head.contains(&format!(" {code} ")) && body.contains(says) {
+                println!("/ready says {code} {says} after {:?}", began.elapsed());
+                return (head, body);
+            }
+            assert!(
+                began.elapsed() < 10 * SOON,
+                "/ready does not become {code} {says}: {head}\n{body}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Quickstart {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+#[test]
+fn break_and_mend() {
+    let quickstart = Quickstart::start("up");
+    quickstart.ready(200, "\"pass\"");
+    for path in ["/", "/health", "/live", "/startup", "/health/database"] {
+        assert_eq!(quickstart.code(path), 200, "{path}");
+    }
+
+    let metric = "health_check_status{service=\"quickstart\",check=\"database\"}";
+    assert!(
+        quickstart
+            .ask("GET", "/metrics")
+            .1
+            .contains(&format!("{metric} 1"))
+    );
+
+    quickstart.act("/demo/break/database");
+    let (head, body) = quickstart.ready(503, "database");
+    assert!(head.to_lowercase().contains("\r\nretry-after: 1"), "{head}");
+    assert!(
+        body.contains("not found") && !body.contains(".redb") && !body.contains("tmp"),
+        "{body}"
+    );
+    assert_eq!(quickstart.code("/live"), 200);
+    assert_eq!(quickstart.code("/startup"), 200);
+    assert_eq!(quickstart.code("/health/database"), 503);
+    assert_eq!(quickstart.code("/"), 200, "a layer takes nothing away");
+    let (head, metrics) = quickstart.ask("GET", "/metrics");
+    assert!(
+        head.contains(" 200 ") && metrics.contains(&format!("{metric} 0")),
+        "{metrics}"
+    );
+    quickstart.act("/demo/mend/database");
+    quickstart.ready(200, "\"pass\"");
+
+    for (thing, reason) in [
+        ("upstream", "connection refused"),
+        ("disk", "limit exceeded"),
+    ] {
+        quickstart.act(&format!("/demo/break/{thing}"));
+        let (_, body) = quickstart.ready(200, "\"status\":\"warn\"");
+        assert!(body.contains(reason), "{body}");
+        quickstart.act(&format!("/demo/mend/{thing}"));
+        quickstart.ready(200, "{\"status\":\"pass\"");
+    }
+}
+
+#[test]
+fn a_shared_dependency_that_was_never_there_holds_readiness_and_not_startup() {
+    let quickstart = Quickstart::start("down");
+    quickstart.ready(503, "\"output\":\"upstream connection refused\"");
+    assert_eq!(quickstart.code("/startup"), 200);
+    assert_eq!(quickstart.code("/live"), 200);
+    quickstart.act("/demo/mend/upstream");
+    quickstart.ready(200, "\"pass\"");
+}
+
+#[test]
+fn what_it_does_not_know_it_says() {
+    let quickstart = Quickstart::start("up");
+    assert!(
+        quickstart
+            .ask("POST", "/demo/break/moon")
+            .0
+            .contains(" 404 ")
+    );
+    assert!(
+        quickstart
+            .ask("GET", "/demo/break/database")
+            .0
+            .contains(" 405 ")
+    );
+    let port = quickstart.address.rsplit(':').next().unwrap();
+    let taken = Command::new(env!("CARGO_BIN_EXE_quickstart"))
+        .env("PORT", port)
+        .output()
+        .unwrap();
+    assert!(!taken.status.success());
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert!(said.contains("set PORT to a free one"), "{said}");
+}

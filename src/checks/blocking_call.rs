@@ -1,0 +1,179 @@
+use std::{fmt, io, sync::Arc, thread};
+
+use tokio::sync::{
+    Mutex,
+    oneshot::{self, error::TryRecvError},
+};
+
+/// Calls a function that blocks its thread, such as the system's resolver or file system, from an async check.
+///
+/// * The function runs on a detached thread of its own, named `health-check`, and on never more than one at a time. Neither the exit of the
+///   process nor tokio's blocking pool waits for it.
+/// * A [`call`](Self::call) whose future is dropped leaves the function running. The next call waits for the same return, so calls that are
+///   given up while the function hangs add no threads.
+/// * A return that came while no call waited for it is discarded, because what it says may be out of date. The next call runs the function
+///   again.
+///
+/// It differs from [`Check::blocking`](crate::Check::blocking) in what is around it: the check stays async, and may do other things
+/// before and after.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait, checks::BlockingCall};
+///
+/// struct Spool(BlockingCall<std::io::Result<usize>>);
+///
+/// #[async_trait]
+/// impl HealthCheck for Spool {
+///     async fn check(&self) -> Result<Outcome, Failure> {
+///         let files = self.0.call().await??;
+///         Ok(Outcome::pass().measure("files", files, ""))
+///     }
+/// }
+///
+/// let directory = tempfile::tempdir()?;
+/// let path = directory.path().to_owned();
+/// let spool = Spool(BlockingCall::new(move || Ok(std::fs::read_dir(&path)?.count())));
+/// assert_eq!(spool.check().await.unwrap(), Outcome::pass().measure("files", 0, ""));
+///
+/// drop(directory);
+/// assert_eq!(spool.check().await.unwrap_err().reason(), Reason::NotFound);
+/// # Ok(())
+/// # }
+/// ```
+pub struct BlockingCall<T> {
+    function: Arc<dyn Fn() -> T + Send + Sync>,
+    /// The return that is still awaited, perhaps by a call after the one that started the thread.
+    pending: Mutex<Option<oneshot::Receiver<T>>>,
+}
+
+impl<T: Send + 'static> BlockingCall<T> {
+    /// A call of `function`, which has not run yet.
+    pub fn new(function: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        Self {
+            function: Arc::new(function),
+            pending: Mutex::default(),
+        }
+    }
+
+    /// Runs the function, or joins the run that is under way, and waits for its return.
+    ///
+    /// Bound the wait by the check's [timeout](crate::Check::timeout): the call itself has no limit. It is cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system gives no thread, or the function panicked.
+    pub async fn call(&self) -> io::Result<T> {
+        let mut pending = self.pending.lock().await;
+        let is_over = |returned: &mut oneshot::Receiver<T>| {
+            !matches!(returned.try_recv(), Err(TryRecvError::Empty))
+        };
+        if pending.as_mut().is_some_and(is_over) {
+            *pending = None;
+        }
+        let returned = match &mut *pending {
+            Some(returned) => returned,
+            none => none.insert(self.start()?),
+        };
+        let returned = returned.await;
+        *pending = None;
+        returned.map_err(|_| io::Error::other("the function panicked"))
+    }
+
+    fn start(&self) -> io::Result<oneshot::Receiver<T>> {
+        let (sender, receiver) = oneshot::channel();
+        let function = Arc::clone(&self.function);
+        thread::Builder::new()
+            .name("health-check".to_owned())
+            .spawn(move || {
+                // The receiver may be gone.
+                _ = sender.send(function());
+            })?;
+        Ok(receiver)
+    }
+}
+
+impl<T> fmt::Debug for BlockingCall<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingCall").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Future, poll_fn},
+        pin::Pin,
+        sync::{
+            Mutex as StdMutex,
+            atomic::{AtomicUsize, Ordering},
+            mpsc::channel,
+        },
+        task::Poll,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+
+    async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        poll_fn(|cx| match Pin::new(&mut *future).poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn calls_given_up_while_the_function_hangs_share_one_thread() {
+        let (open, gate) = channel::<()>();
+        let gate = StdMutex::new(gate);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let call = {
+            let asked = Arc::clone(&asked);
+            BlockingCall::new(move || {
+                let number = asked.fetch_add(1, Ordering::SeqCst);
+                _ = gate.lock().unwrap().recv();
+                number
+            })
+        };
+        for _ in 0..10 {
+            let given_up = tokio::time::timeout(Duration::from_millis(5), call.call()).await;
+            assert!(given_up.is_err());
+        }
+        let mut waits = Box::pin(call.call());
+        assert!(poll_once(&mut waits).await.is_none());
+        drop(open);
+        assert_eq!(waits.await.unwrap(), 0);
+        assert_eq!(call.call().await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_return_that_came_while_no_call_waited_is_discarded() {
+        let (open, gate) = channel::<()>();
+        let gate = StdMutex::new(gate);
+        let answered = Arc::new(AtomicUsize::new(0));
+        let call = {
+            let answered = Arc::clone(&answered);
+            BlockingCall::new(move || {
+                _ = gate.lock().unwrap().recv();
+                answered.fetch_add(1, Ordering::SeqCst)
+            })
+        };
+        assert!(poll_once(&mut Box::pin(call.call())).await.is_none());
+        drop(open);
+        let began = Instant::now();
+        while call.pending.lock().await.as_ref().unwrap().is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(60));
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(call.call().await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_and_the_next_call_runs_again() {
+        let call: BlockingCall<()> = BlockingCall::new(|| panic!("no luck"));
+        assert!(call.call().await.is_err());
+        assert!(call.call().await.is_err());
+    }
+}
