@@ -43,7 +43,8 @@
 //! 1. [`Health`]: starting it, reading it, and how long it lives.
 //! 2. [`Check`]: the forms of a check, and its policy with all defaults. [`Criticality`] is the setting to
 //!    think about.
-//! 3. [`checks`]: those that are made already, most of them behind a feature each.
+//! 3. [`checks`]: those that need no driver. Those of databases, caches, brokers, upstreams, names, certificates and the system are
+//!    in [`tower-health-checks`](https://docs.rs/tower-health-checks).
 //! 4. [`layer::probes`]: where the layer stands, and what it promises the service below it.
 //! 5. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them; [`Endpoints`] sets them.
 //! 6. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`]: what real services need beyond
@@ -55,6 +56,23 @@
 //!    curl.
 //! 9. `metrics`: what is measured, and the alerts that go with it.
 //! 10. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! | --- | --- | --- |
+//! | `metrics` | yes | `metrics`: tells the recorder of the `metrics` facade that you install |
+//! | `signals` | yes | `HealthBuilder::handle_signals`; without it no signal is ever touched |
+//! | `server` | no | `server`: a management port, and `Health::run_http`, a server that finishes its connections |
+//! | `grpc` | no | `grpc`: `grpc.health.v1` with `Check`, `Watch` and `List`, for tonic 0.14 |
+//! | `agent` | no | `agent`: HAProxy's `agent-check` |
+//! | `systemd` | no | `HealthBuilder::systemd`: `READY=1`, `STATUS=`, `STOPPING=1`, `WATCHDOG=1` |
+//! | `exec` | no | `exec`: a probe without curl, for `main`, and the program `tower-health-probe` |
+//! | `testing` | no | `testing`: fixed health, scripted checks, assertions on verdicts, a contract for checks |
+//!
+//! Checks of databases, caches, brokers, upstreams, names, certificates and the system are features of
+//! [`tower-health-checks`](https://docs.rs/tower-health-checks), one for each driver. This crate had them once, and has no feature of
+//! their names any more; [what moved where](https://docs.rs/tower-health/latest/tower_health/guide/changelog/index.html).
 //!
 //! # What is public and what is private
 //!
@@ -107,6 +125,9 @@ pub mod exec;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub mod grpc;
+// Its code blocks are tested as what they are: examples and documents.
+#[cfg(all(doc, not(doctest)))]
+pub mod guide;
 mod health;
 pub mod layer;
 mod lifecycle;

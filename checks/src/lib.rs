@@ -44,7 +44,7 @@
 //! * When what they ask is back, the first run that begins after that passes.
 //! * A password is in nothing that they say.
 //!
-//! What each of them says when what it asks breaks, met on real servers, is in the [table of faults](faults).
+//! What each of them says when what it asks breaks, met on real servers, is in the table of [`faults`].
 //!
 //! # Whatever else
 //!
@@ -176,5 +176,18 @@ fn percent(part: usize, whole: usize) -> f64 {
     }
 }
 
-#[doc = include_str!("../docs/checks.md")]
-pub mod faults {}
+/// What each check says when what it asks breaks.
+#[cfg(all(doc, not(doctest)))]
+pub mod faults {
+    #![doc = include_str!("../docs/checks.md")]
+}
+
+/// What changed, release by release.
+#[cfg(all(doc, not(doctest)))]
+pub mod changelog {
+    #![doc = include_str!("../CHANGELOG.md")]
+}
+
+#[cfg(all(doctest, feature = "tcp"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

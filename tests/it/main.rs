@@ -13,6 +13,7 @@ mod endpoints;
 mod engine;
 #[cfg(feature = "exec")]
 mod exec;
+mod forms;
 mod freshness;
 #[cfg(feature = "grpc")]
 mod grpc;

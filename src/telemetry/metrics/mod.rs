@@ -41,7 +41,7 @@
 //! | `time() - health_check_last_success_timestamp_seconds > 300 and health_check_status == 0` for a minute | a check has not been good for five minutes (or nobody read it, if it runs on demand) |
 //! | `changes(health_check_status[15m]) > 6` | a check flaps: raise its thresholds |
 //!
-//! The same as a rule file is in the repository, at `docs/prometheus-rules.yml`.
+//! The same as a rule file is among the [configurations](https://docs.rs/tower-health/latest/tower_health/guide/configurations/index.html).
 //!
 //! # Example
 //!

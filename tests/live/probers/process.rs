@@ -43,8 +43,8 @@ pub(crate) fn installed(program: &str, asks: &str, installs: &str) {
 /// The Python that has what these tests need.
 pub(crate) fn python() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    let python = target.join("probers/bin/python");
-    let (venv, requirements) = (target.join("probers"), "tests/live/requirements.txt");
+    let python = target.join("programs/bin/python");
+    let (venv, requirements) = (target.join("programs"), "tests/requirements.txt");
     assert!(
         python.exists(),
         "Envoy and a gRPC client are missing: python3 -m venv {0} && {0}/bin/pip install -r {requirements}",

@@ -1,3 +1,5 @@
+//! Each form in which a check may be written.
+
 use std::sync::Arc;
 
 use tower_health::{Check, Failure, HealthCheck, Outcome, Reason, Status, async_trait};
@@ -23,7 +25,8 @@ async fn function() -> Result<Status, String> {
     Err("no luck".to_owned())
 }
 
-fn main() {
+#[test]
+fn each_form_of_a_check_compiles() {
     let shared: Arc<dyn HealthCheck> = Arc::new(Ledger);
     let boxed: Box<dyn HealthCheck> = Box::new(Ledger);
     let ledger = Arc::new(Ledger);
@@ -34,10 +37,16 @@ fn main() {
         Check::new("function", function),
         Check::new("status", || async { Status::Pass }),
         Check::new("outcome", || async { Outcome::warn(Reason::Busy) }),
-        Check::new("failure", || async { Err::<(), _>(Failure::new(Reason::Busy)) }),
-        Check::new("async-closure", async || Ok::<Outcome, Box<dyn std::error::Error + Send + Sync>>(Outcome::pass())),
+        Check::new("failure", || async {
+            Err::<(), _>(Failure::new(Reason::Busy))
+        }),
+        Check::new("async-closure", async || {
+            Ok::<Outcome, Box<dyn std::error::Error + Send + Sync>>(Outcome::pass())
+        }),
         Check::with("with", ledger, |ledger| async move { ledger.ping().await }),
-        Check::with("with-type", Ledger, |ledger: Ledger| async move { ledger.ping().await }),
+        Check::with("with-type", Ledger, |ledger: Ledger| async move {
+            ledger.ping().await
+        }),
         Check::blocking("blocking", || std::fs::metadata("/").map(|_| ())),
     ];
     assert_eq!(checks.len(), 11);
