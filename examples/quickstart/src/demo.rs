@@ -11,13 +11,34 @@ use std::{
 };
 
 use axum::{Router, extract, http::StatusCode, routing::get};
-use redb::TableDefinition;
+use redb::{Durability, TableDefinition};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tower_health::BoxError;
 
 /// The orders of the service, by number.
-pub(crate) const ORDERS: TableDefinition<'static, u64, &'static str> =
-    TableDefinition::new("orders");
+const ORDERS: TableDefinition<'static, u64, &'static str> = TableDefinition::new("orders");
+
+/// A file is open in one place at a time.
+static OPEN: Mutex<()> = Mutex::new(());
+
+/// Takes an order and takes it back.
+pub(crate) fn try_an_order(file: &Path) -> Result<(), redb::Error> {
+    let _open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    // Opened each time: a handle that is open outlives its file.
+    let database = redb::Database::open(file)?;
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::None);
+    transaction.open_table(ORDERS)?.insert(0, "probe")?;
+    Ok(transaction.abort()?)
+}
+
+fn create(file: &Path) -> Result<(), redb::Error> {
+    let _open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let database = redb::Database::create(file)?;
+    let transaction = database.begin_write()?;
+    transaction.open_table(ORDERS)?;
+    Ok(transaction.commit()?)
+}
 
 /// The dependencies, and how to break them.
 pub(crate) struct Demo {
@@ -59,11 +80,7 @@ impl Demo {
 
     async fn mend(&self, thing: &str) -> Result<(), BoxError> {
         match thing {
-            "database" => {
-                let transaction = redb::Database::create(&self.file)?.begin_write()?;
-                transaction.open_table(ORDERS)?;
-                transaction.commit()?;
-            }
+            "database" => create(&self.file)?,
             "upstream" => {
                 self.wreck("upstream").await?;
                 let listener = TcpListener::bind(self.upstream).await?;

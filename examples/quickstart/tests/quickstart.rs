@@ -43,6 +43,7 @@ impl Quickstart {
     /// The head and the body of an answer.
     fn ask(&self, method: &str, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(10 * SOON)).unwrap();
         write!(stream, "{method} {path} HTTP/1.0\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

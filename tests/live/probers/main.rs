@@ -156,7 +156,7 @@ fn a_watch_in_python_is_told_each_status() {
     let address = service.addresses.grpc.to_string();
     let watch = |name: &str| {
         let mut command = Command::new(python());
-        command.args(["-u", "tests/probers/health.py", &address, "watch", name]);
+        command.args(["-u", "probers/health.py", &address, "watch", name]);
         let (process, output) = Process::piped(&mut command);
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
