@@ -11,9 +11,9 @@ use std::{
 };
 
 use axum::{Router, extract, http::StatusCode, routing::get};
-use redb::{Durability, TableDefinition};
+use redb::{DatabaseError, Durability, StorageError, TableDefinition};
 use tokio::{net::TcpListener, task::JoinHandle};
-use tower_health::BoxError;
+use tower_health::{BoxError, Failure};
 
 /// The orders of the service, by number.
 const ORDERS: TableDefinition<'static, u64, &'static str> = TableDefinition::new("orders");
@@ -22,17 +22,20 @@ const ORDERS: TableDefinition<'static, u64, &'static str> = TableDefinition::new
 static OPEN: Mutex<()> = Mutex::new(());
 
 /// Takes an order and takes it back.
-pub(crate) fn try_an_order(file: &Path) -> Result<(), redb::Error> {
+pub(crate) fn try_an_order(file: &Path) -> Result<(), Failure> {
     let _open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     // Opened each time: a handle that is open outlives its file.
-    let database = redb::Database::open(file)?;
+    let database = redb::Database::open(file).map_err(|error| match error {
+        DatabaseError::Storage(StorageError::Io(error)) => Failure::from(error),
+        error => error.into(),
+    })?;
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::None);
     transaction.open_table(ORDERS)?.insert(0, "probe")?;
     Ok(transaction.abort()?)
 }
 
-fn create(file: &Path) -> Result<(), redb::Error> {
+fn create(file: &Path) -> Result<(), BoxError> {
     let _open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     let database = redb::Database::create(file)?;
     let transaction = database.begin_write()?;
