@@ -89,7 +89,8 @@ mod tests {
         let outcome = guard(|| panic!("password=hunter2")).unwrap_err();
         assert_eq!(outcome.reason(), Some(Reason::Panicked));
         let cause = outcome.cause().map(|cause| cause.redacted().to_owned());
-        assert!(cause.is_some_and(|cause| cause.starts_with("panicked at src/check/guard.rs")));
+        let place = concat!("panicked at ", file!());
+        assert!(cause.is_some_and(|cause| cause.starts_with(place)));
     }
 
     #[test]

@@ -54,6 +54,17 @@ pub(crate) struct Service {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Id(pub(super) u64);
 
+impl Id {
+    /// That of a check which is registered before the start.
+    pub(crate) fn at(place: usize) -> Self {
+        Self(place as u64)
+    }
+
+    pub(crate) fn place(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
 /// What of a check never changes.
 #[derive(Debug)]
 pub(crate) struct Definition {

@@ -60,7 +60,7 @@ pub(crate) use self::drain::Hurry;
 pub(crate) use self::fixed::Fixed;
 use self::{
     alarm::Alarm,
-    board::{Cell, Id, Link},
+    board::{Cell, Link},
     clock::Moment,
     command::Reply,
     drain::{Drain, Step},
@@ -71,7 +71,7 @@ use self::{
 };
 pub(crate) use self::{
     awake::Awake,
-    board::{Board, Definition, Service, Told},
+    board::{Board, Definition, Id, Service, Told},
     clock::Clock,
     command::{Answer as Changed, Message, Refused, Registration},
     drain::{DrainCause, DrainPolicy},
@@ -268,7 +268,7 @@ impl Engine {
 
     /// Starts it. It ends when what is returned is dropped.
     pub(crate) fn spawn(self) -> AbortOnDrop {
-        AbortOnDrop::new(&self.runtime.clone().spawn(self.drive()))
+        run::spawn(&self.runtime.clone(), Box::pin(self.drive()))
     }
 
     async fn drive(mut self) {

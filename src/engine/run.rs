@@ -57,12 +57,23 @@ pub(crate) fn start(
         report: Some(report),
         said: None,
     };
-    AbortOnDrop::new(&match code {
-        Code::Async(check) => runtime.spawn(end.after(run_async(Arc::clone(check), clock))),
-        Code::Blocking(function) => {
-            runtime.spawn(end.after(run_blocking(Arc::clone(function), clock)))
-        }
-    })
+    spawn(
+        runtime,
+        match code {
+            Code::Async(check) => Box::pin(end.after(run_async(Arc::clone(check), clock))),
+            Code::Blocking(function) => {
+                Box::pin(end.after(run_blocking(Arc::clone(function), clock)))
+            }
+        },
+    )
+}
+
+/// A task of its own. All are of one type, so that what tokio does for a task is compiled once.
+pub(crate) fn spawn(
+    runtime: &Handle,
+    task: Pin<Box<dyn Future<Output = ()> + Send>>,
+) -> AbortOnDrop {
+    AbortOnDrop::new(&runtime.spawn(task))
 }
 
 /// Has another worker of the runtime look for work.
@@ -71,7 +82,7 @@ pub(crate) fn start(
 /// woken for it. If that is a run, and its code blocks its thread at the first poll, nobody may be left to drive
 /// the timers. Another task pushes it out of the slot.
 pub(crate) fn wake_another_worker(runtime: &Handle) {
-    runtime.spawn(async {});
+    runtime.spawn(Box::pin(async {}) as Pin<Box<dyn Future<Output = ()> + Send>>);
 }
 
 /// Tells of the end of a run, also of one that is dropped.

@@ -266,6 +266,19 @@ impl Writer {
         now: Moment,
         next: impl FnOnce(&State, &Policy) -> State,
     ) {
+        let mut next = Some(next);
+        self.update_by(id, now, &mut |state, policy| {
+            next.take().map(|next| next(state, policy))
+        });
+    }
+
+    /// Of which there is one, whatever the change is.
+    fn update_by(
+        &mut self,
+        id: Id,
+        now: Moment,
+        next: &mut dyn FnMut(&State, &Policy) -> Option<State>,
+    ) {
         let Some(entry) = self.entries.get(&id) else {
             return;
         };
@@ -273,7 +286,9 @@ impl Writer {
         let policy = &cell.definition.policy;
         let current = cell.current.load_full();
         let recorded = cell.confirmed(&current.state, now);
-        let state = next(&recorded, policy);
+        let Some(state) = next(&recorded, policy) else {
+            return;
+        };
         let memo = match state.looks_like(&current.state) {
             true => Arc::clone(&current.memo),
             false => Arc::default(),

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     check::{Check, Code, Policy, guard, guard_panics},
-    engine::{Board, Definition, DrainPolicy, Engine, Pushed, Roots, Service, Settings},
+    engine::{Board, Definition, DrainPolicy, Engine, Id, Pushed, Roots, Service, Settings},
     lifecycle::watchdog::{self, Runtime},
     model::{Cause, ComponentType, Criticality, Name, UnknownCheck},
     telemetry,
@@ -340,12 +340,13 @@ pub(super) fn define(
 /// Whether what checks depend on is there, and they go round in no circle.
 fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<Mistake>) {
     let named = || checks.iter().map(|(definition, _)| &definition.name);
-    let places: HashMap<&Name, usize> = named().zip(0..).collect();
+    let ids = (0..).map(Id::at);
+    let ids: HashMap<&Name, Id> = named().zip(ids).collect();
     let mut graph = Roots::default();
     for (place, (definition, _)) in checks.iter().enumerate() {
         let mut roots = Vec::new();
         for name in &definition.depends_on {
-            match places.get(name) {
+            match ids.get(name) {
                 Some(&root) => roots.push(root),
                 None => mistakes.push(Mistake::UnknownDependency(UnknownCheck::new(
                     name,
@@ -353,8 +354,8 @@ fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<
                 ))),
             }
         }
-        if let Err(round) = graph.set(place, roots) {
-            let name = |place: &usize| Some(checks.get(*place)?.0.name.clone());
+        if let Err(round) = graph.set(Id::at(place), roots) {
+            let name = |id: &Id| Some(checks.get(id.place())?.0.name.clone());
             mistakes.push(Mistake::Circle(round.iter().filter_map(name).collect()));
         }
     }
