@@ -3,27 +3,11 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
-    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
-/// The program, built by now.
-fn program() -> PathBuf {
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--example",
-            "management",
-            "--all-features",
-        ])
-        .status()
-        .unwrap();
-    assert!(built.success());
-    let test = std::env::current_exe().unwrap();
-    test.ancestors().nth(2).unwrap().join("examples/management")
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_live-management");
 
 struct Service {
     process: Child,
@@ -39,7 +23,7 @@ impl Drop for Service {
 }
 
 /// Starts it where four ports in a row are free.
-fn start(program: &PathBuf) -> Service {
+fn start() -> Service {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let bases = (20_000..30_000).step_by(10);
     let skipped = std::process::id() as usize % 500;
@@ -47,7 +31,7 @@ fn start(program: &PathBuf) -> Service {
         .skip(skipped)
         .filter(|&base| (base..base + 4).all(is_free))
     {
-        let mut process = Command::new(program)
+        let mut process = Command::new(PROGRAM)
             .env("BASE", base.to_string())
             .stdout(Stdio::piped())
             .spawn()
@@ -87,10 +71,9 @@ impl Service {
 
 #[test]
 fn every_face_of_the_example_answers() {
-    let program = program();
-    let service = start(&program);
+    let service = start();
     let probe = |args: &[&str]| {
-        let mut probe = Command::new(&program);
+        let mut probe = Command::new(PROGRAM);
         let output = probe
             .env("BASE", service.base.to_string())
             .args(args)
