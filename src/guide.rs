@@ -1,4 +1,4 @@
-//! What there is to read beside the items: nothing here is code.
+//! The documents that come with the crate.
 
 /// How the crate holds together, for those who change it.
 pub mod architecture {
@@ -15,7 +15,7 @@ pub mod changelog {
     #![doc = include_str!("../CHANGELOG.md")]
 }
 
-/// Configurations of those who probe, to start from.
+/// Starting configurations for probers.
 pub mod configurations {
     //! The tests validate each of them with the program that it is for.
     //!
@@ -44,7 +44,7 @@ pub mod configurations {
     //! ```
 }
 
-/// Whole programs: `cargo run --example NAME` in the repository or the unpacked package.
+/// Whole programs. Each begins with the command that runs it, in a clone of the repository or the unpacked package.
 pub mod examples {
     //! The repository has more, which are heavier to compile: actix-web, poem, OpenTelemetry, and the quickstart, whose dependencies can be
     //! broken and mended.
@@ -92,7 +92,7 @@ pub mod examples {
     //! ```
 }
 
-/// What each prober makes of each state of a service.
+/// How each prober sees each state of a service.
 pub mod probers {
     #![doc = include_str!("../docs/probers.md")]
 }

@@ -43,7 +43,7 @@
 //! 1. [`Health`]: starting it, reading it, and how long it lives.
 //! 2. [`Check`]: the forms of a check, and its policy with all defaults. [`Criticality`] is the setting to
 //!    think about.
-//! 3. [`checks`]: those that need no driver. Those of databases, caches, brokers, upstreams, names, certificates and the system are
+//! 3. [`checks`]: checks that need no driver. Checks of databases, caches, brokers, upstreams, names, certificates and the system are
 //!    in [`tower-health-checks`](https://docs.rs/tower-health-checks).
 //! 4. [`layer::probes`]: where the layer stands, and what it promises the service below it.
 //! 5. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them; [`Endpoints`] sets them.
@@ -71,8 +71,8 @@
 //! | `testing` | no | `testing`: fixed health, scripted checks, assertions on verdicts, a contract for checks |
 //!
 //! Checks of databases, caches, brokers, upstreams, names, certificates and the system are features of
-//! [`tower-health-checks`](https://docs.rs/tower-health-checks), one for each driver. This crate had them once, and has no feature of
-//! their names any more; [what moved where](https://docs.rs/tower-health/latest/tower_health/guide/changelog/index.html).
+//! [`tower-health-checks`](https://docs.rs/tower-health-checks), one for each driver. They were features of this crate; it no
+//! longer has them: [what moved where](https://docs.rs/tower-health/latest/tower_health/guide/changelog/index.html).
 //!
 //! # What is public and what is private
 //!
@@ -125,7 +125,7 @@ pub mod exec;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub mod grpc;
-// Its code blocks are tested as what they are: examples and documents.
+// Its examples are compiled as such.
 #[cfg(all(doc, not(doctest)))]
 pub mod guide;
 mod health;

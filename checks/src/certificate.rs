@@ -191,15 +191,7 @@ impl Server {
             Ok(name) => name.clone(),
             Err(fault) => return Err(Failure::new(Reason::Misconfigured).with_cause(fault)),
         };
-        let stream = self
-            .lookup
-            .connect()
-            .await
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::InvalidInput => Failure::new(Reason::Misconfigured)
-                    .with_cause(format_args!("{}: {error}", self.lookup.target())),
-                _ => error.into(),
-            })?;
+        let stream = self.lookup.connect().await?;
         let mut stream = match self.connector.connect(name, stream).await {
             Ok(stream) => stream,
             Err(error) => return refused(error),

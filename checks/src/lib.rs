@@ -1,7 +1,7 @@
 //! Health checks of what services depend on, for [`tower_health`].
 //!
 //! Each is a [`HealthCheck`](tower_health::HealthCheck) for [`Check::new`](tower_health::Check::new), made of the pool or client that the
-//! service has already. Nothing is compiled but the features that are named:
+//! service has already. Only the features that you enable are compiled:
 //!
 //! | what is asked | feature | driver | check |
 //! | --- | --- | --- | --- |
@@ -36,19 +36,19 @@
 //!
 //! # What they have in common
 //!
-//! * A run asks once. When to ask again, and how long an answer may take, is for [`Check`](tower_health::Check) to say; so is from when on it is
+//! * A run asks once. [`Check`](tower_health::Check) sets the period, the timeout, and the duration above which a run is
 //!   [slow](tower_health::Check::warn_above).
-//! * *Busy* is not *down*: a pool without a free slot and a server at its limit are warnings. A server that turns the service's only
-//!   connection away is down for it: *fail, busy*, of Redis.
+//! * *Busy* is not *down*: a pool without a free slot and a server at its limit are warnings. Redis is the exception: if the server
+//!   refuses the service's only connection, the check fails with *busy*.
 //! * None takes a slot of a pool, waits in its queue, or blocks its thread. A run that is dropped leaves nothing behind.
 //! * When what they ask is back, the first run that begins after that passes.
 //! * A password is in nothing that they say.
 //!
-//! What each of them says when what it asks breaks, met on real servers, is in the table of [`faults`].
+//! [`faults`] lists what each check reports for each fault, as observed on real servers.
 //!
-//! # Whatever else
+//! # Other clients
 //!
-//! Any client that can be cloned is asked by one line:
+//! Any client that is `Clone` can be checked in one line:
 //!
 //! | client | check |
 //! | --- | --- |

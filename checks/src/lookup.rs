@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{net::TcpStream, time::timeout};
 
-use tower_health::checks::BlockingCall;
+use tower_health::{Failure, Reason, checks::BlockingCall};
 
 /// What finds the addresses of a host, as the system does it. That may block for half a minute if the name server is silent.
 pub(super) struct Lookup {
@@ -35,21 +35,33 @@ impl Lookup {
     }
 
     /// A connection to that of the addresses which accepts it first.
-    pub(super) async fn connect(&self) -> io::Result<TcpStream> {
-        race(self.addresses().await?, connect).await
+    pub(super) async fn connect(&self) -> Result<TcpStream, Failure> {
+        let addresses = self.addresses().await?;
+        race(addresses, connect)
+            .await
+            .map_err(|error| self.failure(error))
     }
 
     /// The addresses; never none.
-    async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(address) = self.target.parse() {
             return Ok(vec![address]);
         }
         match self.resolver.call().await? {
             Ok(addresses) if !addresses.is_empty() => Ok(addresses),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(error),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(self.failure(error)),
             // The system says in words alone what was wrong.
-            Err(error) => Err(io::Error::new(io::ErrorKind::HostUnreachable, error)),
-            Ok(_) => Err(io::ErrorKind::HostUnreachable.into()),
+            Err(error) => Err(Failure::new(Reason::Unreachable).with_cause(error)),
+            Ok(_) => Err(Failure::new(Reason::Unreachable)),
+        }
+    }
+
+    /// What cannot be an address is the fault of whoever gave it.
+    fn failure(&self, error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::InvalidInput => Failure::new(Reason::Misconfigured)
+                .with_cause(format_args!("{}: {error}", self.target)),
+            _ => error.into(),
         }
     }
 }

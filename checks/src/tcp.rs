@@ -1,7 +1,6 @@
-use std::io;
+use tower_health::{Failure, HealthCheck, Outcome, async_trait};
 
 use super::lookup::Lookup;
-use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
 
 /// Whether a port accepts connections.
 ///
@@ -44,13 +43,7 @@ impl Tcp {
 #[async_trait]
 impl HealthCheck for Tcp {
     async fn check(&self) -> Result<Outcome, Failure> {
-        match self.lookup.connect().await {
-            Ok(_) => Ok(Outcome::pass()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                Err(Failure::new(Reason::Misconfigured)
-                    .with_cause(format_args!("{}: {error}", self.lookup.target())))
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.lookup.connect().await?;
+        Ok(Outcome::pass())
     }
 }

@@ -20,7 +20,7 @@ impl<T: ?Sized + Send + 'static> Foreign<T> {
         }
     }
 
-    pub(super) fn blocking(code: Box<T>) -> Self {
+    pub(crate) fn blocking(code: Box<T>) -> Self {
         Self {
             code: Some(code),
             blocks: true,

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use crate::model::{Outcome, Reason};
+use crate::model::{Failure, Outcome, Reason};
 
 thread_local! {
     /// Whether this thread is in the code of a check.
@@ -55,8 +55,8 @@ fn last_words(location: Option<&str>) {
     eprintln!("a health check panicked at {location}; its message is withheld");
 }
 
-/// Calls `f`, the code of a check. A panic comes back as an outcome that names the place and not the payload.
-pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Outcome> {
+/// Calls `f`, the code of a check. A panic comes back as a failure that names the place and not the payload.
+pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Failure> {
     let outer = GUARDED.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         // A thread that is being torn down knows no place any more.
@@ -64,10 +64,10 @@ pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Outcome> {
         // It may panic itself when it is dropped, and say as much.
         let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
         std::mem::forget(dropped);
-        let outcome = panicked();
+        let failure = Failure::new(Reason::Panicked);
         match location {
-            Some(location) => outcome.with_cause(format_args!("panicked at {location}")),
-            None => outcome,
+            Some(location) => failure.with_cause(format_args!("panicked at {location}")),
+            None => failure,
         }
     });
     GUARDED.set(outer);
@@ -84,11 +84,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_becomes_an_outcome_without_its_payload() {
+    fn a_panic_becomes_a_failure_without_its_payload() {
         install();
-        let outcome = guard(|| panic!("password=hunter2")).unwrap_err();
-        assert_eq!(outcome.reason(), Some(Reason::Panicked));
-        let cause = outcome.cause().map(|cause| cause.redacted().to_owned());
+        let failure = guard(|| panic!("password=hunter2")).unwrap_err();
+        assert_eq!(failure.reason(), Reason::Panicked);
+        let cause = failure.cause().map(|cause| cause.redacted().to_owned());
         let place = concat!("panicked at ", file!());
         assert!(cause.is_some_and(|cause| cause.starts_with(place)));
     }

@@ -5,6 +5,11 @@ use tokio::sync::{
     oneshot::{self, error::TryRecvError},
 };
 
+use crate::{
+    check::{Foreign, guard},
+    model::{Failure, Reason},
+};
+
 /// Calls a function that blocks its thread, such as the system's resolver or file system, from an async check.
 ///
 /// * The function runs on a detached thread of its own, named `health-check`, and on never more than one at a time. Neither the exit of the
@@ -14,8 +19,8 @@ use tokio::sync::{
 /// * A return that came while no call waited for it is discarded, because what it says may be out of date. The next call runs the function
 ///   again.
 ///
-/// It differs from [`Check::blocking`](crate::Check::blocking) in what is around it: the check stays async, and may do other things
-/// before and after.
+/// Unlike with [`Check::blocking`](crate::Check::blocking), the check stays async, and can do other work before and after the call. The
+/// function may be dropped on a thread of its own, as a client that blocks needs; what it returns is dropped by whoever awaits the call.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -42,31 +47,34 @@ use tokio::sync::{
 /// # Ok(())
 /// # }
 /// ```
-pub struct BlockingCall<T> {
-    function: Arc<dyn Fn() -> T + Send + Sync>,
+pub struct BlockingCall<T: 'static> {
+    function: Arc<Foreign<Function<T>>>,
     /// The return that is still awaited, perhaps by a call after the one that started the thread.
-    pending: Mutex<Option<oneshot::Receiver<T>>>,
+    pending: Mutex<Option<oneshot::Receiver<Result<T, Failure>>>>,
 }
+
+type Function<T> = dyn Fn() -> T + Send + Sync;
 
 impl<T: Send + 'static> BlockingCall<T> {
     /// A call of `function`, which has not run yet.
     pub fn new(function: impl Fn() -> T + Send + Sync + 'static) -> Self {
         Self {
-            function: Arc::new(function),
+            function: Arc::new(Foreign::blocking(Box::new(function))),
             pending: Mutex::default(),
         }
     }
 
-    /// Runs the function, or joins the run that is under way, and waits for its return.
+    /// Runs the function and waits for its return. Concurrent calls take turns; a run whose call was dropped is joined by the next.
     ///
     /// Bound the wait by the check's [timeout](crate::Check::timeout): the call itself has no limit. It is cancel-safe.
     ///
     /// # Errors
     ///
-    /// If the operating system gives no thread, or the function panicked.
-    pub async fn call(&self) -> io::Result<T> {
+    /// [`Panicked`](Reason::Panicked) if the function panicked: the cause tells where, and its message is withheld.
+    /// [`LimitExceeded`](Reason::LimitExceeded) if the operating system gives no thread.
+    pub async fn call(&self) -> Result<T, Failure> {
         let mut pending = self.pending.lock().await;
-        let is_over = |returned: &mut oneshot::Receiver<T>| {
+        let is_over = |returned: &mut oneshot::Receiver<_>| {
             !matches!(returned.try_recv(), Err(TryRecvError::Empty))
         };
         if pending.as_mut().is_some_and(is_over) {
@@ -74,27 +82,38 @@ impl<T: Send + 'static> BlockingCall<T> {
         }
         let returned = match &mut *pending {
             Some(returned) => returned,
-            none => none.insert(self.start()?),
+            none => none.insert(self.start().map_err(no_thread)?),
         };
         let returned = returned.await;
         *pending = None;
-        returned.map_err(|_| io::Error::other("the function panicked"))
+        // A thread that ended without a word was ended by something that cannot be foreseen.
+        returned.unwrap_or_else(|_| Err(Failure::new(Reason::Panicked)))
     }
 
-    fn start(&self) -> io::Result<oneshot::Receiver<T>> {
+    fn start(&self) -> io::Result<oneshot::Receiver<Result<T, Failure>>> {
         let (sender, receiver) = oneshot::channel();
         let function = Arc::clone(&self.function);
         thread::Builder::new()
             .name("health-check".to_owned())
             .spawn(move || {
-                // The receiver may be gone.
-                _ = sender.send(function());
+                let returned = match function.get() {
+                    Some(function) => guard(function),
+                    None => Err(Failure::new(Reason::Panicked)),
+                };
+                // Where nobody waits any more, it is dropped here.
+                _ = guard(|| sender.send(returned));
             })?;
         Ok(receiver)
     }
 }
 
-impl<T> fmt::Debug for BlockingCall<T> {
+/// Why a function that blocks cannot be run.
+pub(crate) fn no_thread(error: io::Error) -> Failure {
+    Failure::new(Reason::LimitExceeded)
+        .with_cause(format_args!("no thread could be started: {error}"))
+}
+
+impl<T: 'static> fmt::Debug for BlockingCall<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlockingCall").finish_non_exhaustive()
     }
@@ -172,8 +191,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_an_error_and_the_next_call_runs_again() {
-        let call: BlockingCall<()> = BlockingCall::new(|| panic!("no luck"));
-        assert!(call.call().await.is_err());
-        assert!(call.call().await.is_err());
+        let call: BlockingCall<()> = BlockingCall::new(|| panic!("password=hunter2"));
+        for _ in 0..2 {
+            let failure = call.call().await.unwrap_err();
+            assert_eq!(failure.reason(), Reason::Panicked);
+            assert!(!format!("{failure:?}").contains("hunter2"));
+        }
     }
 }

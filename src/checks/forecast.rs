@@ -20,7 +20,7 @@ use crate::model::{Outcome, Reason};
 /// 4. A prediction [is near](Prediction::is_near) once three runs in a row put the bound within the horizon.
 /// 5. A value below all those that it remembers begins a new series: somebody cleaned up.
 ///
-/// What swings slowly is taken for a rise where going on as it does would meet the bound within the horizon.
+/// A slow oscillation counts as a rise while its slope would reach the bound within the horizon.
 ///
 /// It remembers 129 means at most, however short the period is. Time is [`tokio::time`].
 ///
@@ -60,7 +60,7 @@ struct Seen {
 const AGREEING: u32 = 3;
 
 impl Forecast {
-    /// A forecast that looks so far ahead. With zero it predicts nothing.
+    /// A forecast with this horizon. A horizon of zero disables it.
     pub fn new(horizon: Duration) -> Self {
         let seen = Seen {
             trend: Trend::new(horizon),
@@ -72,9 +72,10 @@ impl Forecast {
         }
     }
 
-    /// Takes the value that this run measured, and predicts when it meets `bound`.
+    /// Takes the value that this run measured, and predicts when it meets `bound`, which has the same unit. A value or a bound that is
+    /// not finite predicts nothing, and is not remembered.
     pub fn observe(&self, value: f64, bound: f64) -> Prediction {
-        if self.horizon.is_zero() {
+        if self.horizon.is_zero() || !value.is_finite() || !bound.is_finite() {
             return Prediction::default();
         }
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +92,7 @@ impl Forecast {
     }
 }
 
-/// When a value meets its bound: made by [`Forecast::observe`]. By default never.
+/// When a value meets its bound: what [`Forecast::observe`] predicts. The default predicts nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "a prediction says nothing until its outcome is returned"]
 pub struct Prediction {
@@ -112,7 +113,7 @@ impl Prediction {
         self.is_near
     }
 
-    /// Of two values that may meet their bounds, the one that does so first.
+    /// What two predictions say together, for a check that has two bounds: the shorter time, and near if either is.
     pub fn or(self, other: Self) -> Self {
         Self {
             time_left: self.time_left.into_iter().chain(other.time_left).min(),
@@ -325,6 +326,21 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
     const HOUR: Duration = Duration::from_secs(60 * 60);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_finite_is_not_remembered() {
+        let forecast = Forecast::new(HOUR);
+        let mut prediction = Prediction::default();
+        for used in 900..960 {
+            let nothing = forecast.observe(f64::NAN, 1_000.0);
+            assert_eq!(nothing, Prediction::default());
+            let nothing = forecast.observe(f64::from(used), f64::INFINITY);
+            assert_eq!(nothing, Prediction::default());
+            prediction = forecast.observe(f64::from(used), 1_000.0);
+            tokio::time::advance(10 * SECOND).await;
+        }
+        assert!(prediction.is_near());
+    }
 
     /// A trend of values, `every` apart, looked ahead from for a day.
     fn trend(every: Duration, values: impl IntoIterator<Item = f64>) -> Trend {

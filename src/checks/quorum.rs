@@ -251,11 +251,11 @@ impl<'a> Run<'a> {
         let said = match guard(|| future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(said)) => said,
-            Err(panicked) => panicked,
+            Err(panicked) => panicked.into(),
         };
         let future = self.future.take();
         // What panics while it goes has failed, too.
-        self.said = Some(guard(|| drop(future)).err().unwrap_or(said));
+        self.said = Some(guard(|| drop(future)).err().map_or(said, Outcome::from));
         true
     }
 

@@ -19,7 +19,8 @@ use tokio::{
 use super::{clock::Clock, state};
 use crate::{
     check::{Code, Foreign, HealthCheck, guard, panicked},
-    model::{Outcome, Reason},
+    checks::no_thread,
+    model::Outcome,
 };
 
 /// An outcome and the run that had it.
@@ -130,7 +131,7 @@ async fn run_blocking(
             // Measured here, for the runtime may be held up.
             let began = Instant::now();
             let run = || function.get().map_or_else(panicked, |function| function());
-            let outcome = guard(run).unwrap_or_else(|panicked| panicked);
+            let outcome = guard(run).unwrap_or_else(Outcome::from);
             // Nobody waits for it if the engine has ended.
             _ = answer.send((outcome, began.elapsed()));
         });
@@ -138,11 +139,7 @@ async fn run_blocking(
         Ok(_detached) => answered
             .await
             .unwrap_or_else(|_| (panicked(), Duration::ZERO)),
-        Err(error) => {
-            let outcome = Outcome::fail(Reason::LimitExceeded)
-                .with_cause(format_args!("no thread could be started: {error}"));
-            (outcome, Duration::ZERO)
-        }
+        Err(error) => (no_thread(error).into(), Duration::ZERO),
     };
     let ended = clock.now();
     (outcome, state::Run { ended, duration })
@@ -175,7 +172,9 @@ impl<F: Future<Output = Outcome>> Future for Guarded<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let future = self.project().future;
         match future.as_pin_mut() {
-            Some(future) => guard(|| future.poll(cx)).unwrap_or_else(Poll::Ready),
+            Some(future) => {
+                guard(|| future.poll(cx)).unwrap_or_else(|failure| Poll::Ready(failure.into()))
+            }
             None => Poll::Pending,
         }
     }

@@ -272,7 +272,7 @@ impl Writer {
         });
     }
 
-    /// Of which there is one, whatever the change is.
+    /// Not generic, so that it is compiled once.
     fn update_by(
         &mut self,
         id: Id,

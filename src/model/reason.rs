@@ -151,7 +151,7 @@ impl Reason {
         })
     }
 
-    /// What the message of an error says where its type says nothing, as of drivers that keep only the text of what went wrong: a name
+    /// The reason that an error's message implies, for drivers that keep only the text: a name
     /// that the system's resolver did not find is [`Unreachable`](Self::Unreachable), a certificate that rustls or OpenSSL does not
     /// trust is [`Untrusted`](Self::Untrusted).
     ///
@@ -160,11 +160,13 @@ impl Reason {
     ///
     /// let text = "error connecting: invalid peer certificate: UnknownIssuer";
     /// assert_eq!(Reason::from_message(text), Some(Reason::Untrusted));
+    /// let text = "error connecting: failed to lookup address information: Name or service not known";
+    /// assert_eq!(Reason::from_message(text), Some(Reason::Unreachable));
     /// assert_eq!(Reason::from_message("no luck"), None);
     /// ```
     #[must_use]
     pub fn from_message(text: &str) -> Option<Self> {
-        if text.starts_with("failed to lookup address information") {
+        if text.contains("failed to lookup address information") {
             Some(Self::Unreachable)
         } else if text.contains("invalid peer certificate")
             || text.contains("certificate verify failed")

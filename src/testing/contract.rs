@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::{
     check::{HealthCheck, guard, guard_panics},
-    model::{Cause, Outcome, Reason, Status, Value},
+    model::{Cause, Failure, Outcome, Reason, Status, Value},
 };
 
 /// How often a check is run, and how many polls it is cancelled after at most.
@@ -296,7 +296,7 @@ impl Future for Run<'_> {
 }
 
 /// Where it panicked; the payload may hold a secret.
-fn place(panicked: &Outcome) -> String {
+fn place(panicked: &Failure) -> String {
     let place = panicked.cause().map(Cause::redacted);
     place.unwrap_or("at an unknown place").to_owned()
 }

@@ -1,7 +1,12 @@
 //! What the documents say of the crates: links lead somewhere wherever a package is read, each feature is listed with its driver,
 //! and what tests there are is run.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -123,14 +128,58 @@ fn each_feature_is_listed_where_one_looks_first() {
                 .filter_map(|cell| cell.strip_prefix('`')?.split_once('`'))
                 .map(|(feature, _)| feature)
                 .collect();
-            for feature in features.keys().filter(|feature| *feature != "default") {
-                assert!(
-                    listed.contains(&**feature),
-                    "{document} does not list the feature {feature} of {name}"
-                );
-            }
+            let known: BTreeSet<&str> = features.keys().map(String::as_str).collect();
+            let known = &known - &BTreeSet::from(["default"]);
+            let missing = &known - &listed;
+            assert!(missing.is_empty(), "{document} does not list {missing:?}");
+            // Beside the features, tables list checks, methods and paths: those are no single word of lower case.
+            let is_a_feature =
+                |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+            let gone: Vec<_> = listed.iter().filter(is_a_feature).collect();
+            let gone: Vec<_> = gone
+                .into_iter()
+                .filter(|word| !known.contains(**word))
+                .collect();
+            assert!(
+                gone.is_empty(),
+                "{document} lists {gone:?}, and {name} has no such feature"
+            );
         }
     }
+}
+
+/// The table of what moved, for those whose feature cargo does not find any more.
+#[test]
+fn each_feature_that_moved_is_one_of_the_checks_and_none_of_the_core() {
+    let metadata = metadata();
+    let has = |package_name: &str, feature: &str| {
+        let features = &package(&metadata, package_name)["features"];
+        features.get(feature).is_some()
+    };
+    let changelog = read("CHANGELOG.md");
+    let words = |cell: &str| -> Vec<String> {
+        let words = cell.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    };
+    let mut moved = 0;
+    for row in rows(&changelog) {
+        let [was, is] = row.as_slice() else { continue };
+        if !is.contains("tower-health-checks") {
+            continue;
+        }
+        for feature in words(was).iter().filter(|word| !word.starts_with("tower")) {
+            assert!(
+                !has("tower-health", feature),
+                "{feature} is still a feature of the core"
+            );
+            assert!(
+                has("tower-health-checks", feature),
+                "{feature} is no feature of the checks"
+            );
+            moved += 1;
+        }
+    }
+    assert!(moved > 10, "{moved}");
 }
 
 #[test]
@@ -164,11 +213,23 @@ fn each_driver_is_listed_in_the_version_that_is_asked_for() {
     assert!(drivers > 20, "{drivers}");
 }
 
-/// What README.md and checks/README.md say of the minimum Rust version.
+/// The minimum Rust version of the workspace, and of each driver that needs a newer one, as both README files say it.
 #[test]
 fn no_dependency_needs_a_newer_rust_than_is_said() {
     let metadata = metadata();
-    let newest = |name: &str| {
+    let minimum = package(&metadata, "tower-health")["rust_version"]
+        .as_str()
+        .unwrap();
+    let minor = |version: &str| version.split('.').nth(1)?.parse::<u32>().ok();
+    for document in ["README.md", "checks/README.md"] {
+        let said = format!("The minimum Rust version is {minimum}");
+        assert!(
+            read(document).contains(&said),
+            "{document} does not say: {said}"
+        );
+    }
+    // The packages that need a newer one, and which.
+    let newer = |name: &str| {
         let mut seen = BTreeSet::new();
         let mut next = vec![package(&metadata, name)["id"].as_str().unwrap()];
         let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
@@ -185,32 +246,41 @@ fn no_dependency_needs_a_newer_rust_than_is_said() {
             }
         }
         let packages = metadata["packages"].as_array().unwrap().iter();
-        let newer = packages.filter(|package| seen.contains(package["id"].as_str().unwrap()));
-        let newer = newer.filter_map(|package| {
+        let needed = packages.filter(|package| seen.contains(package["id"].as_str().unwrap()));
+        let newer = needed.filter_map(|package| {
             let version = package["rust_version"].as_str()?;
-            let minor: u32 = version.split('.').nth(1)?.parse().ok()?;
-            (minor > 88).then(|| {
-                package["name"]
-                    .as_str()
-                    .unwrap()
-                    .split('-')
-                    .next()
-                    .unwrap()
-                    .to_owned()
-            })
+            let name = package["name"].as_str().unwrap().to_owned();
+            let needs = minor(version)?;
+            (needs > minor(minimum)?).then_some((name, needs))
         });
-        newer.collect::<BTreeSet<_>>()
+        newer.collect::<BTreeMap<_, _>>()
     };
-    assert_eq!(newest("tower-health"), BTreeSet::new());
-    let drivers = ["async", "sqlx"].map(str::to_owned);
-    assert_eq!(newest("tower-health-checks"), BTreeSet::from(drivers));
+    assert_eq!(newer("tower-health"), BTreeMap::new());
+    // `sqlx 0.9 needs 1.94`: of sqlx and of its parts.
+    let said = read("checks/README.md");
+    let said: Vec<(&str, u32)> = said
+        .split([':', ','])
+        .filter_map(|clause| clause.split_once(" needs "))
+        .filter_map(|(driver, version)| Some((driver.split_whitespace().next()?, minor(version)?)))
+        .collect();
+    for (name, needs) in newer("tower-health-checks") {
+        let is_it = |driver: &str| name == driver || name.starts_with(&format!("{driver}-"));
+        let known = said
+            .iter()
+            .any(|&(driver, version)| is_it(driver) && version == needs);
+        assert!(
+            known,
+            "checks/README.md does not say that {name} needs 1.{needs}: {said:?}"
+        );
+    }
 }
 
 /// `tests/run` names the tests beside the two crates one by one.
 #[test]
 fn each_test_beside_the_crates_is_run() {
     let script = read("tests/run");
-    let words: BTreeSet<&str> = script.split_whitespace().collect();
+    let words: Vec<&str> = script.split_whitespace().collect();
+    let is_run = |name| words.windows(2).any(|pair| pair == ["--test", name]);
     let metadata = metadata();
     let members: BTreeSet<&str> = metadata["workspace_members"]
         .as_array()
@@ -227,10 +297,7 @@ fn each_test_beside_the_crates_is_run() {
         let targets = package["targets"].as_array().unwrap().iter();
         for target in targets.filter(|target| is_beside && target["kind"][0] == "test") {
             let name = target["name"].as_str().unwrap();
-            assert!(
-                words.contains(name),
-                "tests/run does not run the test {name}"
-            );
+            assert!(is_run(name), "tests/run does not run the test {name}");
         }
     }
 }

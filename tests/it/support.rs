@@ -71,6 +71,13 @@ pub(crate) async fn thousand_runs(check: &impl HealthCheck) {
         let outcome = check.check().await.unwrap();
         assert_eq!(outcome.status(), Status::Pass, "run {run}: {outcome:?}");
     }
+    for run in 0..100 {
+        // Each is dropped at another point: some before the first poll is over, some at the end.
+        let time = Duration::from_micros(run * 20);
+        drop(tokio::time::timeout(time, check.check()).await);
+    }
+    let outcome = check.check().await.unwrap();
+    assert_eq!(outcome.status(), Status::Pass, "{outcome:?}");
 }
 
 /// Endpoints that tell anyone the verdict alone.
