@@ -32,7 +32,7 @@ pub struct Tcp {
 impl Tcp {
     /// A check of a host and its port, such as `mail.internal:25`, `10.0.0.7:25` or `[::1]:25`.
     ///
-    /// What is no such thing fails with [`Reason::Misconfigured`].
+    /// What is no such thing fails with [`Misconfigured`](tower_health::Reason::Misconfigured).
     pub fn new(address: impl Into<String>) -> Self {
         Self {
             lookup: Lookup::new(address),
