@@ -30,6 +30,7 @@ impl Lookup {
         }
     }
 
+    #[cfg(feature = "certificate")]
     pub(super) fn target(&self) -> &str {
         &self.target
     }
