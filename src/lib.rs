@@ -153,7 +153,8 @@ pub use health::{
     RunNow, StartError, Stopped, Subscription, VerdictWatch, WaitUntil,
 };
 pub use lifecycle::{
-    Drained, Heartbeat, HeartbeatBuilder, Registering, Reporter, ReporterBuilder, Run, Unfinished,
+    Drained, Heartbeat, HeartbeatBuilder, Registering, Reporter, ReporterBuilder, Run,
+    ServerOutput, Unfinished,
 };
 pub use model::{
     BoxError, Cause, CheckReport, CheckTransition, ComponentType, Criticality, Event, Failure,

@@ -4,10 +4,11 @@
 #![cfg(unix)]
 
 use std::{
-    env,
+    env, fs,
     future::pending,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Write},
     os::unix::process::ExitStatusExt,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
@@ -27,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn builder() -> HealthBuilder {
     Health::builder("orders")
         .drain_delay(SECOND)
-        .drain_cap(SECOND)
+        .drain_finish(SECOND)
+        .drain_close(SECOND)
 }
 
 /// Whether this is a child, which is to run `main`. It has one worker.
@@ -41,19 +43,19 @@ fn is_child(main: impl Future<Output = ()>) -> bool {
     true
 }
 
-/// A child of this test, or it itself.
-macro_rules! child {
-    ($test:ident, $main:expr) => {{
+/// What of this test is run in a child, and what in the test: once with each kind of child.
+macro_rules! both {
+    ($test:ident, $main:expr, |$child:ident| $body:block) => {{
         if is_child($main) {
             return;
         }
-        Running::start(stringify!($test))
+        Kind::each(stringify!($test), |mut $child| $body);
     }};
 }
 
 #[test]
 fn a_service_that_is_told_to_end_drains_and_ends_by_itself() {
-    let mut child = child!(
+    both!(
         a_service_that_is_told_to_end_drains_and_ends_by_itself,
         async {
             let health = builder().handle_signals().start().unwrap();
@@ -69,14 +71,16 @@ fn a_service_that_is_told_to_end_drains_and_ends_by_itself() {
                 health.stage(),
                 health.verdict(Probe::Liveness).status
             );
+        },
+        |child| {
+            child.wait_for("ready");
+            let told = Instant::now();
+            child.send(Signal::TERM);
+            child.wait_for("draining, after pass");
+            assert!(told.elapsed() >= SECOND, "it served on");
+            assert!(child.ended().success());
         }
     );
-    child.wait_for("ready");
-    let told = Instant::now();
-    child.send(Signal::TERM);
-    child.wait_for("draining, after pass");
-    assert!(told.elapsed() >= SECOND, "it served on");
-    assert!(child.ended().success());
 }
 
 #[test]
@@ -96,100 +100,118 @@ fn pitfall_28_a_process_that_takes_no_future_ends_all_the_same() {
         return;
     }
     for (signal, delay) in [(Signal::TERM, SECOND), (Signal::INT, Duration::ZERO)] {
-        let mut child =
-            Running::start("pitfall_28_a_process_that_takes_no_future_ends_all_the_same");
-        child.wait_for("ready");
-        thread::sleep(Duration::from_millis(100));
-        let told = Instant::now();
-        child.send(signal);
-        let ended = child.ended();
-        assert!(told.elapsed() >= delay);
-        assert_eq!(
-            ended.signal(),
-            Some(signal.as_raw()),
-            "as if nobody had handled it"
-        );
+        for kind in Kind::ALL {
+            let test = "pitfall_28_a_process_that_takes_no_future_ends_all_the_same";
+            let Some(mut child) = Running::start_as(kind, test, "NOTHING_MORE") else {
+                continue;
+            };
+            child.wait_for("ready");
+            thread::sleep(Duration::from_millis(100));
+            let told = Instant::now();
+            child.send(signal);
+            child.is_ended_by(signal);
+            assert!(told.elapsed() >= delay);
+        }
     }
 }
 
 #[test]
 fn pitfall_28_a_signal_that_nobody_asked_to_handle_is_not_handled() {
-    let mut child = child!(
+    both!(
         pitfall_28_a_signal_that_nobody_asked_to_handle_is_not_handled,
         async {
             let _health = builder().drain_delay(600 * SECOND).start().unwrap();
             println!("ready");
             pending().await
+        },
+        |child| {
+            child.wait_for("ready");
+            child.send(Signal::TERM);
+            if child.kind == Kind::First {
+                // The kernel does nothing of it for the first process, whatever it is.
+                thread::sleep(Duration::from_millis(200));
+                assert!(child.process.try_wait().unwrap().is_none());
+                return;
+            }
+            child.is_ended_by(Signal::TERM);
         }
     );
-    child.wait_for("ready");
-    child.send(Signal::TERM);
-    assert_eq!(child.ended().signal(), Some(Signal::TERM.as_raw()));
 }
 
 #[test]
 fn a_process_that_is_told_to_end_during_start_up_ends() {
-    let mut child = child!(a_process_that_is_told_to_end_during_start_up_ends, async {
-        let health = builder()
-            .handle_signals()
-            .startup_task("warm-cache", || async {
-                Err::<(), _>(std::io::Error::other("no"))
-            })
-            .start()
-            .unwrap();
-        println!("starting");
-        tokio::select! {
-            started = health.wait_until_good(Probe::Startup) => println!("{started:?}"),
-            () = health.drained() => println!("ends as {}", health.stage()),
+    both!(
+        a_process_that_is_told_to_end_during_start_up_ends,
+        async {
+            let health = builder()
+                .handle_signals()
+                .startup_task("warm-cache", || async {
+                    Err::<(), _>(std::io::Error::other("no"))
+                })
+                .start()
+                .unwrap();
+            println!("starting");
+            tokio::select! {
+                started = health.wait_until_good(Probe::Startup) => println!("{started:?}"),
+                () = health.drained() => println!("ends as {}", health.stage()),
+            }
+        },
+        |child| {
+            child.wait_for("starting");
+            child.send(Signal::TERM);
+            child.wait_for("ends as draining");
+            assert!(child.ended().success());
         }
-    });
-    child.wait_for("starting");
-    child.send(Signal::TERM);
-    child.wait_for("ends as draining");
-    assert!(child.ended().success());
+    );
 }
 
 #[test]
-fn a_second_signal_ends_the_delay_and_a_third_the_wait() {
-    let mut child = child!(a_second_signal_ends_the_delay_and_a_third_the_wait, async {
-        let health = builder()
-            .drain_delay(600 * SECOND)
-            .drain_cap(600 * SECOND)
-            .handle_signals()
-            .start()
-            .unwrap();
-        let mut app = health.wrap(tower::service_fn(|_: http::Request<()>| async {
-            println!("ready");
-            pending::<Result<http::Response<String>, std::io::Error>>().await
-        }));
-        let request = http::Request::new(());
-        tokio::spawn(tower::Service::call(&mut app, request));
-        let mut readiness = health.watch(Probe::Readiness);
-        tokio::spawn(async move {
-            while let Ok(verdict) = readiness.changed().await {
-                if verdict.status == Status::Fail {
-                    println!("not ready");
+fn each_signal_after_the_first_ends_a_part_of_the_drain() {
+    both!(
+        each_signal_after_the_first_ends_a_part_of_the_drain,
+        async {
+            let health = builder()
+                .drain_delay(600 * SECOND)
+                .drain_finish(600 * SECOND)
+                .drain_close(600 * SECOND)
+                .handle_signals()
+                .start()
+                .unwrap();
+            let mut app = health.wrap(tower::service_fn(|_: http::Request<()>| async {
+                println!("ready");
+                pending::<Result<http::Response<String>, std::io::Error>>().await
+            }));
+            let request = http::Request::new(());
+            tokio::spawn(tower::Service::call(&mut app, request));
+            let mut readiness = health.watch(Probe::Readiness);
+            tokio::spawn(async move {
+                while let Ok(verdict) = readiness.changed().await {
+                    if verdict.status == Status::Fail {
+                        println!("not ready");
+                    }
                 }
+            });
+            let unfinished = health.run(pending::<()>()).await.unwrap_err();
+            println!("{unfinished}");
+        },
+        |child| {
+            child.wait_for("ready");
+            child.send(Signal::TERM);
+            child.wait_for("not ready");
+            for _ in 0..3 {
+                thread::sleep(Duration::from_millis(1_100));
+                assert!(child.process.try_wait().unwrap().is_none(), "it waits");
+                child.send(Signal::TERM);
             }
-        });
-        let unfinished = health.run(pending::<()>()).await.unwrap_err();
-        println!("{unfinished}");
-    });
-    child.wait_for("ready");
-    child.send(Signal::TERM);
-    child.wait_for("not ready");
-    for _ in 0..2 {
-        thread::sleep(Duration::from_millis(300));
-        assert!(child.process.try_wait().unwrap().is_none(), "it waits");
-        child.send(Signal::TERM);
-    }
-    child.wait_for("the server was ended with 1 request in flight");
-    assert!(child.ended().success());
+            child.wait_for("the server was ended with 1 request in flight");
+            assert!(child.ended().success());
+        }
+    );
 }
 
 #[test]
 fn a_runtime_that_stands_still_keeps_no_process_from_ending() {
-    let mut child = child!(
+    both!(
         a_runtime_that_stands_still_keeps_no_process_from_ending,
         async {
             let health = builder().handle_signals().start().unwrap();
@@ -199,11 +221,13 @@ fn a_runtime_that_stands_still_keeps_no_process_from_ending() {
             tokio::spawn(async { thread::sleep(3600 * SECOND) });
             thread::sleep(3600 * SECOND);
             drained.await;
+        },
+        |child| {
+            child.wait_for("ready");
+            child.send(Signal::TERM);
+            child.is_ended_by(Signal::TERM);
         }
     );
-    child.wait_for("ready");
-    child.send(Signal::TERM);
-    assert_eq!(child.ended().signal(), Some(Signal::TERM.as_raw()));
 }
 
 #[test]
@@ -228,60 +252,123 @@ fn who_interrupts_waits_for_no_delay_whoever_began_the_drain_and_whatever_stands
     if is_child(main) {
         return;
     }
-    let mut child = Running::start(test);
-    child.wait_for("ready");
-    child.send(Signal::INT);
-    assert!(child.ended().success());
-    let mut child = Running::start_with(test, "STALLS");
-    child.wait_for("ready");
-    child.send(Signal::INT);
-    assert_eq!(child.ended().signal(), Some(Signal::INT.as_raw()));
+    for kind in Kind::ALL {
+        let Some(mut child) = Running::start_as(kind, test, "NOTHING_MORE") else {
+            continue;
+        };
+        child.wait_for("ready");
+        child.send(Signal::INT);
+        assert!(child.ended().success());
+        let mut child = Running::start_as(kind, test, "STALLS").unwrap();
+        child.wait_for("ready");
+        child.send(Signal::INT);
+        child.is_ended_by(Signal::INT);
+    }
+}
+
+#[test]
+fn a_worker_that_waits_for_the_drain_keeps_no_process_from_ending() {
+    both!(
+        a_worker_that_waits_for_the_drain_keeps_no_process_from_ending,
+        async {
+            let health = builder().handle_signals().start().unwrap();
+            tokio::spawn(health.drained());
+            println!("ready");
+            // Beside a server that nobody closes.
+            pending().await
+        },
+        |child| {
+            child.wait_for("ready");
+            thread::sleep(Duration::from_millis(200));
+            let told = Instant::now();
+            child.send(Signal::TERM);
+            child.is_ended_by(Signal::TERM);
+            // The parts are 1 s each.
+            assert!(told.elapsed() >= 3 * SECOND, "{:?}", told.elapsed());
+        }
+    );
+}
+
+#[test]
+fn two_signals_to_end_within_a_second_are_one() {
+    both!(
+        two_signals_to_end_within_a_second_are_one,
+        async {
+            let health = builder()
+                .drain_delay(2 * SECOND)
+                .handle_signals()
+                .start()
+                .unwrap();
+            println!("ready");
+            health.drained().await;
+        },
+        |child| {
+            child.wait_for("ready");
+            let told = Instant::now();
+            for _ in 0..3 {
+                child.send(Signal::TERM);
+                thread::sleep(Duration::from_millis(200));
+            }
+            assert!(child.ended().success());
+            assert!(told.elapsed() >= 2 * SECOND, "{:?}", told.elapsed());
+        }
+    );
 }
 
 #[test]
 fn handlers_that_outlive_their_service_do_nothing() {
-    let mut child = child!(handlers_that_outlive_their_service_do_nothing, async {
-        let health = builder()
-            .drain_delay(600 * SECOND)
-            .handle_signals()
-            .start()
-            .unwrap();
-        let drained = health.drained();
-        drop(health);
-        drained.await;
-        println!("ready");
-        pending().await
-    });
-    child.wait_for("ready");
-    child.send(Signal::INT);
-    assert_eq!(child.ended().signal(), Some(Signal::INT.as_raw()));
+    both!(
+        handlers_that_outlive_their_service_do_nothing,
+        async {
+            let health = builder()
+                .drain_delay(600 * SECOND)
+                .handle_signals()
+                .start()
+                .unwrap();
+            let drained = health.drained();
+            drop(health);
+            drained.await;
+            println!("ready");
+            pending().await
+        },
+        |child| {
+            child.wait_for("ready");
+            child.send(Signal::INT);
+            child.is_ended_by(Signal::INT);
+        }
+    );
 }
 
 #[test]
 fn a_signal_after_the_drain_ends_a_process_that_hangs() {
-    let mut child = child!(a_signal_after_the_drain_ends_a_process_that_hangs, async {
-        let health = builder().start().unwrap();
-        println!("ready");
-        health.drain_on_signal().unwrap().await;
-        println!("drained");
-        pending().await
-    });
-    child.wait_for("ready");
-    thread::sleep(Duration::from_millis(200));
-    child.send(Signal::INT);
-    child.wait_for("drained");
-    thread::sleep(Duration::from_millis(300));
-    assert!(
-        child.process.try_wait().unwrap().is_none(),
-        "it was waited for, and ends by itself"
+    both!(
+        a_signal_after_the_drain_ends_a_process_that_hangs,
+        async {
+            let health = builder().start().unwrap();
+            println!("ready");
+            health.drain_on_signal().unwrap().await;
+            println!("drained");
+            pending().await
+        },
+        |child| {
+            child.wait_for("ready");
+            thread::sleep(Duration::from_millis(200));
+            child.send(Signal::INT);
+            child.wait_for("drained");
+            thread::sleep(Duration::from_millis(300));
+            assert!(
+                child.process.try_wait().unwrap().is_none(),
+                "it was waited for, and ends by itself"
+            );
+            child.send(Signal::TERM);
+            child.is_ended_by(Signal::TERM);
+        }
     );
-    child.send(Signal::TERM);
-    assert_eq!(child.ended().signal(), Some(Signal::TERM.as_raw()));
 }
 
 #[test]
 fn of_two_services_each_is_drained_before_the_process_ends() {
-    let mut child = child!(
+    both!(
         of_two_services_each_is_drained_before_the_process_ends,
         async {
             let quick = builder()
@@ -297,15 +384,17 @@ fn of_two_services_each_is_drained_before_the_process_ends() {
             println!("ready");
             slow.drained().await;
             println!("{}, {}", quick.stage(), slow.stage());
+        },
+        |child| {
+            child.wait_for("ready");
+            thread::sleep(Duration::from_millis(200));
+            let told = Instant::now();
+            child.send(Signal::TERM);
+            child.wait_for("draining, draining");
+            assert!(told.elapsed() >= 2 * SECOND);
+            assert!(child.ended().success());
         }
     );
-    child.wait_for("ready");
-    thread::sleep(Duration::from_millis(200));
-    let told = Instant::now();
-    child.send(Signal::TERM);
-    child.wait_for("draining, draining");
-    assert!(told.elapsed() >= 2 * SECOND);
-    assert!(child.ended().success());
 }
 
 /// Each probe on a connection of its own, as a kubelet asks: on the port of the service until it stops accepting, and on that of
@@ -313,7 +402,7 @@ fn of_two_services_each_is_drained_before_the_process_ends() {
 #[cfg(feature = "server")]
 #[test]
 fn pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last() {
-    let mut child = child!(
+    both!(
         pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last,
         async {
             let health = builder().handle_signals().start().unwrap();
@@ -339,37 +428,39 @@ fn pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last()
                 .unwrap_err();
             println!("closed with {} in flight", unfinished.in_flight);
             tokio::time::sleep(Duration::from_millis(500)).await;
+        },
+        |child| {
+            let line = child.lines_until("ready");
+            let addresses = line[line.len() - 2].split_once(' ').unwrap();
+            let told = Instant::now();
+            child.send(Signal::TERM);
+            let (mut accepted, mut answers) = (true, 0);
+            while child.process.try_wait().unwrap().is_none() {
+                if accepted {
+                    let answer = ask(addresses.0, "/live");
+                    accepted = answer.is_some();
+                    // The delay and the cap are 1 s each.
+                    assert!(
+                        accepted || told.elapsed() >= 2 * SECOND,
+                        "{:?}",
+                        told.elapsed()
+                    );
+                    assert!(answer.is_none_or(|answer| answer.contains(" 200 OK")));
+                    answers += usize::from(accepted);
+                }
+                match ask(addresses.1, "/live") {
+                    Some(answer) => assert!(answer.contains(" 200 OK"), "{answer}"),
+                    // The process ended since.
+                    None => break,
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            assert!(answers > 10, "{answers}");
+            child.wait_for("closed with 1 in flight");
+            assert!(child.ended().success());
+            assert!(told.elapsed() < PATIENCE / 2);
         }
     );
-    let line = child.lines_until("ready");
-    let addresses = line[line.len() - 2].split_once(' ').unwrap();
-    let told = Instant::now();
-    child.send(Signal::TERM);
-    let (mut accepted, mut answers) = (true, 0);
-    while child.process.try_wait().unwrap().is_none() {
-        if accepted {
-            let answer = ask(addresses.0, "/live");
-            accepted = answer.is_some();
-            // The delay and the cap are 1 s each.
-            assert!(
-                accepted || told.elapsed() >= 2 * SECOND,
-                "{:?}",
-                told.elapsed()
-            );
-            assert!(answer.is_none_or(|answer| answer.contains(" 200 OK")));
-            answers += usize::from(accepted);
-        }
-        match ask(addresses.1, "/live") {
-            Some(answer) => assert!(answer.contains(" 200 OK"), "{answer}"),
-            // The process ended since.
-            None => break,
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    assert!(answers > 10, "{answers}");
-    child.wait_for("closed with 1 in flight");
-    assert!(child.ended().success());
-    assert!(told.elapsed() < PATIENCE / 2);
 }
 
 /// What is answered to a probe on a connection of its own; none if there is nobody, or nobody any more.
@@ -385,19 +476,72 @@ fn ask(address: &str, path: &str) -> Option<String> {
     (!answer.is_empty()).then_some(answer)
 }
 
+/// What a child is of its system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ordinary,
+    /// The first process, as of a container without an init: signals do nothing to it by default.
+    First,
+}
+
+impl Kind {
+    const ALL: [Self; 2] = [Self::Ordinary, Self::First];
+
+    /// Tests both kinds of child, side by side.
+    fn each(test: &str, body: impl Fn(Running) + Sync) {
+        thread::scope(|scope| {
+            for kind in Self::ALL {
+                let body = &body;
+                scope.spawn(move || {
+                    if let Some(child) = Running::start_as(kind, test, "NOTHING_MORE") {
+                        body(child);
+                    }
+                });
+            }
+        });
+    }
+
+    /// The command that runs another as such; none where that is not allowed.
+    fn command(self, program: &Path) -> Option<Command> {
+        let unshare = || {
+            let mut command = Command::new("unshare");
+            // Whoever is not root is root of a namespace of its own.
+            if !rustix::process::geteuid().is_root() {
+                command.args(["--user", "--map-root-user"]);
+            }
+            command.args(["--pid", "--fork", "--kill-child"]);
+            command
+        };
+        match self {
+            Self::Ordinary => Some(Command::new(program)),
+            Self::First => {
+                let tried = unshare().arg("true").output();
+                if !tried.as_ref().is_ok_and(|tried| tried.status.success()) {
+                    // Of a test that passes, only this way.
+                    _ = writeln!(io::stderr(), "NOT TRIED as the first process: {tried:?}");
+                    return None;
+                }
+                let mut command = unshare();
+                command.arg(program);
+                Some(command)
+            }
+        }
+    }
+}
+
 /// A child and what it prints.
 struct Running {
+    /// It, or what waits for it.
     process: Child,
+    pid: Pid,
+    kind: Kind,
     printed: Receiver<String>,
 }
 
 impl Running {
-    fn start(test: &str) -> Self {
-        Self::start_with(test, "NOTHING_MORE")
-    }
-
-    fn start_with(test: &str, variable: &str) -> Self {
-        let mut process = Command::new(env::current_exe().unwrap())
+    fn start_as(kind: Kind, test: &str, variable: &str) -> Option<Self> {
+        let mut process = kind
+            .command(&env::current_exe().unwrap())?
             .args(["--exact", "--nocapture", test])
             .env(CHILD, "1")
             .env(variable, "1")
@@ -412,11 +556,30 @@ impl Running {
                 .map_while(Result::ok)
                 .try_for_each(|line| print.send(line))
         });
-        Self { process, printed }
+        let pid = match kind {
+            Kind::Ordinary => Pid::from_child(&process),
+            Kind::First => child_of(&process),
+        };
+        Some(Self {
+            process,
+            pid,
+            kind,
+            printed,
+        })
     }
 
     fn send(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.process), signal).unwrap();
+        kill_process(self.pid, signal).unwrap();
+    }
+
+    /// As if nobody had handled it; the first process exits as a shell would tell it.
+    #[track_caller]
+    fn is_ended_by(&mut self, signal: Signal) {
+        let ended = self.ended();
+        match self.kind {
+            Kind::Ordinary => assert_eq!(ended.signal(), Some(signal.as_raw()), "{ended}"),
+            Kind::First => assert_eq!(ended.code(), Some(128 + signal.as_raw()), "{ended}"),
+        }
     }
 
     #[track_caller]
@@ -451,6 +614,20 @@ impl Running {
                 None => thread::sleep(Duration::from_millis(10)),
             }
         }
+    }
+}
+
+/// The process that one has started and waits for.
+fn child_of(process: &Child) -> Pid {
+    let id = process.id();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        if let Some(child) = children.split_whitespace().next() {
+            return Pid::from_raw(child.parse().unwrap()).unwrap();
+        }
+        assert!(Instant::now() < deadline, "it starts nothing");
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

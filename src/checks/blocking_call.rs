@@ -6,7 +6,7 @@ use tokio::sync::{
 };
 
 use crate::{
-    check::{Foreign, guard},
+    check::{Foreign, guard, guard_panics},
     model::{Failure, Reason},
 };
 
@@ -58,6 +58,7 @@ type Function<T> = dyn Fn() -> T + Send + Sync;
 impl<T: Send + 'static> BlockingCall<T> {
     /// A call of `function`, which has not run yet.
     pub fn new(function: impl Fn() -> T + Send + Sync + 'static) -> Self {
+        guard_panics();
         Self {
             function: Arc::new(Foreign::blocking(Box::new(function))),
             pending: Mutex::default(),

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::time::timeout;
 
 use crate::{
-    check::{HealthCheck, IntoHealthCheck, guard},
+    check::{HealthCheck, IntoHealthCheck, guard, guard_panics},
     model::{Cause, Failure, Outcome, Reason, Status, Value},
 };
 
@@ -85,6 +85,7 @@ struct Member {
 
 impl Quorum {
     fn new(least: Least) -> Self {
+        guard_panics();
         Self {
             members: Vec::new(),
             least,

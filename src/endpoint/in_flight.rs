@@ -9,7 +9,9 @@ const ENVOY_FAIL: HeaderName = HeaderName::from_static("x-envoy-immediate-health
 const YES: HeaderValue = HeaderValue::from_static("true");
 
 /// An ordinary request in flight, until this is dropped. It does not keep the checks running.
-pub(crate) struct InFlight(Arc<Board>);
+///
+/// None of a request that does not count any more.
+pub(crate) struct InFlight(Option<Arc<Board>>);
 
 /// How the sender of an ordinary request is told that the instance leaves.
 #[derive(Clone, Copy, Debug)]
@@ -22,22 +24,43 @@ pub(crate) struct Leaving {
 
 impl InFlight {
     #[inline]
-    pub(super) fn new(board: &Arc<Board>) -> Self {
+    pub(crate) fn new(board: &Arc<Board>) -> Self {
         board.departure.enter();
-        Self(Arc::clone(board))
+        Self(Some(Arc::clone(board)))
     }
 
     /// Whether the instance leaves.
     #[inline]
     pub(crate) fn is_leaving(&self) -> bool {
-        self.0.is_draining()
+        self.0.as_ref().is_none_or(|board| board.is_draining())
+    }
+
+    /// Polls the handler of the request while the instance leaves. One that waits for the drain, such as that of a hook before the
+    /// end, is not waited for by it.
+    #[cold]
+    pub(crate) fn poll_leaving<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        let Some(board) = &self.0 else {
+            return poll();
+        };
+        let (polled, waits) = board.departure.within(poll);
+        if waits {
+            self.end();
+        }
+        polled
+    }
+
+    #[inline]
+    fn end(&mut self) {
+        if let Some(board) = self.0.take() {
+            board.leave();
+        }
     }
 }
 
 impl Drop for InFlight {
     #[inline]
     fn drop(&mut self) {
-        self.0.leave();
+        self.end();
     }
 }
 

@@ -1,8 +1,12 @@
 //! What the parts of a service share while it leaves.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+use std::{
+    cell::Cell,
+    ptr,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+    },
 };
 
 use super::drain::{DrainEnd, DrainPolicy};
@@ -14,12 +18,20 @@ pub(crate) struct Departure {
     in_flight: AtomicUsize,
     /// Whether the engine is to know when nothing is in flight.
     awaited: AtomicBool,
-    /// How many futures there are, or were to the end, that somebody ends a server by.
+    /// How many futures there are, or were to the end, that wait for the moment to stop accepting.
     takers: AtomicUsize,
+    /// How many of them run a server to its end, with which the process is expected to end.
+    runners: AtomicUsize,
     /// How many signals came.
     signals: AtomicU8,
+    closing: AtomicBool,
     end: OnceLock<DrainEnd>,
     cut: AtomicBool,
+}
+
+thread_local! {
+    /// The request that this thread is in, while its instance leaves: of which instance, and whether it waits for the drain.
+    static REQUEST: Cell<(*const Departure, bool)> = const { Cell::new((ptr::null(), false)) };
 }
 
 impl Departure {
@@ -29,7 +41,9 @@ impl Departure {
             in_flight: AtomicUsize::new(0),
             awaited: AtomicBool::new(false),
             takers: AtomicUsize::new(0),
+            runners: AtomicUsize::new(0),
             signals: AtomicU8::new(0),
+            closing: AtomicBool::new(false),
             end: OnceLock::new(),
             cut: AtomicBool::new(false),
         }
@@ -59,18 +73,45 @@ impl Departure {
         self.in_flight.load(Ordering::SeqCst)
     }
 
-    /// Somebody waits for the end of the drain, to end a server.
-    pub(crate) fn take(&self) {
+    /// Polls the handler of a request in flight. Whether it waits for the drain comes with what it says.
+    pub(crate) fn within<T>(&self, poll: impl FnOnce() -> T) -> (T, bool) {
+        let outer = REQUEST.replace((self, false));
+        let polled = poll();
+        let (_, waits) = REQUEST.replace(outer);
+        if waits && ptr::eq(outer.0, self) {
+            // One request, counted twice because the layer is there twice.
+            REQUEST.set((self, true));
+        }
+        (polled, waits)
+    }
+
+    /// Somebody polls a wait for the drain: if that is the handler of a request, the drain is not to wait for it.
+    pub(crate) fn waited_for_here(&self) {
+        if ptr::eq(REQUEST.get().0, self) {
+            REQUEST.set((self, true));
+        }
+    }
+
+    /// Somebody waits for the moment to stop accepting, who may `run` a server to its end.
+    pub(crate) fn take(&self, run: bool) {
         self.takers.fetch_add(1, Ordering::AcqRel);
+        self.runners.fetch_add(usize::from(run), Ordering::AcqRel);
     }
 
     /// Who waited does not any more.
-    pub(crate) fn untake(&self) {
+    pub(crate) fn untake(&self, run: bool) {
         self.takers.fetch_sub(1, Ordering::AcqRel);
+        self.runners.fetch_sub(usize::from(run), Ordering::AcqRel);
     }
 
+    #[cfg(all(unix, feature = "signals"))]
     pub(crate) fn is_taken(&self) -> bool {
         self.takers.load(Ordering::Acquire) > 0
+    }
+
+    #[cfg(all(unix, feature = "signals"))]
+    pub(crate) fn is_run(&self) -> bool {
+        self.runners.load(Ordering::Acquire) > 0
     }
 
     /// One more signal came: how many there were before.
@@ -82,7 +123,11 @@ impl Departure {
         counted.unwrap_or_default()
     }
 
-    pub(super) fn close(&self, end: DrainEnd) {
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub(super) fn end(&self, end: DrainEnd) {
         _ = self.end.set(end);
     }
 
@@ -90,9 +135,21 @@ impl Departure {
         self.cut.store(true, Ordering::Release);
     }
 
+    /// Whether connections are to be told to go, though new ones are accepted still.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.awaited.load(Ordering::SeqCst)
+    }
+
     /// Whether servers are to stop accepting.
     pub(crate) fn is_over(&self) -> bool {
-        self.end.get().is_some()
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// How it ended: with nothing in flight, or with what was cut.
+    #[cfg(any(feature = "server", all(unix, feature = "signals")))]
+    pub(crate) fn ended(&self) -> Option<DrainEnd> {
+        self.end.get().copied()
     }
 
     /// Whether servers are to end, whatever they do.

@@ -1,4 +1,4 @@
-//! How an instance leaves: serve on for a while, finish what is in flight, close.
+//! How an instance leaves: serve on for a while, finish what is in flight, close, cut.
 
 use std::time::Duration;
 
@@ -7,18 +7,24 @@ use std::time::Duration;
 pub(crate) struct DrainPolicy {
     /// For how long the instance serves on, while load balancers learn that it leaves.
     pub(crate) delay: Duration,
-    /// How long what is in flight then has to end.
-    pub(crate) cap: Duration,
+    /// How long it then waits, still accepting, until nothing is in flight.
+    pub(crate) finish: Duration,
+    /// How long servers then have for what is on open connections, once they have stopped accepting.
+    pub(crate) close: Duration,
 }
 
 impl Default for DrainPolicy {
     fn default() -> Self {
         Self {
             delay: Duration::from_secs(5),
-            cap: Duration::from_secs(20),
+            finish: Duration::from_secs(15),
+            close: Duration::from_secs(5),
         }
     }
 }
+
+/// How long a server has to end by itself once nothing is in flight: to say goodbye, and to write the end of what it has answered.
+const LINGER: Duration = Duration::from_secs(2);
 
 impl DrainPolicy {
     /// What Kubernetes gives a container to end.
@@ -27,14 +33,23 @@ impl DrainPolicy {
     /// The settings that cannot be.
     pub(crate) fn faults(self) -> impl Iterator<Item = &'static str> {
         const DAY: Duration = Duration::from_secs(24 * 3600);
-        let settings = [("drain_delay", self.delay), ("drain_cap", self.cap)];
+        let settings = [
+            ("drain_delay", self.delay),
+            ("drain_finish", self.finish),
+            ("drain_close", self.close),
+        ];
         let faults = settings.into_iter().filter(|&(_, value)| value > DAY);
         faults.map(|(setting, _)| setting)
     }
 
     /// How long a drain takes at most.
     pub(crate) fn longest(self) -> Duration {
-        self.delay.saturating_add(self.cap)
+        self.delay.saturating_add(self.longest_without_delay())
+    }
+
+    /// The same after an interrupt.
+    pub(crate) fn longest_without_delay(self) -> Duration {
+        self.finish.saturating_add(self.close)
     }
 }
 
@@ -74,7 +89,10 @@ pub(crate) struct Drain {
     began: Duration,
     /// When the part is over, whatever happens.
     until: Duration,
-    cap: Duration,
+    /// Since when nothing is in flight, in the part in which that ends the drain.
+    idle: Option<Duration>,
+    ended: bool,
+    policy: DrainPolicy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +101,7 @@ enum Part {
     Serving,
     /// It still accepts, and waits for the moment when nothing is in flight.
     Finishing,
-    /// Servers end.
+    /// Servers have stopped accepting, and finish what is on open connections.
     Closing,
     Done,
 }
@@ -93,8 +111,10 @@ enum Part {
 pub(crate) enum Step {
     /// From now on the end of what is in flight counts.
     Finish,
-    /// Servers are to stop accepting.
-    Close(DrainEnd),
+    /// Servers are to stop accepting, with so many requests in flight.
+    Close(usize),
+    /// Nothing is in flight any more, or what is will be cut.
+    End(DrainEnd),
     /// Servers are to end, whatever they do.
     Cut,
 }
@@ -102,6 +122,7 @@ pub(crate) enum Step {
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DrainEnd {
+    /// How many requests were cut.
     pub(crate) in_flight: usize,
     pub(crate) took: Duration,
 }
@@ -116,7 +137,9 @@ impl Drain {
             part: Part::Serving,
             began: now,
             until: now.saturating_add(delay),
-            cap: policy.cap,
+            idle: None,
+            ended: false,
+            policy,
         }
     }
 
@@ -128,27 +151,53 @@ impl Drain {
         }
     }
 
+    /// The last request in flight has just ended.
+    pub(crate) fn idle(&mut self, now: Duration) {
+        if self.idle.is_some() {
+            self.idle = Some(now);
+        }
+    }
+
     /// When there is something to do, whatever happens.
     pub(crate) fn due(&self) -> Option<Duration> {
-        (self.part != Part::Done).then_some(self.until)
+        (self.part != Part::Done).then(|| self.cut_at())
+    }
+
+    fn cut_at(&self) -> Duration {
+        match self.idle {
+            Some(idle) => self.until.min(idle.saturating_add(LINGER)),
+            None => self.until,
+        }
     }
 
     /// What comes next, if something does by now. To be asked again until nothing does.
     pub(crate) fn step(&mut self, now: Duration, in_flight: usize) -> Option<Step> {
-        let over = now >= self.until;
+        if self.part == Part::Closing {
+            self.idle = match in_flight {
+                0 => self.idle.or(Some(now)),
+                _ => None,
+            };
+        }
+        let over = now >= self.cut_at();
         match self.part {
             Part::Serving if over => {
                 self.part = Part::Finishing;
-                self.until = now.saturating_add(self.cap);
+                self.until = now.saturating_add(self.policy.finish);
                 Some(Step::Finish)
             }
             Part::Finishing if over || in_flight == 0 => {
                 self.part = Part::Closing;
+                self.until = now.saturating_add(self.policy.close);
+                Some(Step::Close(in_flight))
+            }
+            Part::Closing if !self.ended && (over || in_flight == 0) => {
+                self.ended = true;
                 let took = now.saturating_sub(self.began);
-                Some(Step::Close(DrainEnd { in_flight, took }))
+                Some(Step::End(DrainEnd { in_flight, took }))
             }
             Part::Closing if over => {
                 self.part = Part::Done;
+                self.idle = None;
                 Some(Step::Cut)
             }
             Part::Serving | Part::Finishing | Part::Closing | Part::Done => None,
@@ -172,51 +221,86 @@ mod tests {
         std::iter::from_fn(|| drain.step(at * SECOND, in_flight)).collect()
     }
 
-    fn close(in_flight: usize, seconds: u32) -> Step {
+    fn end(in_flight: usize, seconds: u32) -> Step {
         let took = seconds * SECOND;
-        Step::Close(DrainEnd { in_flight, took })
+        Step::End(DrainEnd { in_flight, took })
     }
 
     #[test]
-    fn it_serves_on_then_finishes_then_closes() {
+    fn it_serves_on_then_finishes_then_closes_then_cuts_what_lingers() {
         let mut drain = begin(DrainCause::Terminated);
         assert_eq!(steps(&mut drain, 104, 0), [], "it serves on, though idle");
         assert_eq!(steps(&mut drain, 105, 2), [Step::Finish]);
         assert_eq!(steps(&mut drain, 106, 1), []);
-        assert_eq!(steps(&mut drain, 107, 0), [close(0, 7)]);
-        assert_eq!(steps(&mut drain, 124, 0), []);
-        assert_eq!(steps(&mut drain, 125, 0), [Step::Cut]);
+        assert_eq!(steps(&mut drain, 107, 0), [Step::Close(0), end(0, 7)]);
+        assert_eq!(drain.due(), Some(109 * SECOND), "nothing is in flight");
+        assert_eq!(steps(&mut drain, 109, 0), [Step::Cut]);
         assert_eq!(drain.due(), None);
     }
 
     #[test]
-    fn what_is_stuck_ends_at_the_cap() {
+    fn what_is_in_flight_when_servers_close_has_a_time_of_its_own() {
         let mut drain = begin(DrainCause::Asked);
         assert_eq!(steps(&mut drain, 105, 1), [Step::Finish]);
+        assert_eq!(drain.due(), Some(120 * SECOND));
+        assert_eq!(steps(&mut drain, 120, 3), [Step::Close(3)]);
         assert_eq!(drain.due(), Some(125 * SECOND));
-        assert_eq!(steps(&mut drain, 125, 1), [close(1, 25), Step::Cut]);
+        assert_eq!(steps(&mut drain, 122, 0), [end(0, 22)]);
+        assert_eq!(drain.due(), Some(124 * SECOND));
+    }
+
+    #[test]
+    fn what_is_stuck_is_cut_when_that_is_over() {
+        let mut drain = begin(DrainCause::Asked);
+        assert_eq!(steps(&mut drain, 105, 1), [Step::Finish]);
+        assert_eq!(steps(&mut drain, 120, 1), [Step::Close(1)]);
+        assert_eq!(steps(&mut drain, 125, 1), [end(1, 25), Step::Cut]);
+    }
+
+    #[test]
+    fn a_request_that_comes_on_an_open_connection_while_servers_close_is_waited_for() {
+        let mut drain = begin(DrainCause::Interrupted);
+        assert_eq!(
+            steps(&mut drain, 100, 0),
+            [Step::Finish, Step::Close(0), end(0, 0)]
+        );
+        assert_eq!(steps(&mut drain, 102, 1), [], "it would be over, if idle");
+        assert_eq!(drain.due(), Some(105 * SECOND));
+        assert_eq!(steps(&mut drain, 104, 0), []);
+        assert_eq!(drain.due(), Some(105 * SECOND), "no later than that");
+        assert_eq!(steps(&mut drain, 105, 1), [Step::Cut]);
+    }
+
+    #[test]
+    fn one_that_came_and_went_has_its_time_for_the_last_bytes() {
+        let mut drain = begin(DrainCause::Interrupted);
+        _ = steps(&mut drain, 100, 0);
+        drain.idle(101 * SECOND);
+        assert_eq!(steps(&mut drain, 102, 0), []);
+        assert_eq!(steps(&mut drain, 103, 0), [Step::Cut]);
     }
 
     #[test]
     fn who_interrupts_waits_for_what_is_in_flight_alone() {
         let mut drain = begin(DrainCause::Interrupted);
-        assert_eq!(steps(&mut drain, 100, 0), [Step::Finish, close(0, 0)]);
-        let mut drain = begin(DrainCause::Interrupted);
         assert_eq!(steps(&mut drain, 100, 1), [Step::Finish]);
         drain.hurry(101 * SECOND, Hurry::Delay);
         assert_eq!(steps(&mut drain, 101, 1), [], "there is no delay to end");
         drain.hurry(101 * SECOND, Hurry::Part);
-        assert_eq!(steps(&mut drain, 101, 1), [close(1, 1), Step::Cut]);
+        assert_eq!(steps(&mut drain, 101, 1), [Step::Close(1)]);
     }
 
     #[test]
-    fn a_second_signal_ends_the_delay_and_a_third_the_wait() {
+    fn each_signal_more_ends_a_part() {
         let mut drain = begin(DrainCause::Terminated);
         drain.hurry(101 * SECOND, Hurry::Part);
         assert_eq!(steps(&mut drain, 101, 1), [Step::Finish]);
-        assert_eq!(drain.due(), Some(121 * SECOND), "the whole cap is left");
+        assert_eq!(drain.due(), Some(116 * SECOND), "all of it is left");
         drain.hurry(102 * SECOND, Hurry::Part);
-        assert_eq!(steps(&mut drain, 102, 1), [close(1, 2), Step::Cut]);
+        assert_eq!(steps(&mut drain, 102, 1), [Step::Close(1)]);
+        assert_eq!(drain.due(), Some(107 * SECOND));
+        drain.hurry(103 * SECOND, Hurry::Part);
+        assert_eq!(steps(&mut drain, 103, 1), [end(1, 3), Step::Cut]);
     }
 
     proptest! {
@@ -233,21 +317,27 @@ mod tests {
                     drain.hurry(now * SECOND, Hurry::Part);
                 }
                 for step in steps(&mut drain, now, in_flight) {
-                    if let Step::Close(end) = step {
-                        let due = drain.due().is_none_or(|due| due <= now * SECOND);
-                        prop_assert!(end.in_flight == 0 || due, "something is in flight, and there is time");
+                    if let Step::End(DrainEnd { in_flight, .. }) = step {
+                        let late = drain.due().is_none_or(|due| due <= now * SECOND);
+                        prop_assert!(in_flight == 0 || late, "something is in flight, and there is time");
                     }
-                    seen.push(match step {
-                        Step::Finish => 0,
-                        Step::Close(_) => 1,
-                        Step::Cut => 2,
-                    });
+                    seen.push(step);
                 }
             }
-            seen.extend(steps(&mut drain, now + 25, 1).iter().map(|_| 9));
-            let late = steps(&mut drain, now + 50, 1);
-            prop_assert!(seen.len() + late.len() == 3 && drain.due().is_none());
-            prop_assert!(seen.iter().filter(|&&step| step != 9).is_sorted());
+            for wait in [5, 20, 25] {
+                seen.extend(steps(&mut drain, now + wait, 1));
+            }
+            prop_assert_eq!(drain.due(), None);
+            let order: Vec<u8> = seen
+                .iter()
+                .map(|step| match step {
+                    Step::Finish => 0,
+                    Step::Close(_) => 1,
+                    Step::End(_) => 2,
+                    Step::Cut => 3,
+                })
+                .collect();
+            prop_assert_eq!(order, [0, 1, 2, 3]);
         }
     }
 }

@@ -471,8 +471,14 @@ impl Engine {
                     drain.hurry(now, what);
                 }
             }
+            Message::Idle => {
+                let now = self.clock.now().mono;
+                if let Some(drain) = &mut self.drain {
+                    drain.idle(now);
+                }
+            }
             // What is done next sees it.
-            Message::Idle | Message::Maintain => {}
+            Message::Maintain => {}
             Message::Pushed(id) => self.writer.hear(id, self.clock.now()),
             Message::Add(registration) => self.add(registration),
             Message::Replace(registration) => self.replace(registration),
@@ -501,9 +507,20 @@ impl Engine {
         let departure = &board.departure;
         while let Some(step) = drain.step(now.mono, departure.in_flight()) {
             match step {
-                Step::Finish => departure.await_idle(),
-                Step::Close(end) => {
-                    departure.close(end);
+                Step::Finish => {
+                    departure.await_idle();
+                    board.changes.notify_waiters();
+                }
+                Step::Close(in_flight) => {
+                    departure.close();
+                    board.changes.notify_waiters();
+                    if in_flight > 0 {
+                        let left = departure.policy.close;
+                        telemetry::drain_closes(&board.service.name, in_flight, left);
+                    }
+                }
+                Step::End(end) => {
+                    departure.end(end);
                     board.changes.notify_waiters();
                     telemetry::drain_ended(&board.service.name, end.in_flight, end.took);
                 }

@@ -150,12 +150,24 @@ impl HealthBuilder {
         self
     }
 
-    /// How long requests in flight then have to end. Defaults to 20 s.
+    /// How long the service then waits, still accepting, until nothing is in flight. Defaults to 15 s.
     ///
-    /// With the [delay](Self::drain_delay) that is to stay below what the orchestrator waits before it kills
-    /// (`terminationGracePeriodSeconds`, 30 s unless set); 30 s or more are warned of at the start.
-    pub fn drain_cap(mut self, cap: Duration) -> Self {
-        self.settings.drain.cap = cap;
+    /// Where requests keep coming, as from a client that has not noticed, all of it passes.
+    pub fn drain_finish(mut self, finish: Duration) -> Self {
+        self.settings.drain.finish = finish;
+        self
+    }
+
+    /// How long servers then have, once they have stopped accepting and said goodbye to their connections, to finish what is on
+    /// them; what is left after that is cut. Defaults to 5 s.
+    ///
+    /// A request that begins while servers close has no more time than this.
+    ///
+    /// The [delay](Self::drain_delay), the time to [finish](Self::drain_finish) and this are 25 s together. They are to stay below
+    /// what the orchestrator waits before it kills (`terminationGracePeriodSeconds`, 30 s unless set); 30 s or more are warned of
+    /// at the start.
+    pub fn drain_close(mut self, close: Duration) -> Self {
+        self.settings.drain.close = close;
         self
     }
 

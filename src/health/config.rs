@@ -55,9 +55,12 @@ pub struct HealthConfig {
     /// [`HealthBuilder::drain_delay`](crate::HealthBuilder::drain_delay).
     #[serde(deserialize_with = "duration")]
     pub drain_delay: Option<Duration>,
-    /// [`HealthBuilder::drain_cap`](crate::HealthBuilder::drain_cap).
+    /// [`HealthBuilder::drain_finish`](crate::HealthBuilder::drain_finish).
     #[serde(deserialize_with = "duration")]
-    pub drain_cap: Option<Duration>,
+    pub drain_finish: Option<Duration>,
+    /// [`HealthBuilder::drain_close`](crate::HealthBuilder::drain_close).
+    #[serde(deserialize_with = "duration")]
+    pub drain_close: Option<Duration>,
     /// The settings of single checks, by name. Where no check has a name as it is written, `_` stands for `-` and
     /// `.` too, as names of environment variables have neither.
     pub checks: BTreeMap<String, CheckConfig>,
@@ -113,7 +116,8 @@ pub(super) fn apply(
     for config in configs {
         set(&mut settings.room, config.concurrency);
         set(&mut settings.drain.delay, config.drain_delay);
-        set(&mut settings.drain.cap, config.drain_cap);
+        set(&mut settings.drain.finish, config.drain_finish);
+        set(&mut settings.drain.close, config.drain_close);
         // Those that name a check as it is come last, and win.
         let is_exact = |name: &String| checks.iter().any(|check| check.name == *name);
         let (exact, folded): (Vec<_>, Vec<_>) =

@@ -18,15 +18,19 @@ impl Health {
     /// Leaves. Readiness fails at once and for good, [draining](crate::VerdictReason::Draining): every reader sees it from
     /// now on, whatever the runtime does. Then
     ///
-    /// 1. the service serves on for the [delay](crate::HealthBuilder::drain_delay), while load balancers learn of it;
-    /// 2. still accepting, it waits until nothing is in flight, or the [cap](crate::HealthBuilder::drain_cap) is over;
-    /// 3. the future that is returned, and each of [`drained`](Self::drained), resolves, and servers stop accepting.
+    /// 1. *serve on*: for the [delay](crate::HealthBuilder::drain_delay) everything is served, while load balancers learn of it;
+    /// 2. *finish*: still accepting, the service waits until nothing is in flight, or [that time](crate::HealthBuilder::drain_finish)
+    ///    is over;
+    /// 3. *close*: the future that is returned, and each of [`drained`](Self::drained), resolves; servers stop accepting, say goodbye
+    ///    to their connections, and finish what is on them, in a [time of its own](crate::HealthBuilder::drain_close);
+    /// 4. *cut*: what is left is ended, by [`run`](Self::run), and reported. Once nothing is in flight that is 2 s later at most.
     ///
-    /// It accepts until then because whoever probes it opens a new connection for each probe. Liveness and startup stay as
-    /// they are, and the checks run on. What is in flight is for the [layer](crate::layer::probes) to count: a request is from
-    /// its arrival until the body of its response has ended or was dropped. Connections that were upgraded do not count,
-    /// nor do responses that are [`Endless`](crate::layer::probes::Endless). Meanwhile ordinary responses over HTTP/1 say
-    /// `Connection: close`.
+    /// It accepts until the third part because whoever probes it opens a new connection for each probe. A client that always has
+    /// something in flight is told to go elsewhere in the third part at the latest, and loses nothing if it does. Liveness and startup
+    /// stay as they are, and the checks run on. What is in flight is for the [layer](crate::layer::probes) to count: a request is from
+    /// its arrival until the body of its response has ended or was dropped. Connections that were upgraded do not count, nor do
+    /// responses that are [`Endless`](crate::layer::probes::Endless), nor a request whose handler waits for the drain itself, as that of
+    /// a `preStop` hook does. Meanwhile ordinary responses over HTTP/1 say `Connection: close`.
     ///
     /// The drain goes on whether or not the future is polled.
     ///
@@ -49,8 +53,8 @@ impl Health {
         self.drained()
     }
 
-    /// Waits for the end of the [drain](Self::drain), when servers are to stop accepting: whenever it begins, and
-    /// whatever begins it.
+    /// Waits for the moment in a [drain](Self::drain) when servers are to stop accepting: whenever it begins, and whatever begins
+    /// it.
     ///
     /// ```no_run
     /// # async fn serve(listener: tokio::net::TcpListener, app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
@@ -61,15 +65,15 @@ impl Health {
     /// ```
     ///
     /// A server that is ended by this alone waits for a request that is stuck for as long as that takes: let it
-    /// [run](Self::run), and it ends at the cap.
+    /// [run](Self::run), and it ends when the drain is over. A worker may wait for this as well.
     #[must_use = "a drain that nobody waits for ends no server"]
     pub fn drained(&self) -> Drained {
-        Drained::new(self.board())
+        Drained::new(self.board(), false)
     }
 }
 
 pin_project! {
-    /// Waits for the end of a drain: the future of [`Health::drain`] and [`Health::drained`].
+    /// Waits until servers are to stop accepting: the future of [`Health::drain`] and [`Health::drained`].
     ///
     /// It is ready when servers are to stop accepting, or when nothing could ever begin a drain any more because the runtime of
     /// the checks has ended, or the last [`Health`], layer and service was dropped. It does not keep the checks running.
@@ -84,15 +88,18 @@ pin_project! {
 struct Taker {
     board: Arc<Board>,
     waits: bool,
+    /// Whether it runs a server to its end.
+    runs: bool,
 }
 
 impl Drained {
-    pub(super) fn new(board: &Arc<Board>) -> Self {
+    pub(super) fn new(board: &Arc<Board>, runs: bool) -> Self {
         Self {
             bell: board.change(),
             taker: Taker {
                 board: Arc::clone(board),
                 waits: false,
+                runs,
             },
         }
     }
@@ -106,7 +113,7 @@ impl Taker {
     fn wait(&mut self) {
         if !self.waits {
             self.waits = true;
-            self.board.departure.take();
+            self.board.departure.take(self.runs);
         }
     }
 
@@ -130,6 +137,7 @@ impl Future for Drained {
             if this.taker.is_over() {
                 return Poll::Ready(());
             }
+            this.taker.board.departure.waited_for_here();
             ready!(this.bell.as_mut().poll(cx));
             this.bell.set(this.taker.board.change());
         }
@@ -140,8 +148,21 @@ impl Future for Drained {
 impl Drop for Taker {
     fn drop(&mut self) {
         if self.waits && !self.is_over() {
-            self.board.departure.untake();
+            self.board.departure.untake(self.runs);
         }
+    }
+}
+
+/// Waits until something is so of the board, which changes with a bell.
+#[cfg(feature = "server")]
+pub(crate) async fn until(board: &Arc<Board>, is_so: impl Fn(&Board) -> bool) {
+    loop {
+        let mut bell = std::pin::pin!(board.change());
+        bell.as_mut().enable();
+        if is_so(board) {
+            return;
+        }
+        bell.await;
     }
 }
 

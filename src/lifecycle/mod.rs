@@ -12,8 +12,10 @@ mod startup;
 mod systemd;
 pub(crate) mod watchdog;
 
+#[cfg(feature = "server")]
+pub(crate) use self::drained::until;
 pub use self::{
     drained::Drained,
     pushed::{Heartbeat, HeartbeatBuilder, Registering, Reporter, ReporterBuilder},
-    run::{Run, Unfinished},
+    run::{Run, ServerOutput, Unfinished},
 };

@@ -13,8 +13,8 @@ use super::Drained;
 use crate::Health;
 
 impl Health {
-    /// Runs a server to its end, and no longer than a [drain](Self::drain) may take: at the
-    /// [cap](crate::HealthBuilder::drain_cap) it is dropped, whatever it does, and what was in flight is reported.
+    /// Runs a server to its end, and no longer than a [drain](Self::drain) may take: when that is over it is dropped, whatever it
+    /// does, and what was in flight is reported.
     ///
     /// The server has to know by itself when to stop accepting:
     ///
@@ -30,13 +30,19 @@ impl Health {
     /// If the last [`Health`], layer and service was dropped before that, or the runtime of the checks has ended, it is told to stop
     /// accepting, and waited for without limit.
     ///
+    /// A connection that is idle, silent or in the middle of a request's head holds nobody up: a server that still waits for such
+    /// when nothing has been in flight for 2 s is dropped as well, and has [ended](ServerOutput::ended) as if by itself.
+    ///
     /// Tasks that the server spawned, such as those of its connections, end with their runtime: let `main` return.
     ///
     /// # Errors
     ///
-    /// The future's error is [`Unfinished`] if the server did not end by itself in time.
-    pub fn run<S: IntoFuture>(&self, server: S) -> Run<S::IntoFuture> {
-        let drained = self.drained();
+    /// The future's error is [`Unfinished`] if requests were in flight when the server was dropped.
+    pub fn run<S>(&self, server: S) -> Run<S::IntoFuture>
+    where
+        S: IntoFuture<Output: ServerOutput>,
+    {
+        let drained = Drained::new(self.board(), true);
         Run {
             bell: drained.board().change(),
             server: server.into_future(),
@@ -60,7 +66,34 @@ pin_project! {
     }
 }
 
-impl<F: Future> Future for Run<F> {
+/// What a server's future comes to, such as the `io::Result<()>` of axum, and what it would have come to where it is dropped though
+/// nothing was in flight.
+///
+/// ```
+/// use tower_health::ServerOutput;
+///
+/// assert!(<std::io::Result<()> as ServerOutput>::ended().is_ok());
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not what a server comes to",
+    note = "`Health::run` takes a future of `()`, or of a `Result` whose value is `()`: map what it comes to, or implement `ServerOutput`"
+)]
+pub trait ServerOutput {
+    /// That it ended, and all is well.
+    fn ended() -> Self;
+}
+
+impl ServerOutput for () {
+    fn ended() -> Self {}
+}
+
+impl<T: ServerOutput, E> ServerOutput for Result<T, E> {
+    fn ended() -> Self {
+        Ok(T::ended())
+    }
+}
+
+impl<F: Future<Output: ServerOutput>> Future for Run<F> {
     type Output = Result<F::Output, Unfinished>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -71,13 +104,15 @@ impl<F: Future> Future for Run<F> {
         // It is asked last, so that one that ends by itself, however late, has ended by itself.
         loop {
             this.bell.as_mut().enable();
-            let departure = &this.drained.board().departure;
-            let (cut, in_flight) = (departure.is_cut(), departure.in_flight());
+            let cut = this.drained.board().departure.is_cut();
             if let Poll::Ready(output) = this.server.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
             if cut {
-                return Poll::Ready(Err(Unfinished { in_flight }));
+                return Poll::Ready(match this.drained.board().departure.in_flight() {
+                    0 => Ok(F::Output::ended()),
+                    in_flight => Err(Unfinished { in_flight }),
+                });
             }
             if this.bell.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
@@ -100,14 +135,13 @@ impl<F> fmt::Debug for Run<F> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unfinished {
-    /// How many requests were in flight. None, if connections alone were open.
+    /// How many requests were cut; never none.
     pub in_flight: usize,
 }
 
 impl fmt::Display for Unfinished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.in_flight {
-            0 => f.write_str("the server did not end in the time that a drain may take, though nothing was in flight"),
             1 => f.write_str("the server was ended with 1 request in flight"),
             n => write!(f, "the server was ended with {n} requests in flight"),
         }

@@ -20,12 +20,21 @@ impl HealthBuilder {
     /// no signal.
     ///
     /// The handlers are installed at [`start`](Self::start), so a signal that comes during start-up is not lost. After
-    /// `SIGINT` there is no [delay](Self::drain_delay). A second signal ends the delay, or the wait for what is in flight
-    /// where there is none; one after the drain does what it would do without this.
+    /// `SIGINT` there is no [delay](Self::drain_delay). A second signal ends the part of the drain that is under way, as does each
+    /// after it; a `SIGTERM` within a second of another is the same one, as supervisors forward it to a whole group. A signal after the
+    /// drain does what it would do without this.
     ///
-    /// A process that takes no future of the drain, such as [`Health::drained`], still ends: when the drain is over the
-    /// default action is restored, and the signal raised again. So it does if its runtime stands still, when the time that
-    /// a drain may take is over.
+    /// The process always ends:
+    ///
+    /// | who waits for the drain | it ends |
+    /// | --- | --- |
+    /// | [`Health::run`], or `Health::run_http` | by itself, when `main` returns |
+    /// | [`Health::drained`] alone, which a server of yours may wait for, or a worker | by itself, or else 3 s after the longest drain, 28 s after the signal |
+    /// | nobody | when nothing is in flight, or the drain is over |
+    /// | any of these, on a runtime that stands still | 2 s after the longest drain |
+    ///
+    /// Where it does not end by itself, the default action is restored and the signal raised again. The first process of a container,
+    /// for which the kernel ignores that, exits with 128 and the number of the signal, as a shell would report it.
     ///
     /// Handlers stay until the process ends, also when the last [`Health`] has gone; a signal then does what it would do
     /// without them. Where there are no Unix signals, nothing is installed.

@@ -1,166 +1,182 @@
-//! Connections, bounded in number, in time and in memory.
+//! One connection, bounded in each of its states, and ended politely.
 
 use std::{
-    collections::VecDeque,
-    convert::Infallible,
+    future::{Future, poll_fn},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::Arc,
+    task::{Poll, ready},
     time::Duration,
 };
 
 use http::{Request, Response};
+use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+    server::conn::auto::Builder,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
-    task::{AbortHandle, JoinSet},
-    time::{Instant, sleep_until, timeout},
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, sleep_until},
 };
 
-use super::{body::ManagementBody, management::Management};
-use crate::listen::accept;
+use super::{
+    activity::{Activity, Busy, Limits},
+    io::Watched,
+};
+use crate::{BoxError, engine::Board};
 
-/// How many connections there may be. One more ends the oldest.
-const CONNECTIONS: usize = 256;
-
-/// For how long a connection may be without a request: longer than any prober waits between two.
-const QUIET: Duration = Duration::from_secs(75);
-
-/// How long a connection that was quiet has to end.
+/// How long a connection that was told to end because it was quiet has to do so.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How much of a request's head is taken, in bytes.
-const HEAD: usize = 64 * 1024;
+/// How long one that serves nobody has while its server closes: as long as a request that was sent before that may be on its way.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// How many requests a connection may have at a time.
-const STREAMS: u32 = 64;
+/// How old a connection of HTTP/2 is when it is told to go elsewhere, for clients lose patience, and some a request, when each is told
+/// to go at once.
+const SETTLED: Duration = Duration::from_secs(1);
 
-pub(super) async fn serve(listener: TcpListener, management: Management) {
-    let mut connections = JoinSet::new();
-    let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        let stream = accept(&listener).await;
-        while connections.try_join_next().is_some() {}
-        by_age.retain(|connection| !connection.is_finished());
-        if by_age.len() >= CONNECTIONS
-            && let Some(oldest) = by_age.pop_front()
-        {
-            oldest.abort();
-        }
-        by_age.push_back(connections.spawn(connection(stream, management.clone())));
-    }
+/// What a connection is told of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Serve,
+    /// Clients that stay connected are to go elsewhere.
+    Finish,
+    /// It accepts no more.
+    Close,
 }
 
-async fn connection(stream: TcpStream, management: Management) {
-    // An answer is one small piece.
-    _ = stream.set_nodelay(true);
-    let activity = Arc::new(Activity::new());
-    let service = service_fn(|request: Request<Incoming>| {
-        let busy = Busy::new(&activity);
-        let answer = management.answer(request, busy);
-        async { Ok::<Response<ManagementBody>, Infallible>(answer.await) }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+/// What makes a connection.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) http: Builder<TokioExecutor>,
+    pub(super) limits: Limits,
+    pub(super) told: watch::Receiver<Told>,
+    /// The instance whose drain is to wait for answers that are taken slowly.
+    pub(super) counted: Option<Arc<Board>>,
+}
+
+/// HTTP as it is spoken on every port: what bounds a connection is looked after here.
+pub(super) fn http() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(QUIET)
-        .max_buf_size(HEAD);
+        .header_read_timeout(None);
+    builder.http2().timer(TokioTimer::new());
     builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(HEAD as u32)
-        .max_concurrent_streams(STREAMS);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+}
+
+/// Why a connection is looked at.
+enum Event {
+    Ended,
+    Told,
+    /// It is time to say goodbye.
+    Goodbye,
+    /// It is time to end.
+    Late,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<A, F, B, E>(stream: TcpStream, answer: A, settings: Settings)
+where
+    A: Fn(Request<Incoming>, Busy) -> F,
+    F: Future<Output = Result<Response<B>, E>> + Send + 'static,
+    E: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let Settings {
+        http,
+        limits,
+        mut told,
+        counted,
+    } = settings;
+    // What is answered is small, or is written by those who gather it.
+    _ = stream.set_nodelay(true);
+    let activity = Arc::new(Activity::new());
+    let io = TokioIo::new(Watched::new(stream, &activity, counted));
+    let service = {
+        let activity = Arc::clone(&activity);
+        service_fn(move |request: Request<Incoming>| {
+            let busy = Busy::new(&activity, request.body().is_end_stream());
+            answer(request, busy)
+        })
+    };
+    let mut served = pin!(http.serve_connection_with_upgrades(io, service));
+    let mut timer = pin!(sleep_until(Instant::now() + limits.shortest()));
+    // When it was told to end, and when it has to.
+    let (mut goodbye, mut end): (bool, Option<Instant>) = (false, None);
+    let mut closing: Option<Instant> = None;
+    // Whether nobody is left who could tell it anything.
+    let mut is_alone = false;
     loop {
-        tokio::select! {
+        let stage = *told.borrow_and_update();
+        if stage == Told::Close {
+            closing.get_or_insert_with(Instant::now);
+        }
+        let ends_at = || match (end, closing) {
+            (Some(end), _) => Some(end),
+            (None, Some(since)) => activity.unused_since(since).map(|since| since + LINGER),
+            (None, None) => activity.ends_at(&limits),
+        };
+        let goodbye_at = || match stage {
+            _ if goodbye || !activity.has_had_a_request() => None,
+            // HTTP/1 says it with each answer.
+            Told::Finish if activity.is_http2() => Some(activity.began() + SETTLED),
+            Told::Close => Some(activity.began()),
+            Told::Serve | Told::Finish => None,
+        };
+        let mut changed = pin!(told.changed());
+        let event = poll_fn(|cx| {
             // What goes wrong on a connection is its client's to see.
-            _ = served.as_mut() => return,
-            () = sleep_until(activity.ends_at()) => {}
+            if served.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Event::Ended);
+            }
+            if !is_alone {
+                match changed.as_mut().poll(cx) {
+                    Poll::Ready(Ok(())) => return Poll::Ready(Event::Told),
+                    Poll::Ready(Err(_)) => is_alone = true,
+                    Poll::Pending => {}
+                }
+            }
+            loop {
+                let (goodbye_at, ends_at) = (goodbye_at(), ends_at());
+                let is_past = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+                if is_past(goodbye_at) {
+                    return Poll::Ready(Event::Goodbye);
+                }
+                if is_past(ends_at) {
+                    return Poll::Ready(Event::Late);
+                }
+                // They mostly move on: then it is looked at again when it would have been over.
+                let next = goodbye_at.into_iter().chain(ends_at).min();
+                let next = next.unwrap_or_else(|| Instant::now() + limits.shortest());
+                if next < timer.deadline() || timer.is_elapsed() {
+                    timer.as_mut().reset(next);
+                }
+                ready!(timer.as_mut().poll(cx));
+            }
+        });
+        match event.await {
+            Event::Ended => return,
+            Event::Told => {}
+            Event::Goodbye => {
+                served.as_mut().graceful_shutdown();
+                goodbye = true;
+            }
+            Event::Late if goodbye || closing.is_some() || end.is_some() => return,
+            Event::Late => {
+                if activity.is_busy() || activity.is_blocked() {
+                    // Its client is gone, or takes nothing.
+                    return;
+                }
+                served.as_mut().graceful_shutdown();
+                goodbye = true;
+                end = Some(Instant::now() + GRACE);
+            }
         }
-        if activity.is_quiet() {
-            break;
-        }
-    }
-    served.as_mut().graceful_shutdown();
-    _ = timeout(GRACE, served).await;
-}
-
-/// Whether a connection is of use to anyone.
-#[derive(Debug)]
-pub(super) struct Activity {
-    /// How many requests have no answer yet.
-    busy: AtomicUsize,
-    began: Instant,
-    /// When something happened last, in milliseconds since it began.
-    last: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self {
-            busy: AtomicUsize::new(0),
-            began: Instant::now(),
-            last: AtomicU64::new(0),
-        }
-    }
-
-    /// Something happened that shows that it is.
-    pub(super) fn note(&self) {
-        let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(passed, Ordering::Relaxed);
-    }
-
-    fn last(&self) -> Instant {
-        self.began + Duration::from_millis(self.last.load(Ordering::Relaxed))
-    }
-
-    fn is_busy(&self) -> bool {
-        // Whoever sees that nothing is busy sees when that ended.
-        self.busy.load(Ordering::Acquire) > 0
-    }
-
-    /// When it is quiet for too long if nothing happens.
-    fn ends_at(&self) -> Instant {
-        match self.is_busy() {
-            true => Instant::now() + QUIET,
-            false => self.last() + QUIET,
-        }
-    }
-
-    fn is_quiet(&self) -> bool {
-        !self.is_busy() && self.last() + QUIET <= Instant::now()
-    }
-}
-
-/// Keeps a connection from being quiet.
-#[derive(Debug)]
-pub(super) struct Busy(Arc<Activity>);
-
-impl Busy {
-    /// The activity that goes on when this is over.
-    pub(super) fn activity(&self) -> &Arc<Activity> {
-        &self.0
-    }
-}
-
-impl Busy {
-    fn new(activity: &Arc<Activity>) -> Self {
-        activity.busy.fetch_add(1, Ordering::Relaxed);
-        activity.note();
-        Self(Arc::clone(activity))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.note();
-        self.0.busy.fetch_sub(1, Ordering::Release);
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use super::connection::Activity;
+use super::activity::Activity;
 use crate::{
     endpoint::{Exposure, event},
     engine::Board,

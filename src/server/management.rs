@@ -1,4 +1,4 @@
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
@@ -7,17 +7,34 @@ use http::{
         X_CONTENT_TYPE_OPTIONS,
     },
 };
-use tokio::{sync::Semaphore, time::timeout};
+use hyper::body::Incoming;
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::{AbortHandle, JoinSet},
+    time::timeout,
+};
 use tower_service::Service;
 
 use super::{
+    activity::{Busy, Limits},
     body::ManagementBody,
-    connection::Busy,
+    connection::{self, Settings, Told, http},
     events::{Events, READERS},
+    leave::{self, DRAIN, DRAINED},
     switch::{self, MAINTENANCE, switches},
 };
 use crate::endpoint::{Exposure, METHODS, ProbeBody, ProbeService, Target, problem, wrong_method};
-use crate::telemetry::Asked;
+use crate::{listen::accept, telemetry::Asked};
+
+/// How many connections there may be. One more ends the oldest.
+const CONNECTIONS: usize = 256;
+
+/// How much of a request's head is taken, in bytes.
+const HEAD: usize = 64 * 1024;
+
+/// How many requests a connection may have at a time.
+const STREAMS: u32 = 64;
 
 /// Where events are read.
 const EVENTS: &str = "/events";
@@ -42,12 +59,50 @@ const CROWDED: &str = r#"{"type":"about:blank","title":"Service Unavailable","st
 pub(super) struct Management {
     probes: ProbeService,
     readers: Arc<Semaphore>,
+    /// Whether a drain can be begun and waited for here.
+    drains: bool,
+}
+
+/// Serves connections, a bounded number at a time.
+pub(super) async fn serve(listener: TcpListener, management: Management) {
+    let mut http = http();
+    http.http1().max_buf_size(HEAD);
+    http.http2()
+        .max_header_list_size(HEAD as u32)
+        .max_concurrent_streams(STREAMS);
+    let settings = Settings {
+        http,
+        limits: Limits::default(),
+        // It serves to the end.
+        told: watch::channel(Told::Serve).1,
+        counted: None,
+    };
+    let mut connections = JoinSet::new();
+    let mut by_age: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let stream = accept(&listener).await;
+        while connections.try_join_next().is_some() {}
+        by_age.retain(|connection| !connection.is_finished());
+        if by_age.len() >= CONNECTIONS
+            && let Some(oldest) = by_age.pop_front()
+        {
+            oldest.abort();
+        }
+        let management = management.clone();
+        let answer = move |request: Request<Incoming>, busy| {
+            let answer = management.answer(request, busy);
+            async { Ok::<_, Infallible>(answer.await) }
+        };
+        let connection = connection::serve(stream, answer, settings.clone());
+        by_age.push_back(connections.spawn(connection));
+    }
 }
 
 impl Management {
-    pub(super) fn new(probes: ProbeService) -> Self {
+    pub(super) fn new(probes: ProbeService, drains: bool) -> Self {
         Self {
             probes,
+            drains,
             readers: Arc::new(Semaphore::new(READERS)),
         }
     }
@@ -71,6 +126,8 @@ impl Management {
             let target = this.probes.find(path).map(|found| found.target);
             match (target, request.method()) {
                 _ if bare == MAINTENANCE => this.maintenance(&request),
+                _ if this.drains && bare == DRAIN => this.drain(&request),
+                _ if this.drains && bare == DRAINED => this.drained(&request).await,
                 (Some(Target::Check(name)), &Method::POST) => this.run(name, &request).await,
                 (target, _) => {
                     let is_check = matches!(target, Some(Target::Check(_)));
@@ -128,6 +185,18 @@ impl Management {
             false => None,
         };
         refused.unwrap_or_else(|| switch::answer(self.probes.health(), request, exposure))
+    }
+
+    fn drain(&self, request: &Request<()>) -> Response<ProbeBody> {
+        let begin = || leave::begin(self.probes.health(), request.method());
+        self.refuse(request).unwrap_or_else(begin)
+    }
+
+    async fn drained(&self, request: &Request<()>) -> Response<ProbeBody> {
+        match self.refuse(request) {
+            Some(refused) => refused,
+            None => leave::wait(self.probes.health(), request).await,
+        }
     }
 
     fn events(&self, request: &Request<()>, busy: &Busy) -> Response<ManagementBody> {

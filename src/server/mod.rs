@@ -10,6 +10,8 @@
 //! * `POST /maintenance?ttl=10m&reason=reindexing` takes the instance [out of rotation](crate::Health::maintenance) for a while,
 //!   and `DELETE /maintenance` puts it back, for the same callers; both, and `GET`, tell where it is in its life, and
 //!   what is left;
+//! * where the port is [told to](ServerBuilder::drain_paths), `POST /drain` begins a [drain](crate::Health::drain), and `GET /drained`
+//!   answers once nothing is in flight, for the same callers;
 //! * `GET /events` is a stream of [server-sent events]: each verdict as it is, and each that becomes another, as
 //!   `event: readiness` with the verdict in health+json. At most 32 readers are told; one more gets a 503.
 //!
@@ -26,8 +28,20 @@
 //!
 //! # Bounds
 //!
-//! There are at most 256 connections: one more ends the oldest. One without a request for 75 s ends, as does one whose
-//! request does not arrive, or whose answer is not read, within that. A request's head may have 64 KiB.
+//! What ends a connection in each of its states, on a management port, on one that is served by `Health::run_http`, and for the agent:
+//!
+//! | state | management | `run_http` | agent |
+//! | --- | --- | --- | --- |
+//! | nothing was sent | 75 s | 75 s, [settable](RunHttp::idle_timeout) | told at once, then 1 s |
+//! | half a head | 75 s | 75 s, [settable](RunHttp::head_timeout) | as above |
+//! | half a preface of HTTP/2 | 75 s | 75 s, settable | as above |
+//! | idle over HTTP/1 | 75 s | 75 s, settable | as above |
+//! | idle over HTTP/2 | 75 s | 75 s, settable | as above |
+//! | half a body | answered without it | what the handler allows | as above |
+//! | the answer is not taken | 75 s | 75 s | 5 s |
+//! | the client sends no more, and waits | answered; 10 s without a byte of it | the same | told |
+//!
+//! A management port has at most 256 connections: one more ends the oldest. A request's head may have 64 KiB there.
 //!
 //! # Example
 //!
@@ -48,9 +62,12 @@
 //!
 //! [server-sent events]: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
+mod activity;
 mod body;
 mod connection;
 mod events;
+mod io;
+mod leave;
 mod management;
 mod run;
 mod switch;
@@ -76,6 +93,7 @@ pub struct ServerBuilder {
     addrs: Addresses,
     endpoints: Endpoints,
     own_thread: bool,
+    drain_paths: bool,
 }
 
 /// A management port. It is served until this is dropped, and keeps the checks running.
@@ -95,6 +113,7 @@ impl Health {
             addrs: addresses(addr),
             endpoints: Endpoints::default(),
             own_thread: false,
+            drain_paths: false,
         }
     }
 }
@@ -114,6 +133,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Has a [drain](Health::drain) begun and waited for at `/drain` and `/drained`, by callers whom a [rule](Endpoints::authorize)
+    /// knows. Defaults to neither: then these paths are answered as any other.
+    ///
+    /// `POST /drain` begins a drain and answers 202 at once; so does `GET`, for a `preStop` hook of Kubernetes can send nothing else.
+    /// `GET /drained` answers 200 once nothing is in flight, 503 if requests were cut, and 409 where no drain has begun.
+    pub fn drain_paths(mut self) -> Self {
+        self.drain_paths = true;
+        self
+    }
+
     /// Listens and serves.
     ///
     /// # Errors
@@ -122,8 +151,8 @@ impl ServerBuilder {
     pub fn start(self) -> Result<Server, ServeError> {
         let health = self.health.clone();
         let probes = ProbeService::trusted(self.health, self.endpoints);
-        let management = Management::new(probes.map_err(ServeError::Endpoints)?);
-        let serve = |listener| connection::serve(listener, management);
+        let management = Management::new(probes.map_err(ServeError::Endpoints)?, self.drain_paths);
+        let serve = |listener| management::serve(listener, management);
         let listening = Listening::start(self.addrs, self.own_thread, serve)?;
         if self.own_thread {
             watchdog::watch_own(&health);

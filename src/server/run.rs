@@ -1,20 +1,16 @@
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
+use hyper::{body::Incoming, service::Service as _};
+use hyper_util::service::TowerToHyperService;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -22,20 +18,35 @@ use tokio::{
 };
 use tower_service::Service;
 
-use crate::{BoxError, Drained, Health, Unfinished, listen::accept};
+use super::{
+    activity::{Busy, Limits},
+    body::BusyBody,
+    connection::{self, Settings, Told, http},
+};
+use crate::{
+    BoxError, Drained, Health, Unfinished, engine::Board, lifecycle::until, listen::accept,
+};
 
-/// For how long a connection may be without a request, or in the middle of a head.
-const QUIET: Duration = Duration::from_secs(75);
+/// The shortest and the longest time that a connection may be given.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Health {
-    /// Serves a service over HTTP/1 and HTTP/2 with prior knowledge until a [drain](Self::drain) is over, and then finishes its
-    /// connections: those that are idle are closed, and those that are busy when they have answered; over HTTP/2 they are
-    /// told to go away. What is not finished at the [cap](crate::HealthBuilder::drain_cap) is ended, as by
-    /// [`run`](Self::run).
+    /// Serves a service over HTTP/1 and HTTP/2 with prior knowledge until a [drain](Self::drain) is over.
     ///
-    /// It wants the service with its probes round it, [`wrap`](Self::wrap)ped or layered. Connections are without TLS, and may be
-    /// without a request for 75 s. For anything else write the loop: it takes [`drained`](Self::drained), and what `hyper-util`
-    /// has for graceful shutdowns.
+    /// | part of the drain | HTTP/1 | HTTP/2 |
+    /// | --- | --- | --- |
+    /// | serve on | answers say `Connection: close` | |
+    /// | finish | the same | a GOAWAY; new connections are told after their first requests, when they are 1 s old |
+    /// | close | idle connections are closed, others when they have answered | the same |
+    /// | cut | what is left is ended, as by [`run`](Self::run) | the same |
+    ///
+    /// A connection that has asked nothing yet has 1 s for it once the server closes. What a client has not taken of an answer counts
+    /// as in flight, so one that reads slowly is waited for as well.
+    ///
+    /// It wants the service with its probes round it, [`wrap`](Self::wrap)ped or layered. Connections are without TLS;
+    /// [what bounds them](crate::server#bounds) can be [set](RunHttp::idle_timeout). For anything else write the loop: it takes
+    /// [`drained`](Self::drained), and what `hyper-util` has for graceful shutdowns.
     ///
     /// ```no_run
     /// # #[tokio::main]
@@ -53,7 +64,7 @@ impl Health {
     ///
     /// # Errors
     ///
-    /// The future's error is [`Unfinished`] if connections did not end in time.
+    /// The future's error is [`Unfinished`] if requests were cut.
     pub fn run_http<S, B>(&self, listener: TcpListener, service: S) -> RunHttp
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -63,9 +74,17 @@ impl Health {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let server = serve(listener, service, self.drained());
+        let limits = Arc::new(Mutex::new(Limits::default()));
+        let server = serve(
+            listener,
+            service,
+            Arc::clone(self.board()),
+            self.drained(),
+            Arc::clone(&limits),
+        );
         RunHttp {
             run: Mutex::new(Box::pin(self.run(server))),
+            limits,
         }
     }
 }
@@ -75,9 +94,32 @@ impl Health {
 pub struct RunHttp {
     /// Nobody ever locks it: who may poll it has it alone. So it is `Sync`, whatever the service is.
     run: Mutex<Running>,
+    /// Read when it is polled first.
+    limits: Arc<Mutex<Limits>>,
 }
 
 type Running = Pin<Box<dyn Future<Output = Result<(), Unfinished>> + Send>>;
+
+impl RunHttp {
+    /// For how long a connection may be without a request, before the first and between two; at least 1 s. Defaults to 75 s.
+    ///
+    /// Whoever keeps connections open in front, such as a load balancer, must be the one that closes them: where it keeps them for
+    /// longer than 75 s, set more than that here. Otherwise a request may meet a connection that is being closed.
+    pub fn idle_timeout(self, timeout: Duration) -> Self {
+        self.set(|limits| limits.idle = timeout.clamp(SHORTEST, LONGEST))
+    }
+
+    /// For how long a connection may be in the middle of a request's head, or of the preface of HTTP/2; at least 1 s. Defaults to
+    /// 75 s.
+    pub fn head_timeout(self, timeout: Duration) -> Self {
+        self.set(|limits| limits.head = timeout.clamp(SHORTEST, LONGEST))
+    }
+
+    fn set(self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits.lock().unwrap_or_else(PoisonError::into_inner));
+        self
+    }
+}
 
 impl Future for RunHttp {
     type Output = Result<(), Unfinished>;
@@ -90,13 +132,20 @@ impl Future for RunHttp {
 
 impl fmt::Debug for RunHttp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RunHttp").finish_non_exhaustive()
+        f.debug_struct("RunHttp")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
 /// Its connections end with it.
-async fn serve<S, B>(listener: TcpListener, service: S, drained: Drained)
-where
+async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    board: Arc<Board>,
+    drained: Drained,
+    limits: Arc<Mutex<Limits>>,
+) where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -104,46 +153,52 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let (close, closed) = watch::channel(());
+    let (tell, told) = watch::channel(Told::Serve);
+    let settings = Settings {
+        http: http(),
+        limits: *limits.lock().unwrap_or_else(PoisonError::into_inner),
+        told,
+        counted: Some(Arc::clone(&board)),
+    };
+    let service = TowerToHyperService::new(service);
     let mut connections = JoinSet::new();
+    let begin = move |connections: &mut JoinSet<()>, stream| {
+        let service = service.clone();
+        let answer = move |request, busy: Busy| {
+            let answer = service.call(request);
+            async move {
+                let response = answer.await?;
+                Ok::<_, S::Error>(response.map(|body| BusyBody::new(body, busy)))
+            }
+        };
+        connections.spawn(connection::serve(stream, answer, settings.clone()));
+    };
+    let mut finishing = pin!(until(&board, |board| board.departure.is_finishing()));
     let mut drained = pin!(drained);
     loop {
         tokio::select! {
             () = drained.as_mut() => break,
-            stream = accept(&listener) => {
-                connections.spawn(connection(stream, service.clone(), closed.clone()));
+            () = finishing.as_mut(), if *tell.borrow() == Told::Serve => {
+                _ = tell.send(Told::Finish);
             }
+            stream = accept(&listener) => begin(&mut connections, stream),
         }
         while connections.try_join_next().is_some() {}
     }
-    drop((listener, close));
+    // Those that were connected while it served: closed unaccepted, they would be reset.
+    while let Some(stream) = accepted(&listener).await {
+        begin(&mut connections, stream);
+    }
+    drop(listener);
+    _ = tell.send(Told::Close);
     while connections.join_next().await.is_some() {}
 }
 
-/// Ends after the request that it has, once what it is `closed` by is gone.
-async fn connection<S, B>(stream: TcpStream, service: S, mut closed: watch::Receiver<()>)
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    _ = stream.set_nodelay(true);
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(QUIET);
-    builder.http2().timer(TokioTimer::new());
-    let service = TowerToHyperService::new(service);
-    let mut served = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
-    tokio::select! {
-        // What goes wrong on a connection is its client's to see.
-        _ = served.as_mut() => return,
-        _ = closed.changed() => {}
-    }
-    served.as_mut().graceful_shutdown();
-    _ = served.await;
+/// A connection that waits to be accepted, if one does.
+async fn accepted(listener: &TcpListener) -> Option<TcpStream> {
+    poll_fn(|cx| match listener.poll_accept(cx) {
+        Poll::Ready(Ok((stream, _))) => Poll::Ready(Some(stream)),
+        Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }

@@ -76,7 +76,21 @@ pub(crate) fn drain_began(service: &str, cause: &'static str, in_flight: usize) 
     });
 }
 
-/// Logs that servers are to stop accepting.
+/// Logs that servers are to stop accepting, though requests are in flight.
+pub(crate) fn drain_closes(service: &str, in_flight: usize, left: Duration) {
+    let seconds_left = left.as_secs_f64();
+    shielded(|| {
+        tracing::info!(
+            target: TARGET,
+            service,
+            in_flight,
+            seconds_left,
+            "servers close, and finish what is in flight"
+        );
+    });
+}
+
+/// Logs that nothing is in flight any more, or that what is will be cut.
 pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
     let seconds = took.as_secs_f64();
     shielded(|| match in_flight {
@@ -88,7 +102,7 @@ pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
             service,
             seconds,
             in_flight,
-            "drain ends at its cap, and requests are in flight"
+            "drain ends, and requests in flight are cut"
         ),
     });
 }
@@ -128,8 +142,8 @@ pub(crate) fn long_drain(service: &str, longest: Duration) {
             target: TARGET,
             service,
             seconds,
-            "a drain may take as long as Kubernetes waits before it kills, which is 30 s: shorten `drain_delay` or \
-             `drain_cap`, or lengthen `terminationGracePeriodSeconds`",
+            "a drain may take as long as Kubernetes waits before it kills, which is 30 s: shorten `drain_delay`, \
+             `drain_finish` or `drain_close`, or lengthen `terminationGracePeriodSeconds`",
         );
     });
 }

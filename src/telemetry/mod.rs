@@ -16,8 +16,8 @@ use std::panic::{self, AssertUnwindSafe};
 pub(crate) use self::log::systemd_untold;
 pub(crate) use self::{
     log::{
-        crowded, disabled, drain_began, drain_ended, engine_stopped, harsh_echo, long_drain,
-        no_watchdog, runtime_fails, transition,
+        crowded, disabled, drain_began, drain_closes, drain_ended, engine_stopped, harsh_echo,
+        long_drain, no_watchdog, runtime_fails, transition,
     },
     metrics::{Metrics, ProbeRequests, Telling, Totals},
     run::{Asked, CheckFacts, Note, RunResult},

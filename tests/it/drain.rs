@@ -184,10 +184,10 @@ async fn a_connection_that_was_upgraded_holds_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_stuck_is_waited_for_until_the_cap() {
+async fn what_is_stuck_is_waited_for_until_its_time_is_over() {
     let health = Health::builder("orders")
         .drain_delay(SECOND)
-        .drain_cap(3 * SECOND)
+        .drain_finish(3 * SECOND)
         .start()
         .unwrap();
     let app = health.wrap(Slow(Arc::default()));
@@ -198,7 +198,7 @@ async fn what_is_stuck_is_waited_for_until_the_cap() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_run_ends_at_the_cap_and_says_what_was_in_flight() {
+async fn a_server_that_is_run_is_cut_and_says_what_was_in_flight() {
     let health = service();
     let app = health.wrap(Slow(Arc::default()));
     let mut stuck = Box::pin(app.oneshot(request("/slow")));
@@ -207,7 +207,7 @@ async fn a_server_that_is_run_ends_at_the_cap_and_says_what_was_in_flight() {
     let drained = health.drained();
     let server = health.run(async move {
         drained.await;
-        stuck.await
+        _ = stuck.await;
     });
     after(SECOND).await;
     drop(health.drain());
@@ -224,21 +224,94 @@ async fn a_server_that_is_run_ends_at_the_cap_and_says_what_was_in_flight() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_run_may_end_by_itself() {
     let health = service();
-    assert_eq!(health.run(async { 7 }).await, Ok(7));
-    // Nothing is in flight, and its connections have until the cap to end.
+    let failed = || Err::<(), _>("no");
+    assert_eq!(health.run(async { failed() }).await, Ok(failed()));
+    // Nothing is in flight, and its connections have a while to end.
     let drained = health.drained();
     let server = health.run(async move {
         drained.await;
-        after(19 * SECOND).await;
-        7
+        after(SECOND).await;
+        failed()
     });
     drop(health.drain());
     let (took, ended) = takes(server).await;
+    is_about(took, 6 * SECOND);
+    assert_eq!(ended, Ok(failed()));
+    // One that does not has ended well: connections alone were open.
+    let (took, ended) = takes(health.run(std::future::pending::<Result<(), &str>>())).await;
+    is_about(took, SECOND);
+    assert_eq!(ended, Ok(Ok(())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_while_servers_close_is_not_cut() {
+    let health = service();
+    let gate = Arc::new(Notify::new());
+    let app = health.wrap(Slow(Arc::clone(&gate)));
+    let drained = health.drained();
+    let mut slow = Box::pin(app.oneshot(request("/slow")));
+    assert!(poll_once(&mut slow).is_pending());
+    let server = health.run(async move {
+        drained.await;
+        let response = slow.await.unwrap();
+        response.into_body().collect().await.unwrap();
+    });
+    drop(health.drain());
+    let server = tokio::spawn(takes(server));
+    // The delay, all of the time to finish, and some of the time to close.
+    after(24 * SECOND).await;
+    gate.notify_one();
+    let (took, ended) = server.await.unwrap();
     is_about(took, 24 * SECOND);
-    assert_eq!(ended, Ok(7));
-    // One that does not is ended then.
-    let ended = health.run(std::future::pending::<()>()).await;
-    assert_eq!(ended.unwrap_err().in_flight, 0);
+    assert_eq!(ended, Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_waits_for_the_drain_does_not_wait_for_itself() {
+    for begins in [true, false] {
+        let health = service();
+        let hook = health.clone();
+        let app = health.wrap(tower::service_fn(move |_: Request<Body>| {
+            let health = hook.clone();
+            async move {
+                match begins {
+                    true => health.drain().await,
+                    false => health.drained().await,
+                }
+                Ok::<_, Infallible>(Response::new(Body::from("drained")))
+            }
+        }));
+        // Beside another, which it does wait for.
+        let gate = Arc::new(Notify::new());
+        let other = health.wrap(Slow(Arc::clone(&gate)));
+        let other = tokio::spawn(async move { drop(other.oneshot(request("/slow")).await) });
+        let answered = tokio::spawn(takes(async {
+            let response = app.oneshot(request("/pre-stop")).await.unwrap();
+            let leaving = response.headers().get(http::header::CONNECTION).cloned();
+            (
+                leaving,
+                response.into_body().collect().await.unwrap().to_bytes(),
+            )
+        }));
+        after(SECOND).await;
+        if !begins {
+            drop(health.drain());
+        }
+        after(9 * SECOND).await;
+        assert!(!answered.is_finished());
+        gate.notify_one();
+        let (took, (leaving, body)) = answered.await.unwrap();
+        is_about(took, 10 * SECOND);
+        assert_eq!(body, "drained");
+        assert_eq!(leaving.unwrap(), "close");
+        other.await.unwrap();
+        // What was counted is, all the same, as much as before.
+        let late = health.wrap(Slow(Arc::default()));
+        let mut stuck = Box::pin(late.oneshot(request("/slow")));
+        assert!(poll_once(&mut stuck).is_pending());
+        let ended = health.run(std::future::pending::<()>()).await;
+        assert_eq!(ended.unwrap_err().in_flight, 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -266,7 +339,7 @@ async fn pitfall_23_liveness_passes_and_probes_are_answered_to_the_end() {
         after(SECOND).await;
         seconds += 1;
     }
-    assert_eq!(seconds, 26);
+    assert_eq!(seconds, 21);
     assert_eq!(ask(&probes, "/live").await.status, StatusCode::OK);
 }
 
@@ -325,14 +398,15 @@ async fn who_waits_for_a_drain_is_let_go_when_there_can_be_none() {
 async fn absurd_times_are_mistakes() {
     let error = Health::builder("orders")
         .drain_delay(Duration::MAX)
-        .drain_cap(Duration::MAX)
+        .drain_finish(Duration::MAX)
+        .drain_close(Duration::MAX)
         .start()
         .unwrap_err();
     assert_eq!(
         error.mistakes(),
-        [Mistake::Drain("drain_delay"), Mistake::Drain("drain_cap")]
+        ["drain_delay", "drain_finish", "drain_close"].map(Mistake::Drain)
     );
-    let config = serde_json::from_str(r#"{"drain_delay": "0s", "drain_cap": "1h"}"#).unwrap();
+    let config = serde_json::from_str(r#"{"drain_delay": "0s", "drain_finish": "1h"}"#).unwrap();
     let health = Health::builder("orders").config(config).start().unwrap();
     let (took, ()) = takes(health.drain()).await;
     is_about(took, Duration::ZERO);

@@ -5,6 +5,8 @@ mod agent;
 mod change;
 mod checks;
 mod config;
+#[cfg(all(feature = "agent", feature = "exec", feature = "server"))]
+mod connections;
 mod depends_on;
 mod dialects;
 mod drain;

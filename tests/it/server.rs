@@ -691,7 +691,8 @@ async fn drained_by(
 ) {
     let health = Health::builder("orders")
         .drain_delay(ms(delay))
-        .drain_cap(ms(cap))
+        .drain_finish(ms(cap))
+        .drain_close(SECOND)
         .start()
         .unwrap();
     let app = Router::new()
@@ -775,4 +776,181 @@ async fn the_paths_of_the_port_are_its_own() {
         let answer = asked(server.local_addr(), "GET", path, "").await;
         assert!(answer.contains(r#"{"stage":""#), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_drain_is_begun_and_waited_for_by_who_may() {
+    let health = Health::builder("orders")
+        .drain_delay(ms(50))
+        .start()
+        .unwrap();
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    // Where the port is not told to, there are no such paths.
+    let without = serve(&health);
+    for path in ["/drain", "/drained"] {
+        let answer = asked(without.local_addr(), "GET", path, &token).await;
+        assert!(says(&answer, 404), "{path}: {answer}");
+    }
+    let nobody = health.serve("127.0.0.1:0").drain_paths().start().unwrap();
+    let server = health
+        .serve("127.0.0.1:0")
+        .endpoints(open())
+        .drain_paths()
+        .start()
+        .unwrap();
+    let address = server.local_addr();
+    for path in ["/drain", "/drained"] {
+        let answer = asked(nobody.local_addr(), "POST", path, &token).await;
+        assert!(says(&answer, 403), "{path}: {answer}");
+        let answer = asked(address, "POST", path, "").await;
+        assert!(says(&answer, 401), "{path}: {answer}");
+        let answer = asked(address, "PUT", path, &token).await;
+        assert!(says(&answer, 405), "{path}: {answer}");
+        let answer = asked(address, "OPTIONS", path, &token).await;
+        assert!(says(&answer, 200), "{path}: {answer}");
+    }
+    assert!(says(&asked(address, "GET", "/drained", &token).await, 409));
+    assert_eq!(health.stage(), tower_health::Stage::Ready, "nobody began");
+    let app = Router::new().route("/stuck", get(std::future::pending::<&'static str>));
+    let request = http::Request::get("/stuck").body(axum::body::Body::empty());
+    let mut stuck = Box::pin(tower::ServiceExt::oneshot(
+        health.wrap(app),
+        request.unwrap(),
+    ));
+    assert!(crate::support::poll_once(&mut stuck).is_pending());
+    for method in ["POST", "GET"] {
+        let answer = asked(address, method, "/drain", &token).await;
+        assert!(says(&answer, 202), "{answer}");
+        assert!(
+            answer.ends_with(r#"{"stage":"draining","in_flight":1}"#),
+            "{answer}"
+        );
+    }
+    let waits = tokio::spawn(async move { asked(address, "GET", "/drained", &token).await });
+    tokio::time::sleep(ms(300)).await;
+    assert!(!waits.is_finished());
+    drop(stuck);
+    let answer = waits.await.unwrap();
+    assert!(says(&answer, 200), "{answer}");
+    assert!(
+        answer.ends_with(r#"{"stage":"draining","in_flight":0}"#),
+        "{answer}"
+    );
+}
+
+/// One of HTTP/2 that has had an answer, and then reads and says nothing any more.
+async fn deaf(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The preface, settings, and a request of stream 1: `:method GET`, `:scheme http`, `:path /`, `:authority x`.
+    let said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01x";
+    stream.write_all(said).await.unwrap();
+    let mut answer = [0; 1024];
+    while !answer.windows(6).any(|window| window == b"orders") {
+        _ = stream.read(&mut answer).await.unwrap();
+    }
+    stream
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_without_a_request_cost_a_drain_neither_its_time_nor_its_good_end() {
+    let (health, address, server) = drained_by(5_000, 600_000).await;
+    let idle = TcpStream::connect(address).await.unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nhost").await.unwrap();
+    let deaf = deaf(address).await;
+    let began = tokio::time::Instant::now();
+    drop(health.drain());
+    assert_eq!(server.await.unwrap(), Ok(()));
+    let took = began.elapsed();
+    assert!(took >= 5 * SECOND && took < 7 * SECOND, "{took:?}");
+    drop((idle, half, deaf));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_do_they_where_another_server_waits_for_them() {
+    let health = Health::builder("orders").start().unwrap();
+    let app = Router::new().route("/", get(|| async { "orders" }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = axum::serve(listener, app.layer(health.layer()));
+    let server = tokio::spawn(health.run(server.with_graceful_shutdown(health.drained())));
+    let idle = TcpStream::connect(address).await.unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nhost").await.unwrap();
+    let deaf = deaf(address).await;
+    let began = tokio::time::Instant::now();
+    drop(health.drain());
+    server.await.unwrap().unwrap().unwrap();
+    let took = began.elapsed();
+    assert!(took >= 5 * SECOND && took < 8 * SECOND, "{took:?}");
+    drop((idle, half, deaf));
+}
+
+#[tokio::test]
+async fn an_answer_that_its_client_takes_slowly_is_waited_for() {
+    let health = Health::builder("orders")
+        .drain_delay(ms(100))
+        .drain_finish(ms(300))
+        .drain_close(60 * SECOND)
+        .start()
+        .unwrap();
+    let long = vec![b'x'; 32 * 1024 * 1024];
+    let length = long.len();
+    let app = Router::new().route("/", get(async move || long));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = vec![0; 1024];
+    stream.read_exact(&mut answer).await.unwrap();
+    // Its body has ended, as far as the service goes.
+    health.drain().await;
+    tokio::time::sleep(ms(2_500)).await;
+    assert!(!server.is_finished());
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.len() > length, "{}", answer.len());
+    assert_eq!(server.await.unwrap(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_of_http_2_are_told_to_go_while_the_service_still_accepts() {
+    let (health, address, server) = drained_by(5_000, 60_000).await;
+    let connect = async || {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+                .await
+                .unwrap();
+        let connection = tokio::spawn(connection);
+        let request = http::Request::get(format!("http://{address}/"));
+        let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            "orders"
+        );
+        (sender, connection)
+    };
+    let stuck = stick(address).await;
+    let (sender, connection) = connect().await;
+    drop(health.drain());
+    let began = tokio::time::Instant::now();
+    connection.await.unwrap().unwrap();
+    let took = began.elapsed();
+    assert!(took >= 5 * SECOND && took < 6 * SECOND, "{took:?}");
+    drop(sender);
+    // And each new one, after its first requests.
+    for _ in 0..3 {
+        let (sender, connection) = connect().await;
+        let began = tokio::time::Instant::now();
+        connection.await.unwrap().unwrap();
+        assert!(began.elapsed() <= 2 * SECOND, "{:?}", began.elapsed());
+        drop(sender);
+    }
+    assert!(!server.is_finished());
+    drop(stuck);
+    assert_eq!(server.await.unwrap(), Ok(()));
 }

@@ -908,14 +908,18 @@ async fn pitfall_16_no_metric_no_log_and_no_event_tells_a_password() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_that_may_take_half_a_minute_is_warned_of_at_start() {
     let (log, _guard) = Log::listen(Level::WARN);
-    let start = |delay: Duration, cap: Duration| {
-        let health = builder().drain_delay(delay).drain_cap(cap).start().unwrap();
+    let start = |delay: Duration, finish: Duration| {
+        let health = builder()
+            .drain_delay(delay)
+            .drain_finish(finish)
+            .start()
+            .unwrap();
         drop(health);
         log.lines()
     };
-    let told = start(5 * SECOND, ms(24_999));
+    let told = start(5 * SECOND, ms(19_999));
     assert!(told.is_empty(), "{told:?}");
-    let told = start(5 * SECOND, 25 * SECOND);
+    let told = start(5 * SECOND, 20 * SECOND);
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].contains("30"), "{told:?}");
 }

@@ -183,8 +183,9 @@ fn another_runtime_is_watched_and_missed_when_it_has_ended() {
     until(|| health.check("batch").unwrap().status == Status::Pass);
     assert!(health.check("runtime").is_err(), "that was not asked for");
     batch.shutdown_background();
-    until(|| alive(&health) == Status::Fail);
-    assert_eq!(reason(&health, "batch"), Some(Reason::RuntimeEnded));
+    // A busy machine sees it stall before.
+    until(|| reason(&health, "batch") == Some(Reason::RuntimeEnded));
+    assert_eq!(alive(&health), Status::Fail);
     // That of the checks itself ends all.
     main.shutdown_background();
     until(|| reason(&health, "batch") == Some(Reason::EngineStopped));

@@ -94,8 +94,13 @@ where
         loop {
             match state.as_mut().project() {
                 StateProj::Called { future } => {
-                    let response = ready!(future.poll(cx))?;
-                    let mut response = response.map(ResponseBody::inner);
+                    let polled = match this.entered {
+                        Some((in_flight, _)) if in_flight.is_leaving() => {
+                            in_flight.poll_leaving(|| future.poll(cx))
+                        }
+                        _ => future.poll(cx),
+                    };
+                    let mut response = ready!(polled)?.map(ResponseBody::inner);
                     if let Some(entered) = this.entered.take() {
                         settle(&mut response, entered);
                     }

@@ -1,7 +1,7 @@
 //! One thread of the process, which waits for signals, whatever becomes of any runtime.
 
 use std::{
-    io,
+    io, process,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
@@ -10,10 +10,16 @@ use std::{
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
     iterator::Signals,
-    low_level::emulate_default_handler,
+    low_level::{emulate_default_handler, exit},
 };
 
 use crate::engine::{Board, DrainCause, Hurry};
+
+/// How long after a `SIGTERM` another is the same: supervisors and shells forward one to a whole group.
+const SAME: Duration = Duration::from_secs(1);
+
+/// How much longer than a drain may take a process has to end where nobody runs a server to its end.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often it is looked at a drain under way.
 const LOOK: Duration = Duration::from_millis(20);
@@ -51,6 +57,7 @@ fn watch(mut signals: Signals) {
     // Those that were told to end.
     let mut told: Vec<Leaving> = Vec::new();
     let mut last = SIGTERM;
+    let mut terminated: Option<Instant> = None;
     loop {
         let came: Vec<i32> = match told.is_empty() {
             true => signals.wait().collect(),
@@ -60,12 +67,18 @@ fn watch(mut signals: Signals) {
             }
         };
         for signal in came {
+            if signal == SIGTERM {
+                if terminated.is_some_and(|before| before.elapsed() < SAME) {
+                    continue;
+                }
+                terminated = Some(Instant::now());
+            }
             last = signal;
             deliver(signal, &mut told);
         }
         if !told.is_empty() && told.iter().all(Leaving::is_settled) {
-            // Who waited for the end of a drain ends the process.
-            if !told.iter().any(Leaving::is_awaited) {
+            // Who runs a server to its end ends the process.
+            if !told.iter().any(Leaving::is_run) {
                 end(last);
             }
             told.clear();
@@ -77,18 +90,19 @@ fn watch(mut signals: Signals) {
 /// ends the process.
 fn deliver(signal: i32, told: &mut Vec<Leaving>) {
     let alive: Vec<Arc<Board>> = services().iter().filter_map(Weak::upgrade).collect();
-    let staying = alive.into_iter().filter(|board| !is_over(board));
+    let staying = alive.into_iter().filter(|board| !has_ended(board));
     let mut nobody = true;
     for board in staying {
         nobody = false;
         let (before, policy) = (board.departure.count_signal(), board.departure.policy);
         // A runtime that stands still is waited for no longer than one that does not.
         let within = match (before, signal) {
-            (0, SIGINT) | (1, _) => policy.cap,
+            (0, SIGINT) | (1, _) => policy.longest_without_delay(),
             (0, _) => policy.longest(),
+            (2, _) => policy.close,
             _ => Duration::ZERO,
         };
-        let limit = Instant::now() + within + SLACK;
+        let limit = Instant::now() + within;
         if before > 0 {
             board.hurry(Hurry::Part);
             let same = told
@@ -117,32 +131,41 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
 /// A service that was told to end.
 struct Leaving {
     board: Arc<Board>,
-    /// When it has to be over.
+    /// When its drain has to be over.
     limit: Instant,
 }
 
 impl Leaving {
-    /// Whether its drain is over, or never will be.
+    /// Whether it is known who ends the process.
     fn is_settled(&self) -> bool {
-        is_over(&self.board) || self.is_late()
-    }
-
-    fn is_late(&self) -> bool {
-        Instant::now() >= self.limit
+        let is_late = |by| Instant::now() >= self.limit + by;
+        let departure = &self.board.departure;
+        if !has_ended(&self.board) {
+            // Its runtime stands still.
+            is_late(SLACK)
+        } else {
+            // Who merely waits for the drain ends the process, as one that serves by itself does, or does not, as a worker.
+            departure.is_run() || !departure.is_taken() || is_late(PATIENCE)
+        }
     }
 
     /// Whether somebody ends the process, since the drain is over. Where the drain is not, though it should be, nobody can.
-    fn is_awaited(&self) -> bool {
-        is_over(&self.board) && self.board.departure.is_taken()
+    fn is_run(&self) -> bool {
+        has_ended(&self.board) && self.board.departure.is_run()
     }
 }
 
-fn is_over(board: &Board) -> bool {
-    board.departure.is_over() || board.is_stopped()
+/// Whether nothing is left to wait for: nothing is in flight, or it was cut.
+fn has_ended(board: &Board) -> bool {
+    board.departure.ended().is_some() || board.is_stopped()
 }
 
 /// Does what the signal would have done, which is to end the process.
 fn end(signal: i32) {
+    if process::id() == 1 {
+        // The first process of a container: its kernel ignores what a signal would do by default.
+        exit(128 + signal);
+    }
     // It fails for signals alone that there are not.
     _ = emulate_default_handler(signal);
 }

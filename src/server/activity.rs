@@ -1,0 +1,226 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// What a connection is doing, as far as it decides when it ends.
+#[derive(Debug)]
+pub(super) struct Activity {
+    began: Instant,
+    /// How many requests have no whole answer yet.
+    busy: AtomicUsize,
+    /// How many requests there were.
+    requests: AtomicUsize,
+    http2: AtomicBool,
+    /// When a request ended last, or something else showed that the connection is of use.
+    used: Moment,
+    /// Since when a head, or the preface of HTTP/2, has been read in part.
+    reading: Moment,
+    /// Since when the client has taken none of what is there to be written.
+    blocked: Moment,
+    /// Whether all of the request that is answered was sent.
+    asked: AtomicBool,
+    /// When the client said that it sends no more, while it waits for an answer.
+    half_closed: Moment,
+}
+
+/// A moment in the life of a connection, or none.
+#[derive(Debug, Default)]
+struct Moment(AtomicU64);
+
+/// For how long a connection may be in each of its states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Without a request: before the first, and between two.
+    pub(super) idle: Duration,
+    /// In the middle of a request's head, or of the preface of HTTP/2.
+    pub(super) head: Duration,
+    /// While the client takes nothing of an answer.
+    pub(super) blocked: Duration,
+    /// While a client that sends no more waits for an answer of which nothing comes.
+    pub(super) half_closed: Duration,
+}
+
+impl Limits {
+    /// Longer than any prober waits between two requests.
+    pub(super) const QUIET: Duration = Duration::from_secs(75);
+}
+
+impl Limits {
+    pub(super) fn shortest(&self) -> Duration {
+        self.idle
+            .min(self.head)
+            .min(self.blocked)
+            .min(self.half_closed)
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle: Self::QUIET,
+            head: Self::QUIET,
+            blocked: Self::QUIET,
+            half_closed: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            busy: AtomicUsize::new(0),
+            requests: AtomicUsize::new(0),
+            http2: AtomicBool::new(false),
+            used: Moment::default(),
+            reading: Moment::default(),
+            blocked: Moment::default(),
+            asked: AtomicBool::new(false),
+            half_closed: Moment::default(),
+        }
+    }
+
+    pub(super) fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Something happened that shows that the connection is of use.
+    pub(super) fn note(&self) {
+        self.used.set(self.now());
+    }
+
+    /// HTTP/2 is spoken: its preface is there.
+    pub(super) fn speak_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+        self.reading.clear();
+        self.note();
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
+    }
+
+    /// Something was read.
+    pub(super) fn read(&self) {
+        if !self.is_busy() && !self.is_http2() {
+            self.reading.set_once(self.now());
+        }
+    }
+
+    /// The client sends no more. Whether it may wait for an answer all the same: over HTTP/1, where it has sent a whole request.
+    pub(super) fn half_close(&self) -> bool {
+        let waits = self.is_busy() && !self.is_http2() && self.asked.load(Ordering::Relaxed);
+        if waits {
+            self.half_closed.set_once(self.now());
+        }
+        waits
+    }
+
+    /// The client takes nothing at the moment.
+    pub(super) fn block(&self) {
+        self.blocked.set_once(self.now());
+    }
+
+    /// The client took something.
+    pub(super) fn unblock(&self) {
+        self.blocked.clear();
+        if self.half_closed.get().is_some() {
+            self.half_closed.set(self.now());
+        }
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.get().is_some()
+    }
+
+    pub(super) fn has_had_a_request(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        // Whoever sees that nothing is busy sees when that ended.
+        self.busy.load(Ordering::Acquire) > 0
+    }
+
+    /// When the connection is to end, if nothing happens until then. None while it waits for its own service.
+    pub(super) fn ends_at(&self, limits: &Limits) -> Option<Instant> {
+        let after = |moment: &Moment, limit| Some(self.at(moment.get()?) + limit);
+        let blocked = after(&self.blocked, limits.blocked);
+        let used = self.at(self.used.get().unwrap_or_default());
+        let mine = match (self.is_busy(), self.half_closed.get()) {
+            (true, _) => after(&self.half_closed, limits.half_closed),
+            (false, Some(_)) => Some(used),
+            (false, None) => after(&self.reading, limits.head).or(Some(used + limits.idle)),
+        };
+        blocked.into_iter().chain(mine).min()
+    }
+
+    /// Since when nothing goes on, at the earliest `since`. None while something does.
+    pub(super) fn unused_since(&self, since: Instant) -> Option<Instant> {
+        let last = self.at(self.used.get().unwrap_or_default());
+        (!self.is_busy() && !self.is_blocked()).then(|| last.max(since))
+    }
+
+    fn at(&self, since: Duration) -> Instant {
+        self.began + since
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
+
+impl Moment {
+    fn get(&self) -> Option<Duration> {
+        let millis = self.0.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(millis))
+    }
+
+    fn set(&self, at: Duration) {
+        let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX - 1);
+        self.0.store(millis.saturating_add(1), Ordering::Relaxed);
+    }
+
+    fn set_once(&self, at: Duration) {
+        if self.get().is_none() {
+            self.set(at);
+        }
+    }
+
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
+/// A request of a connection that has no whole answer yet.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<Activity>);
+
+impl Busy {
+    /// One of which all was sent, or only a part.
+    pub(super) fn new(activity: &Arc<Activity>, asked: bool) -> Self {
+        activity.asked.store(asked, Ordering::Relaxed);
+        activity.busy.fetch_add(1, Ordering::Relaxed);
+        activity.requests.fetch_add(1, Ordering::Relaxed);
+        activity.reading.clear();
+        Self(Arc::clone(activity))
+    }
+
+    /// The activity that goes on when this is over.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.0
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.note();
+        self.0.busy.fetch_sub(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,148 @@
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::activity::Activity;
+use crate::{endpoint::InFlight, engine::Board};
+
+/// What a connection of HTTP/2 begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection that notes what its client sends and takes.
+#[derive(Debug)]
+pub(super) struct Watched {
+    stream: TcpStream,
+    activity: Arc<Activity>,
+    /// How much of the preface was read; none once all of it was, or something else.
+    preface: Option<usize>,
+    /// Whether the client sends no more.
+    is_over: bool,
+    /// The instance whose drain is to wait for what is written slowly.
+    counted: Option<Arc<Board>>,
+    /// An answer that its client has not taken yet. As a request it is over, for its body has ended.
+    unwritten: Option<InFlight>,
+}
+
+impl Watched {
+    pub(super) fn new(
+        stream: TcpStream,
+        activity: &Arc<Activity>,
+        counted: Option<Arc<Board>>,
+    ) -> Self {
+        Self {
+            stream,
+            activity: Arc::clone(activity),
+            preface: Some(0),
+            is_over: false,
+            counted,
+            unwritten: None,
+        }
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        let Some(seen) = self.preface else {
+            return self.activity.read();
+        };
+        let expected = PREFACE.get(seen..).unwrap_or_default();
+        let length = expected.len().min(bytes.len());
+        let is_preface = expected.get(..length) == bytes.get(..length);
+        match is_preface {
+            true if length == expected.len() => {
+                self.preface = None;
+                self.activity.speak_http2();
+            }
+            true => {
+                self.preface = Some(seen + length);
+                self.activity.read();
+            }
+            false => {
+                self.preface = None;
+                self.activity.read();
+            }
+        }
+    }
+
+    fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Pending => {
+                self.activity.block();
+                if let (None, Some(board)) = (&self.unwritten, &self.counted) {
+                    self.unwritten = Some(InFlight::new(board));
+                }
+            }
+            Poll::Ready(_) => self.activity.unblock(),
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let (before, has_room) = (buf.filled().len(), buf.remaining() > 0);
+        if !this.is_over {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            match buf.filled().get(before..) {
+                Some(read) if !read.is_empty() => this.note_read(read),
+                _ => this.is_over = has_room,
+            }
+        }
+        // Once it was told that nothing more comes, hyper gives up what it answers. Nobody has to be woken: whoever looks after the
+        // connection ends it when it is answered.
+        match this.is_over && this.activity.half_close() {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, buf);
+        this.note_written(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.note_written(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// Called once everything was written: what is left is the kernel's.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.unwritten = None;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
