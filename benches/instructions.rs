@@ -103,6 +103,7 @@ fn count(question: &Question, subject: &Subject) -> f64 {
         .lines()
         .filter_map(|line| line.split_once("Collected : "))
         .find_map(|(_, count)| count.trim().parse::<f64>().ok());
+    let collected = collected.filter(|_| output.status.success());
     let collected = collected.unwrap_or_else(|| panic!("{}: {said}", subject.name));
     collected / f64::from(calls(question.name))
 }

@@ -98,7 +98,8 @@
 //!
 //! The engine uses [`tokio::time`], so on a runtime with a paused clock everything here is deterministic, as
 //! long as it is read within that runtime. Elsewhere a reader uses the operating system's clock. The age of a
-//! result is the larger of what the monotonic and the wall clock say.
+//! result is measured on a clock that goes on while the machine sleeps and that nobody sets (`CLOCK_BOOTTIME` on Linux), so
+//! a step of the wall clock makes nothing stale. The wall clock is for showing.
 //!
 //! A process that was suspended, or whose machine slept, is no failure: runs that were cut are repeated,
 //! everything is asked anew at once, and heartbeats get their time anew.

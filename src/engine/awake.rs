@@ -5,17 +5,17 @@ use std::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-/// The pulse of a thread that does nothing else, on the operating system's clocks.
+use super::clock::elapsed;
+
+/// The pulse of a thread that does nothing else.
 #[derive(Debug)]
 pub(crate) struct Awake {
     base: Instant,
-    /// When it last beat, in nanoseconds since then; zero while there is no such thread.
+    /// When it last beat, on a clock that goes on while the machine sleeps, in nanoseconds; zero while there is no such thread.
     beat: AtomicU64,
-    /// The same on the wall clock, which goes on while a machine sleeps.
-    wall: AtomicU64,
     started: OnceLock<()>,
 }
 
@@ -30,7 +30,6 @@ impl Awake {
         Self {
             base: Instant::now(),
             beat: AtomicU64::new(0),
-            wall: AtomicU64::new(0),
             started: OnceLock::new(),
         }
     }
@@ -51,8 +50,7 @@ impl Awake {
     }
 
     pub(crate) fn beat(&self) {
-        self.wall.store(nanos(wall()), Ordering::Release);
-        self.beat.store(nanos(self.now()).max(1), Ordering::Release);
+        self.beat.store(nanos(elapsed()).max(1), Ordering::Release);
     }
 
     /// It will not beat again.
@@ -62,19 +60,9 @@ impl Awake {
 
     /// Whether nothing here ran until just now, so that nobody can be blamed for being late.
     pub(crate) fn is_waking(&self) -> bool {
-        let since = |beat: &AtomicU64, now: Duration| {
-            now.saturating_sub(Duration::from_nanos(beat.load(Ordering::Acquire)))
-        };
-        let beats = self.beat.load(Ordering::Acquire) > 0;
-        let silent = since(&self.beat, self.now());
-        let slept = since(&self.wall, wall()).saturating_sub(silent);
-        beats && silent.max(slept) > Self::SILENCE
+        let beat = self.beat.load(Ordering::Acquire);
+        beat > 0 && elapsed().saturating_sub(Duration::from_nanos(beat)) > Self::SILENCE
     }
-}
-
-fn wall() -> Duration {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default()
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -1,51 +1,114 @@
-//! Moments on two clocks at once.
+//! Moments on a clock that counts suspension and that nobody sets, and the wall clock to show them by.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, SystemTime},
+};
 
 use tokio::time::Instant;
 
-/// Where the engine reads the time: tokio's clock and the wall clock.
+/// Where the engine reads the time.
 ///
-/// Within a runtime whose clock is paused both are that clock, elsewhere the operating system's.
+/// Ages are of a clock that goes on while the machine sleeps, and that no time server sets: `CLOCK_BOOTTIME` on Linux and its like
+/// elsewhere. Within a runtime whose clock is paused it is that clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     base: Instant,
+    base_elapsed: Duration,
     base_wall: Duration,
 }
 
-/// The two clocks drift apart by less than this, unless one of them was set, stood still or is not real.
-const DRIFT: Duration = Duration::from_millis(5);
+/// Whether some runtime of this process may have a paused clock, as in tests.
+static PAUSES: AtomicBool = AtomicBool::new(cfg!(debug_assertions));
 
 impl Clock {
     pub(crate) fn start() -> Self {
+        if is_paused() {
+            PAUSES.store(true, Ordering::Relaxed);
+        }
         Self {
             base: Instant::now(),
+            base_elapsed: elapsed(),
             base_wall: wall(),
         }
     }
 
     pub(crate) fn now(self) -> Moment {
-        let now = Instant::now();
-        let mono = now.saturating_duration_since(self.base);
-        let (wall, expected) = (wall(), self.base_wall + mono);
-        let wall = match wall.abs_diff(expected) > DRIFT && is_virtual(now) {
-            true => expected,
-            false => wall,
-        };
-        Moment { mono, wall }
+        if PAUSES.load(Ordering::Relaxed)
+            && let Some(now) = paused()
+        {
+            let mono = now.saturating_duration_since(self.base);
+            let wall = self.base_wall + mono;
+            return Moment { mono, wall };
+        }
+        Moment {
+            mono: self.since_start(),
+            wall: wall(),
+        }
     }
 
-    /// Whether a deadline is certainly not over: a first look, that costs as little as it can. A wall clock that
-    /// is not that of the runtime may make this say no where [`reached`](Deadline::reached) says no, too.
+    /// Whether a deadline is certainly not over: a first look, that costs as little as it can. Where some clock is paused this may
+    /// say no though [`reached`](Deadline::reached) says no, too.
+    #[inline]
     pub(crate) fn is_before(self, deadline: Deadline) -> bool {
-        let Deadline(Moment { mono, wall }) = deadline;
-        Instant::now() < self.instant(mono) && SystemTime::now() < SystemTime::UNIX_EPOCH + wall
+        let at = deadline.mono();
+        self.since_start() < at
+            && (!PAUSES.load(Ordering::Relaxed) || Instant::now() < self.base + at)
     }
 
     /// When a timer has to go off to meet `mono`.
     pub(crate) fn instant(self, mono: Duration) -> Instant {
-        self.base + mono
+        Instant::now() + mono.saturating_sub(self.now().mono)
     }
+
+    fn since_start(self) -> Duration {
+        elapsed().saturating_sub(self.base_elapsed)
+    }
+}
+
+/// The clock of ages, from some moment on.
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "fuchsia",
+    target_os = "openbsd",
+    target_vendor = "apple"
+))]
+#[inline]
+pub(crate) fn elapsed() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+
+    // Apple's counts suspension under this name.
+    #[cfg(target_vendor = "apple")]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    #[cfg(not(target_vendor = "apple"))]
+    const CLOCK: ClockId = ClockId::Boottime;
+
+    let time = clock_gettime(CLOCK);
+    // Neither is ever negative.
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// That of Windows counts suspension.
+#[cfg(windows)]
+pub(crate) fn elapsed() -> Duration {
+    use std::{sync::LazyLock, time::Instant};
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+/// There is no other that does.
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "fuchsia",
+    target_os = "openbsd",
+    target_vendor = "apple",
+    windows
+)))]
+pub(crate) fn elapsed() -> Duration {
+    wall()
 }
 
 fn wall() -> Duration {
@@ -54,23 +117,21 @@ fn wall() -> Duration {
         .unwrap_or_default()
 }
 
-/// Whether tokio's clock is paused here: it then stands still, or is ahead.
+/// Whether tokio's clock is paused here.
 pub(super) fn is_paused() -> bool {
+    paused().is_some()
+}
+
+/// The time of tokio's clock, if that is paused here: it then stands still, or is ahead.
+fn paused() -> Option<Instant> {
     let before = std::time::Instant::now();
-    let now = Instant::now().into_std();
-    now < before || now > std::time::Instant::now()
+    let now = Instant::now();
+    let real = now.into_std();
+    (real < before || real > std::time::Instant::now()).then_some(now)
 }
 
-/// Whether `now`, which was just read, is the time of a paused clock.
-fn is_virtual(now: Instant) -> bool {
-    let real = std::time::Instant::now();
-    let now = now.into_std();
-    real.saturating_duration_since(now)
-        .max(now.saturating_duration_since(real))
-        > DRIFT
-}
-
-/// A point in time on the monotonic clock (since the engine's start) and on the wall clock (since 1970).
+/// A point in time: on the clock of ages (since the engine's start), and what the wall clock showed then (since 1970), which is for
+/// showing alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub(crate) mono: Duration,
@@ -78,18 +139,15 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// How long ago this is at `now`: the larger of what the two clocks say, for the monotonic clock stands
-    /// still while the machine sleeps, and the wall clock can be set back.
+    /// How long ago this is at `now`.
     pub(crate) fn age_at(self, now: Self) -> Duration {
-        let mono = now.mono.saturating_sub(self.mono);
-        let wall = now.wall.saturating_sub(self.wall);
-        mono.max(wall)
+        now.mono.saturating_sub(self.mono)
     }
 
     pub(crate) fn plus(self, delay: Duration) -> Deadline {
         Deadline(Self {
-            mono: self.mono + delay,
-            wall: self.wall + delay,
+            mono: self.mono.saturating_add(delay),
+            wall: self.wall.saturating_add(delay),
         })
     }
 
@@ -98,7 +156,7 @@ impl Moment {
     }
 }
 
-/// A moment that is over as soon as either clock is past it.
+/// A moment after which something holds no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline(Moment);
 
@@ -109,46 +167,32 @@ impl Deadline {
         wall: Duration::ZERO,
     });
 
+    #[inline]
     pub(crate) fn reached(self, now: Moment) -> bool {
-        now.mono >= self.0.mono || now.wall >= self.0.wall
+        now.mono >= self.0.mono
     }
 
-    /// The deadline that is over as soon as one of the two is.
+    /// The first of two.
     pub(crate) fn min(self, other: Self) -> Self {
-        Self(Moment {
-            mono: self.0.mono.min(other.0.mono),
-            wall: self.0.wall.min(other.0.wall),
-        })
+        match self.0.mono <= other.0.mono {
+            true => self,
+            false => other,
+        }
     }
 
     /// How long it takes until it is over.
     pub(crate) fn left(self, now: Moment) -> Duration {
-        let mono = self.0.mono.saturating_sub(now.mono);
-        mono.min(self.0.wall.saturating_sub(now.wall))
+        self.0.mono.saturating_sub(now.mono)
     }
 
-    /// When it was reached, for one that has been at `now`.
-    pub(crate) fn reached_at(self, now: Moment) -> Moment {
-        let late = now
-            .mono
-            .saturating_sub(self.0.mono)
-            .max(now.wall.saturating_sub(self.0.wall));
-        Moment {
-            mono: now.mono.saturating_sub(late),
-            wall: now.wall.saturating_sub(late),
-        }
+    /// The moment itself: whoever notices that it is over, and when, means the same one.
+    pub(crate) fn moment(self) -> Moment {
+        self.0
     }
 
+    #[inline]
     pub(crate) fn mono(self) -> Duration {
         self.0.mono
-    }
-
-    pub(crate) fn wall(self) -> Duration {
-        self.0.wall
-    }
-
-    pub(crate) fn new(mono: Duration, wall: Duration) -> Self {
-        Self(Moment { mono, wall })
     }
 }
 
@@ -168,26 +212,33 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn an_age_is_the_larger_of_the_two_clocks() {
+    fn an_age_is_no_matter_of_the_wall_clock() {
         let then = moment(10);
-        let mut now = moment(15);
-        assert_eq!(then.age_at(now), 5 * SECOND);
-        // The machine slept.
-        now.wall += 60 * SECOND;
-        assert_eq!(then.age_at(now), 65 * SECOND);
-        // The wall clock was set back.
-        now.wall -= 1_000 * SECOND;
-        assert_eq!(then.age_at(now), 5 * SECOND);
+        for wall in [moment(15).wall + 3_600 * SECOND, Duration::ZERO] {
+            let now = Moment { wall, ..moment(15) };
+            assert_eq!(then.age_at(now), 5 * SECOND);
+            assert!(!then.plus(6 * SECOND).reached(now));
+            assert!(then.plus(5 * SECOND).reached(now));
+        }
     }
 
     #[test]
-    fn a_deadline_is_reached_on_either_clock() {
+    fn whoever_is_late_means_the_moment_when_it_was_over() {
         let deadline = moment(0).plus(10 * SECOND);
-        let mut now = moment(9);
-        assert!(!deadline.reached(now));
-        now.wall += SECOND;
-        assert!(deadline.reached(now));
-        let late = moment(13);
-        assert_eq!(deadline.reached_at(late), moment(10));
+        assert!(!deadline.reached(moment(9)));
+        assert!(deadline.reached(moment(13)));
+        assert_eq!(deadline.moment(), moment(10));
+    }
+
+    #[test]
+    fn the_clock_of_ages_goes_on_and_is_near_the_monotonic_one() {
+        let clock = Clock::start();
+        let (began, before) = (std::time::Instant::now(), clock.now());
+        std::thread::sleep(Duration::from_millis(20));
+        let (took, passed) = (began.elapsed(), before.age_at(clock.now()));
+        assert!(
+            took.abs_diff(passed) < Duration::from_millis(50),
+            "{took:?}, {passed:?}"
+        );
     }
 }

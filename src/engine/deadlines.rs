@@ -10,12 +10,11 @@ use super::{
     clock::{Deadline, Moment},
 };
 
-/// A deadline each for some checks; the earliest on each clock is known.
+/// A deadline each for some checks; the earliest is known.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     of: BTreeMap<Id, Deadline>,
-    mono: BTreeSet<(Duration, Id)>,
-    wall: BTreeSet<(Duration, Id)>,
+    in_order: BTreeSet<(Duration, Id)>,
 }
 
 impl Deadlines {
@@ -25,26 +24,22 @@ impl Deadlines {
             None => self.of.remove(&id),
         };
         if let Some(old) = old {
-            self.mono.remove(&(old.mono(), id));
-            self.wall.remove(&(old.wall(), id));
+            self.in_order.remove(&(old.mono(), id));
         }
         if let Some(new) = deadline {
-            self.mono.insert((new.mono(), id));
-            self.wall.insert((new.wall(), id));
+            self.in_order.insert((new.mono(), id));
         }
     }
 
-    /// The deadline that is over as soon as any of them is.
+    /// The first of them.
     pub(super) fn first(&self) -> Option<Deadline> {
-        let (&(mono, _), &(wall, _)) = (self.mono.first()?, self.wall.first()?);
-        Some(Deadline::new(mono, wall))
+        let (_, id) = self.in_order.first()?;
+        self.of.get(id).copied()
     }
 
     /// A check whose deadline is over.
     pub(super) fn due(&self, now: Moment) -> Option<Id> {
-        let due = |first: Option<&(Duration, Id)>, now| {
-            first.filter(|&&(at, _)| at <= now).map(|&(_, id)| id)
-        };
-        due(self.mono.first(), now.mono).or_else(|| due(self.wall.first(), now.wall))
+        let &(at, id) = self.in_order.first()?;
+        (at <= now.mono).then_some(id)
     }
 }

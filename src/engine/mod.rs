@@ -292,7 +292,7 @@ impl Engine {
                 Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
             })
             .await;
-            self.notice_hold_up(now, wake);
+            self.notice_hold_up(wake);
             // What became too old before somebody asked did so unread.
             self.writer.elapse(self.clock.now());
             while let Some(message) = next {
@@ -318,9 +318,9 @@ impl Engine {
 
     /// A process that was suspended, or a runtime that stood still, is no failure of what is checked. What runs
     /// is given the time back, and what was learnt before is learnt anew.
-    fn notice_hold_up(&mut self, before: Moment, planned: Option<Duration>) {
+    fn notice_hold_up(&mut self, planned: Option<Duration>) {
         let now = self.clock.now();
-        let Some(hold_up) = HoldUp::between(before, planned, now) else {
+        let Some(hold_up) = HoldUp::until(now, planned) else {
             return;
         };
         let board = self.writer.board();

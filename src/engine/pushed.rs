@@ -32,7 +32,7 @@ pub(crate) struct Pushed {
     told: AtomicBool,
     /// Whether the last word is good, and has not become too old.
     holds: AtomicBool,
-    /// When the last word was said or confirmed, in nanoseconds on each of the two clocks.
+    /// When the last word was said or confirmed, in nanoseconds: on the clock of ages, and as the wall clock showed it.
     mono: AtomicU64,
     wall: AtomicU64,
     /// Whether nobody is left to say anything.

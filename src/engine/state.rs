@@ -186,9 +186,7 @@ impl State {
     /// The state as it reads at `now`: the last result may have become too old since.
     pub(crate) fn at(&self, now: Moment) -> Cow<'_, Self> {
         match self.expires {
-            Some(expires) if expires.reached(now) => {
-                Cow::Owned(self.expired(expires.reached_at(now)))
-            }
+            Some(expires) if expires.reached(now) => Cow::Owned(self.expired(expires.moment())),
             _ => Cow::Borrowed(self),
         }
     }

@@ -115,8 +115,7 @@ pub struct LastRun {
     /// How long it took.
     #[serde(rename = "duration_ms", serialize_with = "millis")]
     pub duration: Duration,
-    /// How long ago that was when this was read: the larger of what the monotonic clock and the wall clock
-    /// say, for the one stands still while a machine sleeps and the other can be set back.
+    /// How long ago that was when this was read, on a clock that goes on while a machine sleeps and that nobody sets.
     #[serde(rename = "age_ms", serialize_with = "millis")]
     pub age: Duration,
 }

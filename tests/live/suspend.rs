@@ -1,4 +1,4 @@
-//! A real process that is stopped and goes on, and one whose machine slept.
+//! A real process that is stopped and goes on, one whose machine slept, and one whose wall clock is set.
 //!
 //! The tests start themselves again as a child, which runs a service and prints what happens to it.
 
@@ -69,38 +69,15 @@ fn a_process_that_was_stopped_for_a_minute_is_alive_and_asks_everything_anew_onc
     );
 }
 
-/// The monotonic clock of a machine that slept stood still; the wall clock did not.
+/// The monotonic clock of a machine that slept stood still; the others did not.
 #[test]
 fn after_the_sleep_of_a_machine_everything_is_asked_anew_at_once() {
     if env::var_os(CHILD).is_some() {
         return service();
     }
-    let library = Path::new("/usr/lib")
-        .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
-        .find(|path| path.exists())
-        .expect("install what sets the clock of a process: apt-get install libfaketime");
-    let directory = Scratch::new("asleep");
-    let (file, clock) = (directory.join("spool"), directory.join("clock"));
-    fs::write(&file, "").unwrap();
-    fs::write(&clock, "+0").unwrap();
-    let child = Running::start(
-        "after_the_sleep_of_a_machine_everything_is_asked_anew_at_once",
-        &[
-            ("SPOOL", file.as_os_str()),
-            ("LD_PRELOAD", library.as_os_str()),
-            ("FAKETIME_TIMESTAMP_FILE", clock.as_os_str()),
-            ("FAKETIME_NO_CACHE", "1".as_ref()),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".as_ref()),
-        ],
-    );
-    child.wait_for("good", 30 * SECOND);
-    child.wait_for("run slow", 30 * SECOND);
-    child.lines_for(2 * SECOND);
-    let asleep = directory.join("asleep");
-    fs::write(&asleep, "+8h").unwrap();
-    fs::rename(&asleep, &clock).unwrap();
+    let (child, clocks) =
+        with_clocks("after_the_sleep_of_a_machine_everything_is_asked_anew_at_once");
+    clocks.set(8 * 3600, 8 * 3600);
     let after = child.lines_for(5 * SECOND);
     for check in ["run good", "run slow", "run spool"] {
         assert_eq!(times(&after, check), 1, "one round of runs: {after:#?}");
@@ -111,6 +88,67 @@ fn after_the_sleep_of_a_machine_everything_is_asked_anew_at_once() {
     );
     let last = after.iter().rfind(|line| line.starts_with("now "));
     assert_eq!(last.unwrap(), "now liveness pass, readiness pass");
+}
+
+/// As a time server does to a machine that booted wrong, or to a whole fleet.
+#[test]
+fn a_step_of_the_wall_clock_changes_nothing() {
+    if env::var_os(CHILD).is_some() {
+        return service();
+    }
+    let (child, clocks) = with_clocks("a_step_of_the_wall_clock_changes_nothing");
+    for step in [3_600, -3_600, 10 * 365 * 24 * 3_600, 0] {
+        clocks.set(step, 0);
+        let after = child.lines_for(2 * SECOND);
+        assert!(after.len() >= 5, "{step}: {after:#?}");
+        for line in &after {
+            assert_eq!(
+                line, "now liveness pass, readiness pass",
+                "{step}: {after:#?}"
+            );
+        }
+    }
+}
+
+/// A service whose clocks can be set.
+fn with_clocks(test: &str) -> (Running, Clocks) {
+    let directory = Scratch::new(test);
+    let library = directory.join("clocks.so");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .args([&library, Path::new("clocks.c")])
+        .args(["-ldl"])
+        .status()
+        .expect("install what compiles C: apt-get install gcc libc6-dev");
+    assert!(compiled.success());
+    let spool = directory.join("spool");
+    fs::write(&spool, "").unwrap();
+    let clocks = Clocks(directory);
+    clocks.set(0, 0);
+    let child = Running::start(
+        test,
+        &[
+            ("SPOOL", spool.as_os_str()),
+            ("LD_PRELOAD", library.as_os_str()),
+            ("CLOCKS", clocks.0.join("clocks").as_os_str()),
+        ],
+    );
+    child.wait_for("good", 30 * SECOND);
+    child.wait_for("run slow", 30 * SECOND);
+    child.lines_for(2 * SECOND);
+    (child, clocks)
+}
+
+/// What is added to the clocks of a child.
+struct Clocks(Scratch);
+
+impl Clocks {
+    /// So many seconds: to the wall clock, and to the one that counts suspension.
+    fn set(&self, wall: i64, suspended: u64) {
+        let next = self.0.join("next");
+        fs::write(&next, format!("{wall} {suspended}")).unwrap();
+        fs::rename(&next, self.0.join("clocks")).unwrap();
+    }
 }
 
 fn times(printed: &[String], line: &str) -> usize {

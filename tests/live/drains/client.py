@@ -20,7 +20,7 @@ def load(offset):
         try:
             answered.append(place(b"", timeout=20))
         except grpc.RpcError as error:
-            if "onnection refused" in error.details():
+            if "connection refused" in error.details().lower():
                 return
             lost.append(error)
             print(f"lost: {error.code()}: {error.details()}", file=sys.stderr)
