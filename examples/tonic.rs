@@ -1,7 +1,8 @@
 //! A tonic service that answers probes, on the port that it serves gRPC on.
 //!
 //! `cargo run --example tonic`, then `curl -i localhost:3000/ready`, or the same with `--http2-prior-knowledge`:
-//! 200 once the first run of the check ended. `PORT` sets another port.
+//! 200 once the first run of the check ended. `PORT` sets another port. Told to end, it drains: calls in flight end, and clients are
+//! told to go elsewhere.
 
 use std::{
     convert::Infallible,
@@ -17,7 +18,7 @@ use tonic::{
     Request, Response, Status,
     body::Body,
     server::{Grpc, NamedService},
-    transport::{self, Server, server::TcpIncoming},
+    transport::{Server, server::TcpIncoming},
 };
 use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
@@ -70,20 +71,22 @@ impl Service<http::Request<Body>> for Greeter {
     }
 }
 
-/// Says hello, and how it is.
-pub async fn serve(listener: TcpListener, health: Health) -> Result<(), transport::Error> {
-    Server::builder()
+/// Says hello, and how it is, until a drain is over.
+pub async fn serve(listener: TcpListener, health: Health) -> Result<(), BoxError> {
+    let server = Server::builder()
         .accept_http1(true) // what probes over HTTP/1 would not be understood without it
         .layer(health.layer())
         .add_service(Greeter)
-        .serve_with_incoming(TcpIncoming::from(listener))
-        .await
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), health.drained());
+    health.run(server).await??;
+    Ok(())
 }
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     let health = Health::builder("greeter")
         .check(Check::new("clock", || async { tower_health::Status::Pass }))
+        .handle_signals()
         .start()?;
 
     let port = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;

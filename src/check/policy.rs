@@ -107,7 +107,10 @@ impl Policy {
         match (probe, self.part) {
             (Probe::Health, _) => true,
             (Probe::Liveness, part) => part == Part::Liveness,
-            (Probe::Readiness | Probe::Startup, part) => part != Part::Liveness,
+            (Probe::Readiness, part) => part != Part::Liveness,
+            // What was registered later is no part of it.
+            (Probe::Startup, Part::Readiness) => self.holds_while_pending,
+            (Probe::Startup, part) => part == Part::Startup,
         }
     }
 

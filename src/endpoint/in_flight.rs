@@ -71,7 +71,8 @@ impl Leaving {
         let closes = self.closes && response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
         if closes {
-            headers.insert(CONNECTION, CLOSE);
+            // Beside what else it says of the connection.
+            headers.append(CONNECTION, CLOSE);
         }
         if self.envoy {
             headers.insert(ENVOY_FAIL, YES);

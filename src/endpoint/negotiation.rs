@@ -26,6 +26,8 @@ const READ: usize = 8 * 1024;
 struct Liking {
     exactness: u8,
     quality: u16,
+    /// How many ranges the client named before.
+    place: usize,
 }
 
 /// The format for a client that accepts what the values of its `Accept` say.
@@ -44,13 +46,16 @@ pub(super) fn negotiate<'v>(accept: impl IntoIterator<Item = &'v [u8]>) -> Forma
 
 fn best<'v>(accept: impl Iterator<Item = &'v [u8]>) -> Format {
     let mut likings = [Liking::default(); OFFERS.len()];
-    let mut left = READ;
+    let (mut left, mut place) = (READ, 0);
     for value in accept {
         let Some(rest) = left.checked_sub(value.len()) else {
             break;
         };
         left = rest;
-        split(value, b',').for_each(|range| hear(&mut likings, range));
+        for range in split(value, b',') {
+            hear(&mut likings, range, place);
+            place += 1;
+        }
     }
     let acceptable = OFFERS
         .iter()
@@ -58,13 +63,26 @@ fn best<'v>(accept: impl Iterator<Item = &'v [u8]>) -> Format {
         .filter(|(_, liking)| liking.quality > 0);
     // The last of equals is what `max_by_key` takes.
     let best = acceptable
+        .clone()
         .rev()
         .max_by_key(|(_, liking)| (liking.quality, liking.exactness));
-    best.map_or(DEFAULT, |((format, ..), _)| *format)
+    let Some(((best, ..), liking)) = best else {
+        return DEFAULT;
+    };
+    // Of text and JSON that it likes alike, what it names first: so probers mean it that were made for text.
+    let text_first = acceptable.clone().any(|((format, ..), text)| {
+        *format == Format::KubernetesText
+            && (text.quality, text.exactness) == (liking.quality, liking.exactness)
+            && text.place < liking.place
+    });
+    match text_first {
+        true => Format::KubernetesText,
+        false => *best,
+    }
 }
 
 /// Takes a media range into account. The most exact one that matches decides.
-fn hear(likings: &mut [Liking; OFFERS.len()], range: &[u8]) {
+fn hear(likings: &mut [Liking; OFFERS.len()], range: &[u8], place: usize) {
     let Some((kind, subtype, quality)) = read(range) else {
         return;
     };
@@ -77,7 +95,11 @@ fn hear(likings: &mut [Liking; OFFERS.len()], range: &[u8]) {
             _ => continue,
         };
         if exactness > liking.exactness {
-            *liking = Liking { exactness, quality };
+            *liking = Liking {
+                exactness,
+                quality,
+                place,
+            };
         } else if exactness == liking.exactness {
             liking.quality = liking.quality.max(quality);
         }
@@ -164,6 +186,11 @@ mod tests {
             ("text/plain, */*", KubernetesText),
             ("text/plain;q=0.5, */*;q=0.1", KubernetesText),
             ("text/plain;q=0.5, */*", HealthJson),
+            ("text/plain, application/json", KubernetesText),
+            ("text/plain, application/health+json;q=0.9", KubernetesText),
+            ("application/json, text/plain", Json),
+            // Consul.
+            ("text/plain, text/*, */*", KubernetesText),
             // The most exact range decides.
             ("application/*, application/health+json;q=0", Json),
             ("*/*, application/*;q=0", KubernetesText),

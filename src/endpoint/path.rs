@@ -78,8 +78,21 @@ impl Paths {
         match *path.as_bytes() {
             [b'/', first, ..] if self.begin.contains(first) => self.search(path),
             [b'/'] if self.begin.contains(0) => self.search(path),
+            // That of `OPTIONS *`, which asks for the server as a whole.
+            [b'*'] => self.of_readiness(),
             _ => None,
         }
+    }
+
+    /// What the path of readiness asks for, if there is one.
+    #[cold]
+    fn of_readiness(&self) -> Option<Found<'static>> {
+        let kind = Kind::Probe(Probe::Readiness);
+        let route = self.routes.iter().find(|route| route.kind == kind)?;
+        Some(Found {
+            target: Target::Probe(Probe::Readiness),
+            dialect: route.dialect,
+        })
     }
 
     fn search<'p>(&self, path: &'p str) -> Option<Found<'p>> {
@@ -157,7 +170,7 @@ mod tests {
         for path in [
             "",
             "/",
-            "*",
+            "**",
             "//",
             "health",
             "//health",
@@ -187,9 +200,19 @@ mod tests {
         assert_eq!(target("/"), Some(Target::Probe(Probe::Health)));
         assert_eq!(target("/up/"), Some(Target::Probe(Probe::Readiness)));
         assert_eq!(target("/db"), Some(Target::Check("db")));
-        for path in ["", "//", "*", "/db/x", "db"] {
+        for path in ["", "//", "**", "/db/x", "db"] {
             assert_eq!(target(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn the_server_as_a_whole_is_asked_for_readiness_where_there_is_a_path_of_it() {
+        let asked = |endpoints: Endpoints| endpoints.find("*");
+        let text = asked(Endpoints::kubernetes()).unwrap();
+        assert_eq!(text.target, Target::Probe(Probe::Readiness));
+        assert_eq!(text.dialect, Some(Dialect::KubernetesText));
+        assert_eq!(asked(Endpoints::default()).unwrap().dialect, None);
+        assert_eq!(asked(Endpoints::none().probe("/up", Probe::Liveness)), None);
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -36,7 +36,7 @@ use crate::{
     check::Policy,
     model::{
         Cause, CheckReport, ComponentType, Event, LastRun, Name, Outcome, Probe, Report, Stage,
-        Verdict,
+        Status, Verdict,
     },
     telemetry::ProbeRequests,
 };
@@ -203,15 +203,25 @@ impl Board {
         if old.view.life.stopped().is_some() || !(expired || old.turn != turn) {
             return old;
         }
-        let new = Arc::new(self.count(now, turn, old.view.life, Some(&old.view)));
-        self.published.compare_and_swap(&old, Arc::clone(&new));
-        Guard::from_inner(new)
+        // Whoever notices first, and when, means the moment when it was over.
+        let at = old.valid_until.filter(|_| expired);
+        let at = at.map_or(now, Deadline::moment);
+        let new = Arc::new(self.count(now, at, turn, old.view.life, Some(&old.view)));
+        let before = self.published.compare_and_swap(&old, Arc::clone(&new));
+        // All are told the same, whoever was first.
+        let is_caught_up =
+            before.turn == turn && before.valid_until.is_none_or(|until| !until.reached(now));
+        match is_caught_up {
+            true => before,
+            false => Guard::from_inner(new),
+        }
     }
 
     /// The verdicts counted anew, from what was said by `turn` at least: O(n).
     pub(super) fn count(
         &self,
         now: Moment,
+        at: Moment,
         turn: u64,
         before: Life,
         view: Option<&View>,
@@ -220,7 +230,7 @@ impl Board {
         let life = self.outside.life(before, now);
         let published = publish(
             &self.registry.load().cells,
-            now,
+            (now, at),
             life,
             maintenance.as_deref(),
             view,
@@ -262,8 +272,12 @@ impl Board {
                 continue;
             }
             let state = cell.read(now, life.stopped());
-            standings.push((cell.id, Standing::of(&state, &cell.definition.policy, now)));
-            checks.push(cell.definition.report(&state, now));
+            let standing = Standing::of(&state, &cell.definition.policy, now);
+            standings.push((cell.id, standing));
+            checks.push(CheckReport {
+                fails: standing.fails(probe),
+                ..cell.definition.report(&state, now)
+            });
         }
         let tally = Tally::of(standings);
         let facts = Facts::new(&tally, life, self.cause(now));
@@ -275,6 +289,7 @@ impl Board {
             description: self.service.description.clone(),
             stage: facts.stage(),
             status,
+            since: self.since(probe, status, now),
             reason,
             cause: facts.cause_of(reason),
             unknown: facts.is_unknown(),
@@ -283,13 +298,25 @@ impl Board {
         (report, facts.retry(probe))
     }
 
+    /// Since when a verdict has this status. What was published may be of a moment before or after.
+    fn since(&self, probe: Probe, status: Status, now: Moment) -> SystemTime {
+        let published = self.published.load();
+        let published = &published.view.face(probe).verdict;
+        match published.status == status {
+            true => published.since,
+            false => now.time(),
+        }
+    }
+
     /// The verdicts as they are now without some checks.
     pub(crate) fn without(&self, left_out: &BTreeSet<Name>) -> Arc<View> {
         let registry = self.registry.load();
         let cells: Vec<Arc<Cell>> = registry.without(left_out).cloned().collect();
         let now = self.clock.now();
         let maintenance = self.outside.maintenance(now);
-        publish(&cells, now, self.life(now), maintenance.as_deref(), None).view
+        let (life, before) = (self.life(now), self.published.load());
+        let before = Some(&*before.view);
+        publish(&cells, (now, now), life, maintenance.as_deref(), before).view
     }
 
     fn life(&self, now: Moment) -> Life {
@@ -637,15 +664,17 @@ impl Definition {
             smoothed_duration: state.smoothed,
             slow_above: self.policy.warn_above,
             streak: state.threshold.streak(),
+            consecutive_failures: state.threshold.failures(),
+            fails: false,
             last_success: state.last_success.map(Moment::time),
         }
     }
 }
 
-/// The verdicts counted anew from all states: O(n).
+/// The verdicts counted anew from all states, as they read `now`; what is another since then is so since `at`: O(n).
 pub(super) fn publish(
     cells: &[Arc<Cell>],
-    now: Moment,
+    (now, at): (Moment, Moment),
     life: Life,
     maintenance: Option<&Maintenance>,
     before: Option<&View>,
@@ -678,6 +707,6 @@ pub(super) fn publish(
         turn: 0,
         valid_until,
         demand_from,
-        view: Arc::new(View::new(&facts, report, before)),
+        view: Arc::new(View::new(&facts, at, report, before)),
     }
 }

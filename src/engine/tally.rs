@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     check::{Part, Policy},
-    model::Status,
+    model::{Probe, Status},
 };
 
 /// What one check adds to the aggregate.
@@ -43,6 +43,19 @@ impl Standing {
                 Part::Startup => state.threshold.passed(),
             },
             retry_in: state.retry_in,
+        }
+    }
+}
+
+impl Standing {
+    /// Whether it fails the verdict of `probe`.
+    pub(crate) fn fails(self, probe: Probe) -> bool {
+        match (probe, self.effect) {
+            (Probe::Startup, _) => !self.started,
+            (Probe::Liveness, effect) => effect == Effect::Kills,
+            (Probe::Readiness | Probe::Health, effect) => {
+                matches!(effect, Effect::Blocks | Effect::Returning | Effect::Kills)
+            }
         }
     }
 }

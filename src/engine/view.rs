@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     board::Id,
-    clock::Deadline,
+    clock::{Deadline, Moment},
     life::{Life, LifeEvent},
     memo::Memo,
     tally::{Group, Tally},
@@ -185,9 +185,10 @@ impl<'a> Facts<'a> {
 
 impl View {
     /// The verdicts that follow from `facts`, with what `report` tells of single checks. Those that say the
-    /// same as in `before` are kept, with the answers made of them.
+    /// same as in `before` are kept, with the answers made of them; others have their status since `at`.
     pub(crate) fn new(
         facts: &Facts<'_>,
+        at: Moment,
         report: impl Fn(Id) -> Option<CheckReport>,
         before: Option<&Self>,
     ) -> Self {
@@ -219,9 +220,15 @@ impl View {
             true => Arc::default(),
             false => listed(&mut starting.iter()),
         };
+        let since = |probe, status| {
+            let before = before.map(|view| &view.face(probe).verdict);
+            let same = before.filter(|before| before.status == status);
+            same.map_or_else(|| at.time(), |before| before.since)
+        };
         let verdict = |probe, (status, reason), checks, more, retry_after| Verdict {
             probe,
             status,
+            since: since(probe, status),
             reason,
             cause: facts.cause_of(reason),
             unknown: facts.is_unknown(),

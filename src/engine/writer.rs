@@ -124,7 +124,7 @@ impl Writer {
             .zip(definitions)
             .map(|(id, definition)| Arc::new(Cell::pending(Id(id), definition, now)))
             .collect();
-        let published = publish(&cells, now, Life::default(), None, None);
+        let published = publish(&cells, (now, now), Life::default(), None, None);
         let view = Arc::clone(&published.view);
         let deadlines = (published.valid_until, published.demand_from);
         let registry = Registry::new(cells.clone());
@@ -509,7 +509,7 @@ impl Writer {
             let cause = maintenance.map(|maintenance| maintenance.cause.clone());
             let facts = Facts::new(&self.tally, life, cause);
             let report = |id| Some(self.cell(id)?.report(now));
-            self.view = Arc::new(View::new(&facts, report, Some(&before)));
+            self.view = Arc::new(View::new(&facts, now, report, Some(&before)));
             self.note_transitions(now);
         } else if published == self.published {
             return;
@@ -612,7 +612,7 @@ impl Drop for Writer {
         let now = board.clock.now();
         let turn = board.outside.turn();
         let life = self.view.life.after(LifeEvent::Stopped(now));
-        let published = board.count(now, turn, life, Some(&self.view));
+        let published = board.count(now, now, turn, life, Some(&self.view));
         let view = Arc::clone(&published.view);
         board.published.store(Arc::new(published));
         self.abandon_runs();
@@ -759,7 +759,7 @@ mod tests {
                 writer.publish();
                 let kept = board.published.load();
                 let life = kept.view.life;
-                let anew = publish(&board.registry.load().cells, now, life, None, Some(&kept.view));
+                let anew = publish(&board.registry.load().cells, (now, now), life, None, Some(&kept.view));
                 prop_assert_eq!(told(&kept.view), told(&anew.view));
                 prop_assert_eq!(kept.valid_until, anew.valid_until);
                 prop_assert!(kept.valid_until.is_none_or(|deadline| !deadline.reached(now)));
@@ -767,7 +767,7 @@ mod tests {
                     let mut before = now;
                     let spare = deadline.mono() - now.mono;
                     before.mono += spare.saturating_sub(Duration::from_nanos(1));
-                    let later = publish(&board.registry.load().cells, before, life, None, Some(&kept.view));
+                    let later = publish(&board.registry.load().cells, (before, before), life, None, Some(&kept.view));
                     prop_assert_eq!(told(&later.view), told(&kept.view));
                 }
             }

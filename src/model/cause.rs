@@ -22,10 +22,16 @@ impl Cause {
     /// The longest text that is kept, in bytes.
     pub const MAX_LEN: usize = 1024;
 
-    /// Redacts and keeps a text: the userinfo of URLs and of addresses such as
-    /// `user:password@host`, the values of pairs whose key speaks of a password, a
-    /// secret, a token, a key or credentials, and what follows `Bearer` and `Basic`, become `***`; control
-    /// characters become spaces. Past [`MAX_LEN`](Self::MAX_LEN) it is cut.
+    /// Redacts and keeps a text. What gives somebody access becomes `***`:
+    ///
+    /// * the userinfo of URLs and of addresses such as `user:password@host`, and the path of a webhook;
+    /// * the values of pairs whose key speaks of a password, a secret, a token, a key, a cookie or credentials, however they are
+    ///   written: `key=value`, `key: value`, JSON, percent-encoded, Rust's `Debug`, `--key value`, SQL's `PASSWORD '…'` and
+    ///   `IDENTIFIED BY '…'`;
+    /// * what follows `Bearer`, `Basic`, `Negotiate`, and `AUTH`; JSON web tokens; PEM blocks.
+    ///
+    /// It errs towards taking too much, and takes a time that grows with the length of the text. Control characters become spaces.
+    /// Past [`MAX_LEN`](Self::MAX_LEN) the text is cut.
     pub fn new(text: impl fmt::Display) -> Self {
         let mut text = redact(whole_words(&text.to_string()));
         if text.len() > Self::MAX_LEN {

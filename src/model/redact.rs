@@ -14,16 +14,34 @@ const SECRET_PARTS: &[&str] = &[
     "signature",
     "apikey",
     "jwt",
+    "cookie",
+    "assertion",
 ];
 
 /// So has a key that ends in one of these.
-const SECRET_ENDS: &[&str] = &["key", "pass", "pw", "sig", "auth"];
+const SECRET_ENDS: &[&str] = &["key", "pass", "pw", "sig", "auth", "otp"];
+
+/// So has one of these in the query of a URL.
+const SECRET_IN_QUERIES: &[&str] = &["code", "state", "ticket"];
 
 /// A word after which the next word is a credential.
-const SCHEMES: &[&str] = &["bearer", "basic"];
+const SCHEMES: &[&str] = &["bearer", "basic", "negotiate"];
 
-/// Replaces the userinfo of URLs, the values of secret pairs and the credentials of an authorization header,
-/// and makes control characters spaces, so that the text stays one line.
+/// The same, if the next word looks like one: people speak of these.
+const SPOKEN_OF: &[&str] = &["token", "apikey", "digest"];
+
+/// What is said of `AUTH`, a command, without a credential.
+const OF_AUTH: &[&str] = &[
+    "called", "command", "error", "failed", "is", "needed", "not", "required", "was",
+];
+
+/// Replaces what gives somebody access by a mask, and makes control characters spaces, so that the text stays one line:
+///
+/// * the userinfo of URLs and of addresses without a scheme, and what is secret in the path of a webhook;
+/// * the values of pairs with a secret key: `key=value`, `key: value`, `"key":"value"`, `Key("value")`, `key: Struct { … }`,
+///   `--key value`, percent-encoded, and in SQL;
+/// * the credentials of an authorization header, of cookies, and of the commands that take them;
+/// * JSON web tokens and PEM blocks, wherever they are.
 pub(super) fn redact(text: &str) -> String {
     let text: String = text
         .chars()
@@ -44,10 +62,9 @@ pub(super) fn redact(text: &str) -> String {
 fn next_secret(text: &str) -> Option<(&str, &str)> {
     let mut previous = ' ';
     for (at, c) in text.char_indices() {
-        let starts_word = !is_key_char(previous);
-        previous = c;
+        let before = std::mem::replace(&mut previous, c);
         let here = text.get(at..)?;
-        if let Some((start, len)) = secret_in(here, starts_word) {
+        if let Some((start, len)) = secret_in(here, before) {
             let (start, end) = (at + start, at + start + len);
             return Some((text.get(..start)?, text.get(end..)?));
         }
@@ -56,26 +73,158 @@ fn next_secret(text: &str) -> Option<(&str, &str)> {
 }
 
 /// Where the secret that the start of `here` introduces begins in it, and how long it is.
-fn secret_in(here: &str, starts_word: bool) -> Option<(usize, usize)> {
-    if let Some(authority) = here.strip_prefix("://") {
-        return userinfo(authority).map(|len| (3, len));
+fn secret_in(here: &str, before: char) -> Option<(usize, usize)> {
+    match here.as_bytes().first()? {
+        b':' => {
+            let rest = here.strip_prefix("://")?;
+            let (skipped, len) = userinfo(rest)
+                .map(|len| (0, len))
+                .or_else(|| webhook(rest))?;
+            return Some(("://".len() + skipped, len));
+        }
+        b'%' => {
+            let rest = strip_prefix(here, "%3a%2f%2f")?;
+            return encoded_userinfo(rest).map(|len| (here.len() - rest.len(), len));
+        }
+        b'-' if here.starts_with(PEM) => return Some((0, pem(here))),
+        _ if is_key_char(before) => return None,
+        _ => {}
     }
-    let word = here
-        .split(|c| !is_key_char(c))
-        .next()
-        .filter(|_| starts_word)?;
+    let word = here.split(|c| !is_key_char(c)).next()?;
     let after = here.get(word.len()..)?;
-    let value = if is_secret_key(word) {
-        pair_value(after, word)?
-    } else if SCHEMES.contains(&word.to_ascii_lowercase().as_str()) {
-        let value = after.trim_start_matches([' ', ':', '=']);
-        (value.len() < after.len()).then_some((value, word_len(value)))?
-    } else {
-        return bare_userinfo(here).map(|len| (0, len));
-    };
-    let (value, len) = value;
+    let (value, len) = introduced(word, after, before)
+        .or_else(|| jwt(here).map(|len| (here, len)))
+        .or_else(|| bare_userinfo(here).map(|len| (here, len)))?;
     let start = here.len() - value.len();
     Some((start, len)).filter(|_| len > 0 && !is_masked(value))
+}
+
+/// What a word says is behind it: the text from the secret on, and how long that is.
+fn introduced<'a>(word: &str, after: &'a str, before: char) -> Option<(&'a str, usize)> {
+    let lower = word.to_ascii_lowercase();
+    let known = |words: &[&str]| words.contains(&&*lower);
+    let spaced = after.trim_start_matches([' ', ':', '=']);
+    let is_spaced = spaced.len() < after.len();
+    let next = || Some((spaced, word_len(spaced))).filter(|_| is_spaced);
+    if is_secret_key(word) || (matches!(before, '?' | '&') && known(SECRET_IN_QUERIES)) {
+        return pair_value(after, &lower)
+            .or_else(|| debug_value(after))
+            .or_else(|| sql_value(after))
+            .or_else(|| next().filter(|_| word.starts_with("--")))
+            .or_else(|| {
+                next().filter(|(value, len)| known(SPOKEN_OF) && is_credential(value, *len))
+            })
+            .or_else(|| command(word, spaced).filter(|_| is_spaced));
+    }
+    match &*lower {
+        "identified" => sql_value(skip_words(after, &["by", "password"])),
+        "-u" | "--user" => next().filter(|(value, len)| has(value, *len, ':')),
+        _ if known(SCHEMES) => next(),
+        _ if known(SPOKEN_OF) => next().filter(|(value, len)| is_credential(value, *len)),
+        _ => None,
+    }
+}
+
+/// `AUTH password`, `AUTH user password`: all that comes, unless somebody speaks of the command.
+fn command<'a>(word: &str, value: &'a str) -> Option<(&'a str, usize)> {
+    let first = value.split(|c: char| !c.is_alphanumeric()).next()?;
+    let is_spoken_of = OF_AUTH.contains(&&*first.to_ascii_lowercase());
+    (word == "AUTH" && !is_spoken_of).then_some((value, value.len()))
+}
+
+/// `Password("x")`, `password { … }`: all that comes, for brackets may nest. `password(s)` is none.
+fn debug_value(after: &str) -> Option<(&str, usize)> {
+    let value = match after.strip_prefix('(') {
+        Some(value) => {
+            let name_len = value.find(|c: char| !is_key_char(c))?;
+            let next = value.get(name_len..)?;
+            value.get(..name_len).filter(|_| !next.starts_with(')'))?;
+            value
+        }
+        None => after.trim_start().strip_prefix('{')?,
+    };
+    Some((value, value.len()))
+}
+
+/// `PASSWORD 'x'`.
+fn sql_value(after: &str) -> Option<(&str, usize)> {
+    let value = after.trim_start();
+    let inner = value
+        .strip_prefix('\'')
+        .filter(|_| value.len() < after.len())?;
+    Some((inner, quoted_len(inner, '\'', false)))
+}
+
+/// Without those of the words that it begins with.
+fn skip_words<'a>(text: &'a str, words: &[&str]) -> &'a str {
+    words.iter().fold(text, |text, word| {
+        match strip_prefix(text.trim_start(), word) {
+            Some(rest) if rest.starts_with(char::is_whitespace) => rest,
+            _ => text,
+        }
+    })
+}
+
+/// Whatever the case.
+fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let start = text.get(..prefix.len())?;
+    text.get(prefix.len()..)
+        .filter(|_| start.eq_ignore_ascii_case(prefix))
+}
+
+fn has(value: &str, len: usize, wanted: char) -> bool {
+    value.get(..len).is_some_and(|value| value.contains(wanted))
+}
+
+/// Whether a word is none that people say.
+fn is_credential(value: &str, len: usize) -> bool {
+    let word = value.get(..len).unwrap_or_default();
+    len >= 8 && word.contains(|c: char| c.is_ascii_digit() || matches!(c, '=' | '_' | '.'))
+}
+
+/// How long a JSON web token is that starts here: three parts, of which the first is an object in base64.
+fn jwt(here: &str) -> Option<usize> {
+    let word = here
+        .split(|c| !(is_key_char(c) || matches!(c, '.' | '=')))
+        .next()?;
+    let mut parts = word.split('.');
+    let (header, payload) = (parts.next()?, parts.next()?);
+    let is_one = header.starts_with("eyJ") && payload.starts_with("eyJ") && parts.next().is_some();
+    is_one.then_some(word.len())
+}
+
+const PEM: &str = "-----BEGIN ";
+
+/// How long the block is that starts here, or what there is of it.
+fn pem(here: &str) -> usize {
+    const END: &str = "-----END ";
+    const DASHES: &str = "-----";
+    let end = || {
+        let end = here.find(END)? + END.len();
+        Some(end + here.get(end..)?.find(DASHES)? + DASHES.len())
+    };
+    end().unwrap_or(here.len())
+}
+
+/// Where the secret part of a webhook's path begins behind `://`, and how long it is: whoever knows it may call.
+fn webhook(rest: &str) -> Option<(usize, usize)> {
+    let word = rest.split(ends_word).next()?;
+    let path = word.find('/')? + 1;
+    let (host, below) = (word.get(..path)?, word.get(path..)?);
+    let is_hook = |segment: &str| {
+        let bot = segment.strip_prefix("bot").unwrap_or_default();
+        segment.trim_end_matches('s').ends_with("hook")
+            || bot.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let lower = below.to_ascii_lowercase();
+    let is_one = host.starts_with("hooks.") || lower.split('/').any(is_hook);
+    (is_one && !is_masked(below)).then_some((path, below.len()))
+}
+
+/// How long the userinfo of a percent-encoded URL is.
+fn encoded_userinfo(rest: &str) -> Option<usize> {
+    let word = rest.split(ends_word).next()?.to_ascii_lowercase();
+    word.rfind("%40").filter(|_| !is_masked(rest))
 }
 
 fn is_key_char(c: char) -> bool {
@@ -91,9 +240,9 @@ fn is_secret_key(word: &str) -> bool {
 /// What was masked before need not be masked again.
 fn is_masked(value: &str) -> bool {
     value.strip_prefix(MASK).is_some_and(|rest| {
-        rest.chars()
-            .next()
-            .is_none_or(|c| c.is_whitespace() || is_quote(c) || c == '@' || c == '\\')
+        rest.chars().next().is_none_or(|c| {
+            c.is_whitespace() || is_quote(c) || matches!(c, '@' | '\\' | '%' | ',' | ';')
+        })
     })
 }
 
@@ -129,10 +278,19 @@ fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
     let closed = after.trim_start_matches(|c: char| {
         c.is_whitespace() || is_quote(c) || matches!(c, '\\' | ']' | ')')
     });
+    for encoded in ["%3d", "%3a"] {
+        if let Some(value) = strip_prefix(closed, encoded) {
+            let len = value
+                .find('%')
+                .map_or(word_len(value), |end| end.min(word_len(value)));
+            return Some((value, len));
+        }
+    }
     let value = closed.trim_start_matches(['=', ':', '>']);
     if value.len() == closed.len() {
         return None;
     }
+    let is_said = closed.starts_with(':') && value.starts_with(char::is_whitespace);
     let value = value.trim_start();
     let opened = value.trim_start_matches('\\');
     if let Some(quote) = opened.chars().next().filter(|&c| is_quote(c)) {
@@ -140,11 +298,33 @@ fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
         let escaped = opened.len() < value.len();
         return Some((inner, quoted_len(inner, quote, escaped)));
     }
-    // A scheme and its credentials are several words, and what opens a bracket or a quote may be.
+    // A scheme and its credentials are several words, and what opens a bracket or a quote may be, or a struct.
     let len = word_len(value);
-    let many = key.to_ascii_lowercase().contains("auth")
-        || value.get(..len)?.contains(['"', '\'', '(', '[', '{']);
-    Some((value, if many { value.len() } else { len }))
+    let many = ["auth", "cookie"].iter().any(|part| key.contains(part))
+        || value.get(..len)?.contains(['"', '\'', '(', '[', '{'])
+        || value.get(len..)?.trim_start().starts_with('{');
+    let len = match many {
+        true => value.len(),
+        false if is_said => clause_len(value).max(len),
+        false => len,
+    };
+    Some((value, len))
+}
+
+/// Up to the end of what is said: several words, but no other pair.
+fn clause_len(value: &str) -> usize {
+    let mut end = 0;
+    for word in value.split_inclusive(char::is_whitespace) {
+        let said = word.trim_end();
+        if end > 0 && said.contains(['=', ':']) {
+            break;
+        }
+        end += word.len();
+        if said.ends_with([',', ';', '.', ')']) {
+            return end - (word.len() - said.len()) - 1;
+        }
+    }
+    value.get(..end).map_or(end, |value| value.trim_end().len())
 }
 
 /// Up to the closing quote; all of it where none closes. If the quotes are escaped themselves, an escaped one
@@ -236,12 +416,109 @@ mod tests {
         }
     }
 
+    /// Forms in which secrets were seen in errors.
+    #[test]
+    fn secrets_are_known_by_their_shape() {
+        for (text, clean) in [
+            // PEM, whole, cut, and on one line.
+            (
+                "key is -----BEGIN PRIVATE KEY-----\nMIIE\nvQIB==\n-----END PRIVATE KEY----- ok",
+                "key is *** ok",
+            ),
+            ("-----BEGIN RSA PRIVATE KEY----- MIIE", "***"),
+            // JSON web tokens.
+            ("got eyJhbGciOi.eyJzdWIi.c2ln-_A here", "got *** here"),
+            ("(eyJhbGciOi.eyJzdWIi.)", "(***)"),
+            // Cookies.
+            ("Cookie: sid=abc; theme=dark", "Cookie: ***"),
+            ("set-cookie: sid=abc; HttpOnly", "set-cookie: ***"),
+            // Webhooks.
+            (
+                "POST https://hooks.slack.com/services/T0/B0/abc failed",
+                "POST https://hooks.slack.com/*** failed",
+            ),
+            (
+                "https://discord.com/api/webhooks/1/abc",
+                "https://discord.com/***",
+            ),
+            (
+                "https://api.telegram.org/bot12:abc/send",
+                "https://api.telegram.org/***",
+            ),
+            // SQL.
+            (
+                "ALTER ROLE app PASSWORD 'hun ter2' VALID",
+                "ALTER ROLE app PASSWORD '***' VALID",
+            ),
+            (
+                "CREATE USER x IDENTIFIED BY 'pw'",
+                "CREATE USER x IDENTIFIED BY '***'",
+            ),
+            (
+                "identified by password '*2470'",
+                "identified by password '***'",
+            ),
+            // Commands.
+            ("AUTH hunter2", "AUTH ***"),
+            ("AUTH default hunter2", "AUTH ***"),
+            (
+                "mysqldump --password hunter2 x",
+                "mysqldump --password *** x",
+            ),
+            ("--api-key=abc x", "--api-key=*** x"),
+            ("curl -u app:hunter2 http://x", "curl -u *** http://x"),
+            // Schemes.
+            ("sent Token 0123456789abcdef", "sent Token ***"),
+            ("sent ApiKey a2V5Ojpz==", "sent ApiKey ***"),
+            ("Negotiate YIIabc", "Negotiate ***"),
+            // Queries.
+            ("GET /cb?code=abc&x=1", "GET /cb?code=***"),
+            ("grant&client_assertion=abc", "grant&client_assertion=***"),
+            // Percent-encoded.
+            ("a%26password%3Dhunter2%26b", "a%26password%3D***%26b"),
+            (
+                "postgres%3A%2F%2Fapp%3Apw%40db",
+                "postgres%3A%2F%2F***%40db",
+            ),
+            // Rust's Debug.
+            ("Password(\"hunter2\")", "Password(***"),
+            (
+                "Config { password: Secret { inner: \"hunter2\" } }",
+                "Config { password: ***",
+            ),
+            (
+                "Credentials { user: \"a\", pass: \"b\" }",
+                "Credentials {***",
+            ),
+            // Several words.
+            (
+                "password: correct horse battery, user: app",
+                "password: ***, user: app",
+            ),
+            (
+                "passphrase: correct horse user=app",
+                "passphrase: *** user=app",
+            ),
+        ] {
+            assert_eq!(redact(text), clean, "{text}");
+            assert_eq!(redact(clean), clean, "again: {clean}");
+        }
+    }
+
     #[test]
     fn what_is_no_secret_stays() {
         for text in [
             "password authentication failed for user",
             "http://127.0.0.1:80/ready refused",
             "token",
+            "token expired yesterday",
+            "the password(s) of",
+            "NOAUTH Authentication required",
+            "AUTH failed",
+            "http status code=500",
+            "https://shop.example/orders/1",
+            "-u app",
+            "user identified by name",
             "a basic",
             "mail to ops@example.com",
             "duplicate key value violates unique constraint",

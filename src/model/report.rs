@@ -29,6 +29,9 @@ pub struct Report {
     pub stage: Stage,
     /// The worst of liveness and readiness.
     pub status: Status,
+    /// Since when it has this status, whatever the reason.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: SystemTime,
     /// Why it is not a pass.
     pub reason: Option<VerdictReason>,
     /// What stands behind the reason: what a [maintenance](VerdictReason::Maintenance) is for.
@@ -82,9 +85,14 @@ pub struct CheckReport {
     pub slow_above: Option<Duration>,
     /// How many outcomes of the same sort, good or failing, came in a row up to the last one.
     pub streak: u32,
+    /// How many runs failed in a row, up to the last one.
+    pub consecutive_failures: u32,
     /// When a run was last good.
     #[serde(serialize_with = "rfc3339_option")]
     pub last_success: Option<SystemTime>,
+    /// Whether it fails what was asked, and not only itself.
+    #[serde(skip)]
+    pub(crate) fails: bool,
 }
 
 impl CheckReport {

@@ -1,8 +1,12 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde::Serialize;
 
-use super::{Cause, CheckReport, Probe, Status};
+use super::{Cause, CheckReport, Probe, Status, timestamp::rfc3339};
 
 /// The answer to one probe: a status, and why.
 ///
@@ -14,6 +18,9 @@ pub struct Verdict {
     pub probe: Probe,
     /// The answer.
     pub status: Status,
+    /// Since when it has this status, whatever the reason.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: SystemTime,
     /// Why it is not a pass.
     pub reason: Option<VerdictReason>,
     /// What stands behind the reason: what a [maintenance](VerdictReason::Maintenance) is for.

@@ -1,12 +1,12 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use tokio::sync::Notify;
 
 use crate::{
     check::{HealthCheck, IntoOutcome},
@@ -33,7 +33,13 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct ScriptedCheck(Arc<Mutex<Script>>);
+pub struct ScriptedCheck(Arc<Shared>);
+
+struct Shared {
+    script: Mutex<Script>,
+    /// Wakes runs that hang.
+    goes_on: Notify,
+}
 
 struct Script {
     /// What the next runs say, one each.
@@ -72,14 +78,18 @@ impl ScriptedCheck {
     }
 
     fn of(says: Line) -> Self {
-        Self(Arc::new(Mutex::new(Script {
+        let script = Script {
             next: VecDeque::new(),
             says,
             takes: Duration::ZERO,
             runs: 0,
             running: 0,
             most_running: 0,
-        })))
+        };
+        Self(Arc::new(Shared {
+            script: Mutex::new(script),
+            goes_on: Notify::new(),
+        }))
     }
 
     /// How long each run takes. Defaults to no time.
@@ -105,9 +115,32 @@ impl ScriptedCheck {
         self.script().says = Line::Panic(payload);
     }
 
-    /// Never ends a run from now on.
+    /// Never ends a run from now on, until it is told to [go on](Self::go_on).
     pub fn hang(&self) {
         self.script().says = Line::Hang;
+    }
+
+    /// Says this from now on, and lets the runs that hang end with it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status, testing::ScriptedCheck};
+    ///
+    /// let database = ScriptedCheck::hanging();
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("database", database.clone()))
+    ///     .start()?;
+    /// tokio::task::yield_now().await;
+    /// database.go_on(Status::Pass);
+    /// health.wait_until(Probe::Readiness, Status::Pass).await?;
+    /// assert_eq!(database.runs(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn go_on(&self, outcome: impl IntoOutcome) {
+        self.say(outcome);
+        self.0.goes_on.notify_waiters();
     }
 
     /// How long each run takes that starts from now on.
@@ -135,7 +168,8 @@ impl ScriptedCheck {
 
     fn script(&self) -> MutexGuard<'_, Script> {
         // A script is whole between any two of its statements.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let script = self.0.script.lock();
+        script.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self) -> (Duration, Ends<'_>) {
@@ -169,10 +203,14 @@ impl HealthCheck for ScriptedCheck {
         if !takes.is_zero() {
             tokio::time::sleep(takes).await;
         }
-        match self.line() {
-            Line::Outcome(outcome) => Ok(outcome),
-            Line::Panic(payload) => std::panic::panic_any(payload),
-            Line::Hang => pending().await,
+        loop {
+            // Registered before it is read, so that no word is missed.
+            let goes_on = self.0.goes_on.notified();
+            match self.line() {
+                Line::Outcome(outcome) => return Ok(outcome),
+                Line::Panic(payload) => std::panic::panic_any(payload),
+                Line::Hang => goes_on.await,
+            }
         }
     }
 }

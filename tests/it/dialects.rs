@@ -297,21 +297,10 @@ async fn what_is_not_listed_is_counted() {
     let body = ask(&microprofile, "/ready").await;
     assert_is_microprofile(&body.body);
     let checks = body.json()["checks"].as_array().unwrap().clone();
-    assert_eq!(checks.len(), 17);
-    assert_eq!(checks[16], json!({"name": "(4 more)", "status": "DOWN"}));
-    assert_eq!(
-        ask(&microprofile, "/health").await.json()["checks"]
-            .as_array()
-            .unwrap()
-            .len(),
-        20
-    );
+    // Where each is to be listed, each is.
+    assert_eq!(checks.len(), 20);
     let actuator = ask(&of(Dialect::Actuator), "/ready").await.json();
-    assert_eq!(
-        actuator["components"]["(4 more)"],
-        json!({"status": "DOWN"})
-    );
-    assert_eq!(actuator["components"].as_object().unwrap().len(), 17);
+    assert_eq!(actuator["components"].as_object().unwrap().len(), 20);
 }
 
 #[tokio::test(start_paused = true)]

@@ -954,3 +954,30 @@ async fn connections_of_http_2_are_told_to_go_while_the_service_still_accepts() 
     drop(stuck);
     assert_eq!(server.await.unwrap(), Ok(()));
 }
+
+#[tokio::test]
+async fn the_asterisk_form_is_readiness() {
+    let health = health_of(&Scripted::new(Status::Pass)).await;
+    let management = health.serve("127.0.0.1:0").start().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let service = listener.local_addr().unwrap();
+    tokio::spawn(health.run_http(listener, health.wrap(Router::new())));
+    for address in [management.local_addr(), service] {
+        for version in ["1.0", "1.1"] {
+            let request =
+                format!("OPTIONS * HTTP/{version}\r\nhost: x\r\nconnection: close\r\n\r\n");
+            for code in [200, 503] {
+                let answer = {
+                    let request = request.clone();
+                    tokio::task::spawn_blocking(move || raw(address, &request))
+                        .await
+                        .unwrap()
+                };
+                assert!(answer.contains(&format!(" {code} ")), "{version}: {answer}");
+                assert!(answer.contains("allow: GET, HEAD, OPTIONS\r\n"), "{answer}");
+                health.maintenance("reindexing", SECOND * 60);
+            }
+            health.end_maintenance();
+        }
+    }
+}

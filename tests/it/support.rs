@@ -93,6 +93,21 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
+/// The text without the moments that are the values of a member.
+fn without(text: &str, member: &str) -> String {
+    let begin = format!("\"{member}\":\"");
+    let mut parts = text.split(&begin);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (time, rest) = part.split_once('"').unwrap();
+        assert!(
+            time.ends_with('Z') && time.len() == "2026-01-01T00:00:00.000Z".len(),
+            "{time}"
+        );
+        format!("{text}\"{member}\":\"[time]\"{rest}")
+    })
+}
+
 impl Answer {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
@@ -104,16 +119,9 @@ impl Answer {
 
     /// The body with moments of the wall clock taken out.
     pub(crate) fn timeless(&self) -> String {
-        let mut parts = self.body.split("\"time\":\"");
-        let first = parts.next().unwrap_or_default().to_owned();
-        parts.fold(first, |text, part| {
-            let (time, rest) = part.split_once('"').unwrap();
-            assert!(
-                time.ends_with('Z') && time.len() == "2026-01-01T00:00:00.000Z".len(),
-                "{time}"
-            );
-            format!("{text}\"time\":\"[time]\"{rest}")
-        })
+        ["time", "since", "lastSuccess"]
+            .iter()
+            .fold(self.body.clone(), |text, member| without(&text, member))
     }
 }
 

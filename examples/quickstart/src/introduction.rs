@@ -10,7 +10,7 @@ pub(crate) fn introduce(address: SocketAddr) {
     }
     println!("What Prometheus scrapes:");
     println!("  curl http://{address}/metrics");
-    println!("Break something, ask again, and mend it:");
+    println!("Break something, see what is logged here, ask again, and mend it:");
     for (thing, effect) in [
         ("database", "critical: /ready is 503"),
         ("upstream", "shared: /ready is 200 and warns"),

@@ -40,6 +40,9 @@ async fn main() -> Result<(), BoxError> {
         })?;
     let address = listener.local_addr()?;
     let demo = Arc::new(Demo::new(address.port()).await?);
+    introduction::introduce(address);
+    // As any service would: what becomes of its health is a line each.
+    tracing_subscriber::fmt().with_target(false).init();
 
     // Short periods, so that you see changes soon. Production wants the defaults: 10 s, and a timeout of 2 s.
     let soon = |check: Check| {
@@ -73,7 +76,6 @@ async fn main() -> Result<(), BoxError> {
         .route("/metrics", get(async move || metrics.render()))
         .route("/demo/{action}/{thing}", post(demo::act).with_state(demo))
         .layer(health.layer()); // the last line: outermost
-    introduction::introduce(address);
     axum::serve(listener, app).await?;
     Ok(())
 }

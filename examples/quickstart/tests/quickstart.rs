@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +16,7 @@ const SOON: Duration = Duration::from_secs(3);
 struct Quickstart {
     process: Child,
     address: String,
+    printed: Arc<Mutex<String>>,
 }
 
 impl Quickstart {
@@ -35,9 +37,37 @@ impl Quickstart {
             .next()
             .unwrap()
             .to_owned();
-        // What it goes on to print must find a reader.
-        thread::spawn(move || lines.for_each(drop));
-        Self { process, address }
+        let printed = Arc::<Mutex<String>>::default();
+        let told = Arc::clone(&printed);
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut told = told.lock().unwrap();
+                told.push_str(&line);
+                told.push('\n');
+            }
+        });
+        Self {
+            process,
+            address,
+            printed,
+        }
+    }
+
+    /// Waits for a line of the log with all of these.
+    fn logs(&self, wanted: &[&str]) {
+        let began = Instant::now();
+        loop {
+            let printed = self.printed.lock().unwrap().clone();
+            let has = |line: &str| wanted.iter().all(|wanted| line.contains(wanted));
+            if printed.lines().any(has) {
+                return;
+            }
+            assert!(
+                began.elapsed() < 10 * SOON,
+                "{wanted:?} is not in {printed}"
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The head and the body of an answer.
@@ -114,6 +144,8 @@ fn break_and_mend() {
         body.contains("not found") && !body.contains(".redb") && !body.contains("tmp"),
         "{body}"
     );
+    quickstart.logs(&["WARN", "database", "not found"]);
+    quickstart.logs(&["ERROR", "readiness", "fail"]);
     assert_eq!(quickstart.code("/live"), 200);
     assert_eq!(quickstart.code("/startup"), 200);
     assert_eq!(quickstart.code("/health/database"), 503);

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Page, Subject, details, in_json};
+use super::{Form, Page, Subject, details, in_json};
 use crate::{
     endpoint::Exposure,
     model::{CheckReport, Probe, Status, VerdictReason},
@@ -14,7 +14,8 @@ use crate::{
 /// What is below the root, as Actuator itself groups it.
 const GROUPS: [&str; 2] = ["liveness", "readiness"];
 
-pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
+pub(super) fn body(page: &Page<'_>, form: Form) -> String {
+    let exposure = form.exposure;
     let status = status(page);
     let component = |check: &CheckReport| Component {
         status: component_status(check),
@@ -32,15 +33,12 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
         Subject::Verdict(..) if exposure == Exposure::Status => Document::bare(status),
         Subject::Verdict(probe, _) => {
             let named = |check: &CheckReport| (check.name.to_string(), component(check));
-            let rest = page.rest().map(|name| {
-                let details = Map::new();
-                (name, Component { status, details })
-            });
-            let components = page.checks.iter().map(named).chain(rest).collect();
+            let components = page.checks.iter().map(named).collect();
             Document {
                 components: Components(components),
+                // They are paths below this one, where the endpoints are Actuator's.
                 groups: match probe {
-                    Probe::Health => &GROUPS,
+                    Probe::Health if !form.negotiated => &GROUPS,
                     _ => &[],
                 },
                 ..Document::bare(status)

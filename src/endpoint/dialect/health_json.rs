@@ -43,6 +43,7 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
     let document = Document {
         output,
         notes: notes(page),
+        since: page.since.filter(|_| status != Status::Pass).map(Timestamp),
         checks: Checks {
             reports: page.checks,
             exposure,
@@ -91,6 +92,9 @@ struct Document<'a> {
     output: Option<Output<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
+    /// Additional to the draft.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
     #[serde(skip_serializing_if = "Checks::is_empty")]
     checks: Checks<'a>,
 }
@@ -105,6 +109,7 @@ impl<'a> Document<'a> {
             release_id: None,
             output: None,
             notes: Vec::new(),
+            since: None,
             checks: Checks::NONE,
         }
     }
@@ -262,6 +267,13 @@ struct Detail<'a> {
     time: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Cow<'a, str>>,
+    /// Additional to the draft: since when it does not pass, when it was last good, and how many runs failed in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_success: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consecutive_failures: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     links: Option<Links<'a>>,
 }
@@ -283,6 +295,9 @@ impl<'a> Detail<'a> {
             status: check.status,
             time: check.last_run.as_ref().map(|run| Timestamp(run.time)),
             output: None,
+            since: None,
+            last_success: None,
+            consecutive_failures: None,
             links: None,
         }
     }
@@ -300,7 +315,12 @@ impl<'a> Detail<'a> {
     /// How its last run went.
     fn of(check: &'a CheckReport, full: bool) -> Self {
         let run = check.last_run.as_ref();
+        let ails = check.status != Status::Pass;
+        let failures = Some(check.consecutive_failures);
         Self {
+            since: ails.then_some(Timestamp(check.since)),
+            last_success: check.last_success.filter(|_| ails).map(Timestamp),
+            consecutive_failures: failures.filter(|&failures| ails && failures > 0),
             observed_value: run.map(|run| to_millis(run.duration).into()),
             observed_unit: run.map(|_| "ms"),
             output: match (check.why(), &check.cause) {

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use super::{Form, Page, Subject};
 use crate::{
     endpoint::Exposure,
-    model::{CheckReport, Name, Probe},
+    model::{CheckReport, Name, Probe, VerdictReason},
 };
 
 /// A pass is `ok`. A fail, and whoever asks for more, gets a line for each check that the page lists; of why one fails
@@ -37,6 +37,14 @@ fn write(text: &mut String, page: &Page<'_>, form: Form) -> fmt::Result {
 }
 
 fn lines(text: &mut String, page: &Page<'_>) -> fmt::Result {
+    // Where the instance itself is why, and no check.
+    if let Some(reason) = page
+        .reason()
+        .filter(|&reason| reason != VerdictReason::Checks)
+    {
+        let word = reason.as_str().replace(' ', "-");
+        writeln!(text, "[-]{word} failed: reason withheld")?;
+    }
     page.checks.iter().try_for_each(|check| line(text, check))?;
     if page.more > 0 {
         writeln!(text, "and {} more that do not pass", page.more)?;

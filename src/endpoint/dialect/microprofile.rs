@@ -5,60 +5,41 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Page, details, in_json};
-use crate::{
-    endpoint::Exposure,
-    model::{Status, VerdictReason},
-};
+use super::{Page, Subject, details, in_json};
+use crate::endpoint::Exposure;
 
-/// A warning is up: it is not for an orchestrator to act on.
+/// Each procedure of the probe, passing ones too, and nothing else. What fails the probe is down, and nothing else is: the whole is their
+/// conjunction, but where the instance itself is why. A warning is up: it is not for an orchestrator to act on.
 pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
-    let listed = page.checks.iter().map(|check| Response {
-        name: check.name.to_string(),
-        status: up(check.status),
+    let checks = page.checks.iter().map(|check| Response {
+        name: &check.name,
+        status: up(match page.subject {
+            Subject::Verdict(..) => !check.fails,
+            Subject::Check => check.status.is_good(),
+        }),
         data: details(check, exposure),
     });
-    let own = page
-        .reason()
-        .filter(|&reason| reason != VerdictReason::Checks);
-    // What fails for the service itself is told as if it were a check of it; a verdict alone is to have no reason.
-    let own = own
-        .filter(|_| exposure > Exposure::Status)
-        .map(|reason| Response {
-            name: page.service.name.to_string(),
-            status: up(page.status),
-            data: Map::from_iter([("reason".to_owned(), reason.as_str().into())]),
-        });
-    let rest = page.rest().map(|name| Response {
-        name,
-        status: up(page.status),
-        data: Map::new(),
-    });
-    in_json(
-        &Document {
-            status: up(page.status),
-            checks: own.into_iter().chain(listed).chain(rest).collect(),
-        },
-        up(page.status),
-    )
+    let status = up(page.status.is_good());
+    let checks = checks.collect();
+    in_json(&Document { status, checks }, status)
 }
 
 #[derive(Serialize)]
-struct Document {
+struct Document<'a> {
     status: &'static str,
-    checks: Vec<Response>,
+    checks: Vec<Response<'a>>,
 }
 
 #[derive(Serialize)]
-struct Response {
-    name: String,
+struct Response<'a> {
+    name: &'a str,
     status: &'static str,
     #[serde(skip_serializing_if = "Map::is_empty")]
     data: Map<String, Value>,
 }
 
-const fn up(status: Status) -> &'static str {
-    match status.is_good() {
+const fn up(good: bool) -> &'static str {
+    match good {
         true => "UP",
         false => "DOWN",
     }

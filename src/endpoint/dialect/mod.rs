@@ -5,7 +5,11 @@ mod health_json;
 mod kubernetes;
 mod microprofile;
 
-use std::{borrow::Cow, collections::BTreeSet, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -98,13 +102,18 @@ impl Form {
     /// The place of this form of an answer to `probe` that lists every check, among those of the answers of
     /// [`Probe::Health`].
     pub(super) const fn index_among_all(self, probe: Probe) -> usize {
-        match (probe, self.verbose) {
-            (Probe::Health, _) => self.index(),
-            (Probe::Liveness, true) => self.place(LIVENESS_VERBOSE),
-            (Probe::Liveness, false) => self.place(LIVENESS),
-            (_, true) => self.place(READINESS_VERBOSE),
-            (_, false) => self.place(READINESS),
-        }
+        self.place(match (self.format, probe) {
+            (_, Probe::Health) => return self.index(),
+            (Format::MicroProfile, Probe::Liveness) => MICROPROFILE_LIVENESS,
+            (Format::MicroProfile, Probe::Startup) => MICROPROFILE_STARTUP,
+            (Format::MicroProfile, Probe::Readiness) => MICROPROFILE_READINESS,
+            (Format::Actuator, Probe::Liveness) => ACTUATOR_LIVENESS,
+            (Format::Actuator, _) => ACTUATOR_READINESS,
+            (_, Probe::Liveness) if self.verbose => LIVENESS_VERBOSE,
+            (_, Probe::Liveness) => LIVENESS,
+            _ if self.verbose => READINESS_VERBOSE,
+            _ => READINESS,
+        })
     }
 
     const fn place(self, format: usize) -> usize {
@@ -120,28 +129,36 @@ impl Form {
         status: Status,
         checks: impl FnOnce() -> usize,
     ) -> bool {
-        let has_checks = probe != Probe::Startup;
-        let wants_all = match self.format {
-            Format::KubernetesText => {
+        let wants_all = match (self.format, probe) {
+            (Format::MicroProfile, _) => true,
+            (_, Probe::Startup) => false,
+            (Format::KubernetesText, _) => {
                 self.verbose || (!status.is_good() && checks() <= Verdict::MAX_CHECKS)
             }
-            _ => probe == Probe::Health,
+            // The paths of Actuator are groups, of which each has its components.
+            (Format::Actuator, probe) => probe == Probe::Health || !self.negotiated,
+            (Format::HealthJson | Format::Json, probe) => probe == Probe::Health,
         };
-        has_checks && wants_all && self.exposure > Exposure::Status
+        wants_all && self.exposure > Exposure::Status
     }
 }
 
-/// The places of what is Kubernetes text, but not the plain one, behind those of all formats.
+/// The places of what is not the plain answer in a format, behind those that are.
 const VERBOSE: usize = Format::Actuator as usize + 1;
 const READINESS: usize = VERBOSE + 1;
 const READINESS_VERBOSE: usize = READINESS + 1;
 const LIVENESS: usize = READINESS_VERBOSE + 1;
 const LIVENESS_VERBOSE: usize = LIVENESS + 1;
+const MICROPROFILE_READINESS: usize = LIVENESS_VERBOSE + 1;
+const MICROPROFILE_LIVENESS: usize = MICROPROFILE_READINESS + 1;
+const MICROPROFILE_STARTUP: usize = MICROPROFILE_LIVENESS + 1;
+const ACTUATOR_READINESS: usize = MICROPROFILE_STARTUP + 1;
+const ACTUATOR_LIVENESS: usize = ACTUATOR_READINESS + 1;
 
 const EXPOSURES: usize = Exposure::Full as usize + 1;
 
 const _: () = assert!(
-    Memo::FORMS == (LIVENESS_VERBOSE + 1) * EXPOSURES * 2,
+    Memo::FORMS == (ACTUATOR_LIVENESS + 1) * EXPOSURES * 2,
     "there is room for each form of an answer"
 );
 
@@ -160,6 +177,8 @@ pub(super) struct Page<'a> {
     pub(super) cause: Option<&'a Cause>,
     /// Whether nothing is known yet that fails it.
     pub(super) unknown: bool,
+    /// Since when the verdict is as it is; none of one that is told to nobody else, or of a check, which tells so itself.
+    pub(super) since: Option<SystemTime>,
 }
 
 /// What is told of.
@@ -195,7 +214,7 @@ impl Page<'_> {
             Format::HealthJson | Format::Json => health_json::body(self, form.exposure),
             Format::KubernetesText => kubernetes::body(self, form),
             Format::MicroProfile => microprofile::body(self, form.exposure),
-            Format::Actuator => actuator::body(self, form.exposure),
+            Format::Actuator => actuator::body(self, form),
         };
         let body = body.into_bytes();
         let code = match self.status.is_good() {
@@ -212,11 +231,6 @@ impl Page<'_> {
                 body.into(),
             ),
         }
-    }
-
-    /// What stands for the checks that are not listed, if there are any; no check has such a name.
-    fn rest(&self) -> Option<String> {
-        (self.more > 0).then(|| format!("({} more)", self.more))
     }
 
     /// Why the verdict is not a pass.
@@ -247,6 +261,7 @@ impl<'a> Page<'a> {
             retry_after,
             cause: report.cause.as_ref(),
             unknown: report.unknown,
+            since: left_out.names.is_empty().then_some(report.since),
         }
     }
 
@@ -271,6 +286,7 @@ impl<'a> Page<'a> {
             retry_after: verdict.retry_after,
             cause: verdict.cause.as_ref(),
             unknown: verdict.unknown,
+            since: left_out.names.is_empty().then_some(verdict.since),
         }
     }
 
@@ -286,6 +302,7 @@ impl<'a> Page<'a> {
             retry_after: None,
             cause: None,
             unknown: check.is_pending(),
+            since: None,
         }
     }
 }
@@ -302,6 +319,8 @@ fn details(check: &CheckReport, exposure: Exposure) -> Map<String, Json> {
     let full = exposure == Exposure::Full;
     let (cause, runbook) = (check.cause.as_ref(), check.runbook.as_deref());
     let run = check.last_run.as_ref();
+    let ails = check.status != Status::Pass;
+    let shown = |time: Option<SystemTime>| Some(Timestamp(time?).to_string().into());
     let own = [
         ("reason", check.why().map(Json::from)),
         (
@@ -316,6 +335,14 @@ fn details(check: &CheckReport, exposure: Exposure) -> Map<String, Json> {
         (
             "time",
             run.map(|run| Timestamp(run.time).to_string().into()),
+        ),
+        ("since", shown(ails.then_some(check.since))),
+        ("lastSuccess", shown(check.last_success.filter(|_| ails))),
+        (
+            "consecutiveFailures",
+            Some(check.consecutive_failures)
+                .filter(|&failures| ails && failures > 0)
+                .map(Json::from),
         ),
     ];
     let mut details: Map<String, Json> = own

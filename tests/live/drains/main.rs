@@ -41,7 +41,7 @@ enum Asked {
     Answered,
     /// Nobody was there to take it.
     Refused,
-    /// The client's pool gave up before it was sent, for another connection was opened in the meantime.
+    /// The client knows that nobody has begun with it, and asks again.
     Unsent,
     Lost(String),
 }
@@ -80,6 +80,13 @@ impl Drop for Server {
     }
 }
 
+/// Whether the client's pool gave up before it was sent, for another connection was opened in the meantime; or it was for a connection
+/// that the server has said goodbye to since, which begins nothing new (RFC 9113, section 6.8).
+fn is_unsent(error: &hyper_util::client::legacy::Error) -> bool {
+    let error = format!("{error:?}");
+    error.contains("CheckoutNoLongerWanted") || error.contains("GoAway(b\"\", NO_ERROR, Remote)")
+}
+
 fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -107,9 +114,7 @@ async fn over_http2(client: &Client<HttpConnector, Empty<bytes::Bytes>>, at: Soc
         .await
     {
         Ok(response) => response,
-        Err(error) if format!("{error:?}").contains("CheckoutNoLongerWanted") => {
-            return Asked::Unsent;
-        }
+        Err(error) if is_unsent(&error) => return Asked::Unsent,
         Err(error) => return failed(&error),
     };
     match response
