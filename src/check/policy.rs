@@ -107,10 +107,17 @@ impl Policy {
         match (probe, self.part) {
             (Probe::Health, _) => true,
             (Probe::Liveness, part) => part == Part::Liveness,
-            (Probe::Readiness, part) => part != Part::Liveness,
-            // What was registered later is no part of it.
-            (Probe::Startup, Part::Readiness) => self.holds_while_pending,
-            (Probe::Startup, part) => part == Part::Startup,
+            (Probe::Readiness | Probe::Startup, part) => part != Part::Liveness,
+        }
+    }
+
+    /// Whether it is there for `probe` and for no other.
+    pub(crate) fn is_for(&self, probe: Probe) -> bool {
+        match probe {
+            Probe::Health => true,
+            Probe::Liveness => self.part == Part::Liveness,
+            Probe::Readiness => self.part == Part::Readiness,
+            Probe::Startup => self.part == Part::Startup,
         }
     }
 

@@ -95,9 +95,9 @@ impl Endpoints {
     }
 
     /// The paths of MicroProfile Health 4.0, in [its JSON](Dialect::MicroProfile): `/health`, `/health/live`,
-    /// `/health/ready` and `/health/started`. Each lists every procedure that it has, passing ones too: `started` the start-up tasks
-    /// and the checks that were registered at start, each up once its first run has ended. A procedure is down if it fails the
-    /// verdict, so one that is not critical is up, with its reason as data.
+    /// `/health/ready` and `/health/started`. Each of the three lists every procedure that is there for it, passing ones too:
+    /// `live` heartbeats and runtimes, `ready` checks, `started` start-up tasks. A procedure is down if it fails the verdict, so one
+    /// that is not critical is up, with its reason as data. Where the instance itself is why, as while it drains, none is down.
     pub fn microprofile() -> Self {
         Self::none()
             .probe("/health", Probe::Health)
@@ -480,7 +480,8 @@ impl fmt::Display for EndpointsMistake {
             ),
             Self::Taken(path) => write!(
                 f,
-                "{path:?} is answered otherwise already: a path has one meaning, so drop one of them"
+                "{path:?} is answered otherwise already: a path has one meaning, so drop one of them; presets that share a path, \
+                 as the default and MicroProfile share \"/health\", go on ports of their own"
             ),
             Self::UnknownPath { path, known } => write!(
                 f,

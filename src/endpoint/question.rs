@@ -16,6 +16,7 @@ use super::{
     response::{self, METHODS, Retry, no_such_check, refuses, wrong_method},
 };
 use crate::{
+    check::Policy,
     engine::{Answer, Awaited, Board, Published},
     model::{Name, Probe, Reason, Stage, Verdict},
     telemetry::Asked,
@@ -146,7 +147,8 @@ impl<'r> Question<'r> {
         }
         // What lists every check is new whenever that of health is, and is kept there.
         let make = || {
-            let (report, retry_after) = board.report(probe, &BTreeSet::new());
+            let lists = |policy: &Policy| form.lists(policy, probe);
+            let (report, retry_after) = board.report(probe, &BTreeSet::new(), lists);
             Page::report(
                 probe,
                 &board.service,
@@ -182,7 +184,8 @@ impl<'r> Question<'r> {
         };
         let verdict = &view.face(probe).verdict;
         if form.lists_all(probe, verdict.status, || board.len()) {
-            let (report, retry_after) = board.report(probe, &names);
+            let lists = |policy: &Policy| form.lists(policy, probe);
+            let (report, retry_after) = board.report(probe, &names, lists);
             Page::report(probe, &board.service, &report, retry_after, left_out).answer(form)
         } else {
             Page::verdict(&board.service, verdict, form.exposure, left_out).answer(form)

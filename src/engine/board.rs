@@ -255,12 +255,13 @@ impl Board {
         events.subscribe()
     }
 
-    /// Every check as it is now, but for those that are left out, and what that makes of `probe`: its status is made
-    /// of the very states that are listed.
+    /// Every check as it is now, but for those that are left out and those that `lists` does not want, and what they make of `probe`:
+    /// its status is made of the very states that are listed.
     pub(crate) fn report(
         &self,
         probe: Probe,
         left_out: &BTreeSet<Name>,
+        lists: impl Fn(&Policy) -> bool,
     ) -> (Report, Option<Duration>) {
         let now = self.clock.now();
         let life = self.life(now);
@@ -274,10 +275,12 @@ impl Board {
             let state = cell.read(now, life.stopped());
             let standing = Standing::of(&state, &cell.definition.policy, now);
             standings.push((cell.id, standing));
-            checks.push(CheckReport {
-                fails: standing.fails(probe),
-                ..cell.definition.report(&state, now)
-            });
+            if lists(&cell.definition.policy) {
+                checks.push(CheckReport {
+                    fails: standing.fails(probe),
+                    ..cell.definition.report(&state, now)
+                });
+            }
         }
         let tally = Tally::of(standings);
         let facts = Facts::new(&tally, life, self.cause(now));

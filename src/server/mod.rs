@@ -128,6 +128,9 @@ impl ServerBuilder {
 
     /// Serves on a thread and a runtime of its own, which answer whatever becomes of the service's. Defaults to the
     /// runtime that is current at [`start`](Self::start).
+    ///
+    /// The runtime of the checks is watched then, as by [`HealthBuilder::watchdog`](crate::HealthBuilder::watchdog) with a bound of
+    /// 10 s: a check named `runtime` is listed that nobody registered, and liveness fails while that runtime does not poll.
     pub fn own_thread(mut self) -> Self {
         self.own_thread = true;
         self

@@ -193,6 +193,167 @@ async fn the_api_servers_own_rows() {
     }
 }
 
+/// What the specification says of each kind of procedure: with none, some that are up and one that is down, the status is their
+/// conjunction, and the list has each of them and no other.
+#[tokio::test(start_paused = true)]
+async fn microprofile_lists_each_procedure_of_a_kind_and_no_other() {
+    let mut rows = String::new();
+    for down in [None, Some("live"), Some("ready"), Some("started")] {
+        for count in 0..3 {
+            let fails = |kind| down == Some(kind) && count > 0;
+            let mut builder = Health::builder("orders");
+            for number in 0..count {
+                let first = number == 0;
+                let status = match first && fails("ready") {
+                    true => Status::Fail,
+                    false => Status::Pass,
+                };
+                let waits = first && fails("started");
+                builder = builder
+                    .check(Check::new(format!("ready-{number}"), move || async move {
+                        status
+                    }))
+                    .startup_task(format!("task-{number}"), move || async move {
+                        match waits {
+                            true => Err("not yet"),
+                            false => Ok(()),
+                        }
+                    });
+            }
+            let health = builder.start().unwrap();
+            let mut workers = Vec::new();
+            for number in 0..count {
+                let ttl = match number == 0 && fails("live") {
+                    true => SECOND,
+                    false => 3_600 * SECOND,
+                };
+                let heartbeat = health.heartbeat(format!("live-{number}"), ttl).liveness();
+                workers.push(heartbeat.await.unwrap());
+            }
+            after(5 * SECOND).await;
+            let probes = health
+                .service()
+                .endpoints(Endpoints::microprofile())
+                .unwrap();
+            let named = |prefix| (0..count).map(move |number| format!("{prefix}-{number}"));
+            for (path, kind, procedures) in [
+                ("/health/live", "live", "live"),
+                ("/health/ready", "ready", "ready"),
+                ("/health/started", "started", "task"),
+            ] {
+                let expected: Vec<String> = named(procedures).collect();
+                let answer = ask(&probes, path).await;
+                assert_is_microprofile(&answer.body);
+                let body = answer.json();
+                let checks = body["checks"].as_array().unwrap();
+                let mut names: Vec<String> = checks
+                    .iter()
+                    .map(|check| check["name"].as_str().unwrap().to_owned())
+                    .collect();
+                names.sort();
+                let row = format!("{down:?} of {count}, {path}: {body}\n");
+                assert_eq!(names, expected, "{row}");
+                // An instance that does not start is not ready either.
+                let is_down = fails(kind) || (kind == "ready" && fails("started"));
+                let status = if is_down { "DOWN" } else { "UP" };
+                assert_eq!(body["status"], status, "{row}");
+                let any_down = checks.iter().any(|check| check["status"] == "DOWN");
+                assert_eq!(any_down, fails(kind), "{row}");
+                assert_eq!(
+                    answer.status.as_u16(),
+                    if is_down { 503 } else { 200 },
+                    "{row}"
+                );
+                rows.push_str(&row);
+            }
+            drop(workers);
+        }
+    }
+    println!("{rows}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_tell_since_when_and_how_often() {
+    let check = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .check(
+            Check::new("db", check.clone())
+                .period(10 * SECOND)
+                .retry_period(10 * SECOND),
+        )
+        .start()
+        .unwrap();
+    let probes = health.service();
+    after(100 * SECOND).await;
+    for path in ["/ready", "/health", "/health/db"] {
+        let passing = ask(&probes, path).await.body;
+        assert!(
+            !passing.contains("since") && !passing.contains("lastSuccess"),
+            "{passing}"
+        );
+    }
+    check.say(Status::Fail);
+    health.run_now("db").await.unwrap();
+    let began = health.check("db").unwrap().since;
+    let row = |body: Value| body["checks"]["db:responseTime"][0].clone();
+    let told = ask(&probes, "/ready").await.json();
+    let since = row(told.clone())["since"].clone();
+    assert_eq!(told["since"], since);
+    assert!(row(told)["lastSuccess"].is_string());
+    after(95 * SECOND).await;
+    // It is one moment, whoever asks and when; how often is told of the last run.
+    let later = ask(&probes, "/health").await.json();
+    assert_eq!(later["since"], since);
+    assert_eq!(row(later.clone())["since"], since);
+    let failures = row(later)["consecutiveFailures"].as_u64().unwrap();
+    assert!(failures >= 8, "{failures}");
+    let alone = ask(&probes, "/health/db").await.json();
+    assert_eq!(row(alone)["since"], since);
+    assert_eq!(health.check("db").unwrap().since, began);
+    assert_eq!(
+        health.verdict(Probe::Readiness).since,
+        health.report().since
+    );
+    check.say(Status::Pass);
+    health.run_now("db").await.unwrap();
+    assert!(!ask(&probes, "/ready").await.body.contains("since"));
+}
+
+/// Whoever notices that something is too old, and when, means the moment when it was.
+#[tokio::test(start_paused = true)]
+async fn an_expiry_is_one_moment_for_every_reader() {
+    let check = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .check(
+            Check::new("db", check.clone())
+                .period(10 * SECOND)
+                .max_age(60 * SECOND),
+        )
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    check.hang();
+    let ended = health.check("db").unwrap().last_run.unwrap().time;
+    // Read before the engine comes to it, and after.
+    tokio::time::advance(61 * SECOND).await;
+    let (report, verdict) = (
+        health.check("db").unwrap(),
+        health.verdict(Probe::Readiness),
+    );
+    let mut seen = vec![(report.since, verdict.since)];
+    for _ in 0..3 {
+        after(SECOND).await;
+        seen.push((
+            health.check("db").unwrap().since,
+            health.verdict(Probe::Readiness).since,
+        ));
+    }
+    for (check, verdict) in seen {
+        assert_eq!(check, ended + 60 * SECOND);
+        assert_eq!(verdict, ended + 60 * SECOND);
+    }
+}
+
 /// What the specification's appendix says of a body.
 fn assert_is_microprofile(body: &str) {
     let schema = json!({

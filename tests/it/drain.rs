@@ -497,3 +497,22 @@ fn maintenance_holds_where_nothing_runs() {
     assert!(health.end_maintenance());
     assert_eq!(ready(&health), Status::Warn);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_response_says_of_its_connection_stays() {
+    let health = service();
+    let app = health.wrap(tower::service_fn(|_: Request<Body>| async {
+        let mut response = Response::new(Body::empty());
+        let hop = http::HeaderValue::from_static("x-hop");
+        response.headers_mut().insert(http::header::CONNECTION, hop);
+        Ok::<_, Infallible>(response)
+    }));
+    drop(health.drain());
+    let response = app.oneshot(request("/orders")).await.unwrap();
+    let said: Vec<_> = response
+        .headers()
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .collect();
+    assert_eq!(said, ["x-hop", "close"]);
+}

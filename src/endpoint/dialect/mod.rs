@@ -17,6 +17,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Exposure, response::complete};
 use crate::{
+    check::Policy,
     engine::{Answer, Memo, Service},
     model::{
         Cause, CheckReport, Measurement, Name, Probe, Report, Status, Timestamp, Value, Verdict,
@@ -118,6 +119,11 @@ impl Form {
 
     const fn place(self, format: usize) -> usize {
         (format * EXPOSURES + self.exposure as usize) * 2 + self.negotiated as usize
+    }
+
+    /// Whether a check is listed in an answer to `probe` that lists every one: procedures of MicroProfile are of one kind each.
+    pub(super) fn lists(self, policy: &Policy, probe: Probe) -> bool {
+        self.format != Format::MicroProfile || policy.is_for(probe)
     }
 
     /// Whether every check is listed in an answer to `probe` of this status, of so many checks, and not those alone that

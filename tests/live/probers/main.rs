@@ -1,11 +1,13 @@
-//! What those who probe make of a service: HAProxy, Envoy, Prometheus' blackbox exporter, curl, and a gRPC client in
-//! Python, all of them real, in every state of the service. The table in `docs/probers.md` says what each is to see.
+//! What those who probe make of a service: HAProxy, Envoy, Caddy, Traefik, Varnish, Apache, monit, `check_http`, Prometheus' blackbox
+//! exporter, curl, and a gRPC client in Python, all of them real, in every state of the service. The table in `docs/probers.md` says what each is to see.
 
 mod ask;
 mod blackbox;
 mod envoy;
 mod haproxy;
+mod monitors;
 mod process;
+mod proxies;
 mod service;
 
 use std::{
@@ -24,7 +26,9 @@ use self::{
     blackbox::Blackbox,
     envoy::Envoy,
     haproxy::HaProxy,
+    monitors::{Monit, check_http, consul},
     process::{Process, installed, python},
+    proxies::Proxies,
     service::Service,
 };
 
@@ -62,6 +66,8 @@ struct Probers {
     haproxy: HaProxy,
     envoy: Envoy,
     blackbox: Blackbox,
+    proxies: Proxies,
+    monit: Monit,
 }
 
 type Row<'p> = (&'static str, Box<dyn Fn(&Service) -> Option<String> + 'p>);
@@ -78,6 +84,18 @@ impl Probers {
         for (name, module) in blackbox::ROWS {
             rows.push((name, Box::new(|_| self.blackbox.state(module))));
         }
+        for (index, name) in proxies::ROWS.into_iter().enumerate() {
+            rows.push((name, Box::new(move |_| self.proxies.state(index))));
+        }
+        rows.push(("monit, `status = 200`", Box::new(|_| self.monit.state())));
+        rows.push((
+            "check_http, `-u /ready`",
+            Box::new(|service| check_http(&service.addresses)),
+        ));
+        rows.push((
+            "Consul's request, `Accept: text/plain, text/*, */*`",
+            Box::new(|service| consul(&service.addresses)),
+        ));
         rows.push((
             "curl, HTTP/2 with prior knowledge",
             Box::new(|service| curl(&service.addresses)),
@@ -105,6 +123,8 @@ fn every_prober_sees_what_is() {
         haproxy: HaProxy::start(&service.addresses),
         envoy: Envoy::start(&service.addresses),
         blackbox: Blackbox::start(&service.addresses),
+        proxies: Proxies::start(&service.addresses),
+        monit: Monit::start(&service.addresses),
     };
     let rows = probers.rows();
     let mut seen = vec![Vec::new(); rows.len()];
