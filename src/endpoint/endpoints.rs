@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, panic::AssertUnwindSafe, sync::Arc};
 
-use http::{HeaderValue, Request, StatusCode, header::AUTHORIZATION, request::Parts};
+use http::{HeaderValue, Method, Request, StatusCode, header::AUTHORIZATION, request::Parts};
 use subtle::ConstantTimeEq;
 
 use super::{
@@ -312,8 +312,8 @@ impl Endpoints {
     }
 
     #[inline]
-    pub(super) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
-        self.paths.find(path)
+    pub(super) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<Found<'p>> {
+        self.paths.find(method, path)
     }
 
     /// How much the sender of a request may see.

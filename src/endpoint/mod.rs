@@ -213,10 +213,11 @@ impl ProbeService {
         query: Option<&str>,
         headers: impl IntoIterator<Item = (&'r str, &'r [u8])>,
     ) -> Option<Respond> {
-        let found = self.find(path)?;
-        let mut request = Request::new(());
         // Any other is no method of ours either.
-        *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
+        let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
+        let found = self.find(&method, path)?;
+        let mut request = Request::new(());
+        *request.method_mut() = method;
         let uri = match query {
             Some(query) => Uri::try_from(format!("{path}?{query}")),
             None => Uri::try_from(path),
@@ -235,8 +236,8 @@ impl ProbeService {
 
     /// What a path asks for, if it is a probe's.
     #[inline]
-    pub(crate) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
-        self.face.endpoints.find(path)
+    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<Found<'p>> {
+        self.face.endpoints.find(method, path)
     }
 
     /// The answer to a request whose path asks for what was found. Most requests do not ask.
@@ -292,7 +293,7 @@ impl<B> Service<Request<B>> for ProbeService {
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let answer = match self.find(request.uri().path()) {
+        let answer = match self.find(request.method(), request.uri().path()) {
             Some(found) => self.answer(found, &request),
             None => ProbeAnswer::ready(no_such_path(request.method())),
         };

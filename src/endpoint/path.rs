@@ -1,5 +1,7 @@
 //! Which paths are whose.
 
+use http::Method;
+
 use super::Dialect;
 use crate::model::Probe;
 
@@ -73,13 +75,13 @@ impl Paths {
     /// What `path` asks for, if it is ours. Whole segments, exactly, with or without one trailing slash; nothing is
     /// decoded.
     #[inline]
-    pub(super) fn find<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+    pub(super) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<Found<'p>> {
         // Most requests are for the application, and one letter tells most of them.
         match *path.as_bytes() {
             [b'/', first, ..] if self.begin.contains(first) => self.search(path),
             [b'/'] if self.begin.contains(0) => self.search(path),
-            // That of `OPTIONS *`, which asks for the server as a whole.
-            [b'*'] => self.of_readiness(),
+            // It asks for the server as a whole.
+            [b'*'] if *method == Method::OPTIONS => self.of_readiness(),
             _ => None,
         }
     }
@@ -145,7 +147,9 @@ mod tests {
     use crate::endpoint::Endpoints;
 
     fn target(path: &str) -> Option<Target<'_>> {
-        Endpoints::default().find(path).map(|found| found.target)
+        Endpoints::default()
+            .find(&Method::GET, path)
+            .map(|found| found.target)
     }
 
     #[test]
@@ -196,7 +200,7 @@ mod tests {
             .checks("/{check}")
             .probe("/", Probe::Health)
             .probe("/up", Probe::Readiness);
-        let target = |path| endpoints.find(path).map(|found| found.target);
+        let target = |path| endpoints.find(&Method::GET, path).map(|found| found.target);
         assert_eq!(target("/"), Some(Target::Probe(Probe::Health)));
         assert_eq!(target("/up/"), Some(Target::Probe(Probe::Readiness)));
         assert_eq!(target("/db"), Some(Target::Check("db")));
@@ -207,7 +211,10 @@ mod tests {
 
     #[test]
     fn the_server_as_a_whole_is_asked_for_readiness_where_there_is_a_path_of_it() {
-        let asked = |endpoints: Endpoints| endpoints.find("*");
+        let asked = |endpoints: Endpoints| {
+            assert_eq!(endpoints.find(&Method::GET, "*"), None);
+            endpoints.find(&Method::OPTIONS, "*")
+        };
         let text = asked(Endpoints::kubernetes()).unwrap();
         assert_eq!(text.target, Target::Probe(Probe::Readiness));
         assert_eq!(text.dialect, Some(Dialect::KubernetesText));

@@ -123,7 +123,10 @@ impl Management {
             if bare == EVENTS {
                 return this.events(&request, &busy);
             }
-            let target = this.probes.find(path).map(|found| found.target);
+            let target = this
+                .probes
+                .find(request.method(), path)
+                .map(|found| found.target);
             match (target, request.method()) {
                 _ if bare == MAINTENANCE => this.maintenance(&request),
                 _ if this.drains && bare == DRAIN => this.drain(&request),

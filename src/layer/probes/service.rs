@@ -74,7 +74,8 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        if let Some(found) = self.endpoint.find(request.uri().path()) {
+        let (method, path) = (request.method(), request.uri().path());
+        if let Some(found) = self.endpoint.find(method, path) {
             let answer = self.endpoint.answer(found, &request);
             self.release();
             return ResponseFuture::answered(answer);
