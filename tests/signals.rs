@@ -177,13 +177,14 @@ fn each_signal_after_the_first_ends_a_part_of_the_drain() {
                 .handle_signals()
                 .start()
                 .unwrap();
+            // Before a signal can come.
+            let mut readiness = health.watch(Probe::Readiness);
             let mut app = health.wrap(tower::service_fn(|_: http::Request<()>| async {
                 println!("ready");
                 pending::<Result<http::Response<String>, std::io::Error>>().await
             }));
             let request = http::Request::new(());
             tokio::spawn(tower::Service::call(&mut app, request));
-            let mut readiness = health.watch(Probe::Readiness);
             tokio::spawn(async move {
                 while let Ok(verdict) = readiness.changed().await {
                     if verdict.status == Status::Fail {
@@ -285,6 +286,40 @@ fn a_worker_that_waits_for_the_drain_keeps_no_process_from_ending() {
             child.is_ended_by(Signal::TERM);
             // The parts are 1 s each.
             assert!(told.elapsed() >= 3 * SECOND, "{:?}", told.elapsed());
+        }
+    );
+}
+
+#[test]
+fn a_service_that_stands_still_beside_one_that_has_ended_keeps_no_process_from_ending() {
+    both!(
+        a_service_that_stands_still_beside_one_that_has_ended_keeps_no_process_from_ending,
+        async {
+            let health = builder().handle_signals().start().unwrap();
+            // On a runtime of its own, of which the only worker is blocked.
+            let stuck = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap();
+            let _other = builder()
+                .runtime(stuck.handle().clone())
+                .handle_signals()
+                .start()
+                .unwrap();
+            stuck.spawn(async { thread::sleep(3600 * SECOND) });
+            println!("ready");
+            let drained = health.drained();
+            health.run(drained).await.unwrap();
+            println!("one has ended");
+            pending().await
+        },
+        |child| {
+            child.wait_for("ready");
+            thread::sleep(Duration::from_millis(200));
+            child.send(Signal::TERM);
+            child.wait_for("one has ended");
+            child.is_ended_by(Signal::TERM);
         }
     );
 }
@@ -439,7 +474,7 @@ fn pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last()
                 if accepted {
                     let answer = ask(addresses.0, "/live");
                     accepted = answer.is_some();
-                    // The delay and the cap are 1 s each.
+                    // The parts are 1 s each.
                     assert!(
                         accepted || told.elapsed() >= 2 * SECOND,
                         "{:?}",

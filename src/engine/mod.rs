@@ -274,6 +274,7 @@ impl Engine {
     async fn drive(mut self) {
         let mut alarm = pin!(Alarm::new(self.clock));
         loop {
+            clock::notice_pause();
             let now = self.clock.now();
             self.writer.elapse(now);
             self.give_up_what_overran(now);

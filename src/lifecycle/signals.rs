@@ -24,13 +24,13 @@ impl HealthBuilder {
     /// after it; a `SIGTERM` within a second of another is the same one, as supervisors forward it to a whole group. A signal after the
     /// drain does what it would do without this.
     ///
-    /// The process always ends:
+    /// No process becomes unkillable. It ends:
     ///
     /// | who waits for the drain | it ends |
     /// | --- | --- |
     /// | [`Health::run`], or `Health::run_http` | by itself, when `main` returns |
     /// | [`Health::drained`] alone, which a server of yours may wait for, or a worker | by itself, or else 3 s after the longest drain, 28 s after the signal |
-    /// | nobody | when nothing is in flight, or the drain is over |
+    /// | nobody | when nothing has been in flight for 2 s, or the drain is over |
     /// | any of these, on a runtime that stands still | 2 s after the longest drain |
     ///
     /// Where it does not end by itself, the default action is restored and the signal raised again. The first process of a container,

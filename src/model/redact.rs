@@ -6,6 +6,7 @@ const MASK: &str = "***";
 const SECRET_PARTS: &[&str] = &[
     "passw",
     "passphrase",
+    "passcode",
     "pwd",
     "secret",
     "token",
@@ -28,11 +29,42 @@ const SECRET_IN_QUERIES: &[&str] = &["code", "state", "ticket"];
 const SCHEMES: &[&str] = &["bearer", "basic", "negotiate"];
 
 /// The same, if the next word looks like one: people speak of these.
-const SPOKEN_OF: &[&str] = &["token", "apikey", "digest"];
+const SPOKEN_OF: &[&str] = &["token", "apikey"];
+
+/// What is said of a secret, and is none: `password: authentication failed`.
+const STATES: &[&str] = &[
+    "authentication",
+    "cannot",
+    "connection",
+    "could",
+    "denied",
+    "error",
+    "expired",
+    "failed",
+    "failure",
+    "incorrect",
+    "invalid",
+    "is",
+    "missing",
+    "no",
+    "not",
+    "rejected",
+    "required",
+    "timed",
+    "timeout",
+    "unknown",
+    "was",
+    "wrong",
+    "yes",
+];
+
+/// How far a word is looked at, in bytes: so the time grows with the length of the text and no faster.
+const FAR: usize = 1024;
 
 /// What is said of `AUTH`, a command, without a credential.
 const OF_AUTH: &[&str] = &[
-    "called", "command", "error", "failed", "is", "needed", "not", "required", "was",
+    "called", "command", "error", "failed", "is", "needed", "not", "password", "required",
+    "username", "was",
 ];
 
 /// Replaces what gives somebody access by a mask, and makes control characters spaces, so that the text stays one line:
@@ -74,60 +106,106 @@ fn next_secret(text: &str) -> Option<(&str, &str)> {
 
 /// Where the secret that the start of `here` introduces begins in it, and how long it is.
 fn secret_in(here: &str, before: char) -> Option<(usize, usize)> {
-    match here.as_bytes().first()? {
-        b':' => {
-            let rest = here.strip_prefix("://")?;
-            let (skipped, len) = userinfo(rest)
-                .map(|len| (0, len))
-                .or_else(|| webhook(rest))?;
-            return Some(("://".len() + skipped, len));
+    let first = *here.as_bytes().first()?;
+    match first {
+        b':' if let Some(rest) = here.strip_prefix("://") => {
+            return url(near(rest)).map(|(start, len)| (start + "://".len(), len));
         }
         b'%' => {
             let rest = strip_prefix(here, "%3a%2f%2f")?;
-            return encoded_userinfo(rest).map(|len| (here.len() - rest.len(), len));
+            return encoded_userinfo(near(rest)).map(|len| (here.len() - rest.len(), len));
         }
         b'-' if here.starts_with(PEM) => return Some((0, pem(here))),
         _ if is_key_char(before) => return None,
         _ => {}
     }
     let word = here.split(|c| !is_key_char(c)).next()?;
+    if word.is_empty() && first != b':' {
+        return None;
+    }
     let after = here.get(word.len()..)?;
+    let begins = ends_word(before) || matches!(before, '(' | '[' | '{' | '=' | ',' | ';');
     let (value, len) = introduced(word, after, before)
         .or_else(|| jwt(here).map(|len| (here, len)))
-        .or_else(|| bare_userinfo(here).map(|len| (here, len)))?;
+        .or_else(|| {
+            bare_userinfo(near(here))
+                .filter(|_| begins)
+                .map(|len| (here, len))
+        })?;
     let start = here.len() - value.len();
     Some((start, len)).filter(|_| len > 0 && !is_masked(value))
+}
+
+/// The start of a text, up to where a word is looked at.
+fn near(text: &str) -> &str {
+    let end = (FAR.saturating_sub(3)..=FAR)
+        .rev()
+        .find(|&end| text.is_char_boundary(end));
+    match end {
+        Some(end) if text.len() > FAR => text.get(..end).unwrap_or_default(),
+        _ => text,
+    }
+}
+
+/// What is secret of a URL, behind its scheme: the userinfo, the path of a webhook, or all of it if it has both.
+fn url(rest: &str) -> Option<(usize, usize)> {
+    let word_len = rest.split(ends_word).next()?.len();
+    let has_userinfo = rest.split('/').next()?.contains('@');
+    let hook = webhook(rest).filter(|_| !has_userinfo);
+    hook.or_else(|| {
+        let len = userinfo(rest)?;
+        let host = rest.get(len..)?.trim_start_matches('@');
+        let all = webhook(host).is_some();
+        Some((0, if all { word_len.max(len) } else { len }))
+    })
 }
 
 /// What a word says is behind it: the text from the secret on, and how long that is.
 fn introduced<'a>(word: &str, after: &'a str, before: char) -> Option<(&'a str, usize)> {
     let lower = word.to_ascii_lowercase();
     let known = |words: &[&str]| words.contains(&&*lower);
-    let spaced = after.trim_start_matches([' ', ':', '=']);
-    let is_spaced = spaced.len() < after.len();
-    let next = || Some((spaced, word_len(spaced))).filter(|_| is_spaced);
+    let next = || next_word(after);
+    let is_capital = word.starts_with(|c: char| c.is_ascii_uppercase());
     if is_secret_key(word) || (matches!(before, '?' | '&') && known(SECRET_IN_QUERIES)) {
         return pair_value(after, &lower)
-            .or_else(|| debug_value(after))
+            .or_else(|| debug_value(after).filter(|_| !known(SPOKEN_OF) || after.starts_with('(')))
             .or_else(|| sql_value(after))
             .or_else(|| next().filter(|_| word.starts_with("--")))
             .or_else(|| {
                 next().filter(|(value, len)| known(SPOKEN_OF) && is_credential(value, *len))
             })
-            .or_else(|| command(word, spaced).filter(|_| is_spaced));
+            .or_else(|| command(word, next()?.0));
     }
     match &*lower {
-        "identified" => sql_value(skip_words(after, &["by", "password"])),
-        "-u" | "--user" => next().filter(|(value, len)| has(value, *len, ':')),
-        _ if known(SCHEMES) => next(),
+        "identified" => sql_value(skip_plugin(after)),
+        "-u" | "--user" | "--proxy-user" => next().filter(|(value, len)| has(value, *len, ':')),
+        _ if known(SCHEMES) => {
+            next().filter(|(value, len)| is_capital || is_credential(value, *len))
+        }
         _ if known(SPOKEN_OF) => next().filter(|(value, len)| is_credential(value, *len)),
         _ => None,
     }
 }
 
+/// The next word, or what is in quotes.
+fn next_word(after: &str) -> Option<(&str, usize)> {
+    let value = after.trim_start_matches([' ', ':', '=']);
+    if value.len() == after.len() {
+        return None;
+    }
+    Some(match value.chars().next().filter(|&c| is_quote(c)) {
+        Some(quote) => {
+            let inner = value.get(quote.len_utf8()..)?;
+            (inner, quoted_len(inner, quote, false))
+        }
+        None => (value, word_len(value)),
+    })
+}
+
 /// `AUTH password`, `AUTH user password`: all that comes, unless somebody speaks of the command.
 fn command<'a>(word: &str, value: &'a str) -> Option<(&'a str, usize)> {
-    let first = value.split(|c: char| !c.is_alphanumeric()).next()?;
+    let value_word = value.trim_start_matches(['<', '[']);
+    let first = value_word.split(|c: char| !c.is_alphanumeric()).next()?;
     let is_spoken_of = OF_AUTH.contains(&&*first.to_ascii_lowercase());
     (word == "AUTH" && !is_spoken_of).then_some((value, value.len()))
 }
@@ -135,24 +213,51 @@ fn command<'a>(word: &str, value: &'a str) -> Option<(&'a str, usize)> {
 /// `Password("x")`, `password { … }`: all that comes, for brackets may nest. `password(s)` is none.
 fn debug_value(after: &str) -> Option<(&str, usize)> {
     let value = match after.strip_prefix('(') {
-        Some(value) => {
-            let name_len = value.find(|c: char| !is_key_char(c))?;
-            let next = value.get(name_len..)?;
-            value.get(..name_len).filter(|_| !next.starts_with(')'))?;
-            value
-        }
+        Some(value) if value.starts_with("s)") => return None,
+        Some(value) => value,
         None => after.trim_start().strip_prefix('{')?,
     };
     Some((value, value.len()))
 }
 
-/// `PASSWORD 'x'`.
+/// `PASSWORD 'x'`, `PASSWORD E'x'`, `PASSWORD FOR y = 'x'`: up to the closing quote, of which two are one inside.
 fn sql_value(after: &str) -> Option<(&str, usize)> {
     let value = after.trim_start();
-    let inner = value
-        .strip_prefix('\'')
-        .filter(|_| value.len() < after.len())?;
-    Some((inner, quoted_len(inner, '\'', false)))
+    if value.len() == after.len() {
+        return None;
+    }
+    let value = match strip_prefix(value, "for ") {
+        Some(rest) => rest.split_once('=')?.1.trim_start(),
+        None => value,
+    };
+    let value = value
+        .strip_prefix(['E', 'e', 'N', 'n'])
+        .filter(|rest| rest.starts_with('\''))
+        .unwrap_or(value);
+    let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    let inner = value.get(1..)?;
+    let mut quotes = inner.match_indices(quote).map(|(at, _)| at).peekable();
+    while let Some(at) = quotes.next() {
+        if quotes.next_if_eq(&(at + 1)).is_none() {
+            return Some((inner, at));
+        }
+    }
+    Some((inner, inner.len()))
+}
+
+/// Behind `IDENTIFIED`: without `WITH plugin`, and `BY`, `AS` and `PASSWORD`.
+fn skip_plugin(after: &str) -> &str {
+    let rest = skip_words(after, &["with"]);
+    let rest = match rest.len() < after.len() {
+        true => rest
+            .trim_start()
+            .split_once(char::is_whitespace)
+            .map_or(rest, |(plugin, _)| {
+                rest.trim_start().get(plugin.len()..).unwrap_or(rest)
+            }),
+        false => rest,
+    };
+    skip_words(rest, &["by", "as", "password"])
 }
 
 /// Without those of the words that it begins with.
@@ -179,18 +284,20 @@ fn has(value: &str, len: usize, wanted: char) -> bool {
 /// Whether a word is none that people say.
 fn is_credential(value: &str, len: usize) -> bool {
     let word = value.get(..len).unwrap_or_default();
-    len >= 8 && word.contains(|c: char| c.is_ascii_digit() || matches!(c, '=' | '_' | '.'))
+    let is_odd = |c: char| c.is_ascii_digit() || matches!(c, '=' | '_' | '.');
+    // What was masked in part is no longer one.
+    len >= 8 && word.contains(is_odd) && !word.contains(MASK)
 }
 
-/// How long a JSON web token is that starts here: three parts, of which the first is an object in base64.
+/// How long a JSON web token is that starts here, signed or encrypted: parts of which the first is an object in base64.
 fn jwt(here: &str) -> Option<usize> {
+    if !here.starts_with("eyJ") {
+        return None;
+    }
     let word = here
         .split(|c| !(is_key_char(c) || matches!(c, '.' | '=')))
         .next()?;
-    let mut parts = word.split('.');
-    let (header, payload) = (parts.next()?, parts.next()?);
-    let is_one = header.starts_with("eyJ") && payload.starts_with("eyJ") && parts.next().is_some();
-    is_one.then_some(word.len())
+    (word.split('.').count() >= 3).then_some(word.len())
 }
 
 const PEM: &str = "-----BEGIN ";
@@ -280,18 +387,24 @@ fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
     });
     for encoded in ["%3d", "%3a"] {
         if let Some(value) = strip_prefix(closed, encoded) {
-            let len = value
-                .find('%')
-                .map_or(word_len(value), |end| end.min(word_len(value)));
-            return Some((value, len));
+            let word = value.get(..word_len(value))?.to_ascii_lowercase();
+            let ends = ["%26", "%3b", "&"].iter().filter_map(|end| word.find(end));
+            return Some((value, ends.min().unwrap_or(word.len())));
         }
     }
     let value = closed.trim_start_matches(['=', ':', '>']);
-    if value.len() == closed.len() {
+    if !closed.starts_with(['=', ':']) {
         return None;
     }
     let is_said = closed.starts_with(':') && value.starts_with(char::is_whitespace);
     let value = value.trim_start();
+    let said = value
+        .split(|c: char| !c.is_alphanumeric())
+        .next()?
+        .to_ascii_lowercase();
+    if is_said && STATES.contains(&&*said) {
+        return None;
+    }
     let opened = value.trim_start_matches('\\');
     if let Some(quote) = opened.chars().next().filter(|&c| is_quote(c)) {
         let inner = opened.get(quote.len_utf8()..)?;
@@ -471,6 +584,32 @@ mod tests {
             ("sent Token 0123456789abcdef", "sent Token ***"),
             ("sent ApiKey a2V5Ojpz==", "sent ApiKey ***"),
             ("Negotiate YIIabc", "Negotiate ***"),
+            ("Basic dXNlcjpwYXNz", "Basic ***"),
+            (
+                "https://u:p@hooks.slack.com/services/T0/B0/abc x",
+                "https://*** x",
+            ),
+            (
+                "https://x.webhook.office.com/webhookb2/a@b/IncomingWebhook/01",
+                "https://x.webhook.office.com/***",
+            ),
+            (
+                "IDENTIFIED WITH caching_sha2_password BY 'hunter2' x",
+                "IDENTIFIED WITH caching_sha2_password BY '***' x",
+            ),
+            ("IDENTIFIED BY \"hunter2\"", "IDENTIFIED BY \"***\""),
+            ("PASSWORD E'hunter2'", "PASSWORD E'***'"),
+            ("PASSWORD 'hun''ter2' x", "PASSWORD '***' x"),
+            (
+                "SET PASSWORD FOR 'a'@'%' = 'hunter2'",
+                "SET PASSWORD FOR 'a'@'%' = '***'",
+            ),
+            ("Password(hunter2)", "Password(***"),
+            ("Token(8472893472)", "Token(***"),
+            ("--password \"correct horse\" x", "--password \"***\" x"),
+            ("password%3Dhun%24ter2%26b", "password%3D***%26b"),
+            ("--proxy-user app:pw", "--proxy-user ***"),
+            ("passcode=1234", "passcode=***"),
             // Queries.
             ("GET /cb?code=abc&x=1", "GET /cb?code=***"),
             ("grant&client_assertion=abc", "grant&client_assertion=***"),
@@ -505,6 +644,29 @@ mod tests {
         }
     }
 
+    /// Twice the text, about twice the time, whatever is repeated.
+    #[test]
+    fn a_word_is_looked_at_no_further_than_it_is_needed() {
+        let long = "a.".repeat(FAR * 4);
+        assert_eq!(near(&long).len(), FAR);
+        assert!(near(&"é".repeat(FAR)).len() <= FAR);
+        for part in [
+            "=",
+            "://a",
+            "é.",
+            "a.",
+            "=a",
+            "a:",
+            "@",
+            "%3a%2f%2f",
+            "eyJ.",
+            "-----BEGIN ",
+        ] {
+            let text = part.repeat(4 * FAR / part.len());
+            assert!(redact(&text).len() <= text.len() + MASK.len() * text.len());
+        }
+    }
+
     #[test]
     fn what_is_no_secret_stays() {
         for text in [
@@ -513,6 +675,14 @@ mod tests {
             "token",
             "token expired yesterday",
             "the password(s) of",
+            "ERR AUTH <password> called without any password configured",
+            "could not negotiate TLS version",
+            "a basic check failed",
+            "auth: connection refused by 10.0.0.1",
+            "password: authentication failed for user app",
+            "Access denied (using password: NO)",
+            "unexpected token { at line 3",
+            "digest sha256:0123456789abcdef",
             "NOAUTH Authentication required",
             "AUTH failed",
             "http status code=500",

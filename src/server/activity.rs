@@ -23,6 +23,10 @@ pub(super) struct Activity {
     reading: Moment,
     /// Since when the client has taken none of what is there to be written.
     blocked: Moment,
+    /// How many pieces of answers were handed over and not written yet.
+    owed: AtomicUsize,
+    /// When something was written last.
+    moved: Moment,
     /// Whether all of the request that is answered was sent.
     asked: AtomicBool,
     /// When the client said that it sends no more, while it waits for an answer.
@@ -81,6 +85,8 @@ impl Activity {
             used: Moment::default(),
             reading: Moment::default(),
             blocked: Moment::default(),
+            owed: AtomicUsize::new(0),
+            moved: Moment::default(),
             asked: AtomicBool::new(false),
             half_closed: Moment::default(),
         }
@@ -115,7 +121,8 @@ impl Activity {
 
     /// The client sends no more. Whether it may wait for an answer all the same: over HTTP/1, where it has sent a whole request.
     pub(super) fn half_close(&self) -> bool {
-        let waits = self.is_busy() && !self.is_http2() && self.asked.load(Ordering::Relaxed);
+        let answers = self.is_busy() || self.is_blocked();
+        let waits = answers && !self.is_http2() && self.asked.load(Ordering::Relaxed);
         if waits {
             self.half_closed.set_once(self.now());
         }
@@ -129,14 +136,24 @@ impl Activity {
 
     /// The client took something.
     pub(super) fn unblock(&self) {
-        self.blocked.clear();
+        let now = self.now();
+        self.moved.set(now);
+        if self.blocked.get().is_some() {
+            self.blocked.clear();
+            // It is of use while an answer goes on.
+            self.used.set(now);
+        }
         if self.half_closed.get().is_some() {
-            self.half_closed.set(self.now());
+            self.half_closed.set(now);
         }
     }
 
     pub(super) fn is_blocked(&self) -> bool {
-        self.blocked.get().is_some()
+        self.blocked.get().is_some() || self.owes()
+    }
+
+    fn owes(&self) -> bool {
+        self.owed.load(Ordering::Acquire) > 0
     }
 
     pub(super) fn has_had_a_request(&self) -> bool {
@@ -152,13 +169,14 @@ impl Activity {
     pub(super) fn ends_at(&self, limits: &Limits) -> Option<Instant> {
         let after = |moment: &Moment, limit| Some(self.at(moment.get()?) + limit);
         let blocked = after(&self.blocked, limits.blocked);
+        let owed = after(&self.moved, limits.blocked).filter(|_| self.owes());
         let used = self.at(self.used.get().unwrap_or_default());
-        let mine = match (self.is_busy(), self.half_closed.get()) {
+        let mine = match (self.is_busy() || self.is_blocked(), self.half_closed.get()) {
             (true, _) => after(&self.half_closed, limits.half_closed),
             (false, Some(_)) => Some(used),
             (false, None) => after(&self.reading, limits.head).or(Some(used + limits.idle)),
         };
-        blocked.into_iter().chain(mine).min()
+        [blocked, owed, mine].into_iter().flatten().min()
     }
 
     /// Since when nothing goes on, at the earliest `since`. None while something does.
@@ -222,5 +240,25 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.note();
         self.0.busy.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// A piece of an answer that was handed over and is not written yet.
+#[derive(Debug)]
+pub(super) struct Owed(Arc<Activity>);
+
+impl Owed {
+    pub(super) fn new(activity: &Arc<Activity>) -> Self {
+        if activity.owed.fetch_add(1, Ordering::AcqRel) == 0 {
+            activity.moved.set(activity.now());
+        }
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.moved.set(self.0.now());
+        self.0.owed.fetch_sub(1, Ordering::AcqRel);
     }
 }

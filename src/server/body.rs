@@ -1,15 +1,23 @@
 use std::{
     convert::Infallible,
+    io::IoSlice,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::{activity::Busy, events::Events};
-use crate::endpoint::ProbeBody;
+use super::{
+    activity::{Busy, Owed},
+    events::Events,
+};
+use crate::{
+    endpoint::{InFlight, ProbeBody},
+    engine::Board,
+};
 
 pin_project! {
     /// What is answered on a management port.
@@ -53,39 +61,80 @@ impl Body for ManagementBody {
     }
 }
 
+/// What an answer keeps until all of it is written.
+struct Held {
+    busy: Busy,
+    /// The instance whose drain waits for it, and the request in flight that it is once its body has ended.
+    board: Arc<Board>,
+    in_flight: OnceLock<InFlight>,
+}
+
+impl Held {
+    /// The body has ended: for the service the request is over, and for its client it is not while pieces are not written.
+    fn end(self: &Arc<Self>) {
+        if Arc::strong_count(self) > 1 {
+            self.in_flight.get_or_init(|| InFlight::new(&self.board));
+        }
+    }
+}
+
 pin_project! {
-    /// The body of an answer. Its connection is busy until it has ended or was dropped.
-    #[derive(Debug)]
+    /// The body of an answer. Its connection is busy, and its request in flight, until all of it is written.
     pub(super) struct BusyBody<B> {
         #[pin]
         body: B,
-        busy: Option<Busy>,
+        held: Option<Arc<Held>>,
+    }
+
+    impl<B> PinnedDrop for BusyBody<B> {
+        fn drop(this: Pin<&mut Self>) {
+            if let Some(held) = this.project().held {
+                held.end();
+            }
+        }
     }
 }
 
 impl<B> BusyBody<B> {
-    pub(super) fn new(body: B, busy: Busy) -> Self {
+    pub(super) fn new(body: B, busy: Busy, board: &Arc<Board>) -> Self {
+        let held = Held {
+            busy,
+            board: Arc::clone(board),
+            in_flight: OnceLock::new(),
+        };
         Self {
             body,
-            busy: Some(busy),
+            held: Some(Arc::new(held)),
         }
     }
 }
 
 impl<B: Body> Body for BusyBody<B> {
-    type Data = B::Data;
+    type Data = Piece<B::Data>;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Self::Data>, B::Error>>> {
         let this = self.project();
         let frame = ready!(this.body.poll_frame(cx));
-        if !matches!(frame, Some(Ok(_))) {
-            *this.busy = None;
-        }
-        Poll::Ready(frame)
+        Poll::Ready(match (frame, &*this.held) {
+            (Some(Ok(frame)), Some(held)) => Some(Ok(frame.map_data(|data| Piece {
+                data,
+                owed: Owed::new(held.busy.activity()),
+                held: Arc::clone(held),
+            }))),
+            // One that was polled after its end has nothing more to say.
+            (Some(Ok(_)), None) => None,
+            (Some(Err(error)), _) => Some(Err(error)),
+            (None, _) => {
+                if let Some(held) = this.held.take() {
+                    held.end();
+                }
+                None
+            }
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -94,5 +143,32 @@ impl<B: Body> Body for BusyBody<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// A piece of an answer, which is dropped once it is written.
+pub(super) struct Piece<D> {
+    data: D,
+    #[expect(dead_code, reason = "dropping it is what counts")]
+    owed: Owed,
+    #[expect(dead_code, reason = "dropping it is what counts")]
+    held: Arc<Held>,
+}
+
+impl<D: Buf> Buf for Piece<D> {
+    fn remaining(&self) -> usize {
+        self.data.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.data.chunk()
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.data.chunks_vectored(slices)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.data.advance(count);
     }
 }

@@ -25,7 +25,7 @@ use super::{
     activity::{Activity, Busy, Limits},
     io::Watched,
 };
-use crate::{BoxError, engine::Board};
+use crate::BoxError;
 
 /// How long a connection that was told to end because it was quiet has to do so.
 const GRACE: Duration = Duration::from_secs(5);
@@ -53,8 +53,6 @@ pub(super) struct Settings {
     pub(super) http: Builder<TokioExecutor>,
     pub(super) limits: Limits,
     pub(super) told: watch::Receiver<Told>,
-    /// The instance whose drain is to wait for answers that are taken slowly.
-    pub(super) counted: Option<Arc<Board>>,
 }
 
 /// HTTP as it is spoken on every port: what bounds a connection is looked after here.
@@ -92,12 +90,11 @@ where
         http,
         limits,
         mut told,
-        counted,
     } = settings;
     // What is answered is small, or is written by those who gather it.
     _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::new());
-    let io = TokioIo::new(Watched::new(stream, &activity, counted));
+    let io = TokioIo::new(Watched::new(stream, &activity));
     let service = {
         let activity = Arc::clone(&activity);
         service_fn(move |request: Request<Incoming>| {
@@ -118,6 +115,10 @@ where
             closing.get_or_insert_with(Instant::now);
         }
         let ends_at = || match (end, closing) {
+            // What came before it heard the goodbye is answered.
+            (Some(_), _) if activity.is_busy() || activity.is_blocked() => {
+                activity.ends_at(&limits)
+            }
             (Some(end), _) => Some(end),
             (None, Some(since)) => activity.unused_since(since).map(|since| since + LINGER),
             (None, None) => activity.ends_at(&limits),

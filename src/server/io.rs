@@ -11,7 +11,6 @@ use tokio::{
 };
 
 use super::activity::Activity;
-use crate::{endpoint::InFlight, engine::Board};
 
 /// What a connection of HTTP/2 begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -25,25 +24,15 @@ pub(super) struct Watched {
     preface: Option<usize>,
     /// Whether the client sends no more.
     is_over: bool,
-    /// The instance whose drain is to wait for what is written slowly.
-    counted: Option<Arc<Board>>,
-    /// An answer that its client has not taken yet. As a request it is over, for its body has ended.
-    unwritten: Option<InFlight>,
 }
 
 impl Watched {
-    pub(super) fn new(
-        stream: TcpStream,
-        activity: &Arc<Activity>,
-        counted: Option<Arc<Board>>,
-    ) -> Self {
+    pub(super) fn new(stream: TcpStream, activity: &Arc<Activity>) -> Self {
         Self {
             stream,
             activity: Arc::clone(activity),
             preface: Some(0),
             is_over: false,
-            counted,
-            unwritten: None,
         }
     }
 
@@ -70,14 +59,9 @@ impl Watched {
         }
     }
 
-    fn note_written(&mut self, written: &Poll<io::Result<usize>>) {
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
         match written {
-            Poll::Pending => {
-                self.activity.block();
-                if let (None, Some(board)) = (&self.unwritten, &self.counted) {
-                    self.unwritten = Some(InFlight::new(board));
-                }
-            }
+            Poll::Pending => self.activity.block(),
             Poll::Ready(_) => self.activity.unblock(),
         }
     }
@@ -134,12 +118,8 @@ impl AsyncWrite for Watched {
         self.stream.is_write_vectored()
     }
 
-    /// Called once everything was written: what is left is the kernel's.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
-        this.unwritten = None;
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

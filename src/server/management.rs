@@ -75,7 +75,6 @@ pub(super) async fn serve(listener: TcpListener, management: Management) {
         limits: Limits::default(),
         // It serves to the end.
         told: watch::channel(Told::Serve).1,
-        counted: None,
     };
     let mut connections = JoinSet::new();
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();

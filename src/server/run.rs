@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::Future,
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -158,17 +158,17 @@ async fn serve<S, B>(
         http: http(),
         limits: *limits.lock().unwrap_or_else(PoisonError::into_inner),
         told,
-        counted: Some(Arc::clone(&board)),
     };
     let service = TowerToHyperService::new(service);
     let mut connections = JoinSet::new();
+    let counted = Arc::clone(&board);
     let begin = move |connections: &mut JoinSet<()>, stream| {
-        let service = service.clone();
+        let (service, board) = (service.clone(), Arc::clone(&counted));
         let answer = move |request, busy: Busy| {
-            let answer = service.call(request);
+            let (answer, board) = (service.call(request), Arc::clone(&board));
             async move {
                 let response = answer.await?;
-                Ok::<_, S::Error>(response.map(|body| BusyBody::new(body, busy)))
+                Ok::<_, S::Error>(response.map(|body| BusyBody::new(body, busy, &board)))
             }
         };
         connections.spawn(connection::serve(stream, answer, settings.clone()));
@@ -186,19 +186,15 @@ async fn serve<S, B>(
         while connections.try_join_next().is_some() {}
     }
     // Those that were connected while it served: closed unaccepted, they would be reset.
-    while let Some(stream) = accepted(&listener).await {
-        begin(&mut connections, stream);
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, _)) = listener.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                begin(&mut connections, stream);
+            }
+        }
     }
-    drop(listener);
     _ = tell.send(Told::Close);
     while connections.join_next().await.is_some() {}
-}
-
-/// A connection that waits to be accepted, if one does.
-async fn accepted(listener: &TcpListener) -> Option<TcpStream> {
-    poll_fn(|cx| match listener.poll_accept(cx) {
-        Poll::Ready(Ok((stream, _))) => Poll::Ready(Some(stream)),
-        Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
-    })
-    .await
 }

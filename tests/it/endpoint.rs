@@ -187,6 +187,7 @@ async fn a_fail_says_after_how_many_seconds_to_ask_again() {
 #[tokio::test(start_paused = true)]
 async fn golden_bodies() {
     let health = Health::builder("orders")
+        .seed(7)
         .release("1.4.2")
         .version("1")
         .description("takes orders")

@@ -981,3 +981,139 @@ async fn the_asterisk_form_is_readiness() {
         }
     }
 }
+
+/// A service that answers 4 MiB at once, and a client of HTTP/2 whose window is small: most of the answer waits for it in the server.
+#[tokio::test]
+async fn an_answer_over_http_2_that_waits_for_its_window_is_waited_for() {
+    let health = Health::builder("orders")
+        .drain_delay(ms(100))
+        .drain_finish(ms(200))
+        .drain_close(60 * SECOND)
+        .start()
+        .unwrap();
+    let long = bytes::Bytes::from(vec![b'x'; 4 * 1024 * 1024]);
+    let length = long.len();
+    let app = Router::new().route("/", get(async move || long));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(
+        TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream),
+    )
+    .await
+    .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get(format!("http://{address}/"));
+    let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+    let mut body = sender.send_request(request).await.unwrap().into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    // It grants no more of its window meanwhile.
+    health.drain().await;
+    tokio::time::sleep(ms(2_500)).await;
+    assert!(!server.is_finished());
+    let rest = body.collect().await.unwrap().to_bytes();
+    assert_eq!(first.len() + rest.len(), length);
+    assert_eq!(server.await.unwrap(), Ok(()));
+}
+
+/// Slower than any limit of a connection, and never still.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_goes_on_is_never_cut() {
+    let health = Health::builder("orders").start().unwrap();
+    let long = vec![b'x'; 16 * 1024 * 1024];
+    let length = long.len();
+    let app = Router::new().route("/", get(async move || long));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(
+        health
+            .run_http(listener, health.wrap(app))
+            .idle_timeout(5 * SECOND),
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let (mut read, mut piece) = (0, vec![0; 1024 * 1024]);
+    loop {
+        match stream.read(&mut piece).await.unwrap() {
+            0 => break,
+            n => read += n,
+        }
+        tokio::time::sleep(20 * SECOND).await;
+    }
+    assert!(read > length, "{read}");
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_whose_peer_is_slow_holds_no_drain_up() {
+    let health = Health::builder("orders")
+        .drain_delay(ms(100))
+        .start()
+        .unwrap();
+    let app = Router::new().route(
+        "/socket",
+        get(|mut request: http::Request<axum::body::Body>| async move {
+            let upgraded = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut io = hyper_util::rt::TokioIo::new(upgraded.await.unwrap());
+                // Nobody reads it.
+                while io.write_all(&[0; 64 * 1024]).await.is_ok() {}
+            });
+            let response = http::Response::builder().status(101).header("upgrade", "x");
+            response
+                .header("connection", "upgrade")
+                .body(axum::body::Body::empty())
+                .unwrap()
+        }),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    stream.read_exact(&mut [0; 1024]).await.unwrap();
+    tokio::time::sleep(ms(300)).await;
+    health.drain().await;
+    let ended = tokio::time::timeout(10 * SECOND, server)
+        .await
+        .expect("it ends");
+    assert_eq!(ended.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn what_is_cut_while_its_client_takes_nothing_is_counted_once() {
+    let (health, address, server) = {
+        let health = Health::builder("orders")
+            .drain_delay(ms(50))
+            .drain_finish(ms(200))
+            .drain_close(ms(200))
+            .start()
+            .unwrap();
+        // A stream without an end.
+        let pieces = || {
+            tokio_stream::iter(std::iter::repeat_with(|| {
+                Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b'x'; 64 * 1024]))
+            }))
+        };
+        let app = Router::new().route(
+            "/",
+            get(async move || axum::body::Body::from_stream(pieces())),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+        (health, address, server)
+    };
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    tokio::time::sleep(ms(300)).await;
+    drop(health.drain());
+    let unfinished = server.await.unwrap().unwrap_err();
+    assert_eq!(unfinished.in_flight, 1);
+}

@@ -77,8 +77,9 @@ fn watch(mut signals: Signals) {
             deliver(signal, &mut told);
         }
         if !told.is_empty() && told.iter().all(Leaving::is_settled) {
-            // Who runs a server to its end ends the process.
-            if !told.iter().any(Leaving::is_run) {
+            // Who runs a server to its end ends the process, unless another service stands still.
+            let stands_still = told.iter().any(|leaving| !has_ended(&leaving.board));
+            if stands_still || !told.iter().any(Leaving::is_run) {
                 end(last);
             }
             told.clear();
@@ -108,8 +109,9 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
             let same = told
                 .iter_mut()
                 .find(|told| Arc::ptr_eq(&told.board, &board));
-            if let Some(leaving) = same {
-                leaving.limit = leaving.limit.min(limit);
+            match same {
+                Some(leaving) => leaving.limit = leaving.limit.min(limit),
+                None => told.push(Leaving { board, limit }),
             }
             continue;
         }
@@ -145,7 +147,12 @@ impl Leaving {
             is_late(SLACK)
         } else {
             // Who merely waits for the drain ends the process, as one that serves by itself does, or does not, as a worker.
-            departure.is_run() || !departure.is_taken() || is_late(PATIENCE)
+            // Where nobody waits, the last bytes have their time all the same.
+            match (departure.is_run(), departure.is_taken()) {
+                (true, _) => true,
+                (false, true) => is_late(PATIENCE),
+                (false, false) => departure.is_cut() || self.board.is_stopped() || is_late(SLACK),
+            }
         }
     }
 
