@@ -33,6 +33,9 @@ impl Health {
     /// A connection that is idle, silent or in the middle of a request's head holds nobody up: a server that still waits for such
     /// when nothing has been in flight for 2 s is dropped as well, and has [ended](ServerOutput::ended) as if by itself.
     ///
+    /// What a server has taken from a body and not written yet is not known here, and has those 2 s: a long answer to a slow client
+    /// may be cut. `Health::run_http` waits for it.
+    ///
     /// Tasks that the server spawned, such as those of its connections, end with their runtime: let `main` return.
     ///
     /// # Errors

@@ -39,7 +39,10 @@
 //! | idle over HTTP/2 | 75 s | 75 s, settable | as above |
 //! | half a body | answered without it | what the handler allows | as above |
 //! | the answer is not taken | 75 s | 75 s | 5 s |
-//! | the client sends no more, and waits | answered; 10 s without a byte of it | the same | told |
+//! | the client has asked without a body, sends no more, and waits | answered; 10 s without a byte of it | the same | told |
+//!
+//! A client that is gone looks like one that sends no more, so a handler of `run_http` runs on for up to 10 s after that. Who has sent
+//! only a part of a body is gone at once.
 //!
 //! A management port has at most 256 connections: one more ends the oldest. A request's head may have 64 KiB there.
 //!

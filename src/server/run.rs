@@ -41,8 +41,8 @@ impl Health {
     /// | close | idle connections are closed, others when they have answered | the same |
     /// | cut | what is left is ended, as by [`run`](Self::run) | the same |
     ///
-    /// A connection that has asked nothing yet has 1 s for it once the server closes. What a client has not taken of an answer counts
-    /// as in flight, so one that reads slowly is waited for as well.
+    /// A connection that has asked nothing yet has 1 s for it once the server closes. What is not written of an answer yet counts as
+    /// in flight, so a client that reads slowly is waited for as well.
     ///
     /// It wants the service with its probes round it, [`wrap`](Self::wrap)ped or layered. Connections are without TLS;
     /// [what bounds them](crate::server#bounds) can be [set](RunHttp::idle_timeout). For anything else write the loop: it takes
