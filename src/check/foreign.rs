@@ -1,8 +1,9 @@
-use std::thread;
+use std::{io, thread};
 
 use tokio::runtime::Handle;
 
 use super::guard::guard;
+use crate::model::{Failure, Reason};
 
 /// Code that is not ours. Wherever its last owner happens to be, a panic while it is dropped is kept to itself.
 pub(crate) struct Foreign<T: ?Sized + Send + 'static> {
@@ -49,4 +50,10 @@ impl<T: ?Sized + Send + 'static> Drop for Foreign<T> {
             false => drop(code),
         });
     }
+}
+
+/// Why a function that blocks cannot be run.
+pub(crate) fn no_thread(error: io::Error) -> Failure {
+    Failure::new(Reason::LimitExceeded)
+        .with_cause(format_args!("no thread could be started: {error}"))
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{ComponentType, Failure, Outcome};
-pub(crate) use foreign::Foreign;
+pub(crate) use foreign::{Foreign, no_thread};
 pub(crate) use guard::{guard, install as guard_panics, panicked};
 pub use into::{IntoHealthCheck, IntoOutcome, Success};
 pub(crate) use policy::{Part, Policy, duration_fault};

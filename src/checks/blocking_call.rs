@@ -6,7 +6,7 @@ use tokio::sync::{
 };
 
 use crate::{
-    check::{Foreign, guard, guard_panics},
+    check::{Foreign, guard, guard_panics, no_thread},
     model::{Failure, Reason},
 };
 
@@ -106,12 +106,6 @@ impl<T: Send + 'static> BlockingCall<T> {
             })?;
         Ok(receiver)
     }
-}
-
-/// Why a function that blocks cannot be run.
-pub(crate) fn no_thread(error: io::Error) -> Failure {
-    Failure::new(Reason::LimitExceeded)
-        .with_cause(format_args!("no thread could be started: {error}"))
 }
 
 impl<T: 'static> fmt::Debug for BlockingCall<T> {

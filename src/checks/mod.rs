@@ -26,7 +26,6 @@ mod queue;
 mod quorum;
 
 pub use self::blocking_call::BlockingCall;
-pub(crate) use self::blocking_call::no_thread;
 pub use self::forecast::{Forecast, Prediction};
 pub use self::freshness::Freshness;
 pub use self::queue::Queue;

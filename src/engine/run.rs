@@ -18,8 +18,7 @@ use tokio::{
 
 use super::{clock::Clock, state};
 use crate::{
-    check::{Code, Foreign, HealthCheck, guard, panicked},
-    checks::no_thread,
+    check::{Code, Foreign, HealthCheck, guard, no_thread, panicked},
     model::Outcome,
 };
 

@@ -650,21 +650,6 @@ mod tests {
         let long = "a.".repeat(FAR * 4);
         assert_eq!(near(&long).len(), FAR);
         assert!(near(&"é".repeat(FAR)).len() <= FAR);
-        for part in [
-            "=",
-            "://a",
-            "é.",
-            "a.",
-            "=a",
-            "a:",
-            "@",
-            "%3a%2f%2f",
-            "eyJ.",
-            "-----BEGIN ",
-        ] {
-            let text = part.repeat(4 * FAR / part.len());
-            assert!(redact(&text).len() <= text.len() + MASK.len() * text.len());
-        }
     }
 
     #[test]

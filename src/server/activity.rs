@@ -18,24 +18,24 @@ pub(super) struct Activity {
     requests: AtomicUsize,
     http2: AtomicBool,
     /// When a request ended last, or something else showed that the connection is of use.
-    used: Moment,
+    used: Mark,
     /// Since when a head, or the preface of HTTP/2, has been read in part.
-    reading: Moment,
+    reading: Mark,
     /// Since when the client has taken none of what is there to be written.
-    blocked: Moment,
+    blocked: Mark,
     /// How many pieces of answers were handed over and not written yet.
     owed: AtomicUsize,
     /// When something was written last.
-    moved: Moment,
+    moved: Mark,
     /// Whether all of the request that is answered was sent.
     asked: AtomicBool,
     /// When the client said that it sends no more, while it waits for an answer.
-    half_closed: Moment,
+    half_closed: Mark,
 }
 
 /// A moment in the life of a connection, or none.
 #[derive(Debug, Default)]
-struct Moment(AtomicU64);
+struct Mark(AtomicU64);
 
 /// For how long a connection may be in each of its states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +53,7 @@ pub(super) struct Limits {
 impl Limits {
     /// Longer than any prober waits between two requests.
     pub(super) const QUIET: Duration = Duration::from_secs(75);
-}
 
-impl Limits {
     pub(super) fn shortest(&self) -> Duration {
         self.idle
             .min(self.head)
@@ -82,13 +80,13 @@ impl Activity {
             busy: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             http2: AtomicBool::new(false),
-            used: Moment::default(),
-            reading: Moment::default(),
-            blocked: Moment::default(),
+            used: Mark::default(),
+            reading: Mark::default(),
+            blocked: Mark::default(),
             owed: AtomicUsize::new(0),
-            moved: Moment::default(),
+            moved: Mark::default(),
             asked: AtomicBool::new(false),
-            half_closed: Moment::default(),
+            half_closed: Mark::default(),
         }
     }
 
@@ -167,7 +165,7 @@ impl Activity {
 
     /// When the connection is to end, if nothing happens until then. None while it waits for its own service.
     pub(super) fn ends_at(&self, limits: &Limits) -> Option<Instant> {
-        let after = |moment: &Moment, limit| Some(self.at(moment.get()?) + limit);
+        let after = |mark: &Mark, limit| Some(self.at(mark.get()?) + limit);
         let blocked = after(&self.blocked, limits.blocked);
         let owed = after(&self.moved, limits.blocked).filter(|_| self.owes());
         let used = self.at(self.used.get().unwrap_or_default());
@@ -194,7 +192,7 @@ impl Activity {
     }
 }
 
-impl Moment {
+impl Mark {
     fn get(&self) -> Option<Duration> {
         let millis = self.0.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(millis))
