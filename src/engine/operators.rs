@@ -9,7 +9,7 @@ use super::{
     writer::Entry,
 };
 use crate::{
-    model::{Event, Name, Probe},
+    model::{Event, Name, Probe, Stage},
     telemetry::{self, Metrics, Note, Telling},
 };
 
@@ -112,7 +112,8 @@ impl Operators {
     ) {
         self.tell(now, board, view, entries);
         let released = board.is_released();
-        if !released {
+        // Of an instance that leaves, nobody expects anything else.
+        if !released && view.stage == Stage::Stopped {
             telemetry::engine_stopped(&board.service.name);
         }
         let metrics = &mut self.metrics;

@@ -408,7 +408,7 @@ mod tests {
             // Nothing begins once the engine has stopped.
             let started = started_before || (all_ended && !stopped);
             prop_assert_eq!(facts.startup().0 == Status::Pass, started);
-            prop_assert_eq!(facts.liveness().0 == Status::Fail, stopped);
+            prop_assert_eq!(facts.liveness().0 == Status::Fail, stopped && !draining);
             let worst = checks
                 .iter()
                 .map(|&(criticality, case)| readiness_of(criticality, case))
@@ -422,7 +422,7 @@ mod tests {
             for (status, reason) in [facts.liveness(), facts.startup(), facts.readiness(), facts.health()] {
                 prop_assert_eq!(status != Status::Pass, reason.is_some());
             }
-            let asks_again = readiness == Status::Fail && !stopped && (draining || !maintained);
+            let asks_again = readiness == Status::Fail && (draining || !(stopped || maintained));
             prop_assert_eq!(facts.retry_readiness().is_some(), asks_again);
         }
     }

@@ -611,7 +611,9 @@ impl Drop for Writer {
         let board = &self.board;
         let now = board.clock.now();
         let turn = board.outside.turn();
-        let life = self.view.life.after(LifeEvent::Stopped(now));
+        // What was said from outside until now is a part of the life that ends.
+        let life = board.outside.life(self.view.life, now);
+        let life = life.after(LifeEvent::Stopped(now));
         let published = board.count(now, now, turn, life, Some(&self.view));
         let view = Arc::clone(&published.view);
         board.published.store(Arc::new(published));

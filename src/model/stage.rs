@@ -13,11 +13,11 @@ use serde::Serialize;
 ///     │                  │                               │
 ///     └──────────────────┼───────────────────────────────┘
 ///                        ▼ drain, signal
-///                    Draining ──────▶ Stopped
+///                    Draining
 /// ```
 ///
 /// What comes later in the list below hides what comes before it: an instance in maintenance that leaves is draining. Nobody
-/// comes back from draining, and nothing follows stopped, which any stage may become.
+/// comes back from draining, nor from stopped, which any other stage may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -29,10 +29,10 @@ pub enum Stage {
     Starting,
     /// It was taken out of rotation for a while: see [`Health::maintenance`](crate::Health::maintenance).
     Maintenance,
-    /// It leaves: see [`Health::drain`](crate::Health::drain).
-    Draining,
-    /// The runtime that ran the checks has ended.
+    /// The runtime that ran the checks has ended, and the instance does not leave.
     Stopped,
+    /// It leaves, or has left: see [`Health::drain`](crate::Health::drain).
+    Draining,
 }
 
 impl Stage {
@@ -43,8 +43,8 @@ impl Stage {
         Self::NotReady,
         Self::Starting,
         Self::Maintenance,
-        Self::Draining,
         Self::Stopped,
+        Self::Draining,
     ];
 
     /// The word that a report shows.

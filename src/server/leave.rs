@@ -57,10 +57,14 @@ pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<Pro
         Method::HEAD | Method::OPTIONS => {}
         _ => return refused(method, WAITS),
     }
-    let cut = board.departure.ended().is_some_and(|end| end.in_flight > 0);
-    let code = match cut {
-        true => StatusCode::SERVICE_UNAVAILABLE,
-        false => StatusCode::OK,
+    // Where the runtime of the checks has ended, nobody cuts anything any more.
+    let left = match board.departure.ended() {
+        Some(end) => end.in_flight,
+        None => board.departure.in_flight(),
+    };
+    let code = match (left, method) {
+        (0, _) | (_, &(Method::HEAD | Method::OPTIONS)) => StatusCode::OK,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     told(health, method, code, WAITS)
 }

@@ -643,6 +643,9 @@ async fn what_is_excluded_counts_for_nothing_in_that_one_answer() {
         assert_eq!(code(&format!("{path}?exclude=cache,db")).await, 503);
         assert_eq!(code(path).await, 503, "nothing is left of it");
     }
+    // Since when that verdict is so, nobody has kept.
+    let failing = ask(&probes, "/health?exclude=cache").await.json();
+    assert!(failing["since"].is_null() && failing["status"] == "fail");
     let answer = ask(&probes, "/health?exclude=db&exclude=nobody&exclude=%3Cb%3E").await;
     assert_eq!(answer.json()["status"], "warn");
     let notes = answer.json()["notes"].clone();

@@ -11,7 +11,9 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tower_health::{Check, Health, HealthBuilder, Outcome, Probe, Reason, Status, VerdictReason};
+use tower_health::{
+    Check, Health, HealthBuilder, Outcome, Probe, Reason, Stage, Status, VerdictReason,
+};
 
 use crate::support::{SECOND, Scripted, after, ms, ready, reason};
 
@@ -804,6 +806,39 @@ fn when_the_runtime_ends_readers_say_so() {
         health.report().checks[0].reason,
         Some(Reason::EngineStopped)
     );
+}
+
+/// A process that has drained drops its runtime, while a management port with a thread of its own answers until the process ends.
+#[test]
+fn when_the_runtime_of_an_instance_that_leaves_ends_it_is_alive_still() {
+    for reads_before_the_end in [true, false] {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let health = runtime.block_on(async {
+            let health = start([Check::new("db", Scripted::new(Status::Pass))]);
+            until(|| ready(&health) == Status::Pass).await;
+            health
+        });
+        // The engine runs no more, so that it publishes nothing of this.
+        drop(health.drain());
+        if reads_before_the_end {
+            assert_eq!(ready(&health), Status::Fail);
+        }
+        drop(runtime);
+        assert_eq!(reason(&health, "db"), Some(Reason::EngineStopped));
+        assert_eq!(health.stage(), Stage::Draining);
+        let told = |probe| {
+            let verdict = health.verdict(probe);
+            (verdict.status, verdict.reason)
+        };
+        let draining = (Status::Fail, Some(VerdictReason::Draining));
+        assert_eq!(told(Probe::Liveness), (Status::Pass, None));
+        assert_eq!(told(Probe::Startup), (Status::Pass, None));
+        assert_eq!(told(Probe::Readiness), draining);
+        assert_eq!(told(Probe::Health), draining);
+    }
 }
 
 #[tokio::test(start_paused = true)]

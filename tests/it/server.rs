@@ -15,10 +15,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Notify,
+    task::JoinHandle,
 };
 use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
 use tower_health::{
-    Check, Endpoints, Exposure, Health, Outcome, Probe, Reason, ServeError, Status, server::Server,
+    Check, Endpoints, Exposure, Health, Outcome, Probe, Reason, ServeError, Status, Unfinished,
+    server::Server,
 };
 
 use crate::support::{SECOND, Scripted, ms};
@@ -430,7 +432,8 @@ fn while_the_runtime_is_blocked_the_thread_of_its_own_answers() {
     assert!(says(&ask(address, "GET", "/ready", ""), 503));
     // Nor does it take a runtime to let it go.
     drop((runtime, server));
-    assert_eq!(health.verdict(Probe::Liveness).status, Status::Fail);
+    let report = health.check("db").unwrap();
+    assert_eq!(report.reason, Some(Reason::EngineStopped));
 }
 
 #[tokio::test(start_paused = true)]
@@ -680,15 +683,19 @@ async fn maintenance_is_switched_by_who_may() {
     assert!(says(&head, 200) && head.ends_with("\r\n\r\n"), "{head}");
 }
 
+/// The application, served by the crate at a port of its own until the drain is over.
+async fn run(health: &Health, app: Router) -> (SocketAddr, JoinHandle<Result<(), Unfinished>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+    (address, server)
+}
+
 /// A service whose `/slow` takes as long as it is told, and which says how many ask.
 async fn drained_by(
     delay: u64,
     cap: u64,
-) -> (
-    Health,
-    SocketAddr,
-    tokio::task::JoinHandle<Result<(), tower_health::Unfinished>>,
-) {
+) -> (Health, SocketAddr, JoinHandle<Result<(), Unfinished>>) {
     let health = Health::builder("orders")
         .drain_delay(ms(delay))
         .drain_finish(ms(cap))
@@ -705,9 +712,7 @@ async fn drained_by(
             }),
         )
         .route("/stuck", get(std::future::pending::<&'static str>));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+    let (address, server) = run(&health, app).await;
     (health, address, server)
 }
 
@@ -838,6 +843,20 @@ async fn a_drain_is_begun_and_waited_for_by_who_may() {
     );
 }
 
+#[tokio::test]
+async fn who_waits_for_a_drain_is_told_that_requests_were_cut() {
+    let (health, address, server) = drained_by(50, 200).await;
+    let port = health.serve("127.0.0.1:0").endpoints(open()).drain_paths();
+    let port = port.start().unwrap();
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    let stuck = stick(address).await;
+    drop(health.drain());
+    let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
+    assert!(says(&answer, 503), "{answer}");
+    assert_eq!(server.await.unwrap().unwrap_err().in_flight, 1);
+    drop(stuck);
+}
+
 /// One of HTTP/2 that has had an answer, and then reads and says nothing any more.
 async fn deaf(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -897,9 +916,7 @@ async fn an_answer_that_its_client_takes_slowly_is_waited_for() {
     let long = vec![b'x'; 32 * 1024 * 1024];
     let length = long.len();
     let app = Router::new().route("/", get(async move || long));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+    let (address, server) = run(&health, app).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
@@ -959,9 +976,7 @@ async fn connections_of_http_2_are_told_to_go_while_the_service_still_accepts() 
 async fn the_asterisk_form_is_readiness() {
     let health = health_of(&Scripted::new(Status::Pass)).await;
     let management = health.serve("127.0.0.1:0").start().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let service = listener.local_addr().unwrap();
-    tokio::spawn(health.run_http(listener, health.wrap(Router::new())));
+    let (service, _) = run(&health, Router::new()).await;
     for address in [management.local_addr(), service] {
         for version in ["1.0", "1.1"] {
             let request =
@@ -994,9 +1009,7 @@ async fn an_answer_over_http_2_that_waits_for_its_window_is_waited_for() {
     let long = bytes::Bytes::from(vec![b'x'; 4 * 1024 * 1024]);
     let length = long.len();
     let app = Router::new().route("/", get(async move || long));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+    let (address, server) = run(&health, app).await;
     let stream = TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http2::handshake(
         TokioExecutor::new(),
@@ -1068,9 +1081,7 @@ async fn an_upgraded_connection_whose_peer_is_slow_holds_no_drain_up() {
                 .unwrap()
         }),
     );
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
+    let (address, server) = run(&health, app).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = b"GET /socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
     stream.write_all(request).await.unwrap();
@@ -1085,28 +1096,20 @@ async fn an_upgraded_connection_whose_peer_is_slow_holds_no_drain_up() {
 
 #[tokio::test]
 async fn what_is_cut_while_its_client_takes_nothing_is_counted_once() {
-    let (health, address, server) = {
-        let health = Health::builder("orders")
-            .drain_delay(ms(50))
-            .drain_finish(ms(200))
-            .drain_close(ms(200))
-            .start()
-            .unwrap();
-        // A stream without an end.
-        let pieces = || {
-            tokio_stream::iter(std::iter::repeat_with(|| {
-                Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b'x'; 64 * 1024]))
-            }))
-        };
-        let app = Router::new().route(
-            "/",
-            get(async move || axum::body::Body::from_stream(pieces())),
-        );
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
-        (health, address, server)
+    let health = Health::builder("orders")
+        .drain_delay(ms(50))
+        .drain_finish(ms(200))
+        .drain_close(ms(200))
+        .start()
+        .unwrap();
+    // A stream without an end.
+    let pieces = || {
+        tokio_stream::iter(std::iter::repeat_with(|| {
+            Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b'x'; 64 * 1024]))
+        }))
     };
+    let body = async move || axum::body::Body::from_stream(pieces());
+    let (address, server) = run(&health, Router::new().route("/", get(body))).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream
         .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
