@@ -118,6 +118,7 @@
 pub mod agent;
 mod check;
 pub mod checks;
+mod detached;
 pub mod endpoint;
 mod engine;
 #[cfg(feature = "exec")]

@@ -7,7 +7,6 @@ use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener, ToSocketAddrs},
     sync::mpsc,
-    thread,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{check::guard, endpoint::EndpointsError};
+use crate::{check::guard, detached, endpoint::EndpointsError};
 
 /// Where to listen.
 pub(crate) type Addresses = io::Result<Vec<SocketAddr>>;
@@ -131,8 +130,7 @@ where
         // Nobody waits for what is left.
         runtime.shutdown_background();
     };
-    let thread = thread::Builder::new().name("health".to_owned());
-    thread.spawn(main).map_err(ServeError::Thread)?;
+    detached::spawn("health", Box::new(main)).map_err(ServeError::Thread)?;
     match told.recv() {
         Ok(started) => started.map_err(ServeError::Thread)?,
         Err(_) => return Err(ServeError::Thread(io::ErrorKind::Other.into())),

@@ -1,9 +1,12 @@
-use std::{io, thread};
+use std::io;
 
 use tokio::runtime::Handle;
 
 use super::guard::guard;
-use crate::model::{Failure, Reason};
+use crate::{
+    detached,
+    model::{Failure, Reason},
+};
 
 /// Code that is not ours. Wherever its last owner happens to be, a panic while it is dropped is kept to itself.
 pub(crate) struct Foreign<T: ?Sized + Send + 'static> {
@@ -44,8 +47,8 @@ impl<T: ?Sized + Send + 'static> Drop for Foreign<T> {
         // What is thrown is withheld. Without a thread to be had, it is dropped here.
         _ = guard(|| match elsewhere {
             true => {
-                let thread = thread::Builder::new().name("health-check".to_owned());
-                drop(thread.spawn(|| guard(|| drop(code))));
+                let dropped = move || _ = guard(|| drop(code));
+                _ = detached::spawn("health-check", Box::new(dropped));
             }
             false => drop(code),
         });

@@ -1,4 +1,4 @@
-use std::{fmt, io, sync::Arc, thread};
+use std::{fmt, io, sync::Arc};
 
 use tokio::sync::{
     Mutex,
@@ -7,6 +7,7 @@ use tokio::sync::{
 
 use crate::{
     check::{Foreign, guard, guard_panics, no_thread},
+    detached,
     model::{Failure, Reason},
 };
 
@@ -94,16 +95,15 @@ impl<T: Send + 'static> BlockingCall<T> {
     fn start(&self) -> io::Result<oneshot::Receiver<Result<T, Failure>>> {
         let (sender, receiver) = oneshot::channel();
         let function = Arc::clone(&self.function);
-        thread::Builder::new()
-            .name("health-check".to_owned())
-            .spawn(move || {
-                let returned = match function.get() {
-                    Some(function) => guard(function),
-                    None => Err(Failure::new(Reason::Panicked)),
-                };
-                // Where nobody waits any more, it is dropped here.
-                _ = guard(|| sender.send(returned));
-            })?;
+        let call = move || {
+            let returned = match function.get() {
+                Some(function) => guard(function),
+                None => Err(Failure::new(Reason::Panicked)),
+            };
+            // Where nobody waits any more, it is dropped here.
+            _ = guard(|| sender.send(returned));
+        };
+        detached::spawn("health-check", Box::new(call))?;
         Ok(receiver)
     }
 }

@@ -1,7 +1,5 @@
 //! What the query of a request asks for, as the Kubernetes API server understands it.
 
-use std::collections::BTreeSet;
-
 use form_urlencoded::parse;
 
 use crate::model::Name;
@@ -14,8 +12,8 @@ const READ: usize = 8 * 1024;
 pub(super) struct Query {
     /// `verbose`, whatever its value.
     pub(super) verbose: bool,
-    /// Each `exclude=NAME` that may be the name of a check.
-    pub(super) excluded: BTreeSet<Name>,
+    /// Each `exclude=NAME` that may be the name of a check, in order.
+    pub(super) excluded: Vec<Name>,
     /// How many others there are.
     pub(super) nameless: usize,
 }
@@ -37,7 +35,11 @@ impl Query {
             match &*key {
                 "verbose" => read.verbose = true,
                 "exclude" => match Name::new(value) {
-                    Ok(name) => _ = read.excluded.insert(name),
+                    Ok(name) => {
+                        if let Err(place) = read.excluded.binary_search(&name) {
+                            read.excluded.insert(place, name);
+                        }
+                    }
                     Err(_) => read.nameless += 1,
                 },
                 _ => {}

@@ -1,6 +1,6 @@
 //! What a request asks, and the answer to it.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use http::{
     Method, Response,
@@ -148,7 +148,7 @@ impl<'r> Question<'r> {
         // What lists every check is new whenever that of health is, and is kept there.
         let make = || {
             let lists = |policy: &Policy| form.lists(policy, probe);
-            let (report, retry_after) = board.report(probe, &BTreeSet::new(), lists);
+            let (report, retry_after) = board.report(probe, &[], &lists);
             Page::report(
                 probe,
                 &board.service,
@@ -169,11 +169,11 @@ impl<'r> Question<'r> {
             cell.is_some_and(|cell| cell.definition.policy.concerns(probe))
         };
         let excluded = self.query.excluded.iter().cloned();
-        let (names, unknown): (_, BTreeSet<Name>) = excluded.partition(is_known);
-        let told: BTreeSet<Name> = unknown.iter().take(Verdict::MAX_CHECKS).cloned().collect();
+        let (names, unknown): (Vec<Name>, Vec<Name>) = excluded.partition(is_known);
+        let told = unknown.get(..Verdict::MAX_CHECKS).unwrap_or(&unknown);
         let left_out = LeftOut {
             names: &names,
-            unknown: &told,
+            unknown: told,
             more_unknown: unknown.len() - told.len() + self.query.nameless,
         };
         let form = self.form;
@@ -185,7 +185,7 @@ impl<'r> Question<'r> {
         let verdict = &view.face(probe).verdict;
         if form.lists_all(probe, verdict.status, || board.len()) {
             let lists = |policy: &Policy| form.lists(policy, probe);
-            let (report, retry_after) = board.report(probe, &names, lists);
+            let (report, retry_after) = board.report(probe, &names, &lists);
             Page::report(probe, &board.service, &report, retry_after, left_out).answer(form)
         } else {
             Page::verdict(&board.service, verdict, form.exposure, left_out).answer(form)

@@ -1,6 +1,6 @@
 //! Checks that stand behind others, and are not run while those fail.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use super::{Engine, board::Id, clock::Moment, command::Refused};
 use crate::{
@@ -21,7 +21,7 @@ impl Engine {
     /// Has a check stand behind others.
     pub(super) fn set_roots(&mut self, id: Id, roots: Vec<Id>) -> Result<(), Refused> {
         let before = self.roots.of(id).to_vec();
-        let heeded: BTreeSet<Id> = before.into_iter().chain(roots.iter().copied()).collect();
+        let heeded = [&*before, &*roots].concat();
         self.roots.set(id, roots).map_err(|round| {
             let name = |&id: &Id| Some(self.writer.cell(id)?.definition.name.clone());
             Refused::Circle(round.iter().filter_map(name).collect())
@@ -38,14 +38,19 @@ impl Engine {
         self.heed(roots);
         self.keep_bereft(id, &[]);
         for &id in &behind {
-            self.bereft.entry(name.clone()).or_default().insert(id);
+            self.bereft.push((name.clone(), id));
             self.heed_roots_of(id, now);
         }
     }
 
     /// Has those stand behind a new check that stood behind one of its name.
     pub(super) fn succeed_root(&mut self, name: &Name) {
-        for id in self.bereft.remove(name).into_iter().flatten() {
+        let (come, bereft) = std::mem::take(&mut self.bereft)
+            .into_iter()
+            .partition(|(gone, _)| gone == name);
+        self.bereft = bereft;
+        let come: Vec<(Name, Id)> = come;
+        for (_, id) in come {
             let cell = self.writer.cell(id);
             let names = cell.map_or(&[][..], |cell| &cell.definition.depends_on);
             let roots = names
@@ -60,8 +65,8 @@ impl Engine {
     /// The checks of these names, but for those that are gone and that this one stands behind if they come again.
     pub(super) fn roots_of_successor(&self, id: Id, names: &[Name]) -> Result<Vec<Id>, Refused> {
         let is_bereft = |name: &Name| {
-            let behind = self.bereft.get(name);
-            behind.is_some_and(|behind| behind.contains(&id))
+            let mut bereft = self.bereft.iter();
+            bereft.any(|(gone, behind)| gone == name && *behind == id)
         };
         let there: Vec<Name> = names
             .iter()
@@ -73,12 +78,8 @@ impl Engine {
 
     /// Forgets what a check stood behind that is gone, but for these.
     pub(super) fn keep_bereft(&mut self, id: Id, names: &[Name]) {
-        self.bereft.retain(|name, behind| {
-            if !names.contains(name) {
-                behind.remove(&id);
-            }
-            !behind.is_empty()
-        });
+        self.bereft
+            .retain(|(name, behind)| *behind != id || names.contains(name));
     }
 
     /// Notes which checks others stand behind.
@@ -91,11 +92,12 @@ impl Engine {
 
     /// Runs what a check stands behind and nobody else may ask for: its roots on demand, if it is time to ask them.
     pub(super) fn demand_roots(&mut self, id: Id, now: Moment) {
-        let mut seen = BTreeSet::new();
+        let mut seen = Vec::new();
         let mut next = self.roots.of(id).to_vec();
         while let Some(root) = next.pop() {
-            if !seen.insert(root) {
-                continue;
+            match seen.binary_search(&root) {
+                Ok(_) => continue,
+                Err(place) => seen.insert(place, root),
             }
             next.extend(self.roots.of(root));
             let cell = self.writer.cell(root);
@@ -138,13 +140,12 @@ impl Engine {
     /// A check that is not to be run. A run of it that is under way may end, and tells nothing.
     pub(super) fn block(&mut self, id: Id, by: Name, now: Moment) {
         self.unplan(id);
-        if let Some(slot) = self.slots.get_mut(&id) {
-            slot.hurried = false;
+        if let Some(slot) = self.slots.get_mut(id) {
             if let Some(run) = &mut slot.run {
                 run.void = true;
             }
-            if slot.queued.take().is_some() {
-                self.queue.remove(id);
+            if slot.is_queued() {
+                self.queue.remove(id, &mut slot.places);
                 self.writer.note_run(id, false);
             }
         }
@@ -161,7 +162,7 @@ impl Engine {
             return;
         }
         self.writer.update(id, now, |state, _| state.unblocked());
-        let Some(slot) = self.slots.get(&id) else {
+        let Some(slot) = self.slots.get(id) else {
             return;
         };
         match &slot.run {
@@ -171,7 +172,7 @@ impl Engine {
                     run.task.abort();
                 }
             }
-            _ if slot.queued.is_some() => {}
+            _ if slot.is_queued() => {}
             _ => {
                 let at = now.mono + self.schedule.first();
                 self.plan_at(id, at.max(self.earliest(id)));
@@ -183,7 +184,7 @@ impl Engine {
     pub(super) fn run_anew(&mut self, id: Id, now: Moment) {
         let waiting = self
             .slots
-            .get(&id)
+            .get(id)
             .is_some_and(|slot| !slot.waiting.is_empty());
         let cell = self.writer.cell(id);
         let is_asked = waiting || cell.is_some_and(|cell| cell.flight.is_waiting());
@@ -199,7 +200,7 @@ impl Engine {
         let cell = self.writer.cell(id);
         let shared = cell.filter(|cell| cell.definition.policy.criticality == Criticality::Shared);
         let last = shared.and_then(|cell| {
-            let began = self.slots.get(&id)?.began?;
+            let began = self.slots.get(id)?.began?;
             Some(began + cell.definition.policy.period())
         });
         last.unwrap_or_default()

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
     fmt,
     sync::{
         Arc, OnceLock,
@@ -98,7 +98,7 @@ pub(super) struct Current {
 #[derive(Debug, Default)]
 pub(super) struct Registry {
     pub(super) cells: Vec<Arc<Cell>>,
-    by_name: HashMap<Name, Arc<Cell>>,
+    by_name: HashMap<Name, Id>,
     /// Those that run when they are read.
     on_demand: Vec<Arc<Cell>>,
 }
@@ -167,7 +167,7 @@ impl Board {
     }
 
     pub(crate) fn cell(&self, name: &str) -> Option<Arc<Cell>> {
-        self.registry.load().by_name.get(name).cloned()
+        self.registry.load().named(name).cloned()
     }
 
     /// How many checks count.
@@ -255,13 +255,13 @@ impl Board {
         events.subscribe()
     }
 
-    /// Every check as it is now, but for those that are left out and those that `lists` does not want, and what they make of `probe`:
+    /// Every check as it is now, but for those that are left out, whose names are in order, and those that `lists` does not want, and what they make of `probe`:
     /// its status is made of the very states that are listed.
     pub(crate) fn report(
         &self,
         probe: Probe,
-        left_out: &BTreeSet<Name>,
-        lists: impl Fn(&Policy) -> bool,
+        left_out: &[Name],
+        lists: &dyn Fn(&Policy) -> bool,
     ) -> (Report, Option<Duration>) {
         let now = self.clock.now();
         let life = self.life(now);
@@ -312,7 +312,7 @@ impl Board {
     }
 
     /// The verdicts as they are now without some checks.
-    pub(crate) fn without(&self, left_out: &BTreeSet<Name>) -> Arc<View> {
+    pub(crate) fn without(&self, left_out: &[Name]) -> Arc<View> {
         let registry = self.registry.load();
         let cells: Vec<Arc<Cell>> = registry.without(left_out).cloned().collect();
         let now = self.clock.now();
@@ -340,7 +340,7 @@ impl Board {
     /// What is known of one check now, how soon it runs again, and the answers made of that.
     pub(crate) fn check(&self, name: &str) -> Option<(CheckReport, Duration, Arc<Memo>)> {
         let registry = self.registry.load();
-        let cell = registry.by_name.get(name)?;
+        let cell = registry.named(name)?;
         let now = self.clock.now();
         let stopped = self.published.load().view.life.stopped();
         let current = cell.current.load();
@@ -358,7 +358,7 @@ impl Board {
         &self,
         probe: Probe,
         published: &Published,
-        left_out: &BTreeSet<Name>,
+        left_out: &[Name],
     ) -> Vec<Awaited> {
         // Without such a check there is no deadline.
         let Some(due) = published.demand_from else {
@@ -374,7 +374,7 @@ impl Board {
         let registry = self.registry.load();
         let started = published.view.life.has_started();
         let wanted = |cell: &&Arc<Cell>| match probe {
-            _ if left_out.contains(&cell.definition.name) => false,
+            _ if left_out.binary_search(&cell.definition.name).is_ok() => false,
             Probe::Startup => !started && cell.current.load().state.last_run.is_none(),
             _ => true,
         };
@@ -386,7 +386,7 @@ impl Board {
     /// The same for a reader of one check.
     pub(crate) fn demand_check(&self, name: &str) -> Option<Awaited> {
         let registry = self.registry.load();
-        let cell = registry.by_name.get(name)?;
+        let cell = registry.named(name)?;
         cell.definition.policy.on_demand?;
         self.demand_cell(cell, self.clock.now())
     }
@@ -547,7 +547,7 @@ impl fmt::Debug for Board {
 
 impl Registry {
     pub(super) fn new(cells: Vec<Arc<Cell>>) -> Self {
-        let named = |cell: &Arc<Cell>| (cell.definition.name.clone(), Arc::clone(cell));
+        let named = |cell: &Arc<Cell>| (cell.definition.name.clone(), cell.id);
         let on_demand = |cell: &&Arc<Cell>| cell.definition.policy.on_demand.is_some();
         Self {
             by_name: cells.iter().map(named).collect(),
@@ -556,8 +556,14 @@ impl Registry {
         }
     }
 
-    fn without<'a>(&'a self, left_out: &'a BTreeSet<Name>) -> impl Iterator<Item = &'a Arc<Cell>> {
-        let stays = |cell: &&Arc<Cell>| !left_out.contains(&cell.definition.name);
+    fn named(&self, name: &str) -> Option<&Arc<Cell>> {
+        let &id = self.by_name.get(name)?;
+        let place = self.cells.binary_search_by_key(&id, |cell| cell.id).ok()?;
+        self.cells.get(place)
+    }
+
+    fn without<'a>(&'a self, left_out: &'a [Name]) -> impl Iterator<Item = &'a Arc<Cell>> {
+        let stays = |cell: &&Arc<Cell>| left_out.binary_search(&cell.definition.name).is_err();
         self.cells.iter().filter(stays)
     }
 }
@@ -710,6 +716,6 @@ pub(super) fn publish(
         turn: 0,
         valid_until,
         demand_from,
-        view: Arc::new(View::new(&facts, at, report, before)),
+        view: Arc::new(View::new(&facts, at, &report, before)),
     }
 }

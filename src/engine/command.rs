@@ -165,7 +165,7 @@ impl Engine {
             let answer = Err(self.unknown(&definition.name));
             return self.replies.push((reply, answer));
         };
-        let is_run = self.slots.get(&id).is_some_and(|slot| !slot.task);
+        let is_run = self.slots.get(id).is_some_and(|slot| !slot.task);
         let Some(code) = code.filter(|_| is_run) else {
             let answer = Err(Refused::NotRun(definition.name));
             return self.replies.push((reply, answer));
@@ -179,7 +179,7 @@ impl Engine {
             definition.policy.holds_while_pending = cell.definition.policy.holds_while_pending;
         }
         self.end_run(id);
-        if let Some(slot) = self.slots.get_mut(&id) {
+        if let Some(slot) = self.slots.get_mut(id) {
             slot.code = code;
             slot.timeout = definition.policy.timeout;
             slot.excused = false;
@@ -221,10 +221,8 @@ impl Engine {
     fn remove_check(&mut self, id: Id) {
         self.end_run(id);
         self.unplan(id);
-        if let Some(slot) = self.slots.remove(&id) {
-            if slot.queued.is_some() {
-                self.queue.remove(id);
-            }
+        if let Some(mut slot) = self.slots.remove(id) {
+            self.queue.remove(id, &mut slot.places);
             let waiting = slot.waiting.into_iter();
             self.replies
                 .extend(waiting.map(|reply| (reply, Err(Refused::Removed))));
@@ -248,7 +246,7 @@ impl Engine {
     /// is not run on top of: it is counted as often as it is retried, and whoever asks meanwhile is told how it is.
     pub(super) fn run_next(&mut self, id: Id) {
         let now = self.clock.now();
-        let Some(slot) = self.slots.get(&id) else {
+        let Some(slot) = self.slots.get(id) else {
             // There is nothing to run; whoever asks is told how it is.
             return self.landed.push((id, false));
         };
@@ -274,11 +272,11 @@ impl Engine {
 
     /// Cancels the run of a check that is under way.
     fn end_run(&mut self, id: Id) {
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
         if let Some(run) = slot.run.take().filter(|run| !run.given_up) {
-            self.limits.remove(&(run.limit, run.number, id));
+            self.limits.remove(&(run.limit, id));
             if !slot.task {
                 self.room += 1;
             }

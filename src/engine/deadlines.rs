@@ -1,40 +1,45 @@
 //! Who will change by itself, and when.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     board::Id,
     clock::{Deadline, Moment},
+    table::Table,
 };
 
 /// A deadline each for some checks; the earliest is known.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    of: BTreeMap<Id, Deadline>,
+    /// Kept for a check until that is gone.
+    of: Table<Id, Option<Deadline>>,
     in_order: BTreeSet<(Duration, Id)>,
 }
 
 impl Deadlines {
     pub(super) fn set(&mut self, id: Id, deadline: Option<Deadline>) {
-        let old = match deadline {
-            Some(new) => self.of.insert(id, new),
-            None => self.of.remove(&id),
-        };
-        if let Some(old) = old {
-            self.in_order.remove(&(old.mono(), id));
-        }
+        let old = self.of.insert(id, deadline).flatten();
+        self.forget(id, old);
         if let Some(new) = deadline {
             self.in_order.insert((new.mono(), id));
         }
     }
 
+    pub(super) fn remove(&mut self, id: Id) {
+        let old = self.of.remove(id).flatten();
+        self.forget(id, old);
+    }
+
+    fn forget(&mut self, id: Id, old: Option<Deadline>) {
+        if let Some(old) = old {
+            self.in_order.remove(&(old.mono(), id));
+        }
+    }
+
     /// The first of them.
     pub(super) fn first(&self) -> Option<Deadline> {
-        let (_, id) = self.in_order.first()?;
-        self.of.get(id).copied()
+        let &(_, id) = self.in_order.first()?;
+        self.of.get(id).copied().flatten()
     }
 
     /// A check whose deadline is over.

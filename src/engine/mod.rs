@@ -34,13 +34,14 @@ mod roots;
 mod run;
 mod schedule;
 mod state;
+mod table;
 mod tally;
 mod threshold;
 mod view;
 mod writer;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
     future::{Future, poll_fn},
     pin::pin,
@@ -65,9 +66,10 @@ use self::{
     command::Reply,
     drain::{Drain, Step},
     hold_up::HoldUp,
-    queue::{Lane, Queue},
+    queue::{Lane, Places, Queue},
     run::{AbortOnDrop, Ended},
     schedule::Schedule,
+    table::Table,
 };
 pub(crate) use self::{
     awake::Awake,
@@ -94,15 +96,15 @@ pub(crate) struct Engine {
     writer: Writer,
     clock: Clock,
     runtime: Handle,
-    slots: BTreeMap<Id, Slot>,
+    slots: Table<Id, Slot>,
     roots: Roots<Id>,
     /// Who stands behind a check of that name that is gone, and may come again.
-    bereft: BTreeMap<Name, BTreeSet<Id>>,
+    bereft: Vec<(Name, Id)>,
     schedule: Schedule,
     /// When each check is due next, but for those that wait or run, and those that run on demand.
     agenda: BTreeSet<(Duration, Id)>,
     /// When the time of each run is over that is under way.
-    limits: BTreeSet<(Duration, u64, Id)>,
+    limits: BTreeSet<(Duration, Id)>,
     queue: Queue,
     queue_logged: bool,
     /// How many runs may be under way at a time, and how many more may start.
@@ -136,9 +138,7 @@ struct Slot {
     timeout: Duration,
     /// Its entry in the agenda.
     due: Option<Duration>,
-    queued: Option<Lane>,
-    /// Whether it is in line as one that was asked for, too.
-    hurried: bool,
+    places: Places,
     /// The run that has not ended.
     run: Option<Running>,
     /// When a run of it began last.
@@ -170,14 +170,18 @@ struct Running {
 }
 
 impl Slot {
+    /// Whether it waits for room to run.
+    fn is_queued(&self) -> bool {
+        self.places.iter().any(Option::is_some)
+    }
+
     fn new(code: Code, policy: &Policy) -> Self {
         Self {
             code,
             timeout: policy.timeout,
             task: policy.is_task(),
             due: None,
-            queued: None,
-            hurried: false,
+            places: Places::default(),
             run: None,
             began: None,
             phased: false,
@@ -224,17 +228,12 @@ impl Engine {
             .zip(policies)
             .map(|(code, policy)| Some(Slot::new(code?, &policy)));
         let mut engine = Self {
-            slots: writer
-                .ids()
-                .into_iter()
-                .zip(slots)
-                .filter_map(|(id, slot)| Some((id, slot?)))
-                .collect(),
+            slots: Table::default(),
             writer,
             clock,
             runtime: runtime.clone(),
             roots: Roots::default(),
-            bereft: BTreeMap::new(),
+            bereft: Vec::new(),
             schedule: Schedule::new(seed),
             agenda: BTreeSet::new(),
             limits: BTreeSet::new(),
@@ -250,7 +249,10 @@ impl Engine {
             messages,
             tell,
         };
-        for id in engine.writer.ids() {
+        for (id, slot) in engine.writer.ids().into_iter().zip(slots) {
+            if let Some(slot) = slot {
+                engine.slots.insert(id, slot);
+            }
             // What is wrong with it was told before it came here.
             let cell = engine.writer.cell(id);
             let names = cell.map_or(&[][..], |cell| &cell.definition.depends_on);
@@ -308,7 +310,7 @@ impl Engine {
         // Who speaks for a while only is not to be late because nothing here ran.
         let ticks = due.is_some() || self.room < self.capacity || self.writer.is_spoken_to();
         let tick = ticks.then(|| now.mono + HoldUp::TICK);
-        let limit = self.limits.first().map(|&(at, ..)| at);
+        let limit = self.limits.first().map(|&(at, _)| at);
         let (expiry, operators) = (self.writer.next_deadline(), self.writer.operators_due());
         let drain = self.drain.as_ref().and_then(Drain::due);
         [due, limit, expiry, operators, drain, tick]
@@ -338,7 +340,7 @@ impl Engine {
         let outdated = |id: &Id| {
             let cell = self.writer.cell(*id);
             // A run that was given up and goes on is not asked anew, and shall not be counted sooner.
-            let idle = self.slots.get(id).is_some_and(|slot| slot.run.is_none());
+            let idle = self.slots.get(*id).is_some_and(|slot| slot.run.is_none());
             idle && cell.is_some_and(|cell| hold_up.outdates(cell.definition.policy.period()))
         };
         let outdated: Vec<Id> = self
@@ -349,7 +351,7 @@ impl Engine {
             .collect();
         for id in outdated {
             // What stood still together shall not go on in step.
-            if let Some(slot) = self.slots.get_mut(&id) {
+            if let Some(slot) = self.slots.get_mut(id) {
                 slot.phased = false;
             }
             self.plan_soon(id, now);
@@ -383,7 +385,7 @@ impl Engine {
 
     /// A check's time has come. One whose last run was given up and has not ended is not run on top of it.
     fn due(&mut self, id: Id, now: Moment) {
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
         match &slot.run {
@@ -403,24 +405,23 @@ impl Engine {
         if let Some(by) = self.blocker(id) {
             return self.block(id, by, self.clock.now());
         }
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
         if let Some(at) = slot.due.take() {
             self.agenda.remove(&(at, id));
         }
-        match slot.queued {
-            // It keeps its place in the other line.
-            Some(Lane::Due) if lane == Lane::Asked && !slot.hurried => slot.hurried = true,
-            Some(_) => return,
-            None => slot.queued = Some(lane),
+        if slot.is_queued() && lane != Lane::Asked {
+            return;
         }
-        self.queue.push(lane, id, self.clock.now());
+        // It keeps its place in another line.
+        let now = self.clock.now().mono;
+        self.queue.push(lane, id, now, &mut slot.places);
         self.writer.note_run(id, true);
     }
 
     fn start(&mut self, id: Id, now: Moment) {
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
         self.runs_started += 1;
@@ -431,12 +432,9 @@ impl Engine {
             _ = tell.send(Message::Ran { id, number, said });
         };
         let task = run::start(&self.runtime, self.clock, &slot.code, report);
-        slot.queued = None;
-        if std::mem::take(&mut slot.hurried) {
-            self.queue.remove(id);
-        }
+        self.queue.remove(id, &mut slot.places);
         let limit = now.mono + slot.timeout;
-        self.limits.insert((limit, number, id));
+        self.limits.insert((limit, id));
         slot.began = Some(now.mono);
         slot.run = Some(Running {
             number,
@@ -458,7 +456,7 @@ impl Engine {
     fn handle(&mut self, message: Message) {
         match message {
             Message::Ran { id, number, said } => {
-                let run = self.slots.get(&id).and_then(|slot| slot.run.as_ref());
+                let run = self.slots.get(id).and_then(|slot| slot.run.as_ref());
                 // A run of a check that is gone, or of code that was replaced, is nobody's.
                 if run.is_some_and(|run| run.number == number) {
                     self.ran(id, said);
@@ -534,11 +532,11 @@ impl Engine {
     }
 
     fn give_up_what_overran(&mut self, now: Moment) {
-        while let Some(&(limit, number, id)) = self.limits.first() {
+        while let Some(&(limit, id)) = self.limits.first() {
             if limit > now.mono {
                 break;
             }
-            self.limits.remove(&(limit, number, id));
+            self.limits.remove(&(limit, id));
             self.give_up(id, now);
         }
     }
@@ -546,7 +544,7 @@ impl Engine {
     /// The time of a run is over. It may go on.
     fn give_up(&mut self, id: Id, now: Moment) {
         let is_blocked = self.blocker(id).is_some();
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
         let Some(running) = &mut slot.run else {
@@ -575,7 +573,7 @@ impl Engine {
     /// The run of a check ended.
     fn ran(&mut self, id: Id, said: Option<Ended>) {
         let now = self.clock.now();
-        let Some(slot) = self.slots.get_mut(&id) else {
+        let Some(slot) = self.slots.get_mut(id) else {
             return;
         };
         let Some(running) = &slot.run else {
@@ -588,7 +586,7 @@ impl Engine {
         let overran = run.duration > slot.timeout;
         let excused = overran && slot.excuses(run);
         let (given_up, void, held_up) = (running.given_up, running.void, running.held_up);
-        let limit = (running.limit, running.number, id);
+        let limit = (running.limit, id);
         slot.run = None;
         if given_up {
             if slot.excused {
@@ -618,7 +616,7 @@ impl Engine {
     /// What a run said, judged by how long it took. What held the process up is not what was asked; but not twice in a row, for
     /// that may be the check.
     fn timed(&mut self, id: Id, outcome: Outcome, took: Duration, held_up: Duration) -> Outcome {
-        let (Some(cell), Some(slot)) = (self.writer.cell(id), self.slots.get_mut(&id)) else {
+        let (Some(cell), Some(slot)) = (self.writer.cell(id), self.slots.get_mut(id)) else {
             return outcome;
         };
         let policy = &cell.definition.policy;
@@ -649,7 +647,7 @@ impl Engine {
                 .at(now)
                 .into_owned(),
         });
-        if let Some(slot) = self.slots.get_mut(&id) {
+        if let Some(slot) = self.slots.get_mut(id) {
             slot.excused = false;
         }
         self.reply(id);
@@ -658,7 +656,7 @@ impl Engine {
 
     /// Tells those who wait for a run of a check how it is.
     fn reply(&mut self, id: Id) {
-        if let Some(slot) = self.slots.get_mut(&id) {
+        if let Some(slot) = self.slots.get_mut(id) {
             for reply in slot.waiting.drain(..) {
                 let report = self.writer.report(id);
                 self.replies
@@ -672,7 +670,7 @@ impl Engine {
         let (Some(cell), Some(nominal), Some(slot)) = (
             self.writer.cell(id),
             self.writer.delay(id),
-            self.slots.get_mut(&id),
+            self.slots.get_mut(id),
         ) else {
             return;
         };
@@ -693,7 +691,7 @@ impl Engine {
     fn plan_soon(&mut self, id: Id, now: Moment) {
         let cell = self.writer.cell(id);
         if cell.is_some_and(|cell| cell.definition.policy.on_demand.is_none()) {
-            let delay = match self.slots.get(&id) {
+            let delay = match self.slots.get(id) {
                 Some(slot) if slot.task => Duration::ZERO,
                 _ => self.schedule.first(),
             };
@@ -703,28 +701,28 @@ impl Engine {
 
     fn plan_at(&mut self, id: Id, at: Duration) {
         self.unplan(id);
-        if let Some(slot) = self.slots.get_mut(&id) {
+        if let Some(slot) = self.slots.get_mut(id) {
             slot.due = Some(at);
             self.agenda.insert((at, id));
         }
     }
 
     fn unplan(&mut self, id: Id) {
-        if let Some(at) = self.slots.get_mut(&id).and_then(|slot| slot.due.take()) {
+        if let Some(at) = self.slots.get_mut(id).and_then(|slot| slot.due.take()) {
             self.agenda.remove(&(at, id));
         }
     }
 
     /// Says once that checks wait longer for room than they should.
     fn log_queue(&mut self, now: Moment) {
-        let Some((id, since)) = self.queue.oldest() else {
+        let Some((since, id)) = self.queue.oldest() else {
             return;
         };
         let Some(cell) = self.writer.cell(id) else {
             return;
         };
         let definition = &cell.definition;
-        if !self.queue_logged && since.run_until(now).duration > definition.policy.period() {
+        if !self.queue_logged && now.mono.saturating_sub(since) > definition.policy.period() {
             self.queue_logged = true;
             let service = &self.writer.board().service.name;
             telemetry::crowded(service, &definition.name, self.queue.len());

@@ -1,10 +1,11 @@
 //! What operators are told, by logs and metrics, after readers and subscribers were shown it.
 
-use std::{collections::BTreeMap, mem, time::Duration};
+use std::{mem, time::Duration};
 
 use super::{
     board::{Board, Id},
     clock::Moment,
+    table::Table,
     view::View,
     writer::Entry,
 };
@@ -61,7 +62,7 @@ impl Operators {
         now: Moment,
         board: &Board,
         view: &View,
-        entries: &BTreeMap<Id, Entry>,
+        entries: &Table<Id, Entry>,
     ) {
         for event in self.transitions.drain(..) {
             telemetry::transition(&board.service.name, &event);
@@ -79,7 +80,7 @@ impl Operators {
                     telling.check_gone(&name);
                 }
                 for (id, note) in notes.drain(..) {
-                    if let Some(entry) = entries.get(&id) {
+                    if let Some(entry) = entries.get(id) {
                         entry.tell(now, |facts| telling.note(facts, note));
                     }
                 }
@@ -108,7 +109,7 @@ impl Operators {
         now: Moment,
         board: &Board,
         view: &View,
-        entries: &BTreeMap<Id, Entry>,
+        entries: &Table<Id, Entry>,
     ) {
         self.tell(now, board, view, entries);
         let released = board.is_released();
@@ -166,7 +167,7 @@ mod tests {
         operators.note(Id(0), Note::Ran(RunResult::Pass, Duration::ZERO));
         operators.note_gone(&Name::new("db").unwrap());
         let view = &board.published().view;
-        operators.tell(clock.now(), board, view, &BTreeMap::new());
+        operators.tell(clock.now(), board, view, &Table::default());
         assert!(operators.notes.is_empty() && operators.gone.is_empty());
     }
 }

@@ -1,19 +1,20 @@
 //! Which checks stand behind which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use super::table::Table;
 
 /// A graph without circles: what each check depends on, and what depends on it.
 #[derive(Debug)]
 pub(crate) struct Roots<K> {
-    of: BTreeMap<K, Vec<K>>,
-    behind: BTreeMap<K, BTreeSet<K>>,
+    of: Table<K, Vec<K>>,
+    /// In order.
+    behind: Table<K, Vec<K>>,
 }
 
 impl<K> Default for Roots<K> {
     fn default() -> Self {
         Self {
-            of: BTreeMap::new(),
-            behind: BTreeMap::new(),
+            of: Table::default(),
+            behind: Table::default(),
         }
     }
 }
@@ -33,7 +34,14 @@ impl<K: Copy + Ord> Roots<K> {
         }
         self.release(check);
         for &root in &roots {
-            self.behind.entry(root).or_default().insert(check);
+            match self.behind.get_mut(root) {
+                None => _ = self.behind.insert(root, vec![check]),
+                Some(behind) => {
+                    if let Err(place) = behind.binary_search(&check) {
+                        behind.insert(place, check);
+                    }
+                }
+            }
         }
         if !roots.is_empty() {
             self.of.insert(check, roots);
@@ -44,8 +52,8 @@ impl<K: Copy + Ord> Roots<K> {
     /// Forgets a check that is gone.
     pub(crate) fn remove(&mut self, check: K) {
         self.release(check);
-        for behind in self.behind.remove(&check).into_iter().flatten() {
-            if let Some(roots) = self.of.get_mut(&behind) {
+        for behind in self.behind.remove(check).into_iter().flatten() {
+            if let Some(roots) = self.of.get_mut(behind) {
                 roots.retain(|&root| root != check);
             }
         }
@@ -53,20 +61,20 @@ impl<K: Copy + Ord> Roots<K> {
 
     /// What a check depends on.
     pub(crate) fn of(&self, check: K) -> &[K] {
-        self.of.get(&check).map_or(&[], Vec::as_slice)
+        self.of.get(check).map_or(&[], Vec::as_slice)
     }
 
     /// What depends on a check.
     pub(crate) fn behind(&self, check: K) -> impl Iterator<Item = K> {
-        self.behind.get(&check).into_iter().flatten().copied()
+        self.behind.get(check).into_iter().flatten().copied()
     }
 
     fn release(&mut self, check: K) {
-        for root in self.of.remove(&check).into_iter().flatten() {
-            if let Some(behind) = self.behind.get_mut(&root) {
-                behind.remove(&check);
+        for root in self.of.remove(check).into_iter().flatten() {
+            if let Some(behind) = self.behind.get_mut(root) {
+                behind.retain(|&behind| behind != check);
                 if behind.is_empty() {
-                    self.behind.remove(&root);
+                    self.behind.remove(root);
                 }
             }
         }
@@ -74,20 +82,21 @@ impl<K: Copy + Ord> Roots<K> {
 
     /// A way from one check to what it depends on, however far that is.
     fn way(&self, from: K, to: K) -> Option<Vec<K>> {
-        let mut before = BTreeMap::from([(from, None)]);
+        let mut before = Table::default();
+        before.insert(from, None);
         let mut next = vec![from];
         while let Some(check) = next.pop() {
             if check == to {
-                let step = |check: &K| before.get(check).copied().flatten();
+                let step = |&check: &K| before.get(check).copied().flatten();
                 let mut way: Vec<K> = std::iter::successors(Some(check), step).collect();
                 way.reverse();
                 return Some(way);
             }
             for &root in self.of(check) {
-                before.entry(root).or_insert_with(|| {
+                if before.get(root).is_none() {
+                    before.insert(root, Some(check));
                     next.push(root);
-                    Some(check)
-                });
+                }
             }
         }
         None

@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -19,6 +18,7 @@ use tokio::{
 use super::{clock::Clock, state};
 use crate::{
     check::{Code, Foreign, HealthCheck, guard, no_thread, panicked},
+    detached,
     model::Outcome,
 };
 
@@ -124,18 +124,16 @@ async fn run_blocking(
     clock: Clock,
 ) -> Ended {
     let (answer, answered) = oneshot::channel();
-    let thread = thread::Builder::new()
-        .name("health-check".to_owned())
-        .spawn(move || {
-            // Measured here, for the runtime may be held up.
-            let began = Instant::now();
-            let run = || function.get().map_or_else(panicked, |function| function());
-            let outcome = guard(run).unwrap_or_else(Outcome::from);
-            // Nobody waits for it if the engine has ended.
-            _ = answer.send((outcome, began.elapsed()));
-        });
-    let (outcome, duration) = match thread {
-        Ok(_detached) => answered
+    let run = move || {
+        // Measured here, for the runtime may be held up.
+        let began = Instant::now();
+        let run = || function.get().map_or_else(panicked, |function| function());
+        let outcome = guard(run).unwrap_or_else(Outcome::from);
+        // Nobody waits for it if the engine has ended.
+        _ = answer.send((outcome, began.elapsed()));
+    };
+    let (outcome, duration) = match detached::spawn("health-check", Box::new(run)) {
+        Ok(()) => answered
             .await
             .unwrap_or_else(|_| (panicked(), Duration::ZERO)),
         Err(error) => (no_thread(error).into(), Duration::ZERO),

@@ -189,13 +189,13 @@ impl View {
     pub(crate) fn new(
         facts: &Facts<'_>,
         at: Moment,
-        report: impl Fn(Id) -> Option<CheckReport>,
+        report: &dyn Fn(Id) -> Option<CheckReport>,
         before: Option<&Self>,
     ) -> Self {
         let listed = |checks: &mut dyn Iterator<Item = Id>| -> Arc<[CheckReport]> {
             checks
                 .take(Verdict::MAX_CHECKS)
-                .filter_map(&report)
+                .filter_map(report)
                 .collect()
         };
         let tally = facts.tally;

@@ -1,10 +1,6 @@
 //! The half of the board that the engine holds.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     board::{Board, Cell, Current, Definition, Id, Link, Registry, Service, Told, publish},
@@ -15,6 +11,7 @@ use super::{
     operators::Operators,
     pushed::Pushed,
     state::{Run, State},
+    table::Table,
     tally::{Standing, Tally},
     threshold::Phase,
     view::{Facts, Published, View},
@@ -33,12 +30,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Writer {
     board: Arc<Board>,
-    entries: BTreeMap<Id, Entry>,
+    entries: Table<Id, Entry>,
     /// Also those of checks that do not count yet.
     names: HashMap<Name, Id>,
     next_id: u64,
     /// The checks of which the application speaks itself.
-    spoken: BTreeSet<Id>,
+    spoken: Vec<Id>,
     tally: Tally,
     /// When a check will change by itself.
     deadlines: Deadlines,
@@ -134,10 +131,10 @@ impl Writer {
         let mut writer = Self {
             operators: Operators::new(&board),
             board,
-            entries: BTreeMap::new(),
+            entries: Table::default(),
             names: HashMap::new(),
             next_id: 0,
-            spoken: BTreeSet::new(),
+            spoken: Vec::new(),
             tally: Tally::default(),
             deadlines: Deadlines::default(),
             unread: Deadlines::default(),
@@ -169,11 +166,11 @@ impl Writer {
     }
 
     pub(crate) fn ids(&self) -> Vec<Id> {
-        self.entries.keys().copied().collect()
+        self.entries.keys().collect()
     }
 
     pub(crate) fn cell(&self, id: Id) -> Option<&Arc<Cell>> {
-        self.entries.get(&id).map(|entry| &entry.cell)
+        self.entries.get(id).map(|entry| &entry.cell)
     }
 
     /// The names of the checks that count.
@@ -204,7 +201,7 @@ impl Writer {
         let id = cell.id;
         if let Some(pushed) = &cell.definition.pushed {
             pushed.register(id, &self.board.awake);
-            self.spoken.insert(id);
+            self.spoken.push(id);
         }
         self.next_id = id.0 + 1;
         self.names.insert(cell.definition.name.clone(), id);
@@ -227,7 +224,7 @@ impl Writer {
 
     /// Gives a check another definition, and keeps its state.
     pub(crate) fn replace(&mut self, id: Id, definition: Definition, now: Moment) {
-        let Some(entry) = self.entries.get_mut(&id) else {
+        let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
         if let Some(pushed) = &definition.pushed {
@@ -242,9 +239,9 @@ impl Writer {
     }
 
     pub(crate) fn remove(&mut self, id: Id) -> Option<Arc<Cell>> {
-        let entry = self.entries.remove(&id)?;
+        let entry = self.entries.remove(id)?;
         self.names.remove(&*entry.cell.definition.name);
-        self.spoken.remove(&id);
+        self.spoken.retain(|&spoken| spoken != id);
         if let Some(standing) = entry.standing {
             self.tally.remove(id, standing);
             self.changed = true;
@@ -253,7 +250,7 @@ impl Writer {
             self.events.push(Event::Removed(entry.name().clone()));
         }
         for deadlines in [&mut self.deadlines, &mut self.unread, &mut self.demands] {
-            deadlines.set(id, None);
+            deadlines.remove(id);
         }
         Some(entry.cell)
     }
@@ -279,7 +276,7 @@ impl Writer {
         now: Moment,
         next: &mut dyn FnMut(&State, &Policy) -> Option<State>,
     ) {
-        let Some(entry) = self.entries.get(&id) else {
+        let Some(entry) = self.entries.get(id) else {
             return;
         };
         let cell = &entry.cell;
@@ -309,12 +306,12 @@ impl Writer {
 
     /// What a check blocks those by that stand behind it, if it fails: itself, or what it stands behind.
     pub(crate) fn blocks(&self, id: Id) -> Option<&Name> {
-        self.entries.get(&id)?.blocks.as_ref()
+        self.entries.get(id)?.blocks.as_ref()
     }
 
     /// Notes whether any check stands behind this one.
     pub(crate) fn heed(&mut self, id: Id, heeded: bool) {
-        if let Some(entry) = self.entries.get_mut(&id)
+        if let Some(entry) = self.entries.get_mut(id)
             && entry.heeded != heeded
         {
             entry.heeded = heeded;
@@ -326,7 +323,7 @@ impl Writer {
 
     /// Notes how a run of a check ended.
     pub(crate) fn note_result(&mut self, id: Id, result: RunResult, duration: Duration) {
-        if let Some(entry) = self.entries.get_mut(&id) {
+        if let Some(entry) = self.entries.get_mut(id) {
             let note = Note::Ran(result, duration);
             entry.totals.count(note);
             self.operators.note(id, note);
@@ -335,14 +332,14 @@ impl Writer {
 
     /// Notes whether a run of a check is in line or under way.
     pub(crate) fn note_run(&mut self, id: Id, asked: bool) {
-        if let Some(entry) = self.entries.get_mut(&id) {
+        if let Some(entry) = self.entries.get_mut(id) {
             entry.asked = asked;
         }
     }
 
     /// Makes a check count as its state and policy say, and notes what subscribers are to be told.
     fn judge(&mut self, id: Id, now: Moment) {
-        let Some(entry) = self.entries.get_mut(&id) else {
+        let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
         let cell = &entry.cell;
@@ -509,7 +506,7 @@ impl Writer {
             let cause = maintenance.map(|maintenance| maintenance.cause.clone());
             let facts = Facts::new(&self.tally, life, cause);
             let report = |id| Some(self.cell(id)?.report(now));
-            self.view = Arc::new(View::new(&facts, now, report, Some(&before)));
+            self.view = Arc::new(View::new(&facts, now, &report, Some(&before)));
             self.note_transitions(now);
         } else if published == self.published {
             return;
@@ -528,7 +525,7 @@ impl Writer {
 
     /// Notes which verdicts have another status than subscribers were told.
     fn note_transitions(&mut self, now: Moment) {
-        let unread = |id: Id| self.entries.get(&id).is_some_and(|entry| entry.unread);
+        let unread = |id: Id| self.entries.get(id).is_some_and(|entry| entry.unread);
         // That a check has become too old while nobody read it is no news.
         let is_news = |status: Status| match status {
             Status::Fail => {

@@ -213,9 +213,7 @@ impl Services {
     /// Runs what is to be run on demand, and says what has to be waited for.
     fn demand(&self, board: &Board, service: &str) -> Vec<Pin<Box<Awaited>>> {
         let runs = match self.subject(service) {
-            Some(Subject::Probe(probe)) => {
-                board.demand(probe, &board.published(), &Default::default())
-            }
+            Some(Subject::Probe(probe)) => board.demand(probe, &board.published(), &[]),
             Some(Subject::Check(name) | Subject::ServiceOf(name)) => {
                 board.demand_check(&name).into_iter().collect()
             }

@@ -1,9 +1,4 @@
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use http::Uri;
 use tokio::runtime::Handle;
@@ -317,7 +312,7 @@ pub(super) fn define(
     checks: Vec<Check>,
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<(Definition, Option<Code>)> {
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     let mut defined = Vec::with_capacity(checks.len());
     for check in checks {
         let policy = check.policy.faults().into_iter();
@@ -332,18 +327,19 @@ pub(super) fn define(
         mistakes.extend(wrong.map(Mistake::DependencyName));
         match Name::new(&check.name) {
             Err(error) => mistakes.push(Mistake::CheckName(error)),
-            Ok(name) if !seen.insert(name.clone()) => mistakes.push(Mistake::DuplicateName(name)),
-            Ok(name) => defined.push((
-                Definition {
+            Ok(name) if seen.contains_key(&name) => mistakes.push(Mistake::DuplicateName(name)),
+            Ok(name) => {
+                seen.insert(name.clone(), Id::at(defined.len()));
+                let definition = Definition {
                     name,
                     component_type: check.component_type,
                     runbook: check.runbook.map(Into::into),
                     policy: check.policy,
                     depends_on: roots.into_iter().flatten().collect(),
                     pushed: None,
-                },
-                Some(check.code),
-            )),
+                };
+                defined.push((definition, Some(check.code)));
+            }
         }
     }
     defined
@@ -351,9 +347,8 @@ pub(super) fn define(
 
 /// Whether what checks depend on is there, and they go round in no circle.
 fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<Mistake>) {
-    let named = || checks.iter().map(|(definition, _)| &definition.name);
-    let ids = (0..).map(Id::at);
-    let ids: HashMap<&Name, Id> = named().zip(ids).collect();
+    let named = || checks.iter().map(|(definition, _)| definition.name.clone());
+    let ids = by_name(checks);
     let mut graph = Roots::default();
     for (place, (definition, _)) in checks.iter().enumerate() {
         let mut roots = Vec::new();
@@ -362,7 +357,7 @@ fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<
                 Some(&root) => roots.push(root),
                 None => mistakes.push(Mistake::UnknownDependency(UnknownCheck::new(
                     name,
-                    named().cloned().collect(),
+                    named().collect(),
                 ))),
             }
         }
@@ -373,18 +368,28 @@ fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<
     }
 }
 
+fn by_name(checks: &[(Definition, Option<Code>)]) -> HashMap<Name, Id> {
+    let named = checks.iter().map(|(definition, _)| definition.name.clone());
+    named.zip((0..).map(Id::at)).collect()
+}
+
 /// Each critical check that depends on a shared one: it takes this instance out when that fails, which alone would not.
 fn harsher_than_roots(
     checks: &[(Definition, Option<Code>)],
 ) -> impl Iterator<Item = (&Name, &Name)> {
-    let of = |criticality| {
-        let definitions = checks.iter().map(|(definition, _)| definition);
-        definitions.filter(move |definition| definition.policy.criticality == criticality)
-    };
-    let shared: HashSet<&Name> = of(Criticality::Shared).map(|it| &it.name).collect();
-    of(Criticality::Critical).filter_map(move |definition| {
-        let mut roots = definition.depends_on.iter();
-        let root = roots.find(|root| shared.contains(root))?;
+    let ids = by_name(checks);
+    let is = |definition: &Definition, criticality| definition.policy.criticality == criticality;
+    checks.iter().filter_map(move |(definition, _)| {
+        let is_shared = |root: &&Name| {
+            let root = ids.get(*root).and_then(|id| checks.get(id.place()));
+            root.is_some_and(|(root, _)| is(root, Criticality::Shared))
+        };
+        let harsh = is(definition, Criticality::Critical);
+        let root = definition
+            .depends_on
+            .iter()
+            .filter(|_| harsh)
+            .find(is_shared)?;
         Some((&definition.name, root))
     })
 }

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     fmt,
     time::Duration,
 };
@@ -112,7 +112,7 @@ pub(super) fn apply(
     settings: &mut Settings,
     mistakes: &mut Vec<Mistake>,
 ) {
-    let mut disabled = BTreeSet::new();
+    let mut disabled = Vec::new();
     for config in configs {
         set(&mut settings.room, config.concurrency);
         set(&mut settings.drain.delay, config.drain_delay);
@@ -147,11 +147,10 @@ pub(super) fn apply(
     if !disabled.is_empty() {
         telemetry::disabled(&disabled);
         // What is not asked blocks nobody; what it stands behind still does.
-        let gone = checks.iter().filter(|check| disabled.contains(&check.name));
-        let gone: BTreeMap<String, Vec<String>> = gone
-            .map(|check| (check.name.clone(), check.depends_on.clone()))
-            .collect();
-        checks.retain(|check| !disabled.contains(&check.name));
+        let (gone, there): (Vec<Check>, Vec<Check>) = std::mem::take(checks)
+            .into_iter()
+            .partition(|check| disabled.contains(&check.name));
+        *checks = there;
         for check in checks {
             check.depends_on = roots_past(&gone, std::mem::take(&mut check.depends_on));
         }
@@ -159,27 +158,32 @@ pub(super) fn apply(
 }
 
 /// What is there of these names, and of those that they depend on where they are gone.
-fn roots_past(gone: &BTreeMap<String, Vec<String>>, names: Vec<String>) -> Vec<String> {
-    let (mut seen, mut there) = (BTreeSet::new(), Vec::new());
+fn roots_past(gone: &[Check], names: Vec<String>) -> Vec<String> {
+    let (mut seen, mut there) = (Vec::new(), Vec::new());
     let mut next = VecDeque::from(names);
     while let Some(name) = next.pop_front() {
-        if !seen.insert(name.clone()) {
+        if seen.contains(&name) {
             continue;
         }
-        match gone.get(&name) {
-            Some(roots) => next.extend(roots.iter().cloned()),
-            None => there.push(name),
+        match gone.iter().find(|check| check.name == name) {
+            Some(check) => next.extend(check.depends_on.iter().cloned()),
+            None => there.push(name.clone()),
         }
+        seen.push(name);
     }
     there
 }
 
 impl CheckConfig {
-    fn apply(&self, check: &mut Check, disabled: &mut BTreeSet<String>) {
+    fn apply(&self, check: &mut Check, disabled: &mut Vec<String>) {
         match self.enabled {
-            Some(true) => _ = disabled.remove(&check.name),
-            Some(false) => _ = disabled.insert(check.name.clone()),
             None => {}
+            Some(enabled) => {
+                disabled.retain(|name| *name != check.name);
+                if !enabled {
+                    disabled.push(check.name.clone());
+                }
+            }
         }
         let policy = &mut check.policy;
         set(&mut policy.criticality, self.criticality);

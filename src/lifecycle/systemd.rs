@@ -3,7 +3,7 @@
 //! [`sd_notify`]: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 
 use std::{
-    io, thread,
+    io,
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use tokio::{runtime, time::timeout};
 
 use super::watchdog;
 use crate::{
-    Health, HealthBuilder,
+    Health, HealthBuilder, detached,
     engine::Board,
     model::{Probe, Stage, Verdict},
     telemetry,
@@ -54,8 +54,7 @@ fn begin(health: &Health) {
     }
     watchdog::watch_own(health);
     let board = std::sync::Arc::clone(health.board());
-    let thread = thread::Builder::new().name("health-systemd".to_owned());
-    let told = thread.spawn(move || tell(&board));
+    let told = detached::spawn("health-systemd", Box::new(move || tell(&board)));
     if let Err(error) = told {
         telemetry::systemd_untold(&health.board().service.name, error.kind());
     }

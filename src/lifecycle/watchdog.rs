@@ -20,6 +20,7 @@ use super::lag::Lag;
 use crate::{
     Health, HealthBuilder,
     check::{Part, Policy},
+    detached,
     engine::{Awake, Board, Message, Pushed},
     model::{Outcome, Reason, Status},
     telemetry,
@@ -111,11 +112,8 @@ impl Watchdog {
         }
         board.awake.beat();
         let (watching, runtimes) = (Arc::clone(board), Arc::clone(&self.runtimes));
-        let thread = thread::Builder::new().name("health-watchdog".to_owned());
-        if thread
-            .spawn(move || look_after(&watching, &runtimes))
-            .is_err()
-        {
+        let main = move || look_after(&watching, &runtimes);
+        if detached::spawn("health-watchdog", Box::new(main)).is_err() {
             board.awake.end();
             telemetry::no_watchdog(&board.service.name);
             // What nobody speaks of would be taken for stalled one day.

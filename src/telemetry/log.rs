@@ -1,6 +1,6 @@
 //! One event for each transition.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use super::shielded;
 use crate::model::{
@@ -189,7 +189,7 @@ pub(crate) fn engine_stopped(service: &str) {
 }
 
 /// Logs which checks a service is started without.
-pub(crate) fn disabled(checks: &BTreeSet<String>) {
+pub(crate) fn disabled(checks: &[String]) {
     shielded(|| {
         tracing::warn!(
             target: TARGET,

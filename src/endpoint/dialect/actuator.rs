@@ -3,9 +3,8 @@
 //! Source: [Actuator API, `health`](https://docs.spring.io/spring-boot/api/rest/actuator/health.html).
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
-use super::{Form, Page, Subject, details, in_json};
+use super::{Details, Form, Page, Subject, details, in_json};
 use crate::{
     endpoint::Exposure,
     model::{CheckReport, Probe, Status, VerdictReason},
@@ -74,8 +73,8 @@ struct Document {
     status: &'static str,
     #[serde(skip_serializing_if = "Components::is_empty")]
     components: Components,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    details: Map<String, Value>,
+    #[serde(skip_serializing_if = "Details::is_empty")]
+    details: Details,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     groups: &'static [&'static str],
 }
@@ -85,7 +84,7 @@ impl Document {
         Self {
             status,
             components: Components(Vec::new()),
-            details: Map::new(),
+            details: Details::default(),
             groups: &[],
         }
     }
@@ -109,6 +108,6 @@ impl Serialize for Components {
 #[derive(Serialize)]
 struct Component {
     status: &'static str,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    details: Map<String, Value>,
+    #[serde(skip_serializing_if = "Details::is_empty")]
+    details: Details,
 }

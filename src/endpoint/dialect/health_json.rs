@@ -2,17 +2,16 @@
 //!
 //! Source: [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
 
-use std::{borrow::Cow, collections::BTreeSet, fmt, iter};
+use std::{borrow::Cow, fmt, iter};
 
 use serde::{Serialize, Serializer};
-use serde_json::Value as Json;
 
 use super::{Page, Subject, in_json, observed};
 use crate::{
     endpoint::Exposure,
     engine::Service,
     model::{
-        Cause, CheckReport, ComponentType, Name, Status, Timestamp, Verdict, VerdictReason,
+        Cause, CheckReport, ComponentType, Name, Status, Timestamp, Value, Verdict, VerdictReason,
         to_millis,
     },
 };
@@ -71,7 +70,7 @@ fn notes(page: &Page<'_>) -> Vec<String> {
     [more, excluded, unknown].into_iter().flatten().collect()
 }
 
-fn names(names: &BTreeSet<Name>) -> String {
+fn names(names: &[Name]) -> String {
     let names: Vec<&str> = names.iter().map(Name::as_str).collect();
     names.join(", ")
 }
@@ -259,7 +258,7 @@ struct Detail<'a> {
     component_id: &'a str,
     component_type: ComponentType,
     #[serde(skip_serializing_if = "Option::is_none")]
-    observed_value: Option<Json>,
+    observed_value: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     observed_unit: Option<&'a str>,
     status: Status,

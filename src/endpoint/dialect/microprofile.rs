@@ -3,9 +3,8 @@
 //! Source: [MicroProfile Health 4.0, appendix B](https://download.eclipse.org/microprofile/microprofile-health-4.0/microprofile-health-spec-4.0.html).
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
-use super::{Page, Subject, details, in_json};
+use super::{Details, Page, Subject, details, in_json};
 use crate::endpoint::Exposure;
 
 /// Each procedure of the probe, passing ones too, and nothing else. What fails the probe is down, and nothing else is: the whole is their
@@ -34,8 +33,8 @@ struct Document<'a> {
 struct Response<'a> {
     name: &'a str,
     status: &'static str,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    data: Map<String, Value>,
+    #[serde(skip_serializing_if = "Details::is_empty")]
+    data: Details,
 }
 
 const fn up(good: bool) -> &'static str {

@@ -7,13 +7,11 @@ mod microprofile;
 
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
     time::{Duration, SystemTime},
 };
 
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
-use serde_json::{Map, Value as Json};
+use serde::{Serialize, Serializer};
 
 use super::{Exposure, response::complete};
 use crate::{
@@ -197,18 +195,16 @@ pub(super) enum Subject {
 /// What a caller did not want to count.
 #[derive(Clone, Copy)]
 pub(super) struct LeftOut<'a> {
-    pub(super) names: &'a BTreeSet<Name>,
-    pub(super) unknown: &'a BTreeSet<Name>,
+    pub(super) names: &'a [Name],
+    pub(super) unknown: &'a [Name],
     /// How many more are unknown: what could not even be a name is not repeated.
     pub(super) more_unknown: usize,
 }
 
-static NO_NAMES: BTreeSet<Name> = BTreeSet::new();
-
 impl LeftOut<'static> {
     pub(super) const NOTHING: Self = Self {
-        names: &NO_NAMES,
-        unknown: &NO_NAMES,
+        names: &[],
+        unknown: &[],
         more_unknown: 0,
     };
 }
@@ -320,56 +316,77 @@ pub(crate) fn event(service: &Service, verdict: &Verdict, exposure: Exposure) ->
     health_json::body(&page, exposure)
 }
 
-/// What is told of one check beside its status, for dialects that leave that open.
-fn details(check: &CheckReport, exposure: Exposure) -> Map<String, Json> {
+/// What is told of one check beside its status, for dialects that leave that open: a name each, and a value.
+#[derive(Default)]
+struct Details(Vec<(Cow<'static, str>, Value)>);
+
+impl Details {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+}
+
+impl Serialize for Details {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+fn details(check: &CheckReport, exposure: Exposure) -> Details {
     let full = exposure == Exposure::Full;
     let (cause, runbook) = (check.cause.as_ref(), check.runbook.as_deref());
     let run = check.last_run.as_ref();
     let ails = check.status != Status::Pass;
-    let shown = |time: Option<SystemTime>| Some(Timestamp(time?).to_string().into());
+    let text = |text: String| Value::Text(Cow::Owned(text));
+    let shown = |time: Option<SystemTime>| Some(text(Timestamp(time?).to_string()));
     let own = [
-        ("reason", check.why().map(Json::from)),
+        ("reason", check.why().map(|why| text(why.into_owned()))),
         (
             "error",
-            cause.filter(|_| full).map(|cause| cause.redacted().into()),
+            cause
+                .filter(|_| full)
+                .map(|cause| text(cause.redacted().to_string())),
         ),
-        ("runbook", runbook.filter(|_| full).map(Json::from)),
+        (
+            "runbook",
+            runbook.filter(|_| full).map(|link| text(link.to_owned())),
+        ),
         (
             "responseTime (ms)",
             run.map(|run| to_millis(run.duration).into()),
         ),
-        (
-            "time",
-            run.map(|run| Timestamp(run.time).to_string().into()),
-        ),
+        ("time", shown(run.map(|run| run.time))),
         ("since", shown(ails.then_some(check.since))),
         ("lastSuccess", shown(check.last_success.filter(|_| ails))),
         (
             "consecutiveFailures",
             Some(check.consecutive_failures)
                 .filter(|&failures| ails && failures > 0)
-                .map(Json::from),
+                .map(Value::from),
         ),
     ];
-    let mut details: Map<String, Json> = own
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect();
+    let told = |(name, value): (_, Option<Value>)| Some((Cow::Borrowed(name), value?));
+    let mut details = Details(own.into_iter().filter_map(told).collect());
     let measurements = if full { &*check.measurements } else { &[] };
     for measurement in measurements {
         if let Some(value) = observed(&measurement.value) {
-            details.insert(free(labelled(measurement), &details), value);
+            let name = free(labelled(measurement), &details);
+            details.0.push((name.into(), value));
         }
     }
     details
 }
 
-/// A key that is not taken yet: this one, or with a number behind it.
-fn free(key: Cow<'_, str>, taken: &Map<String, Json>) -> String {
-    let numbered = (2..).map(|number| format!("{key} {number}"));
-    std::iter::once(key.clone().into_owned())
+/// A name that is not taken yet: this one, or with a number behind it.
+fn free(name: Cow<'_, str>, taken: &Details) -> String {
+    let numbered = (2..).map(|number| format!("{name} {number}"));
+    std::iter::once(name.clone().into_owned())
         .chain(numbered)
-        .find(|key| !taken.contains_key(key))
+        .find(|name| !taken.has(name))
         .unwrap_or_default()
 }
 
@@ -382,13 +399,9 @@ fn labelled(measurement: &Measurement) -> Cow<'_, str> {
 }
 
 /// A measured value, if it can be written.
-fn observed(value: &Value) -> Option<Json> {
-    match value {
-        Value::Integer(value) => Some((*value).into()),
-        Value::Float(value) => value.is_finite().then(|| (*value).into()),
-        Value::Bool(value) => Some((*value).into()),
-        Value::Text(value) => Some((**value).into()),
-    }
+fn observed(value: &Value) -> Option<Value> {
+    let is_nothing = matches!(value, Value::Float(value) if !value.is_finite());
+    (!is_nothing).then(|| value.clone())
 }
 
 /// A document as text.

@@ -13,7 +13,10 @@ use signal_hook::{
     low_level::{emulate_default_handler, exit},
 };
 
-use crate::engine::{Board, DrainCause, Hurry};
+use crate::{
+    detached,
+    engine::{Board, DrainCause, Hurry},
+};
 
 /// How long after a `SIGTERM` another is the same: supervisors and shells forward one to a whole group.
 const SAME: Duration = Duration::from_secs(1);
@@ -42,8 +45,7 @@ pub(super) fn handle(board: &Arc<Board>) -> io::Result<()> {
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*installed {
         let signals = Signals::new([SIGTERM, SIGINT])?;
-        let thread = thread::Builder::new().name("health-signals".to_owned());
-        thread.spawn(|| watch(signals))?;
+        detached::spawn("health-signals", Box::new(|| watch(signals)))?;
         *installed = true;
     }
     Ok(())
