@@ -350,6 +350,40 @@ fn two_signals_to_end_within_a_second_are_one() {
     );
 }
 
+/// A terminal sends it to a whole group, of which some forward it to their children.
+#[cfg(feature = "server")]
+#[test]
+fn an_interrupt_that_is_forwarded_at_once_is_one() {
+    both!(
+        an_interrupt_that_is_forwarded_at_once_is_one,
+        async {
+            let health = builder().handle_signals().start().unwrap();
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let slow = get(async || tokio::time::sleep(SECOND / 2).await);
+            let app = Router::new().route("/slow", slow);
+            tokio::spawn(async move {
+                println!("ready");
+                let answer =
+                    tokio::task::spawn_blocking(move || ask(&address.to_string(), "/slow"));
+                println!("answered: {}", answer.await.unwrap().is_some());
+            });
+            health.run_http(listener, health.wrap(app)).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        },
+        |child| {
+            child.wait_for("ready");
+            thread::sleep(Duration::from_millis(100));
+            for _ in 0..3 {
+                child.send(Signal::INT);
+                thread::sleep(Duration::from_millis(20));
+            }
+            child.wait_for("answered: true");
+            assert!(child.ended().success());
+        }
+    );
+}
+
 #[test]
 fn handlers_that_outlive_their_service_do_nothing() {
     both!(

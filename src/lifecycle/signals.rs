@@ -21,8 +21,8 @@ impl HealthBuilder {
     ///
     /// The handlers are installed at [`start`](Self::start), so a signal that comes during start-up is not lost. After
     /// `SIGINT` there is no [delay](Self::drain_delay). A second signal ends the part of the drain that is under way, as does each
-    /// after it; a `SIGTERM` within a second of another is the same one, as supervisors forward it to a whole group. A signal after the
-    /// drain does what it would do without this.
+    /// after it. A `SIGTERM` within a second of another is the same one, as supervisors forward it to a whole group, and a `SIGINT`
+    /// within 200 ms. A signal after the drain does what it would do without this.
     ///
     /// No process becomes unkillable. It ends:
     ///

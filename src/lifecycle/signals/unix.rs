@@ -18,8 +18,14 @@ use crate::{
     engine::{Board, DrainCause, Hurry},
 };
 
-/// How long after a `SIGTERM` another is the same: supervisors and shells forward one to a whole group.
-const SAME: Duration = Duration::from_secs(1);
+/// How long after a signal another is the same: supervisors forward one to a whole group that had it already. Who presses a key
+/// twice means it.
+const fn same(signal: i32) -> Duration {
+    Duration::from_millis(match signal {
+        SIGTERM => 1000,
+        _ => 200,
+    })
+}
 
 /// How much longer than a drain may take a process has to end where nobody runs a server to its end.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -59,7 +65,7 @@ fn watch(mut signals: Signals) {
     // Those that were told to end.
     let mut told: Vec<Leaving> = Vec::new();
     let mut last = SIGTERM;
-    let mut terminated: Option<Instant> = None;
+    let mut counted: Vec<(i32, Instant)> = Vec::new();
     loop {
         let came: Vec<i32> = match told.is_empty() {
             true => signals.wait().collect(),
@@ -69,12 +75,11 @@ fn watch(mut signals: Signals) {
             }
         };
         for signal in came {
-            if signal == SIGTERM {
-                if terminated.is_some_and(|before| before.elapsed() < SAME) {
-                    continue;
-                }
-                terminated = Some(Instant::now());
+            counted.retain(|&(signal, at)| at.elapsed() < same(signal));
+            if counted.iter().any(|&(known, _)| known == signal) {
+                continue;
             }
+            counted.push((signal, Instant::now()));
             last = signal;
             deliver(signal, &mut told);
         }
