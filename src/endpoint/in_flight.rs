@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONNECTION};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONNECTION};
 
 use crate::engine::Board;
 
@@ -70,14 +70,20 @@ impl Leaving {
     pub(crate) fn tell<B>(self, response: &mut Response<B>) {
         let closes = self.closes && response.status() != StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
-        if closes {
-            // Beside what else it says of the connection.
+        // Beside what else it says of the connection.
+        if closes && !says_close(headers) {
             headers.append(CONNECTION, CLOSE);
         }
         if self.envoy {
             headers.insert(ENVOY_FAIL, YES);
         }
     }
+}
+
+fn says_close(headers: &HeaderMap) -> bool {
+    let said = headers.get_all(CONNECTION).into_iter();
+    let mut options = said.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 impl fmt::Debug for InFlight {

@@ -143,7 +143,7 @@ impl<'r> Question<'r> {
                 )
                 .answer(form)
             };
-            return face.memo.with(form.index(), make, give);
+            return face.memo.with(form.index(probe), make, give);
         }
         // What lists every check is new whenever that of health is, and is kept there.
         let make = || {
@@ -158,8 +158,8 @@ impl<'r> Question<'r> {
             )
             .answer(form)
         };
-        let index = form.index_among_all(probe);
-        published.view.health.memo.with(index, make, give)
+        let memo = &published.view.health.memo;
+        memo.with(form.index(probe), make, give)
     }
 
     /// The answer without the checks that the caller left out.
@@ -203,7 +203,7 @@ impl<'r> Question<'r> {
         };
         let runs_again = report.reason != Some(Reason::EngineStopped);
         let make = || Page::check(&board.service, &report).answer(self.form);
-        memo.with(self.form.index(), make, |answer| {
+        memo.with(self.form.index(Probe::Health), make, |answer| {
             let retry = Retry::after(runs_again.then_some(retry_in));
             response::answer(answer, retry, &self.method, endpoints)
         })

@@ -23,7 +23,7 @@ pub(crate) struct Answer {
 
 impl Memo {
     /// How many forms of an answer can be kept. What the forms are is for readers to say.
-    pub(crate) const FORMS: usize = 90;
+    pub(crate) const FORMS: usize = 144;
 
     /// What `give` makes of the answer in the form `form`, which `make` makes if nobody has yet.
     pub(crate) fn with<T>(

@@ -501,18 +501,19 @@ fn maintenance_holds_where_nothing_runs() {
 #[tokio::test(start_paused = true)]
 async fn what_a_response_says_of_its_connection_stays() {
     let health = service();
-    let app = health.wrap(tower::service_fn(|_: Request<Body>| async {
-        let mut response = Response::new(Body::empty());
-        let hop = http::HeaderValue::from_static("x-hop");
-        response.headers_mut().insert(http::header::CONNECTION, hop);
-        Ok::<_, Infallible>(response)
-    }));
     drop(health.drain());
-    let response = app.oneshot(request("/orders")).await.unwrap();
-    let said: Vec<_> = response
-        .headers()
-        .get_all(http::header::CONNECTION)
-        .iter()
-        .collect();
-    assert_eq!(said, ["x-hop", "close"]);
+    for (own, told) in [
+        ("x-hop", &["x-hop", "close"][..]),
+        ("Close", &["Close"]),
+        ("x-hop , close", &["x-hop , close"]),
+        ("close-at-will", &["close-at-will", "close"]),
+    ] {
+        let app = health.wrap(tower::service_fn(move |_: Request<Body>| async move {
+            let response = Response::builder().header(http::header::CONNECTION, own);
+            Ok::<_, Infallible>(response.body(Body::empty()).unwrap())
+        }));
+        let response = app.oneshot(request("/orders")).await.unwrap();
+        let said = response.headers().get_all(http::header::CONNECTION);
+        assert!(said.iter().eq(told), "{own}: {response:?}");
+    }
 }

@@ -90,33 +90,14 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// The place of this form among all that an answer may have.
-    pub(super) const fn index(self) -> usize {
-        self.place(match self.verbose {
+    /// The place of this form of an answer to `probe` among all forms of all answers.
+    pub(super) const fn index(self, probe: Probe) -> usize {
+        let kind = match self.verbose {
             true => VERBOSE,
             false => self.format as usize,
-        })
-    }
-
-    /// The place of this form of an answer to `probe` that lists every check, among those of the answers of
-    /// [`Probe::Health`].
-    pub(super) const fn index_among_all(self, probe: Probe) -> usize {
-        self.place(match (self.format, probe) {
-            (_, Probe::Health) => return self.index(),
-            (Format::MicroProfile, Probe::Liveness) => MICROPROFILE_LIVENESS,
-            (Format::MicroProfile, Probe::Startup) => MICROPROFILE_STARTUP,
-            (Format::MicroProfile, Probe::Readiness) => MICROPROFILE_READINESS,
-            (Format::Actuator, Probe::Liveness) => ACTUATOR_LIVENESS,
-            (Format::Actuator, _) => ACTUATOR_READINESS,
-            (_, Probe::Liveness) if self.verbose => LIVENESS_VERBOSE,
-            (_, Probe::Liveness) => LIVENESS,
-            _ if self.verbose => READINESS_VERBOSE,
-            _ => READINESS,
-        })
-    }
-
-    const fn place(self, format: usize) -> usize {
-        (format * EXPOSURES + self.exposure as usize) * 2 + self.negotiated as usize
+        };
+        let kind = kind * Probe::ALL.len() + probe as usize;
+        (kind * EXPOSURES + self.exposure as usize) * 2 + self.negotiated as usize
     }
 
     /// Whether a check is listed in an answer to `probe` that lists every one: procedures of MicroProfile are of one kind each.
@@ -147,22 +128,13 @@ impl Form {
     }
 }
 
-/// The places of what is not the plain answer in a format, behind those that are.
+/// The kind of answer that is none of a format alone.
 const VERBOSE: usize = Format::Actuator as usize + 1;
-const READINESS: usize = VERBOSE + 1;
-const READINESS_VERBOSE: usize = READINESS + 1;
-const LIVENESS: usize = READINESS_VERBOSE + 1;
-const LIVENESS_VERBOSE: usize = LIVENESS + 1;
-const MICROPROFILE_READINESS: usize = LIVENESS_VERBOSE + 1;
-const MICROPROFILE_LIVENESS: usize = MICROPROFILE_READINESS + 1;
-const MICROPROFILE_STARTUP: usize = MICROPROFILE_LIVENESS + 1;
-const ACTUATOR_READINESS: usize = MICROPROFILE_STARTUP + 1;
-const ACTUATOR_LIVENESS: usize = ACTUATOR_READINESS + 1;
 
 const EXPOSURES: usize = Exposure::Full as usize + 1;
 
 const _: () = assert!(
-    Memo::FORMS == (ACTUATOR_LIVENESS + 1) * EXPOSURES * 2,
+    Memo::FORMS == (VERBOSE + 1) * Probe::ALL.len() * EXPOSURES * 2,
     "there is room for each form of an answer"
 );
 
