@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     pin::Pin,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -22,7 +23,8 @@ use crate::{
 /// | young enough | pass |
 /// | older than [`warn_above`](Self::warn_above) | warn, limit near |
 /// | older than it may be | fail, limit exceeded |
-/// | the file is not there; no file is in the directory | fail, not found |
+/// | the file is not there; no file that counts is in the directory | fail, not found |
+/// | the file is smaller than it has to be ([`at_least_bytes`](Self::at_least_bytes)) | fail, unexpected answer |
 /// | its time is more than a minute ahead of the clock | fail, unexpected answer |
 /// | a directory with more files than are looked at ([`MAX_FILES`](Self::MAX_FILES)), none of which is young enough | fail, misconfigured |
 /// | the file system hangs | fail, timed out |
@@ -41,7 +43,11 @@ use crate::{
 ///
 /// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 ///
-/// let backup = Freshness::newest_in("/var/backups/orders", 2 * DAY).warn_above(DAY + DAY / 4);
+/// // Neither an empty file nor one that is being written is a backup.
+/// let backup = Freshness::newest_in("/var/backups/orders", 2 * DAY)
+///     .warn_above(DAY + DAY / 4)
+///     .named(|name| name.ends_with(".sql.gz"))
+///     .at_least_bytes(1);
 /// let backup = Check::new("backup", backup).non_critical();
 ///
 /// let directory = tempfile::tempdir().unwrap();
@@ -59,9 +65,21 @@ pub struct Freshness {
 
 /// Where the time is from.
 enum Clock {
-    Files(BlockingCall<io::Result<Newest>>),
+    Files(Files, BlockingCall<Result<Newest, Failure>>),
     Function(Box<dyn Fn() -> Stamp + Send + Sync>),
 }
+
+/// Which files are looked at.
+#[derive(Clone)]
+struct Files {
+    path: Arc<Path>,
+    /// Whether those in the path are meant.
+    are_in: bool,
+    named: Option<Arc<Named>>,
+    at_least_bytes: u64,
+}
+
+type Named = dyn Fn(&str) -> bool + Send + Sync;
 
 type Stamp = Pin<Box<dyn Future<Output = Result<SystemTime, BoxError>> + Send>>;
 
@@ -81,20 +99,14 @@ impl Freshness {
 
     /// A check of when a file was modified last. Links are followed.
     pub fn of_file(path: impl Into<PathBuf>, fail_above: Duration) -> Self {
-        let path = path.into();
-        Self::new(
-            Clock::Files(BlockingCall::new(move || of_file(&path))),
-            fail_above,
-        )
+        Self::new(Clock::of(Files::new(path.into(), false)), fail_above)
     }
 
     /// A check of when any file in a directory was modified last, not counting those in directories within. Links are followed.
+    ///
+    /// A file that was just begun is as new as one that is whole: see [`at_least_bytes`](Self::at_least_bytes) and [`named`](Self::named).
     pub fn newest_in(directory: impl Into<PathBuf>, fail_above: Duration) -> Self {
-        let directory = directory.into();
-        Self::new(
-            Clock::Files(BlockingCall::new(move || newest_in(&directory))),
-            fail_above,
-        )
+        Self::new(Clock::of(Files::new(directory.into(), true)), fail_above)
     }
 
     /// A check of a time that a function tells, such as that of the newest row. An error of it fails the run.
@@ -138,9 +150,46 @@ impl Freshness {
         self
     }
 
+    /// How many bytes a file has to have: a smaller one fails, and in a directory does not count. Means nothing of a function's time.
+    /// Defaults to 0.
+    pub fn at_least_bytes(self, bytes: u64) -> Self {
+        self.with(|files| files.at_least_bytes = bytes)
+    }
+
+    /// Which files of a directory count, by their names, of which what is no UTF-8 is shown as U+FFFD. Means nothing of a single file, and of
+    /// a function's time. Defaults to all.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{HealthCheck, Reason, checks::Freshness};
+    ///
+    /// let directory = tempfile::tempdir().unwrap();
+    /// std::fs::write(directory.path().join("orders.sql.gz.part"), "half").unwrap();
+    /// let dump = Freshness::newest_in(directory.path(), Duration::from_secs(3600)).named(|name| name.ends_with(".sql.gz"));
+    /// assert_eq!(dump.check().await.unwrap_err().reason(), Reason::NotFound);
+    /// # }
+    /// ```
+    pub fn named(self, counts: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.with(|files| files.named = Some(Arc::new(counts)))
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Files)) -> Self {
+        self.clock = match self.clock {
+            Clock::Files(mut files, _) => {
+                set(&mut files);
+                Clock::of(files)
+            }
+            function => function,
+        };
+        self
+    }
+
     async fn newest(&self) -> Result<Newest, Failure> {
         match &self.clock {
-            Clock::Files(files) => Ok(files.call().await??),
+            Clock::Files(_, newest) => newest.call().await?,
             Clock::Function(time) => match time().await {
                 Ok(at) => Ok(Newest {
                     at,
@@ -164,37 +213,72 @@ impl Freshness {
     }
 }
 
-fn of_file(path: &Path) -> io::Result<Newest> {
-    Ok(Newest {
-        at: fs::metadata(path)?.modified()?,
-        is_partial: false,
-    })
+impl Clock {
+    fn of(files: Files) -> Self {
+        let asked = files.clone();
+        Self::Files(files, BlockingCall::new(move || asked.newest()))
+    }
 }
 
-fn newest_in(directory: &Path) -> io::Result<Newest> {
-    let mut newest = None;
-    let mut entries = fs::read_dir(directory)?;
-    for entry in entries.by_ref().take(Freshness::MAX_FILES) {
-        let file = match fs::metadata(entry?.path()) {
-            // Gone in the meantime, or a link to nowhere.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            file => file?,
-        };
-        if file.is_file() {
-            newest = newest.max(Some(file.modified()?));
+impl Files {
+    fn new(path: PathBuf, are_in: bool) -> Self {
+        Self {
+            path: path.into(),
+            are_in,
+            named: None,
+            at_least_bytes: 0,
         }
     }
-    let is_partial = entries.next().is_some();
-    match newest {
-        Some(at) => Ok(Newest { at, is_partial }),
-        None if is_partial => Ok(Newest {
-            at: SystemTime::UNIX_EPOCH,
-            is_partial,
-        }),
-        None => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "there is no file in the directory",
-        )),
+
+    fn newest(&self) -> Result<Newest, Failure> {
+        match self.are_in {
+            true => Ok(self.newest_in()?),
+            false => self.of_file(),
+        }
+    }
+
+    fn of_file(&self) -> Result<Newest, Failure> {
+        let file = fs::metadata(&self.path)?;
+        if file.len() < self.at_least_bytes {
+            let cause = format!("{} bytes, fewer than {}", file.len(), self.at_least_bytes);
+            return Err(Failure::new(Reason::UnexpectedAnswer).with_cause(cause));
+        }
+        Ok(Newest {
+            at: file.modified()?,
+            is_partial: false,
+        })
+    }
+
+    fn newest_in(&self) -> io::Result<Newest> {
+        let mut newest = None;
+        let mut entries = fs::read_dir(&self.path)?;
+        for entry in entries.by_ref().take(Freshness::MAX_FILES) {
+            let entry = entry?;
+            let counts = |named: &Arc<Named>| named(&entry.file_name().to_string_lossy());
+            if !self.named.as_ref().is_none_or(counts) {
+                continue;
+            }
+            let file = match fs::metadata(entry.path()) {
+                // Gone in the meantime, or a link to nowhere.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file?,
+            };
+            if file.is_file() && file.len() >= self.at_least_bytes {
+                newest = newest.max(Some(file.modified()?));
+            }
+        }
+        let is_partial = entries.next().is_some();
+        match newest {
+            Some(at) => Ok(Newest { at, is_partial }),
+            None if is_partial => Ok(Newest {
+                at: SystemTime::UNIX_EPOCH,
+                is_partial,
+            }),
+            None => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "no file that counts is in the directory",
+            )),
+        }
     }
 }
 

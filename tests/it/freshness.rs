@@ -159,3 +159,39 @@ async fn many_runs() {
     thousand_runs(&check).await;
     assert_eq!(said(&check).await, (Status::Pass, None));
 }
+
+/// Tonight's backup, before it is whole.
+#[tokio::test]
+async fn a_file_that_is_empty_or_unfinished_is_not_the_newest() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let check = |hours| {
+        Freshness::newest_in(directory.path(), hours * HOUR)
+            .named(|name| name.ends_with(".sql.gz"))
+            .at_least_bytes(4)
+    };
+    let missing = (Status::Fail, Some(Reason::NotFound));
+    let write_bytes = |name: &str, bytes: &str, hours: u32| {
+        fs::write(path(name), bytes).unwrap();
+        let file = File::options().write(true).open(path(name)).unwrap();
+        let time = SystemTime::now() - hours * HOUR;
+        file.set_times(FileTimes::new().set_modified(time)).unwrap();
+    };
+    for (name, bytes) in [
+        ("monday.sql.gz", ""),
+        ("monday.sql.gz", "abc"),
+        ("monday.sql.gz.part", "abcd"),
+    ] {
+        write_bytes(name, bytes, 0);
+        assert_eq!(said(&check(3)).await, missing, "{name} {bytes:?}");
+    }
+    write_bytes("sunday.sql.gz", "abcd", 2);
+    assert_eq!(said(&check(3)).await, (Status::Pass, None));
+    let old = (Status::Fail, Some(Reason::LimitExceeded));
+    assert_eq!(said(&check(1)).await, old);
+
+    let one = Freshness::of_file(path("monday.sql.gz"), HOUR);
+    assert_eq!(said(&one).await, (Status::Pass, None));
+    let small = (Status::Fail, Some(Reason::UnexpectedAnswer));
+    assert_eq!(said(&one.at_least_bytes(4)).await, small);
+}
