@@ -44,6 +44,10 @@ pub(super) struct LagBounds {
 }
 
 impl LagBounds {
+    pub(super) fn is_bound(&self) -> bool {
+        self.warn.or(self.fail).is_some()
+    }
+
     pub(super) fn judge(&self, lag: Duration) -> Outcome {
         let is_above = |bound: Option<Duration>| bound.is_some_and(|bound| lag > bound);
         let outcome = match () {

@@ -18,6 +18,10 @@ use tokio::io::AsyncWrite;
 use tokio_rustls::TlsConnector;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
+mod pem;
+mod start_tls;
+
+pub use self::start_tls::StartTls;
 use super::lookup::Lookup;
 use tower_health::checks::BlockingCall;
 use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
@@ -40,7 +44,8 @@ const DAY: i64 = 24 * 60 * 60;
 /// | fewer days left than [another](Self::fail_below) | fail, expires soon |
 /// | past its end, or before its beginning | fail, expired |
 /// | of an issuer that the client does not trust, revoked, or of another name | fail, untrusted |
-/// | no TLS, none that both sides speak; or a file without certificates | fail, unexpected answer |
+/// | no TLS, none that both sides speak; or a file without certificates, or with one that cannot be read | fail, unexpected answer |
+/// | a server that has no TLS to start, though it speaks the protocol ([`start_tls`](Self::start_tls)) | fail, misconfigured |
 /// | nothing listens there, the connection is cut, no answer | fail, connection refused, connection lost, timed out |
 /// | a name that has no address that can be found | fail, unreachable |
 /// | there is no such file, or it may not be read | fail, not found, permission denied |
@@ -100,6 +105,7 @@ impl Certificate {
             name: name(host(lookup.target())),
             lookup,
             connector: Arc::new(config).into(),
+            start_tls: None,
         }))
     }
 
@@ -126,6 +132,22 @@ impl Certificate {
     pub fn server_name(mut self, of: impl AsRef<str>) -> Self {
         if let Source::Server(server) = &mut self.source {
             server.name = name(of.as_ref());
+        }
+        self
+    }
+
+    /// Begins TLS as a protocol does that first speaks without it; for a file it means nothing. Defaults to TLS from the first byte.
+    ///
+    /// ```
+    /// # fn example(config: std::sync::Arc<rustls::ClientConfig>) {
+    /// use tower_health_checks::{Certificate, StartTls};
+    ///
+    /// let database = Certificate::of_address("db.internal:5432", config).start_tls(StartTls::Postgres);
+    /// # }
+    /// ```
+    pub fn start_tls(mut self, protocol: StartTls) -> Self {
+        if let Source::Server(server) = &mut self.source {
+            server.start_tls = Some(protocol);
         }
         self
     }
@@ -183,6 +205,7 @@ struct Server {
     /// Or what is wrong with it.
     name: Result<ServerName<'static>, String>,
     connector: TlsConnector,
+    start_tls: Option<StartTls>,
 }
 
 impl Server {
@@ -191,7 +214,10 @@ impl Server {
             Ok(name) => name.clone(),
             Err(fault) => return Err(Failure::new(Reason::Misconfigured).with_cause(fault)),
         };
-        let stream = self.lookup.connect().await?;
+        let mut stream = self.lookup.connect().await?;
+        if let Some(protocol) = self.start_tls {
+            protocol.start(&mut stream).await?;
+        }
         let mut stream = match self.connector.connect(name, stream).await {
             Ok(stream) => stream,
             Err(error) => return refused(error),
@@ -234,8 +260,16 @@ fn refused(error: io::Error) -> Result<Found, Failure> {
 }
 
 fn read(pem: &[u8]) -> Result<Found, Failure> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let pem = pem::plain(pem)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.text.as_bytes()).collect();
     let chain = chain.map_err(|error| unreadable(&error))?;
+    // One that is skipped may be the one that ends first.
+    if chain.len() < pem.certificates {
+        let (read, held) = (chain.len(), pem.certificates);
+        return Err(unreadable(&format_args!(
+            "{read} of {held} certificates could be read"
+        )));
+    }
     Validity::held(&chain).map(Found::Valid)
 }
 

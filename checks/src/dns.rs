@@ -36,6 +36,9 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// resolver: which server it asks, how often, and how long it waits. Let its `timeout` be shorter than that of the check, so
 /// that it learns itself of a connection that is dead.
 ///
+/// Let the resolver ask over TCP as well: an answer that is too long for UDP, such as one of a hundred addresses, is else none, and the name *not
+/// found*.
+///
 /// An answer from a cache or from the system's file of hosts tells nothing of name servers, and a resolver that does without them for a check's
 /// sake would fail the service that lives on them. So give the check a resolver of its own, with a `cache_size` of 0 and with
 /// [`ResolveHosts::Never`]; by default it has both. Hosts that were given to it by `set_hosts` are not seen: give it none.
@@ -51,7 +54,7 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// use tower_health::Check;
 /// use tower_health_checks::Dns;
 ///
-/// let servers = vec![NameServerConfig::udp([10, 0, 0, 2].into())];
+/// let servers = vec![NameServerConfig::udp_and_tcp([10, 0, 0, 2].into())];
 /// let config = ResolverConfig::from_parts(None, Vec::new(), servers);
 /// let mut resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
 /// resolver.options_mut().cache_size = 0;

@@ -111,7 +111,7 @@ mod upstream;
 
 #[cfg(feature = "certificate")]
 #[cfg_attr(docsrs, doc(cfg(feature = "certificate")))]
-pub use self::certificate::Certificate;
+pub use self::certificate::{Certificate, StartTls};
 #[cfg(feature = "dns")]
 #[cfg_attr(docsrs, doc(cfg(feature = "dns")))]
 pub use self::dns::Dns;

@@ -1,4 +1,4 @@
-use std::{fmt, sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::atomic::Ordering, time::Duration};
 
 use async_nats::{Client, Message, Request, RequestErrorKind, connection::State};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -16,15 +16,16 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// | JetStream is not enabled for the account ([`jetstream`](Self::jetstream)) | fail, misconfigured |
 /// | JetStream has no leader | fail, unhealthy |
 /// | no such stream ([`stream`](Self::stream)) | fail, not found |
-/// | the account's storage, or a stream that refuses what is new, is near its limit ([`storage_above`](Self::storage_above)) | warn, limit near |
+/// | the account's storage or memory, or that of one of its tiers, or a stream that refuses what is new, is near its limit ([`storage_above`](Self::storage_above)) | warn, limit near |
 /// | the same at its limit | warn, limit exceeded |
 ///
 /// A run sends a message to itself, or a request to JetStream; so the user has to be allowed to publish to
-/// `_INBOX.>`, or to the client's own prefix of that, and, for JetStream, to `$JS.API.INFO` and `$JS.API.STREAM.INFO.*`. It goes over the connection of the client that it is given, which comes back by itself: a run waits a quarter of a
+/// `_INBOX.>`, or to the client's own prefix of that, and, for JetStream, to `$JS.API.INFO` and `$JS.API.STREAM.INFO.*`, with a
+/// [domain](Self::domain) in place of `API` `orders.API`. It goes over the connection of the client that it is given, which comes back by itself: a run waits a quarter of a
 /// second for that. A client waits longer between its attempts each time, up to four seconds unless its `reconnect_delay_callback` says otherwise.
 ///
-/// It measures the account's `storage_used` and `memory_used` in bytes, `storage_utilization` where that has a limit, and of a stream `messages`, `bytes` and,
-/// where it has a limit, `stream_utilization`.
+/// It measures the account's `storage_used` and `memory_used` in bytes, `storage_utilization` and `memory_utilization` where they have a limit, of
+/// several tiers that of the fullest, and of a stream `messages`, `bytes` and, where it has a limit, `stream_utilization`.
 ///
 /// ```no_run
 /// # async fn check() -> Result<tower_health::Check, async_nats::ConnectError> {
@@ -46,6 +47,7 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 pub struct Nats {
     client: Client,
     jetstream: bool,
+    domain: Option<String>,
     stream: Option<String>,
     /// In percent.
     storage_above: f64,
@@ -61,6 +63,7 @@ impl Nats {
         Self {
             client,
             jetstream: false,
+            domain: None,
             stream: None,
             storage_above: 90.0,
         }
@@ -72,13 +75,19 @@ impl Nats {
         self
     }
 
+    /// Asks the JetStream of a domain, as behind a leaf node. Defaults to that of the server which the client is connected to.
+    pub fn domain(mut self, name: impl Into<String>) -> Self {
+        self.domain = Some(name.into());
+        self.jetstream()
+    }
+
     /// Asks JetStream for the account, and for this stream. Defaults to none.
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.stream = Some(name.into());
         self.jetstream()
     }
 
-    /// How much of the account's storage may be in use before it is a warning, in percent; and of a stream that discards what is
+    /// How much of the account's storage and memory may be in use before it is a warning, in percent; and of a stream that discards what is
     /// new. One that discards what is old is meant to be full. Defaults to 90.
     pub fn storage_above(mut self, percent: f64) -> Self {
         self.storage_above = percent;
@@ -126,7 +135,11 @@ impl Nats {
 
     async fn api<T: DeserializeOwned>(&self, question: &str) -> Result<T, Failure> {
         let inbox = self.client.new_inbox();
-        let Some(answer) = self.request(format!("$JS.API.{question}"), inbox).await? else {
+        let subject = match &self.domain {
+            Some(domain) => format!("$JS.{domain}.API.{question}"),
+            None => format!("$JS.API.{question}"),
+        };
+        let Some(answer) = self.request(subject, inbox).await? else {
             let cause = "JetStream is not enabled";
             return Err(Failure::new(Reason::Misconfigured).with_cause(cause));
         };
@@ -140,28 +153,34 @@ impl Nats {
 
     fn judge_account(&self, account: &Account) -> Outcome {
         let outcome = Outcome::pass()
-            .measure("storage_used", account.storage, "bytes")
-            .measure("memory_used", account.memory, "bytes");
-        match usize::try_from(account.limits.max_storage) {
-            Ok(limit) if limit > 0 => {
-                let used = usize::try_from(account.storage).unwrap_or(usize::MAX);
-                let utilization = percent(used, limit);
-                let judged = self.judge("the storage of the account", utilization);
-                let judged = judged.measure("storage_utilization", utilization, "percent");
-                outcome.and(judged)
-            }
-            _ => outcome,
-        }
+            .measure("storage_used", account.whole.storage, "bytes")
+            .measure("memory_used", account.whole.memory, "bytes");
+        let tiers = || account.tiers.values().chain([&account.whole]);
+        let storage = tiers().filter_map(|tier| full(tier.storage, tier.limits.max_storage));
+        let memory = tiers().filter_map(|tier| full(tier.memory, tier.limits.max_memory));
+        let judge = |what: &str, name: &'static str, fullest: Option<f64>| match fullest {
+            Some(fullest) => self.judge(what, fullest).measure(name, fullest, "percent"),
+            None => Outcome::pass(),
+        };
+        let storage = storage.reduce(f64::max);
+        let memory = memory.reduce(f64::max);
+        outcome
+            .and(judge(
+                "the storage of the account",
+                "storage_utilization",
+                storage,
+            ))
+            .and(judge(
+                "the memory of the account",
+                "memory_utilization",
+                memory,
+            ))
     }
 
     fn judge_stream(&self, stream: &Stream) -> Outcome {
         let outcome = Outcome::pass()
             .measure("messages", stream.state.messages, "")
             .measure("bytes", stream.state.bytes, "bytes");
-        let full = |used: u64, limit: i64| {
-            let limit = usize::try_from(limit).ok().filter(|&limit| limit > 0)?;
-            Some(percent(usize::try_from(used).unwrap_or(usize::MAX), limit))
-        };
         let by_bytes = full(stream.state.bytes, stream.config.max_bytes);
         let by_messages = full(stream.state.messages, stream.config.max_msgs);
         let Some(utilization) = by_bytes.into_iter().chain(by_messages).reduce(f64::max) else {
@@ -182,6 +201,12 @@ impl Nats {
         };
         Outcome::warn(reason).with_cause(format_args!("{what} is filled to {utilization:.0} %"))
     }
+}
+
+/// In percent, where there is a limit. None is -1, or 0.
+fn full(used: u64, limit: i64) -> Option<f64> {
+    let limit = usize::try_from(limit).ok().filter(|&limit| limit > 0)?;
+    Some(percent(usize::try_from(used).unwrap_or(usize::MAX), limit))
 }
 
 #[async_trait]
@@ -256,8 +281,18 @@ impl From<Refused> for Failure {
     }
 }
 
+/// What an account holds as a whole, and in each of its tiers, which are told apart by their number of replicas. Where it has tiers, the limits
+/// are theirs.
 #[derive(Deserialize)]
 struct Account {
+    #[serde(flatten)]
+    whole: Tier,
+    #[serde(default)]
+    tiers: BTreeMap<String, Tier>,
+}
+
+#[derive(Deserialize)]
+struct Tier {
     memory: u64,
     storage: u64,
     limits: Limits,
@@ -265,6 +300,9 @@ struct Account {
 
 #[derive(Deserialize)]
 struct Limits {
+    #[serde(default)]
+    max_memory: i64,
+    #[serde(default)]
     max_storage: i64,
 }
 
@@ -288,4 +326,38 @@ struct Config {
 struct Holds {
     messages: u64,
     bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of an account whose limits are those of its tiers.
+    #[test]
+    fn of_several_tiers_the_fullest_counts() {
+        let told = r#"{"memory":5,"storage":120,"limits":{"max_memory":0,"max_storage":0,"max_streams":0},
+            "tiers":{
+                "R1":{"memory":5,"storage":20,"limits":{"max_memory":-1,"max_storage":1000}},
+                "R3":{"memory":0,"storage":100,"limits":{"max_memory":10,"max_storage":100}}}}"#;
+        let account: Account = serde_json::from_str(told).unwrap();
+        let fullest = |of: fn(&Tier) -> Option<f64>| {
+            let tiers = account.tiers.values().chain([&account.whole]);
+            tiers.filter_map(of).reduce(f64::max)
+        };
+        assert_eq!(
+            fullest(|tier| full(tier.storage, tier.limits.max_storage)),
+            Some(100.0)
+        );
+        assert_eq!(
+            fullest(|tier| full(tier.memory, tier.limits.max_memory)),
+            Some(0.0)
+        );
+        let without = r#"{"memory":5,"storage":120,"limits":{"max_memory":-1,"max_storage":-1}}"#;
+        let account: Account = serde_json::from_str(without).unwrap();
+        assert!(account.tiers.is_empty());
+        assert_eq!(
+            full(account.whole.storage, account.whole.limits.max_storage),
+            None
+        );
+    }
 }

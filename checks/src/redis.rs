@@ -18,18 +18,21 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// | connections are near the server's limit, or at it, as it tells (`INFO`) | warn, limit near; warn, busy |
 /// | it has no room for the connection of the service | fail, busy |
 /// | it could not write to its disk | warn, degraded |
-/// | it is a replica, and [`primary`](Self::primary) was called | fail, read-only |
+/// | it is a replica, or refuses writes for another reason (`NOREPLICAS`, `MISCONF`, `OOM`), and [`primary`](Self::primary) was called | fail, read-only |
 /// | a replica has lost its primary | warn, degraded |
 /// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
 /// | a script keeps it from answering anything else | warn, busy |
 /// | wrong password, unknown user | fail, authentication failed |
-/// | it does not tell (`INFO`) of itself, and `primary` or a bound was set | fail, permission denied |
+/// | it does not tell (`INFO`) of itself, and a bound was set, or `primary` and it does not tell that either | fail, permission denied |
 /// | it tells of itself, but not what a bound was set for | fail, unexpected answer |
 /// | not all slots of a cluster are served, whether or not it needs them all; or its state is not `ok` | fail, unhealthy |
+/// | a primary of a cluster does not answer at the address that the cluster announces for it | fail, with the network's reason |
 /// | a cluster does not tell its state, its slots or its nodes | fail, unexpected answer |
 /// | it cannot be reached | fail, with the network's reason |
 ///
-/// A run is one `INFO`; where that is forbidden or unknown, a `PING` tells whether it answers, and nothing more. Give the check a
+/// A run is one `INFO`; where that is forbidden or unknown, a `PING` tells whether it answers, and nothing more. Of one that is to be a
+/// primary it is a write that changes nothing as well: `SETRANGE tower-health:takes-writes 0 ""`, of a key that there is not. A user who may not
+/// write that key is told of the role alone. Of a cluster it is `CLUSTER INFO`, and a `PING` of each primary. Give the check a
 /// [`ConnectionManager`](redis::aio::ConnectionManager): a bare multiplexed connection does not come back once it is lost. A manager waits between
 /// its attempts, for longer each time; see to it by its `set_max_delay` that this stays below the check's
 /// [timeout](tower_health::Check::timeout), or the check passes some runs late. A manager that is refused when it reconnects, for its password or
@@ -100,7 +103,7 @@ impl Redis {
         }
     }
 
-    /// Expects a server that takes writes: a replica then fails. Defaults to either.
+    /// Expects a server that takes writes: a replica then fails, and one that refuses them though it is none. Defaults to either.
     pub fn primary(mut self) -> Self {
         self.expected.primary = true;
         self
@@ -139,12 +142,22 @@ impl Redis {
 #[async_trait]
 impl HealthCheck for Redis {
     async fn check(&self) -> Result<Outcome, Failure> {
-        Ok(match self.connection.ask().await {
-            Ok(Answer::Info(info)) => self.expected.judge(&info),
-            #[cfg(feature = "redis-cluster")]
+        let expected = &self.expected;
+        let answer = self.connection.ask().await;
+        let is_server = !matches!(&answer, Err(_) | Ok(Answer::Outcome(_)));
+        let writes = match expected.primary && is_server {
+            true => Some(self.connection.write().await),
+            false => None,
+        };
+        let outcome = match answer {
+            Ok(Answer::Info(info)) => expected.judge(&info),
             Ok(Answer::Outcome(outcome)) => outcome,
-            Ok(Answer::NoInfo(error)) => self.expected.judge_without_info(error),
+            Ok(Answer::NoInfo(error)) => expected.judge_without_info(error, &writes),
             Err(error) => refusal(error),
+        };
+        Ok(match writes {
+            Some(Err(error)) => outcome.and(no_write(error)),
+            Some(Ok(())) | None => outcome,
         })
     }
 
@@ -163,7 +176,10 @@ impl fmt::Debug for Redis {
 
 enum Answer {
     Info(InfoDict),
-    #[cfg(feature = "redis-cluster")]
+    #[cfg_attr(
+        not(feature = "redis-cluster"),
+        expect(dead_code, reason = "a cluster judges itself")
+    )]
     Outcome(Outcome),
     /// It answers, but tells nothing of itself, for this reason.
     NoInfo(RedisError),
@@ -172,6 +188,9 @@ enum Answer {
 #[async_trait]
 trait Ask: Send + Sync + 'static {
     async fn ask(&self) -> Result<Answer, RedisError>;
+
+    /// Writes what changes nothing.
+    async fn write(&self) -> Result<(), RedisError>;
 }
 
 /// One server.
@@ -183,14 +202,22 @@ where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
     async fn ask(&self) -> Result<Answer, RedisError> {
-        match self.command("INFO").await {
+        match self.command(&redis::cmd("INFO")).await {
             Ok(info) => Ok(Answer::Info(info)),
             Err(error) if is_forbidden(&error) => {
-                self.command::<()>("PING").await?;
+                self.command::<()>(&redis::cmd("PING")).await?;
                 Ok(Answer::NoInfo(error))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Nothing is put behind nothing: a key that there is not stays so, and one that there is stays as it is. All that keeps a server
+    /// from writing keeps it from this, memory that is full included.
+    async fn write(&self) -> Result<(), RedisError> {
+        let mut command = redis::cmd("SETRANGE");
+        command.arg("tower-health:takes-writes").arg(0).arg("");
+        self.command(&command).await
     }
 }
 
@@ -199,9 +226,11 @@ where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
     /// Who is told that a connection was lost makes a new one for who asks next. So that is asked again, at once.
-    async fn command<T: redis::FromRedisValue>(&self, name: &str) -> Result<T, RedisError> {
+    async fn command<T: redis::FromRedisValue>(
+        &self,
+        command: &redis::Cmd,
+    ) -> Result<T, RedisError> {
         let mut connection = self.0.clone();
-        let command = redis::cmd(name);
         match command.query_async(&mut connection).await {
             Err(error) if is_lost(&error) => command.query_async(&mut connection).await,
             answer => answer,
@@ -230,7 +259,9 @@ mod cluster {
     use redis::{
         Cmd,
         cluster_async::ClusterConnection,
-        cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
+        cluster_routing::{
+            MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo, SingleNodeRoutingInfo,
+        },
     };
 
     use super::*;
@@ -246,7 +277,19 @@ mod cluster {
             let mut connection = self.0.clone();
             let told = connection.route_command(command, anyone).await?;
             let info: InfoDict = redis::from_redis_value(told)?;
-            Ok(Answer::Outcome(judge(&info)))
+            // Each slot is asked for at the address that the cluster announces, which may be one that is not to be had from here.
+            let primaries = MultipleNodeRoutingInfo::AllMasters;
+            let all = RoutingInfo::MultiNode((primaries, Some(ResponsePolicy::AllSucceeded)));
+            let reached = connection.route_command(redis::cmd("PING"), all).await;
+            let outcome = judge(&info);
+            Ok(Answer::Outcome(match reached {
+                Ok(_) => outcome,
+                Err(error) => outcome.and(refusal(error)),
+            }))
+        }
+
+        async fn write(&self) -> Result<(), RedisError> {
+            Ok(())
         }
     }
 
@@ -299,10 +342,14 @@ mod cluster {
 
 impl Expected {
     /// What is expected and cannot be seen is not taken for granted.
-    fn judge_without_info(&self, error: RedisError) -> Outcome {
-        let LagBounds { warn, fail } = self.lag;
+    fn judge_without_info(
+        &self,
+        error: RedisError,
+        writes: &Option<Result<(), RedisError>>,
+    ) -> Outcome {
         let bound = self.memory_above.or(self.connections_above);
-        match self.primary || bound.is_some() || warn.or(fail).is_some() {
+        let is_untold = matches!(writes, Some(Err(error)) if is_withheld(error));
+        match is_untold || bound.is_some() || self.lag.is_bound() {
             true => Outcome::fail(Reason::PermissionDenied).with_cause(error),
             false => Outcome::pass(),
         }
@@ -407,6 +454,21 @@ fn untold(what: &str, bound: Option<f64>) -> Outcome {
 
 fn count(info: &InfoDict, key: &str) -> Option<usize> {
     info.get(key)
+}
+
+/// What a write tells that was refused. One that the user may not make, or that another node of a cluster would take, tells nothing.
+fn no_write(error: RedisError) -> Outcome {
+    match error.code() {
+        _ if is_withheld(&error) => Outcome::pass(),
+        Some("NOREPLICAS" | "MISCONF" | "OOM" | "READONLY") => {
+            Outcome::fail(Reason::ReadOnly).with_cause(error)
+        }
+        _ => refusal(error),
+    }
+}
+
+fn is_withheld(error: &RedisError) -> bool {
+    is_forbidden(error) || matches!(error.code(), Some("MOVED" | "ASK" | "CROSSSLOT"))
 }
 
 fn refusal(error: RedisError) -> Outcome {

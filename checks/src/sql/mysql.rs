@@ -1,13 +1,13 @@
-use std::{fmt, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use sqlx::{Connection, MySqlConnection, MySqlPool, Row, mysql::MySqlRow};
 
 use super::{
-    own::{Link, Own, Refusal, said},
+    own::{Link, Own, Refusal},
     pool::Pool,
     sqlx::refusal,
 };
-use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, Status, async_trait};
+use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
 
 use crate::bounds::{LagBounds, Limit};
 
@@ -20,10 +20,13 @@ use crate::bounds::{LagBounds, Limit};
 /// | the pool is closed | fail, misconfigured |
 /// | connections are near the server's limit ([`connections_above`](Self::connections_above)), or at it | warn, limit near; warn, busy |
 /// | it takes no writes, and [`primary`](Self::primary) was called | fail, read-only |
+/// | a node of Galera that refuses queries: not ready, outside of its cluster, told to reject them | fail, unhealthy |
+/// | the same, but for reading, which it was set to allow | warn, degraded; with `primary` fail, read-only |
+/// | it is offline for all but administrators (`offline_mode`) | fail, unhealthy |
 /// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
 /// | a replica whose lag has a bound does not replicate | fail, degraded |
 /// | wrong password, unknown user | fail, authentication failed |
-/// | no rights to the database, or to see the lag | fail, permission denied |
+/// | no rights to the database, or to see the lag; a host that is blocked for its connection errors | fail, permission denied |
 /// | no such database | fail, not found |
 /// | its certificate is not trusted | fail, untrusted |
 /// | TLS that one of the two lacks | fail, misconfigured |
@@ -58,17 +61,15 @@ pub struct MySql {
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     writable: bool,
-    /// In percent.
-    connections_above: f64,
+    /// In percent, if the user has said how much.
+    connections_above: Option<f64>,
     lag: LagBounds,
 }
 
-/// What a server said.
+/// What a server said: settings and figures by their names, and its lag.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    read_only: bool,
-    max_connections: usize,
-    connections: usize,
+    facts: HashMap<String, String>,
     lag: Lag,
 }
 
@@ -82,23 +83,34 @@ enum Lag {
     Behind(Duration),
 }
 
-const QUERY: &str = "SELECT @@global.read_only, @@global.max_connections, @@global.innodb_read_only; \
-    SHOW GLOBAL STATUS LIKE 'Threads_connected'";
-/// The status last, for it has rows of any number. MariaDB tells of connections that have names only if it is asked for all, which
+/// What is shown is a row for each name that the server knows. A relative of MySQL may know few of them, and a node of Galera that is not
+/// ready shows all the same. `innodb_read_only` is that of Aurora's readers.
+macro_rules! facts {
+    () => { "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'innodb_read_only', 'max_connections', \
+        'wsrep_on', 'wsrep_provider', 'wsrep_reject_queries', 'wsrep_dirty_reads'); \
+        SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'wsrep_ready', 'wsrep_cluster_status')" };
+}
+
+const QUERY: &str = facts!();
+/// The last has rows of any number. MariaDB tells of connections that have names only if it is asked for all, which
 /// MySQL always is: each of the two reads what is a comment to the other. One that is too old is left with `SHOW` alone, and refuses it.
-const QUERY_LAG: &str = "SELECT @@global.read_only, @@global.max_connections, @@global.innodb_read_only; \
-    SHOW GLOBAL STATUS LIKE 'Threads_connected'; \
-    SHOW /*M!100501 ALL REPLICAS STATUS */ /*!80022 REPLICA STATUS */";
+const QUERY_LAG: &str = concat!(
+    facts!(),
+    "; SHOW /*M!100501 ALL REPLICAS STATUS */ /*!80022 REPLICA STATUS */"
+);
+
+/// How full the table of connections may be by default, in percent.
+const FULL: f64 = 90.0;
 
 impl MySql {
     /// A check of the server that a pool of sqlx connects to.
     pub fn sqlx(pool: MySqlPool) -> Self {
         Self {
             pool,
-            own: Own::default(),
+            own: Own::new::<Self>(),
             expected: Expected {
                 writable: false,
-                connections_above: 90.0,
+                connections_above: None,
                 lag: LagBounds::default(),
             },
         }
@@ -112,7 +124,7 @@ impl MySql {
 
     /// How much of the connections that the server allows may be in use before it is a warning, in percent. Defaults to 90.
     pub fn connections_above(mut self, percent: f64) -> Self {
-        self.expected.connections_above = percent;
+        self.expected.connections_above = Some(percent);
         self
     }
 
@@ -134,13 +146,8 @@ impl MySql {
 #[async_trait]
 impl HealthCheck for MySql {
     async fn check(&self) -> Result<Outcome, Failure> {
-        let outcome = match self.own.ask(self).await {
-            Ok(answer) => self.expected.judge(&answer),
-            Err(outcome) => outcome,
-        };
-        if outcome.status() == Status::Fail {
-            self.own.forget();
-        }
+        let outcome = self.own.ask(self, |answer| self.expected.judge(&answer));
+        let outcome = outcome.await;
         Ok(outcome.and(Pool::of(&self.pool).judge()))
     }
 
@@ -178,31 +185,25 @@ impl Link for MySql {
             None => QUERY,
         };
         let rows = sqlx::raw_sql(query).fetch_all(connection).await;
-        let rows = rows.map_err(refusal)?;
-        read(&rows).ok_or_else(|| {
-            said(
-                Reason::UnexpectedAnswer,
-                "it answers otherwise than MySQL does",
-            )
-        })
+        Ok(read(&rows.map_err(refusal)?))
+    }
+
+    async fn close(connection: MySqlConnection) {
+        // Whoever ended it has the same.
+        _ = connection.close().await;
     }
 }
 
-/// The rows of all statements, one after another.
-fn read(rows: &[MySqlRow]) -> Option<Answer> {
-    let (settings, rest) = rows.split_first()?;
-    let (status, replication) = rest.split_first()?;
-    Some(Answer {
-        // The second is that of Aurora's readers.
-        read_only: is_on(text(settings, 0)?) || is_on(text(settings, 2)?),
-        max_connections: text(settings, 1)?.parse().ok()?,
-        connections: text(status, 1)?.parse().ok()?,
-        lag: replication.iter().map(lag).fold(Lag::None, Lag::worse),
-    })
-}
-
-fn is_on(setting: &str) -> bool {
-    !matches!(setting, "0" | "OFF")
+/// The rows of all statements, one after another: names with their values, and then what a replica tells.
+fn read(rows: &[MySqlRow]) -> Answer {
+    let (facts, replication): (Vec<&MySqlRow>, Vec<&MySqlRow>) =
+        rows.iter().partition(|row| row.len() == 2);
+    let fact =
+        |row: &MySqlRow| Some((text(row, 0)?.to_ascii_lowercase(), text(row, 1)?.to_owned()));
+    Answer {
+        facts: facts.into_iter().filter_map(fact).collect(),
+        lag: replication.into_iter().map(lag).fold(Lag::None, Lag::worse),
+    }
 }
 
 /// Whatever its type, in the text protocol a value is a text.
@@ -232,19 +233,76 @@ impl Lag {
     }
 }
 
+impl Answer {
+    fn fact(&self, name: &str) -> &str {
+        self.facts.get(name).map_or("", String::as_str)
+    }
+
+    fn is_on(&self, name: &str) -> bool {
+        // Some settings have more than two values: `read_only` of MariaDB has four, of which one is off.
+        !matches!(
+            self.fact(name).to_ascii_uppercase().as_str(),
+            "" | "0" | "OFF"
+        )
+    }
+
+    fn rejects(&self) -> bool {
+        !matches!(self.fact("wsrep_reject_queries"), "" | "NONE")
+    }
+
+    /// What keeps a node of Galera from taking queries, if anything.
+    fn refuses(&self) -> Option<&'static str> {
+        let is = |name: &str, value: &str| self.fact(name).eq_ignore_ascii_case(value);
+        if !self.is_on("wsrep_on") || is("wsrep_provider", "none") {
+            None
+        } else if self.rejects() {
+            Some("it was told to reject queries (wsrep_reject_queries)")
+        } else if !is("wsrep_cluster_status", "Primary") {
+            Some("its part of the cluster has no majority (wsrep_cluster_status)")
+        } else if !self.is_on("wsrep_ready") {
+            Some("it is not ready (wsrep_ready)")
+        } else {
+            None
+        }
+    }
+}
+
 impl Expected {
     fn judge(&self, answer: &Answer) -> Outcome {
-        let writes = match self.writable && answer.read_only {
-            true => Outcome::fail(Reason::ReadOnly).with_cause("it takes no writes"),
-            false => Outcome::pass(),
-        };
-        let server = Limit {
-            used: answer.connections,
-            allowed: answer.max_connections,
-        };
-        writes
-            .and(server.judge(self.connections_above))
+        self.judge_node(answer)
+            .and(self.judge_connections(answer))
             .and(self.judge_lag(answer.lag))
+    }
+
+    fn judge_node(&self, answer: &Answer) -> Outcome {
+        let is_read_only = answer.is_on("read_only") || answer.is_on("innodb_read_only");
+        let outcome = match answer.refuses() {
+            // Nodes without a majority may be read if they were told so.
+            Some(why) if answer.is_on("wsrep_dirty_reads") && !answer.rejects() => {
+                match self.writable {
+                    true => Outcome::fail(Reason::ReadOnly).with_cause(why),
+                    false => Outcome::warn(Reason::Degraded).with_cause(why),
+                }
+            }
+            Some(why) => Outcome::fail(Reason::Unhealthy).with_cause(why),
+            None => Outcome::pass(),
+        };
+        match self.writable && is_read_only {
+            true => outcome.and(Outcome::fail(Reason::ReadOnly).with_cause("it takes no writes")),
+            false => outcome,
+        }
+    }
+
+    fn judge_connections(&self, answer: &Answer) -> Outcome {
+        let number = |name| answer.fact(name).parse().ok();
+        match (number("threads_connected"), number("max_connections")) {
+            (Some(used), Some(allowed)) => {
+                Limit { used, allowed }.judge(self.connections_above.unwrap_or(FULL))
+            }
+            _ if self.connections_above.is_some() => Outcome::fail(Reason::UnexpectedAnswer)
+                .with_cause("it does not tell how many of its connections are in use"),
+            _ => Outcome::pass(),
+        }
     }
 
     fn judge_lag(&self, lag: Lag) -> Outcome {
@@ -265,9 +323,11 @@ pub(super) fn reason(number: u16) -> Option<Reason> {
     Some(match number {
         // It shuts down, or closes what was idle for too long, or was told to.
         1053 | 1927 | 4031 => return None,
+        // A node of a cluster that is not ready; a server that is offline.
+        1047 | 3032 => Reason::Unhealthy,
         // Locked and expired ones, too.
         1045 | 1698 | 1820 | 1862 | 3118 | 4151 => Reason::AuthenticationFailed,
-        1044 | 1130 | 1142 | 1227 => Reason::PermissionDenied,
+        1044 | 1129 | 1130 | 1142 | 1227 => Reason::PermissionDenied,
         1049 => Reason::NotFound,
         1040 | 1203 | 1226 => Reason::Busy,
         1205 | 3024 => Reason::TimedOut,

@@ -6,24 +6,32 @@
 //! of a password that was changed, or of a name that leads to another server now.
 
 use std::{
-    fmt,
     future::Future,
-    sync::{Mutex, PoisonError},
+    pin::Pin,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 
-use tower_health::{Cause, Failure, Outcome, Reason};
+use tower_health::{Cause, Failure, Outcome, Reason, Status};
 
 /// How to make a connection, and what to ask over it.
 pub(super) trait Link: Send + Sync {
-    type Connection: Send;
+    type Connection: Send + 'static;
     type Answer: Send;
 
     /// Whether the users of the pool get no connection any more, for it was closed.
     fn is_closed(&self) -> bool {
         false
+    }
+
+    /// Whether a connection that works is of use to the next run.
+    fn keeps(&self) -> bool {
+        true
     }
 
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Refusal>> + Send;
@@ -32,6 +40,9 @@ pub(super) trait Link: Send + Sync {
         &self,
         connection: &mut Self::Connection,
     ) -> impl Future<Output = Result<Self::Answer, Refusal>> + Send;
+
+    /// Ends a connection as its protocol does. Servers count, and log, what is dropped without a word.
+    fn close(connection: Self::Connection) -> impl Future<Output = ()> + Send + 'static;
 }
 
 /// Why there is no answer.
@@ -62,10 +73,26 @@ impl Refusal {
     pub(super) fn outcome(self) -> Outcome {
         self.outcome
     }
+
+    /// Whether the server answers, and not to this question: what it lacks, or keeps to itself.
+    #[cfg(any(feature = "sqlx-postgres", feature = "tokio-postgres"))]
+    pub(super) fn is_of_the_question(&self) -> bool {
+        let reason = self.outcome.reason();
+        let is_withheld = matches!(
+            reason,
+            Some(Reason::PermissionDenied | Reason::Incompatible | Reason::Failed)
+        );
+        self.said && is_withheld
+    }
 }
 
 /// Keeps the connection between runs. A run that is dropped takes it along.
-pub(super) struct Own<C>(Mutex<Option<Kept<C>>>);
+pub(super) struct Own<C: Send + 'static> {
+    kept: Mutex<Option<Kept<C>>>,
+    close: fn(C) -> Closing,
+}
+
+type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 struct Kept<C> {
     connection: C,
@@ -75,53 +102,87 @@ struct Kept<C> {
 /// How long a connection is kept. A new one costs the server about what one of a pool does that lives for half an hour, in a sixth of the time.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-impl<C> Default for Own<C> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
-}
+/// How long a goodbye may take. It is a few bytes.
+const GOODBYE: Duration = Duration::from_secs(1);
 
-impl<C: Send> Own<C> {
-    /// Asks once, unless the pool is closed. A connection that was kept may have been lost since; then it is made anew, at once.
+impl<C: Send + 'static> Own<C> {
+    pub(super) fn new<L: Link<Connection = C>>() -> Self {
+        Self {
+            kept: Mutex::new(None),
+            close: |connection| Box::pin(L::close(connection)),
+        }
+    }
+
+    /// Asks once, unless the pool is closed. A connection that was kept may have been lost since; then it is made anew, at once. It is
+    /// kept while all is well.
     pub(super) async fn ask<L: Link<Connection = C>>(
         &self,
         link: &L,
-    ) -> Result<L::Answer, Outcome> {
+        judge: impl FnOnce(L::Answer) -> Outcome + Send,
+    ) -> Outcome {
         if link.is_closed() {
-            self.forget();
-            return Err(closed());
+            self.part();
+            return closed();
         }
         if let Some(mut kept) = self.take() {
             match link.ask(&mut kept.connection).await {
                 Err(refusal) if !refusal.said => {}
-                answer => return self.keep(kept, answer),
+                answer => return self.ended(link, kept, answer.map(judge)),
             }
         }
-        let mut connection = link.connect().await.map_err(Refusal::outcome)?;
-        let answer = link.ask(&mut connection).await;
-        let since = Instant::now();
-        self.keep(Kept { connection, since }, answer)
-    }
-
-    /// Has the next run make a new connection, for what was answered is not good.
-    pub(super) fn forget(&self) {
-        drop(self.take());
-    }
-
-    fn keep<T>(&self, kept: Kept<C>, answer: Result<T, Refusal>) -> Result<T, Outcome> {
-        if answer.is_ok() && kept.since.elapsed() < LIFETIME {
-            *self.lock() = Some(kept);
+        let mut connection = match link.connect().await {
+            Ok(connection) => connection,
+            Err(refusal) => return refusal.outcome(),
+        };
+        match link.ask(&mut connection).await {
+            Err(refusal) if !refusal.said => refusal.outcome(),
+            answer => {
+                let since = Instant::now();
+                self.ended(link, Kept { connection, since }, answer.map(judge))
+            }
         }
-        answer.map_err(Refusal::outcome)
+    }
+
+    /// Over a connection that works.
+    fn ended<L: Link<Connection = C>>(
+        &self,
+        link: &L,
+        kept: Kept<C>,
+        judged: Result<Outcome, Refusal>,
+    ) -> Outcome {
+        let is_good = matches!(&judged, Ok(outcome) if outcome.status() != Status::Fail);
+        let stays = is_good && link.keeps() && kept.since.elapsed() < LIFETIME;
+        *self.lock() = Some(kept);
+        if !stays {
+            self.part();
+        }
+        judged.unwrap_or_else(Refusal::outcome)
+    }
+
+    /// Says goodbye, if anything is kept, and waits for nobody.
+    fn part(&self) {
+        let Some(kept) = self.take() else {
+            return;
+        };
+        // Without a runtime nothing can be said.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(GOODBYE, (self.close)(kept.connection)));
+        }
     }
 
     fn take(&self) -> Option<Kept<C>> {
         self.lock().take()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Kept<C>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Kept<C>>> {
         // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Send + 'static> Drop for Own<C> {
+    fn drop(&mut self) {
+        self.part();
     }
 }
 
@@ -131,7 +192,7 @@ pub(super) fn closed() -> Outcome {
 }
 
 /// The public word for what a server said, and its own.
-pub(super) fn said(reason: Reason, text: impl fmt::Display) -> Refusal {
+pub(super) fn said(reason: Reason, text: impl std::fmt::Display) -> Refusal {
     let outcome = match reason {
         // It is there, and has no room.
         Reason::Busy => Outcome::warn(reason),

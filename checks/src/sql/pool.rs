@@ -27,13 +27,20 @@ impl Pool {
 
     /// A pool without a free slot is busy, which is not down.
     pub(super) fn judge(self) -> Outcome {
-        let outcome = match self.used < self.size {
+        self.measure(self.judge_room())
+    }
+
+    fn judge_room(self) -> Outcome {
+        match self.used < self.size {
             true => Outcome::pass(),
             false => Outcome::warn(Reason::Busy).with_cause(format_args!(
                 "all {} connections of the pool are in use",
                 self.size
             )),
-        };
+        }
+    }
+
+    pub(super) fn measure(self, outcome: Outcome) -> Outcome {
         outcome.measure("pool_used", self.used, "").measure(
             "pool_utilization",
             percent(self.used, self.size),

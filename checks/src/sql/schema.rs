@@ -11,7 +11,7 @@ use super::{
     sqlx::refusal,
 };
 use tower_health::{
-    ComponentType, Failure, HealthCheck, Outcome, Reason, Status, async_trait, checks::BlockingCall,
+    ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait, checks::BlockingCall,
 };
 
 /// Whether a database has the migrations that this build of the service was made for.
@@ -77,7 +77,7 @@ where
         Self {
             file: file(&pool),
             pool,
-            own: Own::default(),
+            own: Own::new::<Self>(),
             table: "_sqlx_migrations".into(),
             known: Arc::new(known.collect()),
             exact: false,
@@ -162,16 +162,7 @@ where
         if let Some(file) = &self.file {
             file.call().await??;
         }
-        let outcome = match self.own.ask(self).await {
-            Ok(applied) => self.judge(&applied),
-            Err(outcome) => outcome,
-        };
-        // What is none of a server may be a file, which may be gone or another when it is opened next.
-        let is_server = matches!(DB::NAME, "PostgreSQL" | "MySQL");
-        if outcome.status() == Status::Fail || !is_server {
-            self.own.forget();
-        }
-        Ok(outcome)
+        Ok(self.own.ask(self, |applied| self.judge(&applied)).await)
     }
 
     fn component_type(&self) -> ComponentType {
@@ -189,6 +180,11 @@ where
 
     fn is_closed(&self) -> bool {
         self.pool.is_closed()
+    }
+
+    /// What is none of a server may be a file, which may be gone or another when it is opened next.
+    fn keeps(&self) -> bool {
+        matches!(DB::NAME, "PostgreSQL" | "MySQL")
     }
 
     async fn connect(&self) -> Result<DB::Connection, Refusal> {
@@ -216,6 +212,11 @@ where
             Err(Told::NoTable) => Err(said(Reason::Failed, "the table of migrations went")),
             Err(Told::Refused(refusal)) => Err(refusal),
         }
+    }
+
+    async fn close(connection: DB::Connection) {
+        // Whoever ended it has the same.
+        _ = connection.close().await;
     }
 }
 

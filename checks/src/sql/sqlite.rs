@@ -7,6 +7,7 @@ use super::{
     pool::Pool,
     sqlx::refusal,
 };
+use tokio::time::timeout;
 use tower_health::{
     ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait, checks::BlockingCall,
 };
@@ -18,7 +19,7 @@ use tower_health::{
 /// | it can be read | pass |
 /// | the pool has no free slot | warn, busy |
 /// | the pool is closed | fail, misconfigured |
-/// | somebody writes for longer than a run waits ([`writable`](Self::writable)) | warn, busy |
+/// | somebody writes for longer than a run waits ([`writable`](Self::writable)), or has the file for itself alone | warn, busy |
 /// | its file is gone, though open connections still see it | fail, not found |
 /// | the file cannot be opened | fail, not found, permission denied |
 /// | it takes no writes ([`writable`](Self::writable)) | fail, read-only |
@@ -26,8 +27,9 @@ use tower_health::{
 /// | it is no database, or is damaged | fail, unexpected answer |
 ///
 /// Each run opens the file anew, as the connections of the pool do, so it takes no slot of the pool, and sees a file that took the place of
-/// another. Of a database in memory it sees another one than the pool: there is nothing to check of such. Of a disk that fills up,
-/// [`Disk`](crate::Disk) tells ahead.
+/// another. So it does not see what the pool alone can see: a database in memory, or one that the service itself has for itself alone
+/// (`locking_mode = EXCLUSIVE`), which is *busy* for good. Such a database is asked [through the pool](Self::through_pool). Of a disk that
+/// fills up, [`Disk`](crate::Disk) tells ahead.
 ///
 /// It measures `pool_used` and `pool_utilization`.
 ///
@@ -61,6 +63,7 @@ pub struct Sqlite {
 struct Expected {
     writable: bool,
     integrity: bool,
+    through_pool: bool,
 }
 
 /// How long a run waits for somebody who writes. Others hold the lock for milliseconds.
@@ -83,6 +86,13 @@ impl Sqlite {
     /// back. It waits 250 ms for the lock at most. Defaults to reading alone.
     pub fn writable(mut self) -> Self {
         self.expected.writable = true;
+        self
+    }
+
+    /// Asks over a connection of the pool, which it takes for as long as the run lasts, and waits for 250 ms at most: a pool without a free
+    /// one is *busy*. Defaults to a connection of its own, which the pool does not notice.
+    pub fn through_pool(mut self) -> Self {
+        self.expected.through_pool = true;
         self
     }
 
@@ -131,7 +141,12 @@ impl HealthCheck for Sqlite {
             Ok(()) => Outcome::pass(),
             Err(refusal) => refusal.outcome(),
         };
-        Ok(outcome.and(Pool::of(&self.pool).judge()))
+        let pool = Pool::of(&self.pool);
+        Ok(match self.expected.through_pool {
+            // Its own connection may be on its way back.
+            true => pool.measure(outcome),
+            false => outcome.and(pool.judge()),
+        })
     }
 
     fn component_type(&self) -> ComponentType {
@@ -149,15 +164,29 @@ impl fmt::Debug for Sqlite {
 
 impl Sqlite {
     async fn ask(&self) -> Result<(), Refusal> {
-        let mut connection = self.connect().await.map_err(refusal)?;
+        if !self.expected.through_pool {
+            let mut connection = self.connect().await.map_err(refusal)?;
+            return self.ask_of(&mut connection).await;
+        }
+        match timeout(PATIENCE, self.pool.acquire()).await {
+            Ok(connection) => self.ask_of(&mut *connection.map_err(refusal)?).await,
+            Err(_) => Err(said(Reason::Busy, "the pool has no free connection")),
+        }
+    }
+
+    async fn ask_of(&self, connection: &mut SqliteConnection) -> Result<(), Refusal> {
         // The connection's thread goes on with what it does when a run is given up, unless it is told.
         let wanted = Arc::new(());
         let still = Arc::downgrade(&wanted);
         let mut handle = connection.lock_handle().await.map_err(refusal)?;
         handle.set_progress_handler(STEPS, move || still.strong_count() > 0);
         drop(handle);
-        let asked = self.ask_over(&mut connection).await;
+        let asked = self.ask_over(&mut *connection).await;
         drop(wanted);
+        if self.expected.through_pool {
+            let mut handle = connection.lock_handle().await.map_err(refusal)?;
+            handle.remove_progress_handler();
+        }
         asked
             .map_err(refusal)?
             .map_or(Ok(()), |damage| Err(said(Reason::UnexpectedAnswer, damage)))

@@ -27,7 +27,7 @@ pub(super) fn refusal(error: Error) -> Refusal {
 fn reason(error: &dyn DatabaseError) -> Option<Reason> {
     #[cfg(feature = "sqlx-postgres")]
     if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
-        return super::postgres::reason(error.code());
+        return super::postgres::reason(error.code(), error.message());
     }
     #[cfg(feature = "sqlx-mysql")]
     if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {

@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
+use rustix::fs::{StatVfs, StatVfsMountFlags, stat, statvfs};
 
 use super::{Bounds, percent};
 use tower_health::{
@@ -22,7 +22,7 @@ use tower_health::{
 /// | less is free than [`fail_below`](Self::fail_below) | fail, limit exceeded |
 /// | it is mounted read-only, or became so by an error ([`writable`](Self::writable)) | fail, read-only |
 /// | it tells no size, as some that are made by programs (FUSE) do not | warn, misconfigured |
-/// | the path is not there | fail, not found |
+/// | the path is not there; or nothing is mounted there ([`mount_point`](Self::mount_point)) | fail, not found |
 /// | the file system hangs | fail, timed out |
 ///
 /// Free is what a process without privileges may use, as `df` shows it; what is kept for root does not count. Inodes are judged
@@ -49,6 +49,7 @@ pub struct Disk {
     fail_below_bytes: Option<u64>,
     forecast: Forecasts,
     is_writable: bool,
+    is_mount_point: bool,
 }
 
 /// Each of them may run out.
@@ -71,7 +72,13 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 impl Disk {
     /// A check of the file system that a path is on.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self::seen_by(path.into(), |path| Ok(Space::of(&statvfs(path)?)))
+        Self::seen_by(path.into(), |path| {
+            Ok(Space {
+                // Who does not ask for it does not fail over it.
+                is_mount_point: is_mount_point(path).unwrap_or_default(),
+                ..Space::of(&statvfs(path)?)
+            })
+        })
     }
 
     fn seen_by(
@@ -90,6 +97,7 @@ impl Disk {
             fail_below_bytes: None,
             forecast: Forecasts::new(DAY),
             is_writable: false,
+            is_mount_point: false,
         }
     }
 
@@ -131,6 +139,13 @@ impl Disk {
     /// that, such as 5 h, is for such a disk.
     pub fn warn_before(mut self, time: Duration) -> Self {
         self.forecast = Forecasts::new(time);
+        self
+    }
+
+    /// Expects that something is mounted at this very path. A directory that a volume should be at is there without it as well, and then has
+    /// the space of what it is on. Defaults to any path.
+    pub fn mount_point(mut self) -> Self {
+        self.is_mount_point = true;
         self
     }
 
@@ -216,6 +231,26 @@ struct Space {
     /// None where they are made as they are needed.
     inodes: Option<Amount>,
     is_read_only: bool,
+    is_mount_point: bool,
+}
+
+/// Whether something is mounted there: what is on another device than the directory around it, or the root, or bound there.
+fn is_mount_point(path: &Path) -> io::Result<bool> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+
+        if let Ok(found) = statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE)
+            && found
+                .stx_attributes_mask
+                .contains(StatxAttributes::MOUNT_ROOT)
+        {
+            return Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
+        }
+    }
+    // An older kernel does not tell.
+    let (here, around) = (stat(path)?, stat(path.join(".."))?);
+    Ok(here.st_dev != around.st_dev || here.st_ino == around.st_ino)
 }
 
 /// What processes without privileges have.
@@ -257,6 +292,7 @@ impl Space {
             bytes,
             inodes: (inodes.size > 0).then_some(inodes),
             is_read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY),
+            is_mount_point: false,
         }
     }
 }
@@ -265,6 +301,10 @@ impl Space {
 impl HealthCheck for Disk {
     async fn check(&self) -> Result<Outcome, Failure> {
         let space = self.space.call().await??;
+        if self.is_mount_point && !space.is_mount_point {
+            // What is there instead is of no interest, nor is how it fills up.
+            return Ok(Outcome::fail(Reason::NotFound).with_cause("nothing is mounted there"));
+        }
         let mount = match self.is_writable && space.is_read_only {
             true => Outcome::fail(Reason::ReadOnly),
             false => Outcome::pass(),
@@ -289,6 +329,7 @@ impl fmt::Debug for Disk {
             .field("warn_below_bytes", &self.warn_below_bytes)
             .field("fail_below_bytes", &self.fail_below_bytes)
             .field("is_writable", &self.is_writable)
+            .field("is_mount_point", &self.is_mount_point)
             .finish_non_exhaustive()
     }
 }
@@ -316,6 +357,7 @@ mod tests {
                 bytes: Amount::new(1_000, 1_000 - bytes, 1_000 - bytes, GIB),
                 inodes: Some(Amount::new(1_000, 1_000 - inodes, 1_000 - inodes, 1)),
                 is_read_only: false,
+                is_mount_point: false,
             })
         })
     }
@@ -372,6 +414,7 @@ mod tests {
                     bytes: Amount::new(0, 0, 0, 4_096),
                     inodes: None,
                     is_read_only,
+                    is_mount_point: false,
                 })
             })
         };
@@ -389,6 +432,21 @@ mod tests {
             said(sizeless(true).writable()).await,
             (Status::Fail, Some(Reason::ReadOnly))
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_volume_that_is_not_mounted_is_not_the_disk_that_its_directory_is_on() {
+        let never = |path: &Path| Disk::new(path).fail_below(0.0).warn_before(Duration::ZERO);
+        let directory = tempfile::tempdir().unwrap();
+        let gone = (Status::Fail, Some(Reason::NotFound));
+        assert_eq!(said(never(directory.path()).mount_point()).await, gone);
+        assert!(said(never(directory.path())).await.0.is_good());
+        for mounted in ["/", "/proc"] {
+            let outcome = Disk::new(mounted).mount_point().check().await.unwrap();
+            assert_ne!(outcome.reason(), Some(Reason::NotFound), "{mounted}");
+        }
+        assert_eq!(said(Disk::new("/proc/self").mount_point()).await, gone);
     }
 
     #[test]

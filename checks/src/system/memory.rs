@@ -24,7 +24,8 @@ use tower_health::{
 /// is taken out near the limit leaves its load to the others, who are near theirs.
 ///
 /// The limit is that of the control group of this process, or of a group which that is in: of those that are below the
-/// machine's memory, the one that is fullest, for there the kernel will run out first. What is used is what the kernel can't
+/// machine's memory, the one that is fullest, for there the kernel will run out first. A group's `memory.high` is a limit as well, where it is
+/// below its `memory.max`: what is past it is slowed down until nothing goes on. What is used is what the kernel can't
 /// take back at once, as the kubelet reckons it: `memory.current` without `inactive_file`. Both versions of control groups are
 /// read; without such a limit, or without groups, it is the machine's memory without `MemAvailable`.
 ///
@@ -136,26 +137,35 @@ fn machine(kernel: &Kernel) -> Result<Usage, Failure> {
 
 /// None if the group has no limit.
 fn usage_of(version: Version, directory: &Path) -> Result<Option<Usage>, Failure> {
-    let (limit, current, inactive) = match version {
-        Version::Two => ("memory.max", "memory.current", "inactive_file"),
+    let (limits, current, inactive) = match version {
+        Version::Two => (
+            &["memory.max", "memory.high"][..],
+            "memory.current",
+            "inactive_file",
+        ),
         Version::One => (
-            "memory.limit_in_bytes",
+            &["memory.limit_in_bytes"][..],
             "memory.usage_in_bytes",
             "total_inactive_file",
         ),
     };
     let read = |file| text(directory, file);
-    let (Some(limit), Some(current)) = (read(limit)?, read(current)?) else {
+    let bytes = |text: &str| text.trim().parse::<u64>().map_err(unexpected);
+    let mut limit = None;
+    for file in limits {
+        let Some(told) = read(file)?.filter(|told| told.trim() != "max") else {
+            continue;
+        };
+        let told = bytes(&told)?;
+        limit = Some(limit.map_or(told, |other: u64| other.min(told)));
+    }
+    let (Some(limit), Some(current)) = (limit, read(current)?) else {
         return Ok(None);
     };
-    if limit.trim() == "max" {
-        return Ok(None);
-    }
-    let bytes = |text: &str| text.trim().parse::<u64>().map_err(unexpected);
     let inactive = read("memory.stat")?.and_then(|text| number(&text, inactive));
     Ok(Some(Usage {
         used: bytes(&current)?.saturating_sub(inactive.unwrap_or_default()),
-        limit: bytes(&limit)?,
+        limit,
     }))
 }
 
@@ -280,6 +290,24 @@ mod tests {
             limit: 1_000,
         };
         assert_eq!(usage, Ok(expected));
+    }
+
+    #[test]
+    fn what_slows_a_group_down_is_a_limit_as_well() {
+        for (high, max, limit) in [
+            ("800\n", "1000\n", 800),
+            ("800\n", "max\n", 800),
+            ("max\n", "1000\n", 1_000),
+            ("2000\n", "1000\n", 1_000),
+        ] {
+            let files = [
+                ("cgroup/pod/app/memory.max", max),
+                ("cgroup/pod/app/memory.high", high),
+                ("cgroup/pod/app/memory.current", "700\n"),
+            ];
+            let usage = usage_in("high", &files);
+            assert_eq!(usage, Ok(Usage { used: 700, limit }), "{high} {max}");
+        }
     }
 
     #[test]

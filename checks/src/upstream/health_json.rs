@@ -19,6 +19,8 @@ pub(super) enum Kind {
     HealthJson,
     /// It has one if it is about health.
     Json,
+    /// It is one of the words and nothing else, if it is about health.
+    Text,
 }
 
 impl Kind {
@@ -27,6 +29,7 @@ impl Kind {
         match essence.trim().to_ascii_lowercase().as_str() {
             "application/health+json" => Some(Self::HealthJson),
             "application/json" => Some(Self::Json),
+            "text/plain" => Some(Self::Text),
             other if other.ends_with("+json") => Some(Self::Json),
             _ => None,
         }
@@ -35,6 +38,11 @@ impl Kind {
 
 /// What the body of a health answer says; nothing if it is about something else.
 pub(super) fn read(kind: Kind, body: &[u8]) -> Option<Outcome> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    if kind == Kind::Text {
+        let word = std::str::from_utf8(body).ok()?.trim();
+        return status(word).map(|status| outcome(Some(status), word, None));
+    }
     let mut said = Said::default();
     let mut json = serde_json::Deserializer::from_slice(body);
     // What was read before the end of a body that was cut counts.
@@ -47,26 +55,57 @@ pub(super) fn read(kind: Kind, body: &[u8]) -> Option<Outcome> {
                 .with_cause(format_args!("health+json without a status{why}"))
         });
     };
-    let outcome = match status(&word) {
-        Some(Status::Pass) => return Some(Outcome::pass()),
+    Some(outcome(status(&word), &word, said.output))
+}
+
+fn outcome(status: Option<Status>, word: &str, output: Option<String>) -> Outcome {
+    let outcome = match status {
+        Some(Status::Pass) => return Outcome::pass(),
         Some(Status::Warn) => Outcome::warn(Reason::Degraded),
         Some(Status::Fail) => Outcome::fail(Reason::Unhealthy),
         None => Outcome::fail(Reason::UnexpectedAnswer),
     };
-    Some(match said.output {
+    match output {
         Some(output) => outcome.with_cause(format_args!("it says {word:?}: {output}")),
         None => outcome.with_cause(format_args!("it says {word:?}")),
-    })
+    }
 }
 
-/// The words of the draft, and those of Spring Boot, MicroProfile and ASP.NET.
+/// What a text of Windows may begin with.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The words of a status, whatever their case, and whose they are.
+const WORDS: [(&str, Status); 18] = [
+    // The draft of health+json.
+    ("pass", Status::Pass),
+    ("warn", Status::Warn),
+    ("fail", Status::Fail),
+    // Its relatives, as the draft names them, and those of Spring Boot and MicroProfile.
+    ("ok", Status::Pass),
+    ("error", Status::Fail),
+    ("up", Status::Pass),
+    ("down", Status::Fail),
+    ("out_of_service", Status::Fail),
+    // ASP.NET.
+    ("healthy", Status::Pass),
+    ("degraded", Status::Warn),
+    ("unhealthy", Status::Fail),
+    // Elasticsearch and OpenSearch: all shards there, some copies missing, data missing.
+    ("green", Status::Pass),
+    ("yellow", Status::Warn),
+    ("red", Status::Fail),
+    // gRPC's, as its gateways write it in JSON.
+    ("serving", Status::Pass),
+    ("not_serving", Status::Fail),
+    // Consul.
+    ("passing", Status::Pass),
+    ("critical", Status::Fail),
+];
+
 fn status(word: &str) -> Option<Status> {
-    match word.to_ascii_lowercase().as_str() {
-        "pass" | "ok" | "up" | "healthy" => Some(Status::Pass),
-        "warn" | "degraded" => Some(Status::Warn),
-        "fail" | "error" | "down" | "out_of_service" | "unhealthy" => Some(Status::Fail),
-        _ => None,
-    }
+    let mut words = WORDS.iter();
+    let (_, status) = words.find(|(known, _)| word.eq_ignore_ascii_case(known))?;
+    Some(*status)
 }
 
 #[derive(Default)]
@@ -121,10 +160,29 @@ mod tests {
             ("error", fails),
             ("DOWN", fails),
             ("OUT_OF_SERVICE", fails),
+            ("Healthy", Some((Status::Pass, None))),
+            ("Degraded", warns),
+            ("Unhealthy", fails),
+            ("green", Some((Status::Pass, None))),
+            ("yellow", warns),
+            ("red", fails),
+            ("SERVING", Some((Status::Pass, None))),
+            ("NOT_SERVING", fails),
+            ("passing", Some((Status::Pass, None))),
+            ("critical", fails),
         ] {
             let body = format!(r#"{{"checks":[{{"status":"x"}}],"status":"{word}"}}"#);
-            assert_eq!(said(Kind::Json, &body), is, "{word}");
-            assert_eq!(said(Kind::HealthJson, &body), is, "{word}");
+            for body in [body.clone(), format!("\u{feff}{body}")] {
+                assert_eq!(said(Kind::Json, &body), is, "{word}");
+                assert_eq!(said(Kind::HealthJson, &body), is, "{word}");
+            }
+            for body in [word.to_owned(), format!("\u{feff}{word}\r\n")] {
+                assert_eq!(said(Kind::Text, &body), is, "{word}");
+            }
+        }
+        // A text that is about something else.
+        for text in ["", "orders", "all is ok", "down the road"] {
+            assert_eq!(said(Kind::Text, text), None, "{text}");
         }
     }
 
@@ -163,7 +221,8 @@ mod tests {
                 "application/vnd.spring-boot.actuator.v3+json",
                 Some(Kind::Json),
             ),
-            ("text/plain", None),
+            ("text/plain; charset=utf-8", Some(Kind::Text)),
+            ("text/html", None),
             ("", None),
         ] {
             assert_eq!(Kind::of(text), kind, "{text}");

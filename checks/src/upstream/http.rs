@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Client, Response, Url};
 use tokio::time::timeout;
 
@@ -13,23 +13,28 @@ use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
 /// How much of a body is read, in bytes.
 const READ: usize = 64 * 1024;
 
+/// How often it is asked again.
+const AGAIN: u32 = 2;
+
 /// How long the body of a code that is not expected is waited for.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Whether a service that is asked over HTTP says that it is well.
 ///
 /// It judges the code of the answer to a `GET`, and what a body in health+json says: one of the type
-/// `application/health+json`, or of another JSON type with a `status` that is a text, such as those of Spring Boot's actuator and of
-/// MicroProfile. So what is a warning there is one here.
+/// `application/health+json`, or of another JSON type with a `status` that is a text, such as those of Spring Boot's actuator, of
+/// MicroProfile and of Elasticsearch; or a plain text that is nothing but one of the words below, as ASP.NET has it. So what is a warning there is
+/// one here.
 ///
 /// | finding | outcome |
 /// | --- | --- |
 /// | an expected code | pass |
-/// | and a body that says `pass`, `ok`, `up` or `healthy` | pass |
-/// | and a body that says `warn` or `degraded` | warn, degraded |
-/// | and a body that says `fail`, `error`, `down`, `out_of_service` or `unhealthy` | fail, unhealthy |
+/// | and a body that says `pass`, `ok`, `up`, `healthy`, `green`, `serving` or `passing` | pass |
+/// | and a body that says `warn`, `degraded` or `yellow` | warn, degraded |
+/// | and a body that says `fail`, `error`, `down`, `out_of_service`, `unhealthy`, `red`, `not_serving` or `critical` | fail, unhealthy |
 /// | and a body that says anything else, or a health+json without a status | fail, unexpected answer |
 /// | and a body of a JSON type that is longer than what is read, without a status in that | fail, unexpected answer |
+/// | and a body of such a type that is compressed in a way that the client was not built for | fail, unexpected answer |
 /// | 503; or another code that is not expected, of 500 and above, with a body that says it fails | fail, unhealthy |
 /// | 429 | warn, busy |
 /// | 401 | fail, authentication failed |
@@ -41,7 +46,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// | nothing listens there, the connection is cut, no answer | fail, connection refused, connection lost, timed out |
 /// | a URL that is none, or of a scheme that the client does not speak | fail, misconfigured |
 ///
-/// A run is one request, over a connection of the client's pool. Of a body at most 64 kB are read, and what they say counts: a longer one in
+/// A run is one request, over a connection of the client's pool; where that is closed just as the request comes, as a server does with what was
+/// idle for as long as it allows, it is asked again, twice at most. Of a body at most 64 kB are read, and what they say counts: a longer one in
 /// JSON has to have its status there, unless it is [not read for that](Self::ignore_health_json). The
 /// client decides on redirects, proxies, TLS, its user agent and other headers; but for `Accept`, which asks for health+json first.
 /// A user and a password in the URL are sent as the client does it, and told to nobody, nor is anything else of the URL that may be a secret.
@@ -115,15 +121,30 @@ impl HttpUpstream {
         self
     }
 
+    /// A server may close a connection that was kept just when a request comes. That is no outage, and it is asked again on another. Which that
+    /// is, is for the client to say: it may have kept two of the same age.
+    async fn ask(&self, url: &Url) -> Result<Response, reqwest::Error> {
+        let ask = || {
+            let accept = "application/health+json, application/json;q=0.9, */*;q=0.1";
+            self.client.get(url.clone()).header(ACCEPT, accept).send()
+        };
+        let mut more = AGAIN;
+        loop {
+            match ask().await {
+                Err(error) if more > 0 && is_lost(&error) => more -= 1,
+                answered => return answered,
+            }
+        }
+    }
+
     async fn answer(&self, url: &Url) -> Result<Answer, reqwest::Error> {
-        let asked = self.client.get(url.clone()).header(
-            ACCEPT,
-            "application/health+json, application/json;q=0.9, */*;q=0.1",
-        );
-        let mut response = asked.send().await?;
+        let mut response = self.ask(url).await?;
         let code = response.status().as_u16();
         let media_type = response.headers().get(CONTENT_TYPE);
         let kind = media_type.and_then(|text| Kind::of(text.to_str().ok()?));
+        // The client takes away what it has decoded.
+        let encoding = response.headers().get(CONTENT_ENCODING);
+        let is_encoded = encoding.is_some_and(|encoding| encoding != "identity");
         let body = match (self.expect)(code) {
             true => Body::of(&mut response).await?,
             // The code alone is bad enough, if no more is to be had.
@@ -132,14 +153,25 @@ impl HttpUpstream {
                 Ok(Err(_)) | Err(_) => Body::default(),
             },
         };
-        Ok(Answer { code, kind, body })
+        Ok(Answer {
+            code,
+            kind,
+            is_encoded,
+            body,
+        })
     }
 
     fn judge(&self, answer: &Answer) -> Outcome {
         let health_json = answer.kind.filter(|_| self.reads_health_json);
-        let says = health_json.and_then(|kind| answer.body.says(kind));
+        let readable = health_json.filter(|_| !answer.is_encoded);
+        let says = readable.and_then(|kind| answer.body.says(kind));
         if !(self.expect)(answer.code) {
             return unexpected(answer.code, says);
+        }
+        // What was not read is not taken for granted.
+        if answer.is_encoded && (health_json.is_some() || self.expect_body.is_some()) {
+            return Outcome::fail(Reason::UnexpectedAnswer)
+                .with_cause("its body is compressed in a way that the client was not built for");
         }
         let is_expected = self
             .expect_body
@@ -187,6 +219,8 @@ impl HealthCheck for HttpUpstream {
 struct Answer {
     code: u16,
     kind: Option<Kind>,
+    /// Whether it was compressed in a way that the client does not know.
+    is_encoded: bool,
     body: Body,
 }
 
@@ -220,8 +254,15 @@ impl Body {
             ))
         };
         // What a status that was not read says is not taken for granted.
-        health_json::read(kind, &self.start).or_else(|| self.is_cut.then(cut))
+        let is_json = kind != Kind::Text;
+        health_json::read(kind, &self.start).or_else(|| (self.is_cut && is_json).then(cut))
     }
+}
+
+/// Whether the connection was closed before anything was answered.
+fn is_lost(error: &reqwest::Error) -> bool {
+    let may_be = error.is_request() && !(error.is_timeout() || error.is_connect());
+    may_be && reason(error) == Reason::ConnectionLost
 }
 
 fn reason(error: &reqwest::Error) -> Reason {

@@ -7,7 +7,7 @@ use tower_health::{
     Cause, HealthCheck, Outcome, Reason, Status, Value,
     testing::{Contract, Fault, FaultProxy},
 };
-use tower_health_checks::Certificate;
+use tower_health_checks::{Certificate, StartTls};
 
 use crate::{
     matrix::{DELAY, Row},
@@ -393,3 +393,133 @@ async fn what_is_no_tls() {
     let nobody = check(free_address(), &root);
     assert_eq!(told(&nobody).await, fails(Reason::ConnectionRefused));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_a_file_is_not_skipped_for_how_it_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chain.pem");
+    let root = root();
+    let between = || {
+        let params = authority_params("between", (1, 900));
+        CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &root).unwrap()
+    };
+    let between = between();
+    let pem = leaf(&between, (1, 9));
+    let chain = pem.clone() + &between.pem();
+    let relabelled = |label: &str| chain.replacen("CERTIFICATE", label, 2);
+    let check = Certificate::of_file(&path);
+    let soon = (Status::Warn, Some(Reason::ExpiresSoon), Some(9));
+    for text in [
+        chain.clone(),
+        format!("\u{feff}{chain}"),
+        relabelled("X509 CERTIFICATE"),
+        relabelled("TRUSTED CERTIFICATE"),
+        chain.replace('\n', "\r\n"),
+        chain.lines().map(|line| format!("    {line}\n")).collect(),
+        format!("{}\u{feff}{pem}", between.pem()),
+    ] {
+        fs::write(&path, &text).unwrap();
+        assert_eq!(told(&check).await, soon, "{text}");
+    }
+    for text in [
+        // One that is cut is not the one that is left.
+        chain.replacen("-----END CERTIFICATE-----", "", 1),
+        relabelled("PKCS7"),
+        String::new(),
+    ] {
+        fs::write(&path, &text).unwrap();
+        assert_eq!(
+            told(&check).await,
+            fails(Reason::UnexpectedAnswer),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_that_begins_after_a_greeting() {
+    let root = root();
+    let mut server = Server::new(|directory, address| {
+        let mut python = Command::new(program("python3", &[], "apt-get install python3"));
+        python
+            .args(["-c", GREETS])
+            .arg(address.port().to_string())
+            .arg(directory);
+        python
+    });
+    show(&server, &leaf(&root, (1, 90)));
+    let speaks = |server: &Server, what: &str| {
+        fs::write(server.directory.path().join("speaks"), what).unwrap()
+    };
+    speaks(&server, "smtp");
+    server.start();
+    let check = |protocol| self::check(server.address, &root).start_tls(protocol);
+    let passes = (Status::Pass, None, Some(90));
+    for (what, protocol) in [
+        ("smtp", StartTls::Smtp),
+        ("imap", StartTls::Imap),
+        ("ldap", StartTls::Ldap),
+        ("postgres", StartTls::Postgres),
+    ] {
+        speaks(&server, what);
+        assert_eq!(told(&check(protocol)).await, passes, "{what}");
+        speaks(&server, &format!("{what} without"));
+        let without = told(&check(protocol)).await;
+        assert_eq!(without, fails(Reason::Misconfigured), "{what}");
+    }
+    speaks(&server, "nonsense");
+    for protocol in [
+        StartTls::Smtp,
+        StartTls::Imap,
+        StartTls::Ldap,
+        StartTls::Postgres,
+    ] {
+        let nonsense = told(&check(protocol)).await;
+        assert_eq!(nonsense, fails(Reason::UnexpectedAnswer), "{protocol:?}");
+    }
+}
+
+/// A server that speaks what a file says before it speaks TLS, or refuses to.
+const GREETS: &str = r#"
+import pathlib, socketserver, ssl, sys
+
+LDAP = b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01%c\x04\x00\x04\x00"
+
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        speaks = pathlib.Path(sys.argv[2], "speaks").read_text()
+        protocol, has = speaks.split()[0], " " not in speaks
+        say = lambda text: self.wfile.write(text if isinstance(text, bytes) else text.encode() + b"\r\n")
+        if protocol == "smtp":
+            say("220 mail.internal ESMTP")
+            assert self.rfile.readline().startswith(b"EHLO ")
+            say("250-mail.internal"); say("250 STARTTLS")
+            assert self.rfile.readline() == b"STARTTLS\r\n"
+            say("220 go ahead" if has else "454 not now")
+        elif protocol == "imap":
+            say("* OK IMAP4rev1")
+            assert self.rfile.readline() == b"a STARTTLS\r\n"
+            say("* CAPABILITY IMAP4rev1"); say("a OK" if has else "a BAD no")
+        elif protocol == "ldap":
+            assert self.request.recv(31, 0x100) == b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037"
+            say(LDAP % (0 if has else 2))
+        elif protocol == "postgres":
+            assert self.request.recv(8, 0x100) == bytes([0, 0, 0, 8, 4, 210, 22, 47])
+            say(b"S" if has else b"N")
+        else:
+            say("nonsense"); return
+        if not has:
+            return
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pathlib.Path(sys.argv[2], "shown.pem"))
+        try:
+            with context.wrap_socket(self.request, server_side=True) as tls:
+                tls.recv(1)
+        except OSError:
+            pass
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+
+Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"#;

@@ -40,7 +40,8 @@ fn server() -> Server {
             .arg(format!("--pid-file={}/pid", directory.display()))
             .args(["--host-record=db.internal,10.0.0.7"])
             .args(["--host-record=db.internal,10.0.0.8,fd00::8"])
-            .args(["--txt-record=text.internal,none"]);
+            .args(["--txt-record=text.internal,none"])
+            .args((0..120).map(|n| format!("--host-record=many.internal,10.0.1.{n}")));
         dnsmasq
     });
     server.start();
@@ -256,4 +257,28 @@ async fn what_servers_say_instead() {
     assert_eq!(refused.reason(), Some(Reason::Unreachable));
     let address: IpAddr = [10, 0, 0, 7].into();
     assert!(format!("{:?}", nobody.expect(address)).contains("10.0.0.7"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_too_long_for_udp_is_asked_for_over_tcp() {
+    let server = server();
+    let both = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    let many = |how: Vec<ConnectionConfig>| {
+        let how = how.into_iter().map(|mut how| {
+            how.port = server.address.port();
+            how
+        });
+        let name_server = NameServerConfig::new(server.address.ip(), true, how.collect());
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![name_server]);
+        let mut builder =
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        builder.options_mut().cache_size = 0;
+        builder.options_mut().use_hosts_file = ResolveHosts::Never;
+        Dns::new(builder.build().unwrap(), "many.internal.").at_least(120)
+    };
+    let outcome = many(both).check().await.unwrap();
+    assert_eq!(outcome.status(), Status::Pass, "{outcome:?}");
+    // Over UDP alone there is no such answer, and the resolver does not say why.
+    let outcome = many(vec![ConnectionConfig::udp()]).check().await.unwrap();
+    assert_eq!(outcome.reason(), Some(Reason::NotFound), "{outcome:?}");
 }

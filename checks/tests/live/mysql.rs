@@ -1,7 +1,7 @@
 use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use sqlx::{
-    Connection, MySqlConnection, MySqlPool,
+    Connection, MySqlConnection, MySqlPool, Row as _,
     mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlSslMode},
 };
 use tower_health::{
@@ -20,7 +20,7 @@ const PASSWORD: &str = "hunter2";
 const MAX_CONNECTIONS: usize = 20;
 
 /// A server with a user who may do nothing but use his database.
-fn server(arguments: &'static [&str]) -> Server {
+pub(crate) fn server(arguments: &'static [&str]) -> Server {
     let installs = "apt-get install mariadb-server";
     let places = ["/usr/sbin", "/usr/bin"];
     let daemon = program("mariadbd", &places, installs);
@@ -80,7 +80,7 @@ fn check(address: SocketAddr) -> MySql {
 }
 
 /// Who asks the server itself, past the proxy.
-async fn admin(address: SocketAddr) -> MySqlConnection {
+pub(crate) async fn admin(address: SocketAddr) -> MySqlConnection {
     let options = options(address, "admin");
     let began = std::time::Instant::now();
     // A server that has just begun to listen may not know its users yet.
@@ -352,4 +352,113 @@ async fn releases_come_and_go() {
     server.start();
     drop(admin(server.address).await);
     crate::schema::releases(pool(server.address, "app")).await;
+}
+
+/// Figures and settings of a server, by their names.
+pub(crate) async fn figure(connection: &mut MySqlConnection, name: &str) -> i64 {
+    let query = format!("SHOW GLOBAL STATUS LIKE '{name}'");
+    let row = sqlx::raw_sql(sqlx::AssertSqlSafe(query));
+    let row = row.fetch_one(connection).await.unwrap();
+    row.get_unchecked::<String, _>(1).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_not_kept_ends_as_the_protocol_does() {
+    let mut server = server(&["--log-warnings=9"]);
+    server.start();
+    let mut admin = admin(server.address).await;
+    execute(&mut admin, "SET GLOBAL read_only = 1").await;
+    let figures = ["Aborted_clients", "Aborted_connects"];
+    let mut aborted = Vec::new();
+    for name in figures {
+        aborted.push(figure(&mut admin, name).await);
+    }
+    let before = figure(&mut admin, "Connections").await;
+    let check = check(server.address).primary();
+    for _ in 0..20 {
+        assert_eq!(told(&check).await, (Status::Fail, Some(Reason::ReadOnly)));
+    }
+    execute(&mut admin, "SET GLOBAL read_only = 0").await;
+    assert_eq!(told(&check).await, (Status::Pass, None));
+    assert!(figure(&mut admin, "Connections").await >= before + 20);
+    drop(check);
+    leaves(&mut admin, 0).await;
+    for (name, before) in figures.into_iter().zip(aborted) {
+        assert_eq!(figure(&mut admin, name).await, before, "{name}");
+    }
+    assert!(!server.log().contains("user: 'app'"), "{}", server.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_galera_that_refuses_queries_is_not_green() {
+    let provider = program(
+        "libgalera_smm.so",
+        &["/usr/lib/galera"],
+        "apt-get install galera-4",
+    );
+    let port = free_address().port();
+    let arguments = [
+        "--wsrep-on=ON".to_owned(),
+        format!("--wsrep-provider={}", provider.display()),
+        "--wsrep-cluster-address=gcomm://".to_owned(),
+        "--wsrep-node-address=127.0.0.1".to_owned(),
+        format!(
+            "--wsrep-provider-options=base_port={port};gmcast.listen_addr=tcp://127.0.0.1:{port}"
+        ),
+        "--binlog-format=ROW".to_owned(),
+        "--innodb-autoinc-lock-mode=2".to_owned(),
+    ];
+    let arguments: Vec<&'static str> = arguments.map(|text| &*text.leak()).to_vec();
+    let mut server = server(arguments.leak());
+    server.start();
+    // It ends the connections that it had before it was a member.
+    until("it is a member", async || {
+        let mut admin = self::admin(server.address).await;
+        let ready = "SHOW GLOBAL STATUS WHERE Variable_name = 'wsrep_ready' AND Value = 'ON'";
+        let create = "CREATE TABLE IF NOT EXISTS orders.t (n INT PRIMARY KEY)";
+        let ready = sqlx::raw_sql(ready).fetch_one(&mut admin).await;
+        ready.is_ok() && sqlx::raw_sql(create).execute(&mut admin).await.is_ok()
+    })
+    .await;
+    let mut admin = admin(server.address).await;
+    let service = pool(server.address, "app");
+    // What the service itself is answered.
+    let served = async || {
+        let read = sqlx::raw_sql("SELECT n FROM orders.t")
+            .execute(&service)
+            .await;
+        read.is_ok()
+    };
+    let (any, primary) = (check(server.address), check(server.address).primary());
+    let passes = (Status::Pass, None);
+    until("it is ready", async || told(&any).await == passes).await;
+    assert!(served().await);
+
+    let unhealthy = (Status::Fail, Some(Reason::Unhealthy));
+    execute(&mut admin, "SET GLOBAL wsrep_reject_queries = ALL").await;
+    assert!(!served().await);
+    assert_eq!(told(&any).await, unhealthy);
+    execute(&mut admin, "SET GLOBAL wsrep_reject_queries = NONE").await;
+    assert!(served().await);
+    assert_eq!(told(&primary).await, passes);
+
+    // It leaves its cluster for one that there is not.
+    let nowhere = format!("gcomm://127.0.0.1:{}", free_address().port());
+    let leave = format!("SET GLOBAL wsrep_cluster_address = '{nowhere}'");
+    let mut other = self::admin(server.address).await;
+    let leave = tokio::spawn(async move {
+        // It waits for the other until the server ends.
+        _ = sqlx::raw_sql(sqlx::AssertSqlSafe(leave))
+            .execute(&mut other)
+            .await;
+    });
+    until("it has left", async || told(&any).await == unhealthy).await;
+    assert!(!served().await);
+    assert_eq!(told(&primary).await, unhealthy);
+    // Leaving, it ended the connections that it had.
+    let mut admin = self::admin(server.address).await;
+    execute(&mut admin, "SET GLOBAL wsrep_dirty_reads = ON").await;
+    assert_eq!(told(&any).await, (Status::Warn, Some(Reason::Degraded)));
+    assert_eq!(told(&primary).await, (Status::Fail, Some(Reason::ReadOnly)));
+    leave.abort();
 }

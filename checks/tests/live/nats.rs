@@ -32,7 +32,7 @@ fn configure(server: &Server, password: &str, jetstream: &str) {
     let configuration = format!(
         "listen: \"{}\"\n\
          jetstream {{ store_dir: {:?}, {jetstream} }}\n\
-         accounts {{ APP {{ users: [{{user: app, password: {password:?}}}], jetstream: {{ max_file: 1000000 }} }},\n\
+         accounts {{ APP {{ users: [{{user: app, password: {password:?}}}], jetstream: {{ max_file: 1000000, max_mem: 100000 }} }},\n\
          BARE {{ users: [{{user: bare, password: {password:?}}}] }} }}\n",
         server.address,
         directory.join("store"),
@@ -201,4 +201,29 @@ async fn jetstream_its_account_and_its_streams() {
     ] {
         assert!(measured.contains(&name), "{measured:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_judged_as_storage_is_and_a_domain_by_its_name() {
+    let mut server = server("domain: hub");
+    server.start();
+    let app = client(server.address, "app").await;
+    let check = Nats::new(app.clone()).domain("hub");
+    assert_eq!(told(&check).await, PASSES);
+    // The client's requests to a domain that there is not reach nobody.
+    let elsewhere = Nats::new(app.clone()).domain("edge");
+    assert_eq!(told(&elsewhere).await, fails(Reason::Misconfigured));
+    let stream = r#"{"name": "HOT", "subjects": ["hot.*"], "storage": "memory", "discard": "old"}"#;
+    api(&app, "STREAM.CREATE.HOT", stream).await;
+    let order = "an order".repeat(1_000);
+    let mut last = PASSES;
+    for _ in 0..12 {
+        // The last are refused.
+        _ = app.request("hot.new", order.clone().into()).await;
+        last = told(&check).await;
+    }
+    assert_eq!(last.0, Status::Warn);
+    let outcome = check.check().await.unwrap();
+    let cause = outcome.cause().unwrap().redacted();
+    assert!(cause.contains("memory of the account"), "{cause}");
 }

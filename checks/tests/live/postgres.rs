@@ -635,3 +635,154 @@ async fn connections_are_those_that_the_limit_is_for() {
     assert_eq!(connections(&check).await, 3);
     works.abort();
 }
+
+/// What is optional is refused to everybody but administrators.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_asked_for_cannot_fail() {
+    let (server, admin) = primary().await;
+    let second = Duration::from_secs(1);
+    let denied = (Status::Fail, Some(Reason::PermissionDenied));
+    let passes = (Status::Pass, None);
+    for (revoke, grant, of_connections, of_lag) in [
+        (
+            "REVOKE SELECT ON pg_catalog.pg_stat_activity FROM PUBLIC",
+            "GRANT SELECT ON pg_catalog.pg_stat_activity TO PUBLIC",
+            denied,
+            passes,
+        ),
+        (
+            "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_is_in_recovery() FROM PUBLIC",
+            "GRANT EXECUTE ON FUNCTION pg_catalog.pg_is_in_recovery() TO PUBLIC",
+            passes,
+            denied,
+        ),
+    ] {
+        admin.batch_execute(revoke).await.unwrap();
+        for check in [by_sqlx, by_deadpool, bare] {
+            let check = || check(server.address).primary();
+            assert_eq!(told(&check()).await, passes, "{revoke}");
+            let bounded = told(&check().connections_above(90.0)).await;
+            assert_eq!(bounded, of_connections, "{revoke}");
+            assert_eq!(told(&check().lag_above(second)).await, of_lag, "{revoke}");
+            assert_eq!(told(&check().fail_lag_above(second)).await, of_lag);
+        }
+        admin.batch_execute(grant).await.unwrap();
+    }
+    // A relative of the server has no such function.
+    let rename = "ALTER FUNCTION pg_catalog.pg_last_wal_receive_lsn() RENAME TO none_such";
+    admin.batch_execute(rename).await.unwrap();
+    assert_eq!(told(&by_sqlx(server.address)).await, passes);
+    let lag = by_sqlx(server.address).lag_above(second).check().await;
+    let lag = lag.unwrap();
+    assert_eq!(lag.reason(), Some(Reason::Incompatible));
+    let cause = lag.cause().unwrap().redacted();
+    assert!(cause.contains("pg_last_wal_receive_lsn"), "{cause}");
+}
+
+/// A pooler in front of a server.
+fn pooler(server: SocketAddr) -> Server {
+    let program = program("pgbouncer", &["/usr/sbin"], "apt-get install pgbouncer");
+    let pooler = Server::new(move |directory, _| {
+        let mut pgbouncer = Command::new(&program);
+        if let Some((user, group)) = owner() {
+            pgbouncer.uid(user).gid(group);
+        }
+        pgbouncer.arg(directory.join("ini"));
+        pgbouncer
+    });
+    let directory = pooler.directory.path();
+    let (users, ini) = (directory.join("users"), directory.join("ini"));
+    fs::write(
+        &users,
+        format!("\"app\" \"{PASSWORD}\"\n\"admin\" \"{PASSWORD}\"\n"),
+    )
+    .unwrap();
+    let configuration = format!(
+        "[databases]\n\
+         postgres = host=127.0.0.1 port={} dbname=postgres\n\
+         [pgbouncer]\n\
+         listen_addr = 127.0.0.1\nlisten_port = {}\nunix_socket_dir =\n\
+         auth_type = plain\nauth_file = {}\n\
+         max_client_conn = 3\npool_mode = transaction\nignore_startup_parameters = extra_float_digits\nserver_login_retry = 1\nadmin_users = admin\n",
+        server.port(),
+        pooler.address.port(),
+        users.display(),
+    );
+    fs::write(&ini, configuration).unwrap();
+    if let Some((user, group)) = owner() {
+        for path in [directory, &users, &ini] {
+            chown(path, Some(user), Some(group)).unwrap();
+        }
+    }
+    pooler
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_pooler_says_is_what_it_is() {
+    let (server, _admin) = primary().await;
+    let mut pooler = pooler(server.address);
+    pooler.start();
+    let passes = (Status::Pass, None);
+    let fails = |reason| (Status::Fail, Some(reason));
+    for check in [by_sqlx, by_deadpool, bare] {
+        let check = check(pooler.address);
+        assert_eq!(told(&check).await, passes);
+        drop(check);
+    }
+    let by = |change: fn(&mut tokio_postgres::Config)| {
+        let mut config = config(pooler.address, "app");
+        change(&mut config);
+        Postgres::config(config, NoTls)
+    };
+    let sqlx = |options: PgConnectOptions| {
+        let options = options
+            .host("127.0.0.1")
+            .port(pooler.address.port())
+            .password(PASSWORD);
+        Postgres::sqlx(PgPoolOptions::new().connect_lazy_with(options))
+    };
+    let known = || PgConnectOptions::new().username("app").database("postgres");
+    for check in [
+        by(|config| _ = config.dbname("no_such")),
+        sqlx(known().database("no_such")),
+    ] {
+        assert_eq!(told(&check).await, fails(Reason::NotFound));
+    }
+    for check in [
+        by(|config| _ = config.user("nobody")),
+        by(|config| _ = config.password("another")),
+        sqlx(known().username("nobody")),
+    ] {
+        assert_eq!(told(&check).await, fails(Reason::AuthenticationFailed));
+    }
+    for check in [
+        by(|config| _ = config.options("-c geqo=off")),
+        sqlx(known().options([("geqo", "off")])),
+    ] {
+        assert_eq!(told(&check).await, fails(Reason::Misconfigured));
+    }
+    // Room for clients is taken, and there is room again.
+    let mut taken = Vec::new();
+    until("the pooler has noticed who went", async || {
+        match config(pooler.address, "app").connect(NoTls).await {
+            Ok((client, connection)) => {
+                drop(client);
+                _ = connection.await;
+                true
+            }
+            Err(_) => false,
+        }
+    })
+    .await;
+    while let Ok((client, connection)) = config(pooler.address, "app").connect(NoTls).await {
+        tokio::spawn(connection);
+        taken.push(client);
+    }
+    for check in [by_sqlx, by_deadpool, bare] {
+        let busy = (Status::Warn, Some(Reason::Busy));
+        assert_eq!(told(&check(pooler.address)).await, busy);
+    }
+    taken.clear();
+    let check = bare(pooler.address);
+    until("there is room", async || told(&check).await == passes).await;
+}

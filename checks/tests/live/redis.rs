@@ -334,11 +334,16 @@ async fn who_may_only_ping_learns_that_it_answers() {
 async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
     let server = started(&[]);
     let mut admin = admin(server.address).await;
-    command(&mut admin, "ACL SETUSER app on >hunter2 +@all -@dangerous").await;
+    command(
+        &mut admin,
+        "ACL SETUSER app on >hunter2 ~* +@all -@dangerous",
+    )
+    .await;
     let check = async || Redis::new(manager(server.address, "app").await);
     assert_eq!(told(&check().await).await, PASSES);
     let denied = fails(Reason::PermissionDenied);
-    assert_eq!(told(&check().await.primary()).await, denied);
+    // A write tells that as well.
+    assert_eq!(told(&check().await.primary()).await, PASSES);
     let lag = Duration::from_secs(20);
     assert_eq!(told(&check().await.lag_above(lag)).await, denied);
     assert_eq!(told(&check().await.fail_lag_above(lag)).await, denied);
@@ -348,7 +353,8 @@ async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
     let renamed = started(&["--rename-command", "INFO", "nobodys"]);
     let check = async || Redis::new(manager(renamed.address, "default").await);
     assert_eq!(told(&check().await).await, PASSES);
-    assert_eq!(told(&check().await.primary()).await, denied);
+    assert_eq!(told(&check().await.primary()).await, PASSES);
+    assert_eq!(told(&check().await.lag_above(lag)).await, denied);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -446,4 +452,53 @@ async fn a_cluster_is_well_while_all_its_slots_are_served() {
     .await;
     row.when("not there", async { server.kill() }).await;
     past.with(row).assert_documented(&[PASSWORD]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_refuses_writes_is_none() {
+    let server = started(&[]);
+    let mut admin = admin(server.address).await;
+    let connection = manager(server.address, "default").await;
+    let (any, primary) = (
+        Redis::new(connection.clone()),
+        Redis::new(connection).primary(),
+    );
+    assert_eq!(told(&primary).await, PASSES);
+    for (refuses, takes) in [
+        // Of which there are none.
+        ("min-replicas-to-write 1", "min-replicas-to-write 0"),
+        ("maxmemory 100", "maxmemory 0"),
+    ] {
+        command(&mut admin, &format!("CONFIG SET {refuses}")).await;
+        let set = redis::cmd("SET").arg("orders").arg(1).to_owned();
+        let served: redis::RedisResult<()> = set.query_async(&mut admin).await;
+        assert!(served.is_err(), "{refuses}");
+        assert_eq!(told(&primary).await, fails(Reason::ReadOnly), "{refuses}");
+        assert!(told(&any).await.0.is_good(), "{refuses}");
+        command(&mut admin, &format!("CONFIG SET {takes}")).await;
+        assert_eq!(told(&primary).await, PASSES, "{takes}");
+    }
+    let keys: i64 = redis::cmd("DBSIZE").query_async(&mut admin).await.unwrap();
+    assert_eq!(keys, 0, "it writes nothing");
+    // What somebody has put there stays as it is.
+    command(&mut admin, "SET tower-health:takes-writes theirs").await;
+    assert_eq!(told(&primary).await, PASSES);
+    let theirs: String = redis::cmd("GET")
+        .arg("tower-health:takes-writes")
+        .query_async(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(theirs, "theirs");
+
+    // Whoever may not write there is told of the role, and who may not ask for that either is told that.
+    for (rights, expected) in [
+        ("~orders:* +@all", PASSES),
+        ("~* +@all -info", PASSES),
+        ("~orders:* +@all -info", fails(Reason::PermissionDenied)),
+    ] {
+        let user = format!("ACL SETUSER app reset on >{PASSWORD} {rights}");
+        command(&mut admin, &user).await;
+        let check = Redis::new(manager(server.address, "app").await).primary();
+        assert_eq!(told(&check).await, expected, "{rights}");
+    }
 }

@@ -2,7 +2,7 @@ use std::{fs, path::Path};
 
 use sqlx::{
     SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteLockingMode, SqlitePoolOptions},
 };
 use tower_health::{HealthCheck, Outcome, Reason, Status, testing::Contract};
 use tower_health_checks::Sqlite;
@@ -150,4 +150,35 @@ async fn a_file_that_took_the_place_of_another_is_the_one_that_is_looked_at() {
 async fn a_database_in_memory_has_no_file_to_miss() {
     let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
     assert_eq!(told(&Sqlite::sqlx(pool).writable()).await, PASSES);
+}
+
+#[tokio::test]
+async fn a_file_that_the_service_has_for_itself_alone_is_asked_through_its_pool() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new()
+        .filename(directory.path().join("orders.db"))
+        .create_if_missing(true)
+        .locking_mode(SqliteLockingMode::Exclusive);
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect_with(options).await.unwrap();
+    let table = "CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1)";
+    sqlx::raw_sql(table).execute(&pool).await.unwrap();
+    let own = Sqlite::sqlx(pool.clone());
+    let through = Sqlite::sqlx(pool.clone())
+        .through_pool()
+        .writable()
+        .integrity();
+    let busy = (Status::Warn, Some(Reason::Busy));
+    assert_eq!(told(&own).await, busy);
+    for _ in 0..20 {
+        assert_eq!(told(&through).await, PASSES);
+    }
+    // What a run has set of the connection is gone with it.
+    let count = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT count(*) FROM c";
+    let counted: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
+    assert_eq!(counted, 100_000);
+    let taken = pool.acquire().await.unwrap();
+    assert_eq!(told(&through).await, busy);
+    drop(taken);
+    assert_eq!(told(&through).await, PASSES);
 }

@@ -1,5 +1,6 @@
 use std::net::{Ipv4Addr, TcpListener};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower_health::{
     HealthCheck, Reason, Status,
     testing::{Contract, Fault, FaultProxy},
@@ -41,4 +42,41 @@ async fn names_and_addresses() {
     let nowhere = fails("no-such-host.invalid:80").await;
     assert_eq!(nowhere.reason(), Reason::Unreachable);
     assert!(nowhere.cause().unwrap().redacted().contains("lookup"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_counts_connections_without_a_login_is_met_once() {
+    let mut server = crate::mysql::server(&[]);
+    server.start();
+    let mut admin = crate::mysql::admin(server.address).await;
+    let before = crate::mysql::figure(&mut admin, "Connections").await;
+    let check = Tcp::new(server.address.to_string());
+    for _ in 0..1_000 {
+        let outcome = check.check().await.unwrap();
+        let misconfigured = (Status::Warn, Some(Reason::Misconfigured));
+        assert_eq!((outcome.status(), outcome.reason()), misconfigured);
+    }
+    let after = crate::mysql::figure(&mut admin, "Connections").await;
+    assert!(after - before <= 1, "{before} {after}");
+}
+
+#[tokio::test]
+async fn a_server_that_greets_hears_a_goodbye() {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .await
+        .unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream
+            .write_all(b"220 mail.internal ESMTP\r\n")
+            .await
+            .unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        said
+    });
+    let outcome = Tcp::new(address.to_string()).check().await.unwrap();
+    assert_eq!(outcome.status(), Status::Pass);
+    assert_eq!(served.await.unwrap(), "QUIT\r\n");
 }

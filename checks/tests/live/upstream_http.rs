@@ -8,7 +8,10 @@ use axum::{
     routing::get,
 };
 use reqwest::Client;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 use tower_health::{
     Cause, Check, Failure, Health, HealthCheck, Outcome, Reason, Status, Value,
     testing::{Contract, Fault, FaultProxy},
@@ -469,4 +472,77 @@ async fn a_service_of_this_crate_is_read_as_it_says() {
     .await;
     *outcome.lock().unwrap() = Outcome::pass();
     until("it passes", async || told(&check).await == PASS).await;
+}
+
+/// A server that closes each connection just when a second request comes over it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_connection_that_is_closed_as_the_request_comes_is_no_outage() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                _ = stream.read(&mut request).await;
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                _ = stream.write_all(answer).await;
+                // As a server whose patience ends now.
+                _ = stream.read(&mut request).await;
+            });
+        }
+    });
+    let check = HttpUpstream::new(Client::new(), format!("http://{address}/"));
+    for run in 0..200 {
+        let outcome = check.check().await;
+        let outcome = outcome.unwrap_or_else(Outcome::from);
+        let cause = outcome.cause().map(Cause::redacted);
+        assert_eq!(outcome.status(), Status::Pass, "run {run}: {cause:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_was_not_read_is_not_taken_for_granted_and_texts_are_read() {
+    let said = async |media_type: &'static str, encoding: &'static str, body: &'static str| {
+        let answer = move || async move {
+            let headers = [
+                (header::CONTENT_TYPE, media_type),
+                (header::CONTENT_ENCODING, encoding),
+            ];
+            (headers, body)
+        };
+        let url = serve(Router::new().route("/", get(answer))).await;
+        let outcome = HttpUpstream::new(Client::new(), url).check().await;
+        let outcome = outcome.unwrap_or_else(Outcome::from);
+        (outcome.status(), outcome.reason())
+    };
+    let unexpected = (Status::Fail, Some(Reason::UnexpectedAnswer));
+    let unhealthy = (Status::Fail, Some(Reason::Unhealthy));
+    let passes = (Status::Pass, None);
+    for (media_type, encoding, body, expected) in [
+        ("application/json", "gzip", "\u{1f}\u{8b}", unexpected),
+        ("application/health+json", "br", "x", unexpected),
+        ("image/png", "gzip", "x", passes),
+        (
+            "application/json",
+            "identity",
+            "\u{feff}{\"status\":\"red\"}",
+            unhealthy,
+        ),
+        ("text/plain", "identity", "Unhealthy", unhealthy),
+        (
+            "text/plain",
+            "identity",
+            "Degraded",
+            (Status::Warn, Some(Reason::Degraded)),
+        ),
+        ("text/plain", "identity", "Healthy", passes),
+        ("text/plain", "identity", "hello", passes),
+    ] {
+        assert_eq!(
+            said(media_type, encoding, body).await,
+            expected,
+            "{media_type} {encoding}"
+        );
+    }
 }

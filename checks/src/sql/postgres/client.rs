@@ -1,4 +1,4 @@
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio_postgres::{
     Client, Config, Error, SimpleQueryMessage, Socket,
     tls::{MakeTlsConnect, TlsConnect},
@@ -6,7 +6,7 @@ use tokio_postgres::{
 
 use super::{
     Postgres, Source,
-    answer::{Answer, QUERY},
+    answer::{Answer, Expected, Rows, ask},
     reason,
 };
 use tower_health::{Cause, Failure, Outcome, Reason, async_trait};
@@ -31,7 +31,7 @@ impl Postgres {
         Self::new(Bare {
             config,
             tls,
-            own: Own::default(),
+            own: Own::new::<Bare<T>>(),
         })
     }
 }
@@ -45,12 +45,14 @@ struct Bare<T> {
 /// A client, and the task that drives its connection.
 struct Driven {
     client: Client,
-    task: AbortHandle,
+    task: AbortOnDrop,
 }
 
-impl Drop for Driven {
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
@@ -62,12 +64,8 @@ where
     T::TlsConnect: Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
 {
-    async fn ask(&self) -> Result<Answer, Outcome> {
-        self.own.ask(self).await
-    }
-
-    fn forget(&self) {
-        self.own.forget();
+    async fn ask(&self, expected: &Expected) -> Outcome {
+        self.own.ask(self, |answer| expected.judge(&answer)).await
     }
 
     fn pool(&self) -> Option<Pool> {
@@ -90,29 +88,36 @@ where
         let (client, connection) = connected.map_err(refusal)?;
         // What ends it, whoever waits for an answer learns.
         let task = tokio::spawn(async move { _ = connection.await });
-        let task = task.abort_handle();
+        let task = AbortOnDrop(task);
         Ok(Driven { client, task })
     }
 
     async fn ask(&self, connection: &mut Driven) -> Result<Answer, Refusal> {
-        ask(&connection.client).await
+        ask(&mut &connection.client).await
+    }
+
+    /// Once its client is gone, the task says goodbye and ends.
+    async fn close(connection: Driven) {
+        let Driven { client, mut task } = connection;
+        drop(client);
+        _ = (&mut task.0).await;
     }
 }
 
-pub(super) async fn ask(client: &Client) -> Result<Answer, Refusal> {
-    let messages = client.simple_query(QUERY).await.map_err(refusal)?;
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
-    let Some(row) = row else {
-        return Err(said(Reason::UnexpectedAnswer, "it answers without a row"));
-    };
-    let mut answer = Answer::default();
-    for (index, column) in answer.iter_mut().enumerate() {
-        *column = row.try_get(index).map_err(refusal)?.map(str::to_owned);
+impl Rows for &Client {
+    async fn row(&mut self, query: &'static str) -> Result<Vec<Option<String>>, Refusal> {
+        let messages = self.simple_query(query).await.map_err(refusal)?;
+        let row = messages.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let Some(row) = row else {
+            return Err(said(Reason::UnexpectedAnswer, "it answers without a row"));
+        };
+        let cells =
+            (0..row.len()).map(|index| row.try_get(index).map(|cell| cell.map(str::to_owned)));
+        cells.collect::<Result<_, _>>().map_err(refusal)
     }
-    Ok(answer)
 }
 
 /// What errors begin with that have no other sign of their kind.
@@ -121,7 +126,7 @@ const UNSECURED: &str = "error performing TLS handshake";
 
 pub(super) fn refusal(error: Error) -> Refusal {
     if let Some(error) = error.as_db_error() {
-        return match reason(error.code().code()) {
+        return match reason(error.code().code(), error.message()) {
             Some(reason) => said(reason, error.message()),
             None => Refusal::lost(Failure::new(Reason::ConnectionLost).with_cause(error.message())),
         };

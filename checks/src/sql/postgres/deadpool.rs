@@ -3,8 +3,8 @@ use deadpool_postgres::{ClientWrapper, Pool};
 
 use super::{
     Postgres, Source,
-    answer::Answer,
-    client::{ask, refusal},
+    answer::{Answer, Expected, ask},
+    client::refusal,
 };
 use tower_health::{Outcome, async_trait};
 
@@ -19,7 +19,7 @@ impl Postgres {
     pub fn deadpool(pool: Pool) -> Self {
         Self::new(Deadpool {
             pool,
-            own: Own::default(),
+            own: Own::new::<Deadpool>(),
         })
     }
 }
@@ -43,12 +43,8 @@ impl Drop for Client {
 
 #[async_trait]
 impl Source for Deadpool {
-    async fn ask(&self) -> Result<Answer, Outcome> {
-        self.own.ask(self).await
-    }
-
-    fn forget(&self) {
-        self.own.forget();
+    async fn ask(&self, expected: &Expected) -> Outcome {
+        self.own.ask(self, |answer| expected.judge(&answer)).await
     }
 
     fn pool(&self) -> Option<pool::Pool> {
@@ -75,6 +71,12 @@ impl Link for Deadpool {
     }
 
     async fn ask(&self, connection: &mut Client) -> Result<Answer, Refusal> {
-        ask(&connection.client).await
+        let mut client: &tokio_postgres::Client = &connection.client;
+        ask(&mut client).await
+    }
+
+    /// The driver's task ends with it, before it could say anything; PostgreSQL says nothing of it either.
+    async fn close(connection: Client) {
+        drop(connection);
     }
 }

@@ -8,9 +8,9 @@ mod sqlx;
 
 use std::{fmt, time::Duration};
 
-use self::answer::{Answer, Expected};
+use self::answer::Expected;
 use super::pool::Pool;
-use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, Status, async_trait};
+use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
 
 /// Whether a PostgreSQL server answers, and how it is.
 ///
@@ -57,11 +57,8 @@ pub struct Postgres {
 /// Where answers come from.
 #[async_trait]
 trait Source: Send + Sync + 'static {
-    /// The columns of the only row.
-    async fn ask(&self) -> Result<Answer, Outcome>;
-
-    /// Has the next run make a new connection.
-    fn forget(&self);
+    /// What comes of the server's answer.
+    async fn ask(&self, expected: &Expected) -> Outcome;
 
     fn pool(&self) -> Option<Pool>;
 }
@@ -83,7 +80,7 @@ impl Postgres {
     /// How much of the connections that the server allows may be in use before it is a warning, in percent. The last that are
     /// reserved, for superusers and by `reserved_connections`, do not count as allowed. Defaults to 90.
     pub fn connections_above(mut self, percent: f64) -> Self {
-        self.expected.connections_above = percent;
+        self.expected.connections_above = Some(percent);
         self
     }
 
@@ -105,13 +102,7 @@ impl Postgres {
 #[async_trait]
 impl HealthCheck for Postgres {
     async fn check(&self) -> Result<Outcome, Failure> {
-        let outcome = match self.source.ask().await {
-            Ok(answer) => self.expected.judge(&answer),
-            Err(outcome) => outcome,
-        };
-        if outcome.status() == Status::Fail {
-            self.source.forget();
-        }
+        let outcome = self.source.ask(&self.expected).await;
         Ok(match self.source.pool() {
             Some(pool) => outcome.and(pool.judge()),
             None => outcome,
@@ -131,11 +122,12 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// What a code means; none where the server closes the connection with it.
+/// What an error means; none where the server closes the connection with it.
 ///
 /// Source: [PostgreSQL, appendix A](https://www.postgresql.org/docs/current/errcodes-appendix.html).
-pub(super) fn reason(code: &str) -> Option<Reason> {
+pub(super) fn reason(code: &str, message: &str) -> Option<Reason> {
     Some(match code {
+        code if code.starts_with("08") => return of_pooler(message),
         // It stops, lost its database, or closes what was idle for too long.
         "57P01" | "57P02" | "57P04" | "57P05" | "25P03" => return None,
         "57P03" => Reason::StartingUp,
@@ -145,8 +137,36 @@ pub(super) fn reason(code: &str) -> Option<Reason> {
         "42501" => Reason::PermissionDenied,
         "3D000" => Reason::NotFound,
         "25006" => Reason::ReadOnly,
+        // What another version has, or a server that is a relative.
+        "0A000" | "42703" | "42704" | "42883" | "42P01" => Reason::Incompatible,
         code if code.starts_with("28") => Reason::AuthenticationFailed,
-        code if code.starts_with("08") => return None,
         _ => Reason::Failed,
     })
+}
+
+/// What a pooler says before a server is asked has one code for all of it: that of a protocol that was broken.
+///
+/// Source: PgBouncer 1.18 to 1.24, by its own words.
+fn of_pooler(message: &str) -> Option<Reason> {
+    let message = message.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    if says(&["no more connections allowed", "max_client_conn", "too many"]) {
+        Some(Reason::Busy)
+    } else if says(&["query_wait_timeout"]) {
+        // It had no server to ask: all are taken, or there is none.
+        Some(Reason::TimedOut)
+    } else if says(&["no such database", "does not exist"]) {
+        Some(Reason::NotFound)
+    } else if says(&[
+        "no such user",
+        "authentication failed",
+        "auth failed",
+        "login rejected",
+    ]) {
+        Some(Reason::AuthenticationFailed)
+    } else if says(&["unsupported startup parameter", "ssl required", "sslmode"]) {
+        Some(Reason::Misconfigured)
+    } else {
+        None
+    }
 }

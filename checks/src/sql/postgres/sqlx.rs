@@ -1,8 +1,8 @@
-use sqlx::{Connection, PgConnection, PgPool, Row, postgres::PgRow};
+use sqlx::{Connection, PgConnection, PgPool, Row};
 
 use super::{
     Postgres, Source,
-    answer::{Answer, QUERY},
+    answer::{Answer, Expected, Rows, ask},
 };
 use tower_health::{Outcome, async_trait};
 
@@ -18,7 +18,7 @@ impl Postgres {
     pub fn sqlx(pool: PgPool) -> Self {
         Self::new(Sqlx {
             pool,
-            own: Own::default(),
+            own: Own::new::<Sqlx>(),
         })
     }
 }
@@ -30,12 +30,8 @@ struct Sqlx {
 
 #[async_trait]
 impl Source for Sqlx {
-    async fn ask(&self) -> Result<Answer, Outcome> {
-        self.own.ask(self).await
-    }
-
-    fn forget(&self) {
-        self.own.forget();
+    async fn ask(&self, expected: &Expected) -> Outcome {
+        self.own.ask(self, |answer| expected.judge(&answer)).await
     }
 
     fn pool(&self) -> Option<Pool> {
@@ -58,16 +54,20 @@ impl Link for Sqlx {
     }
 
     async fn ask(&self, connection: &mut PgConnection) -> Result<Answer, Refusal> {
-        let answered = sqlx::raw_sql(QUERY).fetch_one(connection).await;
-        let answer = answered.and_then(|row| read(&row));
-        answer.map_err(refusal)
+        ask(connection).await
+    }
+
+    async fn close(connection: PgConnection) {
+        // Whoever ended it has the same.
+        _ = connection.close().await;
     }
 }
 
-fn read(row: &PgRow) -> Result<Answer, sqlx::Error> {
-    let mut answer = Answer::default();
-    for (index, column) in answer.iter_mut().enumerate() {
-        *column = row.try_get(index)?;
+impl Rows for PgConnection {
+    async fn row(&mut self, query: &'static str) -> Result<Vec<Option<String>>, Refusal> {
+        let answered = sqlx::raw_sql(query).fetch_one(self).await;
+        let row = answered.map_err(refusal)?;
+        let cells = (0..row.len()).map(|index| row.try_get(index));
+        cells.collect::<Result<_, _>>().map_err(refusal)
     }
-    Ok(answer)
 }

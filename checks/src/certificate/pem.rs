@@ -1,0 +1,91 @@
+//! Certificates as text, the way that tools write them.
+
+use tower_health::Failure;
+
+use super::unreadable;
+
+/// A text with the labels of [RFC 7468](https://www.rfc-editor.org/rfc/rfc7468) alone.
+pub(super) struct Plain {
+    pub(super) text: String,
+    /// How many certificates begin in it.
+    pub(super) certificates: usize,
+}
+
+/// What other labels a certificate has: those of OpenSSL, the second of which is followed by what it is trusted for.
+const LABELS: [&str; 2] = ["X509 CERTIFICATE", "TRUSTED CERTIFICATE"];
+
+/// A file may have been written on Windows, be several files in one, or be indented as in YAML.
+pub(super) fn plain(pem: &[u8]) -> Result<Plain, Failure> {
+    // What is no text around a certificate, such as a name in another encoding, is of no interest.
+    let text = String::from_utf8_lossy(pem);
+    let mut plain = Plain {
+        text: String::with_capacity(text.len()),
+        certificates: 0,
+    };
+    for line in text.lines() {
+        let line = line.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        match label(line) {
+            Some((edge, name)) if name == "CERTIFICATE" || LABELS.contains(&name) => {
+                plain.certificates += usize::from(edge == "BEGIN");
+                plain.text += &format!("-----{edge} CERTIFICATE-----");
+            }
+            Some((_, name @ ("PKCS7" | "CMS"))) => {
+                return Err(unreadable(&format_args!(
+                    "certificates in {name} are not read: write them one by one"
+                )));
+            }
+            _ => plain.text += line,
+        }
+        plain.text.push('\n');
+    }
+    Ok(plain)
+}
+
+fn label(line: &str) -> Option<(&str, &str)> {
+    let label = line.strip_prefix("-----")?.strip_suffix("-----")?;
+    label.split_once(' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tools_write_is_plain_after_it() {
+        let body = "MIIB\n";
+        let of = |label: &str| format!("-----BEGIN {label}-----\n{body}-----END {label}-----\n");
+        let expected = of("CERTIFICATE");
+        for text in [
+            of("CERTIFICATE"),
+            of("X509 CERTIFICATE"),
+            of("TRUSTED CERTIFICATE"),
+            format!("\u{feff}{}", of("CERTIFICATE")),
+            of("CERTIFICATE").replace('\n', "\r\n"),
+            of("CERTIFICATE").replace("\n", " \n"),
+            of("CERTIFICATE")
+                .lines()
+                .map(|line| format!("    {line}\n"))
+                .collect(),
+        ] {
+            let plain = plain(text.as_bytes()).unwrap();
+            assert_eq!(
+                (plain.text.as_str(), plain.certificates),
+                (expected.as_str(), 1),
+                "{text}"
+            );
+        }
+        let two = format!(
+            "{}\u{feff}{}",
+            of("PRIVATE KEY"),
+            of("CERTIFICATE").repeat(2)
+        );
+        assert_eq!(plain(two.as_bytes()).unwrap().certificates, 2);
+        assert!(plain(of("PKCS7").as_bytes()).is_err());
+        assert_eq!(
+            plain(of("CERTIFICATE REQUEST").as_bytes())
+                .unwrap()
+                .certificates,
+            0
+        );
+    }
+}
