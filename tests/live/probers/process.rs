@@ -1,22 +1,25 @@
 //! Programs that someone else wrote.
 
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-/// A program that runs until this is dropped.
+use rustix::process::{Pid, Signal, kill_process_group};
+
+/// A program that runs until this is dropped, with the processes that it starts.
 pub(crate) struct Process(Child);
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null());
-        Self(command.spawn().unwrap())
+        Self(command.process_group(0).spawn().unwrap())
     }
 
     pub(crate) fn piped(command: &mut Command) -> (Self, std::process::ChildStdout) {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = command.process_group(0).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         (Self(child), output)
     }
@@ -24,7 +27,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        _ = self.0.kill();
+        // Workers of a server that is killed live on.
+        _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         _ = self.0.wait();
     }
 }
