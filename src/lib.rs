@@ -149,14 +149,15 @@ pub mod testing;
 /// Lets [`HealthCheck`] have an async method; re-exported from the crate of that name.
 pub use async_trait::async_trait;
 pub use check::{Check, HealthCheck, IntoHealthCheck, IntoOutcome, Success};
+#[doc(inline)]
 pub use endpoint::{Dialect, Endpoints, EndpointsError, EndpointsMistake, Exposure, ProbeService};
 pub use health::{
     Change, ChangeError, CheckConfig, Health, HealthBuilder, HealthConfig, Mistake, RunError,
     RunNow, StartError, Stopped, Subscription, VerdictWatch, WaitUntil,
 };
 pub use lifecycle::{
-    Drained, Heartbeat, HeartbeatBuilder, Registering, Reporter, ReporterBuilder, Run,
-    ServerOutput, Unfinished,
+    Drained, Draining, Heartbeat, HeartbeatBuilder, InFlightGuard, Registering, Reporter,
+    ReporterBuilder, Run, ServerOutput, Unfinished,
 };
 pub use model::{
     BoxError, Cause, CheckReport, CheckTransition, ComponentType, Criticality, Event, Failure,

@@ -350,6 +350,64 @@ fn two_signals_to_end_within_a_second_are_one() {
     );
 }
 
+/// As the hook of a container begins it, which the signal follows when that is over.
+#[test]
+fn a_signal_after_a_drain_that_was_begun_otherwise_leaves_the_process_to_end_by_itself() {
+    both!(
+        a_signal_after_a_drain_that_was_begun_otherwise_leaves_the_process_to_end_by_itself,
+        async {
+            let health = builder()
+                .drain_delay(Duration::ZERO)
+                .handle_signals()
+                .start()
+                .unwrap();
+            let server = health.run(health.drained());
+            drop(health.drain());
+            server.await.unwrap();
+            println!("ready");
+            // It writes what it has.
+            tokio::time::sleep(SECOND).await;
+            println!("written");
+        },
+        |child| {
+            child.wait_for("ready");
+            child.send(Signal::TERM);
+            child.wait_for("written");
+            assert!(child.ended().success());
+        }
+    );
+}
+
+/// As process managers do, whose children had what the terminal sent.
+#[test]
+fn a_signal_to_end_that_follows_an_interrupt_at_once_is_the_same() {
+    both!(
+        a_signal_to_end_that_follows_an_interrupt_at_once_is_the_same,
+        async {
+            let health = builder().handle_signals().start().unwrap();
+            let message = health.in_flight();
+            println!("ready");
+            let drained = health.drained();
+            tokio::spawn(async move {
+                tokio::time::sleep(SECOND / 2).await;
+                drop(message);
+                println!("acknowledged");
+            });
+            drained.await;
+            println!("drained");
+        },
+        |child| {
+            child.wait_for("ready");
+            child.send(Signal::INT);
+            thread::sleep(Duration::from_millis(20));
+            child.send(Signal::TERM);
+            child.wait_for("acknowledged");
+            child.wait_for("drained");
+            assert!(child.ended().success());
+        }
+    );
+}
+
 /// A terminal sends it to a whole group, of which some forward it to their children.
 #[cfg(feature = "server")]
 #[test]
@@ -424,7 +482,8 @@ fn a_signal_after_the_drain_ends_a_process_that_hangs() {
             thread::sleep(Duration::from_millis(200));
             child.send(Signal::INT);
             child.wait_for("drained");
-            thread::sleep(Duration::from_millis(300));
+            // Later than one that is forwarded.
+            thread::sleep(Duration::from_millis(1_100));
             assert!(
                 child.process.try_wait().unwrap().is_none(),
                 "it was waited for, and ends by itself"

@@ -7,7 +7,9 @@ pub(crate) struct Goals {
 
 impl Goals {
     pub(crate) fn at_most(&mut self, what: &str, figure: f64, limit: f64) {
-        let missed = figure > limit;
+        // What is no number has met nothing.
+        let met = figure <= limit;
+        let missed = !met;
         let verdict = if missed { "MISSED" } else { "met" };
         println!("{verdict}: {what}: {figure:.3}, at most {limit}");
         self.missed |= missed;

@@ -15,7 +15,7 @@ use crate::model::{BoxError, Failure, Outcome, Status};
     note = "`Check::new` takes a type that implements `HealthCheck`, an `Arc<dyn HealthCheck>`, or a \
             function or closure without arguments whose future returns a `Status`, an `Outcome` or a `Result`",
     note = "a closure that needs a value goes into `Check::with(name, value, |value| async move {{ … }})`",
-    note = "a type that does implement `HealthCheck` does so for another version of tower-health: see `cargo tree -i tower-health`"
+    note = "if the type does implement `HealthCheck`, it does so for another version of tower-health: see `cargo tree --duplicates`"
 )]
 pub trait IntoHealthCheck<M> {
     /// The check that comes of it.

@@ -15,9 +15,7 @@ use crate::{
 };
 
 /// What is answered where, to whom, and how: the settings of a [service](super::ProbeService), of a
-/// [layer](crate::layer::probes) or of a [management port].
-///
-/// [management port]: crate::Health::serve
+/// [layer](crate::layer::probes) or of a management port (`Health::serve`).
 ///
 /// The default has the paths `/health`, `/ready`, `/live`, `/startup` and `/health/{check}`, each in the dialect that the
 /// caller accepts. Others are made of presets and of paths of one's own:
@@ -220,7 +218,7 @@ impl Endpoints {
         self
     }
 
-    /// How much anyone may see. [`Exposure::Full`] is for a [management port](crate::Health::serve) alone; elsewhere only
+    /// How much anyone may see. [`Exposure::Full`] is for a management port (`Health::serve`) alone; elsewhere only
     /// [rules](Self::authorize) give it. Defaults to [`Exposure::Checks`].
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         self.exposure = Some(exposure);

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, task::Poll};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONNECTION};
 
@@ -10,8 +10,11 @@ const YES: HeaderValue = HeaderValue::from_static("true");
 
 /// An ordinary request in flight, until this is dropped. It does not keep the checks running.
 ///
-/// None of a request that does not count any more.
-pub(crate) struct InFlight(Option<Arc<Board>>);
+pub(crate) struct InFlight {
+    board: Arc<Board>,
+    /// Whether it does not count at the moment, for its handler waits for the drain.
+    waits: bool,
+}
 
 /// How the sender of an ordinary request is told that the instance leaves.
 #[derive(Clone, Copy, Debug)]
@@ -26,41 +29,39 @@ impl InFlight {
     #[inline]
     pub(crate) fn new(board: &Arc<Board>) -> Self {
         board.departure.enter();
-        Self(Some(Arc::clone(board)))
+        Self {
+            board: Arc::clone(board),
+            waits: false,
+        }
     }
 
     /// Whether the instance leaves.
     #[inline]
     pub(crate) fn is_leaving(&self) -> bool {
-        self.0.as_ref().is_none_or(|board| board.is_draining())
+        self.board.is_draining()
     }
 
     /// Polls the handler of the request while the instance leaves. One that waits for the drain, such as that of a hook before the
-    /// end, is not waited for by it.
+    /// end, is not waited for by it, until it goes on.
     #[cold]
-    pub(crate) fn poll_leaving<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        let Some(board) = &self.0 else {
-            return poll();
-        };
-        let (polled, waits) = board.departure.within(poll);
-        if waits {
-            self.end();
+    pub(crate) fn poll_leaving<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
+        let (polled, waits) = self.board.departure.within(poll);
+        match (self.waits, waits && polled.is_pending()) {
+            (false, true) => self.board.leave(),
+            (true, false) => self.board.departure.enter(),
+            (false, false) | (true, true) => {}
         }
+        self.waits = waits && polled.is_pending();
         polled
-    }
-
-    #[inline]
-    fn end(&mut self) {
-        if let Some(board) = self.0.take() {
-            board.leave();
-        }
     }
 }
 
 impl Drop for InFlight {
     #[inline]
     fn drop(&mut self) {
-        self.end();
+        if !self.waits {
+            self.board.leave();
+        }
     }
 }
 

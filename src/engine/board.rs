@@ -265,6 +265,7 @@ impl Board {
     ) -> (Report, Option<Duration>) {
         let now = self.clock.now();
         let life = self.life(now);
+        let leaves = life.stage(false) == Stage::Draining;
         let registry = self.registry.load();
         let mut standings = Vec::with_capacity(registry.cells.len());
         let mut checks = Vec::with_capacity(registry.cells.len());
@@ -276,8 +277,10 @@ impl Board {
             let standing = Standing::of(&state, &cell.definition.policy, now);
             standings.push((cell.id, standing));
             if lists(&cell.definition.policy) {
+                // Who leaves is not to be killed over the end of its workers.
+                let is_excused = probe == Probe::Liveness && leaves;
                 checks.push(CheckReport {
-                    fails: standing.fails(probe),
+                    fails: standing.fails(probe) && !is_excused,
                     ..cell.definition.report(&state, now)
                 });
             }
@@ -303,7 +306,7 @@ impl Board {
 
     /// Since when a verdict has this status. What was published may be of a moment before or after.
     fn since(&self, probe: Probe, status: Status, now: Moment) -> SystemTime {
-        let published = self.published.load();
+        let published = self.published();
         let published = &published.view.face(probe).verdict;
         match published.status == status {
             true => published.since,

@@ -26,7 +26,8 @@ pub(crate) struct Departure {
     signals: AtomicU8,
     closing: AtomicBool,
     end: OnceLock<DrainEnd>,
-    cut: AtomicBool,
+    /// How many requests were cut.
+    cut: OnceLock<usize>,
 }
 
 thread_local! {
@@ -45,7 +46,7 @@ impl Departure {
             signals: AtomicU8::new(0),
             closing: AtomicBool::new(false),
             end: OnceLock::new(),
-            cut: AtomicBool::new(false),
+            cut: OnceLock::new(),
         }
     }
 
@@ -92,6 +93,13 @@ impl Departure {
         }
     }
 
+    /// A wait for the drain is over, or given up: if that is the handler of a request, it goes on.
+    pub(crate) fn not_waited_for_here(&self) {
+        if ptr::eq(REQUEST.get().0, self) {
+            REQUEST.set((self, false));
+        }
+    }
+
     /// Somebody waits for the moment to stop accepting, who may `run` a server to its end.
     pub(crate) fn take(&self, run: bool) {
         self.takers.fetch_add(1, Ordering::AcqRel);
@@ -131,8 +139,8 @@ impl Departure {
         _ = self.end.set(end);
     }
 
-    pub(super) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
+    pub(super) fn cut(&self, in_flight: usize) {
+        _ = self.cut.set(in_flight);
     }
 
     /// Whether connections are to be told to go, though new ones are accepted still.
@@ -146,14 +154,13 @@ impl Departure {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// How it ended: with nothing in flight, or with what was cut.
-    #[cfg(any(feature = "server", all(unix, feature = "signals")))]
+    /// How it ended: with nothing in flight, or with what was to be cut.
     pub(crate) fn ended(&self) -> Option<DrainEnd> {
         self.end.get().copied()
     }
 
-    /// Whether servers are to end, whatever they do.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire)
+    /// How many requests were cut, once servers are to end, whatever they do.
+    pub(crate) fn was_cut(&self) -> Option<usize> {
+        self.cut.get().copied()
     }
 }

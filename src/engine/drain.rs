@@ -115,11 +115,12 @@ pub(crate) enum Step {
     Close(usize),
     /// Nothing is in flight any more, or what is will be cut.
     End(DrainEnd),
-    /// Servers are to end, whatever they do.
-    Cut,
+    /// Servers are to end, whatever they do, with so many requests in flight.
+    Cut(usize),
 }
 
-/// How a drain ended.
+/// How a drain ended, as far as is known when servers have nothing to do any more: what comes over an open connection later may be cut
+/// nevertheless.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DrainEnd {
     /// How many requests were cut.
@@ -158,6 +159,11 @@ impl Drain {
         }
     }
 
+    /// How long it has taken by now.
+    pub(crate) fn took(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.began)
+    }
+
     /// When there is something to do, whatever happens.
     pub(crate) fn due(&self) -> Option<Duration> {
         (self.part != Part::Done).then(|| self.cut_at())
@@ -192,13 +198,13 @@ impl Drain {
             }
             Part::Closing if !self.ended && (over || in_flight == 0) => {
                 self.ended = true;
-                let took = now.saturating_sub(self.began);
+                let took = self.took(now);
                 Some(Step::End(DrainEnd { in_flight, took }))
             }
             Part::Closing if over => {
                 self.part = Part::Done;
                 self.idle = None;
-                Some(Step::Cut)
+                Some(Step::Cut(in_flight))
             }
             Part::Serving | Part::Finishing | Part::Closing | Part::Done => None,
         }
@@ -234,7 +240,7 @@ mod tests {
         assert_eq!(steps(&mut drain, 106, 1), []);
         assert_eq!(steps(&mut drain, 107, 0), [Step::Close(0), end(0, 7)]);
         assert_eq!(drain.due(), Some(109 * SECOND), "nothing is in flight");
-        assert_eq!(steps(&mut drain, 109, 0), [Step::Cut]);
+        assert_eq!(steps(&mut drain, 109, 0), [Step::Cut(0)]);
         assert_eq!(drain.due(), None);
     }
 
@@ -254,7 +260,7 @@ mod tests {
         let mut drain = begin(DrainCause::Asked);
         assert_eq!(steps(&mut drain, 105, 1), [Step::Finish]);
         assert_eq!(steps(&mut drain, 120, 1), [Step::Close(1)]);
-        assert_eq!(steps(&mut drain, 125, 1), [end(1, 25), Step::Cut]);
+        assert_eq!(steps(&mut drain, 125, 1), [end(1, 25), Step::Cut(1)]);
     }
 
     #[test]
@@ -268,7 +274,7 @@ mod tests {
         assert_eq!(drain.due(), Some(105 * SECOND));
         assert_eq!(steps(&mut drain, 104, 0), []);
         assert_eq!(drain.due(), Some(105 * SECOND), "no later than that");
-        assert_eq!(steps(&mut drain, 105, 1), [Step::Cut]);
+        assert_eq!(steps(&mut drain, 105, 1), [Step::Cut(1)]);
     }
 
     #[test]
@@ -277,7 +283,7 @@ mod tests {
         _ = steps(&mut drain, 100, 0);
         drain.idle(101 * SECOND);
         assert_eq!(steps(&mut drain, 102, 0), []);
-        assert_eq!(steps(&mut drain, 103, 0), [Step::Cut]);
+        assert_eq!(steps(&mut drain, 103, 0), [Step::Cut(0)]);
     }
 
     #[test]
@@ -300,7 +306,7 @@ mod tests {
         assert_eq!(steps(&mut drain, 102, 1), [Step::Close(1)]);
         assert_eq!(drain.due(), Some(107 * SECOND));
         drain.hurry(103 * SECOND, Hurry::Part);
-        assert_eq!(steps(&mut drain, 103, 1), [end(1, 3), Step::Cut]);
+        assert_eq!(steps(&mut drain, 103, 1), [end(1, 3), Step::Cut(1)]);
     }
 
     proptest! {
@@ -334,7 +340,7 @@ mod tests {
                     Step::Finish => 0,
                     Step::Close(_) => 1,
                     Step::End(_) => 2,
-                    Step::Cut => 3,
+                    Step::Cut(_) => 3,
                 })
                 .collect();
             prop_assert_eq!(order, [0, 1, 2, 3]);

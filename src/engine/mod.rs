@@ -474,6 +474,7 @@ impl Engine {
                 let now = self.clock.now().mono;
                 if let Some(drain) = &mut self.drain {
                     drain.idle(now);
+                    self.writer.board().changes.notify_waiters();
                 }
             }
             // What is done next sees it.
@@ -523,9 +524,18 @@ impl Engine {
                     board.changes.notify_waiters();
                     telemetry::drain_ended(&board.service.name, end.in_flight, end.took);
                 }
-                Step::Cut => {
-                    departure.cut();
+                Step::Cut(in_flight) => {
+                    departure.cut(in_flight);
                     board.changes.notify_waiters();
+                    // What came after all had ended is cut all the same.
+                    let told = departure.ended().map_or(0, |end| end.in_flight);
+                    if in_flight > told {
+                        telemetry::drain_ended(
+                            &board.service.name,
+                            in_flight,
+                            drain.took(now.mono),
+                        );
+                    }
                 }
             }
         }

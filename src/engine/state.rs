@@ -350,9 +350,10 @@ impl State {
         (self.threshold.phase() != Phase::Pending).then_some(self.status)
     }
 
-    /// Whether nobody who reads statuses and reasons can tell the two apart.
+    /// Whether nobody who reads statuses and reasons can tell the two apart, nor how often it has failed in a row.
     pub(crate) fn looks_like(&self, other: &Self) -> bool {
         self.status == other.status
+            && self.threshold.failures() == other.threshold.failures()
             && self.reason == other.reason
             && self.blocked_by == other.blocked_by
             && self.cause == other.cause

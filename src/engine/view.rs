@@ -300,6 +300,7 @@ impl Face {
         match before {
             Some(face)
                 if face.verdict.says_the_same(&verdict)
+                    && face.verdict.counts_the_same(&verdict)
                     && face.verdict.retry_after == verdict.retry_after =>
             {
                 Arc::clone(face)

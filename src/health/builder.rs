@@ -215,6 +215,7 @@ impl HealthBuilder {
             mistakes.push(Mistake::NoConcurrency);
         }
         mistakes.extend(settings.drain.faults().map(Mistake::Drain));
+        check_dependencies(&checks, &mut mistakes);
         let runtime = match self
             .runtime
             .map_or_else(current_runtime, Ok)
@@ -228,7 +229,6 @@ impl HealthBuilder {
         };
         let own = self.watchdog.bound.is_some();
         let runtimes = self.watchdog.define(&runtime, &mut checks, &mut mistakes);
-        check_dependencies(&checks, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(StartError::new(mistakes));
         }

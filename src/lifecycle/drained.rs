@@ -70,6 +70,117 @@ impl Health {
     pub fn drained(&self) -> Drained {
         Drained::new(self.board(), false)
     }
+
+    /// Waits for the moment when a [drain](Self::drain) begins, long before [`drained`](Self::drained): for workers and streams
+    /// that end themselves, such as a consumer that takes no new message, or an event stream whose clients are to go elsewhere.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let draining = health.draining();
+    /// let consumer = tokio::spawn(async move {
+    ///     // It takes messages until then.
+    ///     draining.await;
+    ///     "took no more"
+    /// });
+    /// drop(health.drain());
+    /// assert_eq!(consumer.await?, "took no more");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn draining(&self) -> Draining {
+        Draining {
+            board: Arc::clone(self.board()),
+            bell: self.board().change(),
+        }
+    }
+
+    /// Counts what is no request as in flight, until the guard is dropped: a [drain](Self::drain) waits for it as for a request,
+    /// such as for a message that a worker has taken and not yet acknowledged.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use tokio::time::{Instant, sleep};
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").drain_delay(Duration::ZERO).start()?;
+    /// let message = health.in_flight();
+    /// tokio::spawn(async move {
+    ///     sleep(Duration::from_secs(3)).await;
+    ///     drop(message);
+    /// });
+    /// let began = Instant::now();
+    /// health.drain().await;
+    /// assert_eq!(began.elapsed().as_secs(), 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn in_flight(&self) -> InFlightGuard {
+        self.board().departure.enter();
+        InFlightGuard {
+            board: Arc::clone(self.board()),
+        }
+    }
+}
+
+pin_project! {
+    /// Waits until a drain begins: the future of [`Health::draining`].
+    ///
+    /// It is ready as well when nothing could ever begin one any more, because the runtime of the checks has ended, or the last
+    /// [`Health`], layer and service was dropped. It does not keep the checks running.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Draining {
+        board: Arc<Board>,
+        #[pin]
+        bell: OwnedNotified,
+    }
+}
+
+impl Future for Draining {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            // First the ear to the bell, then the look: a change in between is heard.
+            this.bell.as_mut().enable();
+            if this.board.is_draining() || this.board.is_final() {
+                return Poll::Ready(());
+            }
+            ready!(this.bell.as_mut().poll(cx));
+            this.bell.set(this.board.change());
+        }
+    }
+}
+
+impl fmt::Debug for Draining {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Draining").finish_non_exhaustive()
+    }
+}
+
+/// Something that is in flight until this is dropped: see [`Health::in_flight`]. It does not keep the checks running.
+#[must_use = "it is in flight until the guard is dropped"]
+pub struct InFlightGuard {
+    board: Arc<Board>,
+}
+
+impl Drop for InFlightGuard {
+    fn drop(&mut self) {
+        self.board.leave();
+    }
+}
+
+impl fmt::Debug for InFlightGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InFlightGuard").finish_non_exhaustive()
+    }
 }
 
 pin_project! {
@@ -147,8 +258,11 @@ impl Future for Drained {
 /// Who waited to the end counts for good: it ends its server.
 impl Drop for Taker {
     fn drop(&mut self) {
-        if self.waits && !self.is_over() {
-            self.board.departure.untake(self.runs);
+        if self.waits {
+            self.board.departure.not_waited_for_here();
+            if !self.is_over() {
+                self.board.departure.untake(self.runs);
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) mod watchdog;
 #[cfg(feature = "server")]
 pub(crate) use self::drained::until;
 pub use self::{
-    drained::Drained,
+    drained::{Drained, Draining, InFlightGuard},
     pushed::{Heartbeat, HeartbeatBuilder, Registering, Reporter, ReporterBuilder},
     run::{Run, ServerOutput, Unfinished},
 };

@@ -107,11 +107,11 @@ impl<F: Future<Output: ServerOutput>> Future for Run<F> {
         // It is asked last, so that one that ends by itself, however late, has ended by itself.
         loop {
             this.bell.as_mut().enable();
-            let cut = this.drained.board().departure.is_cut();
+            let cut = this.drained.board().departure.was_cut();
             if let Poll::Ready(output) = this.server.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            if cut {
+            if cut.is_some() {
                 return Poll::Ready(match this.drained.board().departure.in_flight() {
                     0 => Ok(F::Output::ended()),
                     in_flight => Err(Unfinished { in_flight }),

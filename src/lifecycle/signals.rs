@@ -21,14 +21,14 @@ impl HealthBuilder {
     ///
     /// The handlers are installed at [`start`](Self::start), so a signal that comes during start-up is not lost. After
     /// `SIGINT` there is no [delay](Self::drain_delay). A second signal ends the part of the drain that is under way, as does each
-    /// after it. A `SIGTERM` within a second of another is the same one, as supervisors forward it to a whole group, and a `SIGINT`
-    /// within 200 ms. A signal after the drain does what it would do without this.
+    /// after it. A `SIGTERM` within a second of another signal is the same one, as supervisors forward it to a whole group, and a
+    /// `SIGINT` within 200 ms. A signal after a drain that a signal began does what it would do without this.
     ///
     /// No process becomes unkillable. It ends:
     ///
     /// | who waits for the drain | it ends |
     /// | --- | --- |
-    /// | [`Health::run`], or `Health::run_http` | by itself, when `main` returns |
+    /// | [`Health::run`], or `Health::run_http` | by itself, when `main` returns, or else a minute after the longest drain |
     /// | [`Health::drained`] alone, which a server of yours may wait for, or a worker | by itself, or else 3 s after the longest drain, 28 s after the signal |
     /// | nobody | when nothing has been in flight for 2 s, or the drain is over |
     /// | any of these, on a runtime that stands still | 2 s after the longest drain |

@@ -232,7 +232,7 @@ impl Watched {
 
     fn look(&mut self, board: &Board, now: Duration) {
         if self.question.gone.load(Ordering::Acquire) {
-            let cause = format_args!("the runtime {} has ended", self.runtime.name);
+            let cause = format!("the runtime {} has ended", self.runtime.name);
             if self.told.map(|told| told.1) != Some(Some(Reason::RuntimeEnded)) {
                 self.publish_lag(board, None);
             }

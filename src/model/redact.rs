@@ -108,7 +108,8 @@ fn next_secret(text: &str) -> Option<(&str, &str)> {
 fn secret_in(here: &str, before: char) -> Option<(usize, usize)> {
     let first = *here.as_bytes().first()?;
     match first {
-        b':' if let Some(rest) = here.strip_prefix("://") => {
+        b':' if here.starts_with("://") => {
+            let rest = here.get("://".len()..)?;
             return url(near(rest)).map(|(start, len)| (start + "://".len(), len));
         }
         b'%' => {

@@ -66,6 +66,19 @@ impl Verdict {
             && self.checks.len() == other.checks.len()
             && self.checks.iter().zip(&*other.checks).all(same_check)
     }
+
+    /// Whether each of the same checks has failed as often in a row.
+    pub(crate) fn counts_the_same(&self, other: &Self) -> bool {
+        let failures = |verdict: &Self| -> u64 {
+            let failures = verdict
+                .checks
+                .iter()
+                .map(|check| check.consecutive_failures);
+            // Those that fail count up, and never down.
+            failures.map(u64::from).sum()
+        };
+        failures(self) == failures(other)
+    }
 }
 
 /// Why a [`Verdict`] is not a pass.

@@ -31,6 +31,8 @@ pub(super) struct Activity {
     asked: AtomicBool,
     /// When the client said that it sends no more, while it waits for an answer.
     half_closed: Mark,
+    /// Whether another protocol is spoken from now on, or within a stream of HTTP/2.
+    upgraded: AtomicBool,
 }
 
 /// A moment in the life of a connection, or none.
@@ -87,7 +89,13 @@ impl Activity {
             moved: Mark::default(),
             asked: AtomicBool::new(false),
             half_closed: Mark::default(),
+            upgraded: AtomicBool::new(false),
         }
+    }
+
+    /// The answer says that another protocol is spoken from now on, of which HTTP knows nothing.
+    pub(super) fn upgrade(&self) {
+        self.upgraded.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn began(&self) -> Instant {
@@ -112,6 +120,9 @@ impl Activity {
 
     /// Something was read.
     pub(super) fn read(&self) {
+        if self.is_upgraded() {
+            return self.note();
+        }
         if !self.is_busy() && !self.is_http2() {
             self.reading.set_once(self.now());
         }
@@ -120,7 +131,8 @@ impl Activity {
     /// The client sends no more. Whether it may wait for an answer all the same: over HTTP/1, where it has sent a whole request.
     pub(super) fn half_close(&self) -> bool {
         let answers = self.is_busy() || self.is_blocked();
-        let waits = answers && !self.is_http2() && self.asked.load(Ordering::Relaxed);
+        let is_plain = !self.is_http2() && !self.is_upgraded();
+        let waits = answers && is_plain && self.asked.load(Ordering::Relaxed);
         if waits {
             self.half_closed.set_once(self.now());
         }
@@ -136,6 +148,9 @@ impl Activity {
     pub(super) fn unblock(&self) {
         let now = self.now();
         self.moved.set(now);
+        if self.is_upgraded() {
+            self.used.set(now);
+        }
         if self.blocked.get().is_some() {
             self.blocked.clear();
             // It is of use while an answer goes on.
@@ -148,6 +163,10 @@ impl Activity {
 
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.get().is_some() || self.owes()
+    }
+
+    fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Relaxed)
     }
 
     fn owes(&self) -> bool {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
@@ -32,6 +32,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How long one that serves nobody has while its server closes: as long as a request that was sent before that may be on its way.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long one that has asked nothing has to hear that its server is gone.
+const FAREWELL: Duration = Duration::from_millis(250);
 
 /// How old a connection of HTTP/2 is when it is told to go elsewhere, for clients lose patience, and some a request, when each is told
 /// to go at once.
@@ -76,6 +79,11 @@ enum Event {
     Late,
 }
 
+/// Whether another protocol is spoken after an answer, to a `CONNECT` or to another method.
+fn upgrades(connects: bool, code: StatusCode) -> bool {
+    code == StatusCode::SWITCHING_PROTOCOLS || (connects && code.is_success())
+}
+
 /// Serves a connection to its end.
 pub(super) async fn serve<A, F, B, E>(stream: TcpStream, answer: A, settings: Settings)
 where
@@ -99,7 +107,17 @@ where
         let activity = Arc::clone(&activity);
         service_fn(move |request: Request<Incoming>| {
             let busy = Busy::new(&activity, request.body().is_end_stream());
-            answer(request, busy)
+            let connects = request.method() == Method::CONNECT;
+            let (answer, activity) = (answer(request, busy), Arc::clone(&activity));
+            async move {
+                let answered = answer.await;
+                if let Ok(response) = &answered
+                    && upgrades(connects, response.status())
+                {
+                    activity.upgrade();
+                }
+                answered
+            }
         })
     };
     let mut served = pin!(http.serve_connection_with_upgrades(io, service));
@@ -168,7 +186,13 @@ where
                 served.as_mut().graceful_shutdown();
                 goodbye = true;
             }
-            Event::Late if goodbye || closing.is_some() || end.is_some() => return,
+            Event::Late if goodbye || end.is_some() => return,
+            // One that never asked anything hears goodbye as well.
+            Event::Late if closing.is_some() => {
+                served.as_mut().graceful_shutdown();
+                goodbye = true;
+                end = Some(Instant::now() + FAREWELL);
+            }
             Event::Late => {
                 if activity.is_busy() || activity.is_blocked() {
                     // Its client is gone, or takes nothing.

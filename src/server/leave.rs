@@ -49,8 +49,11 @@ pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<Pro
             return problem(StatusCode::CONFLICT, NOT_YET, method);
         }
         Method::GET => {
+            // A request that comes over an open connection when all had ended is one more.
             until(board, |board| {
-                board.departure.ended().is_some() || board.is_stopped()
+                let departure = &board.departure;
+                let is_idle = departure.ended().is_some() && departure.in_flight() == 0;
+                is_idle || departure.was_cut().is_some() || board.is_final()
             })
             .await
         }
@@ -58,10 +61,8 @@ pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<Pro
         _ => return refused(method, WAITS),
     }
     // Where the runtime of the checks has ended, nobody cuts anything any more.
-    let left = match board.departure.ended() {
-        Some(end) => end.in_flight,
-        None => board.departure.in_flight(),
-    };
+    let departure = &board.departure;
+    let left = departure.was_cut().unwrap_or_else(|| departure.in_flight());
     let code = match (left, method) {
         (0, _) | (_, &(Method::HEAD | Method::OPTIONS)) => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,

@@ -305,10 +305,18 @@ async fn bodies_tell_since_when_and_how_often() {
     let later = ask(&probes, "/health").await.json();
     assert_eq!(later["since"], since);
     assert_eq!(row(later.clone())["since"], since);
-    let failures = row(later)["consecutiveFailures"].as_u64().unwrap();
-    assert!(failures >= 8, "{failures}");
+    assert!(row(later)["consecutiveFailures"].as_u64().unwrap() >= 8);
     let alone = ask(&probes, "/health/db").await.json();
     assert_eq!(row(alone)["since"], since);
+    // Wherever it is asked for, it is of the last run.
+    for _ in 0..3 {
+        after(30 * SECOND).await;
+        let failures = health.check("db").unwrap().consecutive_failures;
+        for path in ["/ready", "/health", "/health/db"] {
+            let told = ask(&probes, path).await.json();
+            assert_eq!(row(told)["consecutiveFailures"], failures, "{path}");
+        }
+    }
     assert_eq!(health.check("db").unwrap().since, began);
     assert_eq!(
         health.verdict(Probe::Readiness).since,
@@ -317,6 +325,30 @@ async fn bodies_tell_since_when_and_how_often() {
     check.say(Status::Pass);
     health.run_now("db").await.unwrap();
     assert!(!ask(&probes, "/ready").await.body.contains("since"));
+}
+
+/// Where nothing drives the engine, who asks for the whole first is told the same moment as who asks for the verdict.
+#[test]
+fn an_expiry_that_the_engine_does_not_come_to_is_one_moment_for_every_reader() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let health = runtime.block_on(async {
+        let check = Check::new("db", Scripted::new(Status::Pass)).period(ms(100));
+        let check = check.timeout(ms(100)).max_age(ms(300));
+        let health = Health::builder("orders").check(check);
+        let health = health.start().unwrap();
+        health.wait_until_good(Probe::Readiness).await.unwrap();
+        health
+    });
+    std::thread::sleep(ms(400));
+    let first = health.report().since;
+    std::thread::sleep(ms(50));
+    assert_eq!(health.report().since, first);
+    assert_eq!(health.verdict(Probe::Health).since, first);
+    assert_eq!(health.check("db").unwrap().since, first);
+    drop(runtime);
 }
 
 /// Whoever notices that something is too old, and when, means the moment when it was.
@@ -340,6 +372,7 @@ async fn an_expiry_is_one_moment_for_every_reader() {
         health.check("db").unwrap(),
         health.verdict(Probe::Readiness),
     );
+    assert_eq!(health.report().since, ended + 60 * SECOND);
     let mut seen = vec![(report.since, verdict.since)];
     for _ in 0..3 {
         after(SECOND).await;
@@ -391,6 +424,27 @@ fn assert_is_microprofile(body: &str) {
         .map(|fault| fault.to_string())
         .collect();
     assert!(faults.is_empty(), "{faults:?}: {body}");
+}
+
+/// The conjunction of what is listed.
+#[tokio::test(start_paused = true)]
+async fn of_an_instance_that_leaves_liveness_is_up_and_so_is_each_row() {
+    let health = Health::builder("orders").start().unwrap();
+    let worker = health.heartbeat("worker", SECOND).liveness();
+    let worker = worker.await.unwrap();
+    worker.tick();
+    drop(health.drain());
+    after(60 * SECOND).await;
+    assert!(!health.check("worker").unwrap().status.is_good());
+    for (endpoints, path) in [
+        (Endpoints::microprofile(), "/health/live"),
+        (Endpoints::actuator(), "/actuator/health/liveness"),
+    ] {
+        let probes = health.service().endpoints(endpoints).unwrap();
+        let answer = ask(&probes, path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.body.contains("DOWN"), "{path}: {}", answer.body);
+    }
 }
 
 #[tokio::test(start_paused = true)]

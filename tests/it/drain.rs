@@ -314,6 +314,77 @@ async fn a_handler_that_waits_for_the_drain_does_not_wait_for_itself() {
     }
 }
 
+/// It looks at the drain, or waits for it, and then goes on with what it does.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_goes_on_after_it_waited_for_the_drain_is_waited_for() {
+    for waits in [true, false] {
+        let health = Health::builder("orders")
+            .drain_delay(Duration::ZERO)
+            .drain_close(10 * SECOND)
+            .start()
+            .unwrap();
+        let hook = health.clone();
+        let app = health.wrap(tower::service_fn(move |_: Request<Body>| {
+            let drained = hook.drained();
+            async move {
+                match waits {
+                    true => drained.await,
+                    false => drop(tokio::time::timeout(SECOND, drained).await),
+                }
+                tokio::time::sleep(4 * SECOND).await;
+                Ok::<_, Infallible>(Response::new(Body::from("flushed")))
+            }
+        }));
+        let answered = tokio::spawn(takes(async {
+            let response = app.oneshot(request("/flush")).await.unwrap();
+            response.into_body().collect().await.unwrap().to_bytes()
+        }));
+        // The one waits until servers close, the other looks for a second; both go on for four.
+        let other = health.wrap(Slow(Arc::default()));
+        let mut other = Box::pin(other.oneshot(request("/slow")));
+        assert!(poll_once(&mut other).is_pending());
+        drop(health.drain());
+        after(2 * SECOND).await;
+        drop(other);
+        let server = health.drained();
+        let server = health.run(async move {
+            server.await;
+            std::future::pending::<()>().await;
+        });
+        let (took, ended) = takes(server).await;
+        let (_, body) = answered.await.unwrap();
+        assert_eq!((body, ended), ("flushed".into(), Ok(())));
+        // Once nothing is in flight a server has 2 s to end.
+        assert!(took >= 4 * SECOND && took < 7 * SECOND, "{waits}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_request_is_waited_for_and_a_stream_ends_when_the_drain_begins() {
+    let health = service();
+    let draining = health.draining();
+    let mut early = Box::pin(health.draining());
+    assert!(poll_once(&mut early).is_pending());
+    let stream = tokio::spawn(takes(draining));
+    let message = health.in_flight();
+    after(3 * SECOND).await;
+    let drained = tokio::spawn(takes(health.drain()));
+    let (took, ()) = stream.await.unwrap();
+    is_about(took, 3 * SECOND);
+    early.await;
+    health.draining().await;
+    after(12 * SECOND).await;
+    assert!(!drained.is_finished());
+    drop(message);
+    let (took, ()) = drained.await.unwrap();
+    is_about(took, 12 * SECOND);
+    // Nothing can begin any more.
+    Health::fixed(Status::Pass).draining().await;
+    let ended = health.draining();
+    drop(health);
+    ended.await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn pitfall_23_liveness_passes_and_probes_are_answered_to_the_end() {
     let health = service();

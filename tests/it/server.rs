@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream as StdStream},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
 };
 
@@ -855,6 +855,151 @@ async fn who_waits_for_a_drain_is_told_that_requests_were_cut() {
     assert!(says(&answer, 503), "{answer}");
     assert_eq!(server.await.unwrap().unwrap_err().in_flight, 1);
     drop(stuck);
+}
+
+/// A first request over a connection that was open, when nothing was in flight any more.
+#[tokio::test]
+async fn a_request_that_comes_while_servers_close_and_is_cut_is_told_as_such() {
+    let health = Health::builder("orders")
+        .drain_delay(ms(100))
+        .drain_close(SECOND)
+        .start()
+        .unwrap();
+    let port = health.serve("127.0.0.1:0").endpoints(open()).drain_paths();
+    let port = port.start().unwrap();
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    let app = Router::new().route("/stuck", get(std::future::pending::<&'static str>));
+    let (address, server) = run(&health, app).await;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    tokio::time::sleep(ms(100)).await;
+    health.drain().await;
+    let request = http::Request::get(format!("http://{address}/stuck"));
+    let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+    let stuck = tokio::spawn(sender.send_request(request));
+    tokio::time::sleep(ms(100)).await;
+    let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
+    assert!(says(&answer, 503), "{answer}");
+    assert_eq!(server.await.unwrap().unwrap_err().in_flight, 1);
+    let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
+    assert!(says(&answer, 503), "{answer}");
+    assert!(stuck.await.unwrap().is_err());
+    // Where nothing runs, nothing is in flight.
+    let fixed = Health::fixed(Status::Pass);
+    let port = fixed.serve("127.0.0.1:0").endpoints(open()).drain_paths();
+    let port = port.start().unwrap();
+    drop(fixed.drain());
+    let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
+    assert!(says(&answer, 200), "{answer}");
+}
+
+/// A frame of HTTP/2: its kind, its flags, and what is in it.
+async fn frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.ok()?;
+    let [a, b, c, kind, flags, ..] = head;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((kind, flags, payload))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_http_2_that_never_asked_hears_goodbye_when_servers_close() {
+    const GOAWAY: u8 = 7;
+    let (health, address, server) = drained_by(100, 600_000).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(preface).await.unwrap();
+    drop(health.drain());
+    let mut kinds = Vec::new();
+    while let Some((kind, ..)) = frame(&mut stream).await {
+        kinds.push(kind);
+    }
+    assert!(kinds.contains(&GOAWAY), "{kinds:?}");
+    assert_eq!(server.await.unwrap(), Ok(()));
+}
+
+/// A service that speaks another protocol after an upgrade, or a `CONNECT`: it sends so many bytes, and back what it is sent. It says when it
+/// has heard that its peer sends no more.
+fn speaks_otherwise(bytes: usize, heard: &Arc<Notify>) -> Router {
+    let heard = Arc::clone(heard);
+    Router::new().fallback(move |mut request: Request<axum::body::Body>| async move {
+        let upgraded = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let io = hyper_util::rt::TokioIo::new(upgraded.await.unwrap());
+            let (mut read, mut write) = tokio::io::split(io);
+            let writes = tokio::spawn(async move {
+                _ = write.write_all(&vec![b'x'; bytes]).await;
+                write
+            });
+            match bytes {
+                0 => _ = tokio::io::copy(&mut read, &mut writes.await.unwrap()).await,
+                _ => _ = read.read_to_end(&mut Vec::new()).await,
+            }
+            heard.notify_one();
+        });
+        let code = match *request.method() {
+            http::Method::CONNECT => StatusCode::OK,
+            _ => StatusCode::SWITCHING_PROTOCOLS,
+        };
+        let mut response = http::Response::new(axum::body::Body::empty());
+        *response.status_mut() = code;
+        if code == StatusCode::SWITCHING_PROTOCOLS {
+            let headers = response.headers_mut();
+            headers.insert("connection", http::HeaderValue::from_static("upgrade"));
+            headers.insert("upgrade", http::HeaderValue::from_static("x"));
+        }
+        response
+    })
+}
+
+/// Such as somebody who closes the tab of a browser, into which much is being sent.
+#[tokio::test]
+async fn an_upgraded_connection_hears_that_its_peer_sends_no_more_while_it_writes() {
+    let health = Health::fixed(Status::Pass);
+    let heard = Arc::new(Notify::new());
+    let (address, _) = run(&health, speaks_otherwise(64 * 1024 * 1024, &heard)).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = b"GET /socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    stream.read_exact(&mut [0; 1024]).await.unwrap();
+    // By now what is sent is not taken any more.
+    tokio::time::sleep(ms(300)).await;
+    stream.shutdown().await.unwrap();
+    tokio::time::timeout(20 * SECOND, heard.notified())
+        .await
+        .expect("it hears so");
+}
+
+#[tokio::test]
+async fn a_tunnel_over_http_2_is_not_idle_while_anything_goes_through_it() {
+    let health = Health::fixed(Status::Pass);
+    let heard = Arc::new(Notify::new());
+    let app = speaks_otherwise(0, &heard);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = health.run_http(listener, health.wrap(app));
+    tokio::spawn(server.idle_timeout(SECOND));
+    let io = hyper_util::rt::TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::connect("x:80");
+    let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
+    let mut response = sender.send_request(request).await.unwrap();
+    let tunnel = hyper::upgrade::on(&mut response).await.unwrap();
+    let mut tunnel = hyper_util::rt::TokioIo::new(tunnel);
+    // Longer than the limit, and than the time to hear goodbye after it.
+    for _ in 0..80 {
+        tunnel.write_all(b"x").await.unwrap();
+        tunnel.read_exact(&mut [0]).await.unwrap();
+        tokio::time::sleep(ms(100)).await;
+    }
 }
 
 /// One of HTTP/2 that has had an answer, and then reads and says nothing any more.

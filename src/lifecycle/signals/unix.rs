@@ -2,7 +2,7 @@
 
 use std::{
     io, process,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -18,8 +18,8 @@ use crate::{
     engine::{Board, DrainCause, Hurry},
 };
 
-/// How long after a signal another is the same: supervisors forward one to a whole group that had it already. Who presses a key
-/// twice means it.
+/// How long after a signal another is the same: supervisors forward one to a whole group that had it already, and tell their children to
+/// end when they are interrupted. Who presses a key twice means it.
 const fn same(signal: i32) -> Duration {
     Duration::from_millis(match signal {
         SIGTERM => 1000,
@@ -29,6 +29,10 @@ const fn same(signal: i32) -> Duration {
 
 /// How much longer than a drain may take a process has to end where nobody runs a server to its end.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How much longer than a drain may take a process has to end where somebody runs a server to its end: to write what it has, and to wait for
+/// code that blocks.
+const CLEANUP: Duration = Duration::from_secs(60);
 
 /// How often it is looked at a drain under way.
 const LOOK: Duration = Duration::from_millis(20);
@@ -50,8 +54,12 @@ pub(super) fn handle(board: &Arc<Board>) -> io::Result<()> {
     drop(services);
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*installed {
-        let signals = Signals::new([SIGTERM, SIGINT])?;
-        detached::spawn("health-signals", Box::new(|| watch(signals)))?;
+        // First who handles them: without, they would do nothing.
+        let (send, signals) = mpsc::channel();
+        let main = move || signals.into_iter().for_each(watch);
+        detached::spawn("health-signals", Box::new(main))?;
+        // It waits for them as long as it has not got any.
+        _ = send.send(Signals::new([SIGTERM, SIGINT])?);
         *installed = true;
     }
     Ok(())
@@ -65,7 +73,7 @@ fn watch(mut signals: Signals) {
     // Those that were told to end.
     let mut told: Vec<Leaving> = Vec::new();
     let mut last = SIGTERM;
-    let mut counted: Vec<(i32, Instant)> = Vec::new();
+    let mut counted: Option<Instant> = None;
     loop {
         let came: Vec<i32> = match told.is_empty() {
             true => signals.wait().collect(),
@@ -75,21 +83,21 @@ fn watch(mut signals: Signals) {
             }
         };
         for signal in came {
-            counted.retain(|&(signal, at)| at.elapsed() < same(signal));
-            if counted.iter().any(|&(known, _)| known == signal) {
+            if counted.is_some_and(|at| at.elapsed() < same(signal)) {
                 continue;
             }
-            counted.push((signal, Instant::now()));
+            counted = Some(Instant::now());
             last = signal;
             deliver(signal, &mut told);
         }
         if !told.is_empty() && told.iter().all(Leaving::is_settled) {
-            // Who runs a server to its end ends the process, unless another service stands still.
+            // Who runs a server to its end ends the process, unless another service stands still, or it takes too long.
             let stands_still = told.iter().any(|leaving| !has_ended(&leaving.board));
-            if stands_still || !told.iter().any(Leaving::is_run) {
+            let runs = told.iter().any(Leaving::is_run);
+            if stands_still || !runs || told.iter().all(|leaving| leaving.is_late(CLEANUP)) {
                 end(last);
+                told.clear();
             }
-            told.clear();
         }
     }
 }
@@ -98,9 +106,17 @@ fn watch(mut signals: Signals) {
 /// ends the process.
 fn deliver(signal: i32, told: &mut Vec<Leaving>) {
     let alive: Vec<Arc<Board>> = services().iter().filter_map(Weak::upgrade).collect();
-    let staying = alive.into_iter().filter(|board| !has_ended(board));
     let mut nobody = true;
-    for board in staying {
+    for board in alive {
+        if has_ended(&board) {
+            // It was told to leave otherwise, as by the hook of a container, and who ran its server ends the process.
+            if board.departure.is_run() && board.departure.count_signal() == 0 {
+                nobody = false;
+                let limit = Instant::now();
+                told.push(Leaving { board, limit });
+            }
+            continue;
+        }
         nobody = false;
         let (before, policy) = (board.departure.count_signal(), board.departure.policy);
         // A runtime that stands still is waited for no longer than one that does not.
@@ -147,20 +163,26 @@ struct Leaving {
 impl Leaving {
     /// Whether it is known who ends the process.
     fn is_settled(&self) -> bool {
-        let is_late = |by| Instant::now() >= self.limit + by;
         let departure = &self.board.departure;
         if !has_ended(&self.board) {
             // Its runtime stands still.
-            is_late(SLACK)
+            self.is_late(SLACK)
         } else {
             // Who merely waits for the drain ends the process, as one that serves by itself does, or does not, as a worker.
             // Where nobody waits, the last bytes have their time all the same.
             match (departure.is_run(), departure.is_taken()) {
                 (true, _) => true,
-                (false, true) => is_late(PATIENCE),
-                (false, false) => departure.is_cut() || self.board.is_stopped() || is_late(SLACK),
+                (false, true) => self.is_late(PATIENCE),
+                (false, false) => {
+                    departure.was_cut().is_some() || self.board.is_stopped() || self.is_late(SLACK)
+                }
             }
         }
+    }
+
+    /// Whether its time is over by so much.
+    fn is_late(&self, by: Duration) -> bool {
+        Instant::now() >= self.limit + by
     }
 
     /// Whether somebody ends the process, since the drain is over. Where the drain is not, though it should be, nobody can.
