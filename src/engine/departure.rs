@@ -5,7 +5,7 @@ use std::{
     ptr,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicIsize, AtomicU8, AtomicUsize, Ordering},
     },
 };
 
@@ -15,7 +15,8 @@ use super::drain::{DrainEnd, DrainPolicy};
 #[derive(Debug)]
 pub(crate) struct Departure {
     pub(crate) policy: DrainPolicy,
-    in_flight: AtomicUsize,
+    /// Below zero only where a handler has given away a wait for the drain, and has ended before that.
+    in_flight: AtomicIsize,
     /// Whether the engine is to know when nothing is in flight.
     awaited: AtomicBool,
     /// How many futures there are, or were to the end, that wait for the moment to stop accepting.
@@ -31,15 +32,42 @@ pub(crate) struct Departure {
 }
 
 thread_local! {
-    /// The request that this thread is in, while its instance leaves: of which instance, and whether it waits for the drain.
-    static REQUEST: Cell<(*const Departure, bool)> = const { Cell::new((ptr::null(), false)) };
+    /// The request that this thread is in, while its instance leaves.
+    static REQUEST: Cell<Request> = const { Cell::new(Request::NONE) };
+}
+
+#[derive(Clone, Copy)]
+struct Request {
+    /// Of which instance it is.
+    of: *const Departure,
+    /// How often it is counted, because the layer is there more than once.
+    times: usize,
+    /// Whether it is not in flight, because its handler waits for the drain.
+    waits: bool,
+}
+
+impl Request {
+    const NONE: Self = Self {
+        of: ptr::null(),
+        times: 0,
+        waits: false,
+    };
+}
+
+/// Has the thread be in another request again, whatever ends this.
+struct Restore(Request);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        REQUEST.set(self.0);
+    }
 }
 
 impl Departure {
     pub(super) fn new(policy: DrainPolicy) -> Self {
         Self {
             policy,
-            in_flight: AtomicUsize::new(0),
+            in_flight: AtomicIsize::new(0),
             awaited: AtomicBool::new(false),
             takers: AtomicUsize::new(0),
             runners: AtomicUsize::new(0),
@@ -71,32 +99,48 @@ impl Departure {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::SeqCst)
+        usize::try_from(self.in_flight.load(Ordering::SeqCst)).unwrap_or_default()
     }
 
-    /// Polls the handler of a request in flight. Whether it waits for the drain comes with what it says.
-    pub(crate) fn within<T>(&self, poll: impl FnOnce() -> T) -> (T, bool) {
-        let outer = REQUEST.replace((self, false));
+    /// Polls the handler of a request in flight, of which it is known whether it `waits` for the drain.
+    pub(crate) fn within<T>(&self, waits: &mut bool, poll: impl FnOnce() -> T) -> T {
+        let outer = Restore(REQUEST.get());
+        let is_same = ptr::eq(outer.0.of, self);
+        REQUEST.set(Request {
+            of: self,
+            times: if is_same { outer.0.times + 1 } else { 1 },
+            waits: *waits,
+        });
         let polled = poll();
-        let (_, waits) = REQUEST.replace(outer);
-        if waits && ptr::eq(outer.0, self) {
-            // One request, counted twice because the layer is there twice.
-            REQUEST.set((self, true));
-        }
-        (polled, waits)
+        *waits = REQUEST.get().waits;
+        polled
     }
 
-    /// Somebody polls a wait for the drain: if that is the handler of a request, the drain is not to wait for it.
-    pub(crate) fn waited_for_here(&self) {
-        if ptr::eq(REQUEST.get().0, self) {
-            REQUEST.set((self, true));
+    /// Somebody polls a wait for the drain: if that is the handler of a request, the drain is not to wait for it. How often it is counted
+    /// that is not in flight from now on.
+    pub(crate) fn exclude(&self) -> usize {
+        let request = REQUEST.get();
+        if !ptr::eq(request.of, self) || request.waits {
+            return 0;
         }
+        REQUEST.set(Request {
+            waits: true,
+            ..request
+        });
+        request.times
     }
 
-    /// A wait for the drain is over, or given up: if that is the handler of a request, it goes on.
-    pub(crate) fn not_waited_for_here(&self) {
-        if ptr::eq(REQUEST.get().0, self) {
-            REQUEST.set((self, false));
+    /// Such a wait is over, or given up: what goes on is in flight again.
+    pub(crate) fn include(&self, times: usize) {
+        for _ in 0..times {
+            self.enter();
+        }
+        let request = REQUEST.get();
+        if times > 0 && ptr::eq(request.of, self) {
+            REQUEST.set(Request {
+                waits: false,
+                ..request
+            });
         }
     }
 

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -201,6 +202,8 @@ struct Taker {
     waits: bool,
     /// Whether it runs a server to its end.
     runs: bool,
+    /// How often the request is counted that it is in, which is not in flight meanwhile.
+    excluded: usize,
 }
 
 impl Drained {
@@ -211,6 +214,7 @@ impl Drained {
                 board: Arc::clone(board),
                 waits: false,
                 runs,
+                excluded: 0,
             },
         }
     }
@@ -226,6 +230,20 @@ impl Taker {
             self.waits = true;
             self.board.departure.take(self.runs);
         }
+    }
+
+    /// The request that it is in, if it is in one, is not waited for.
+    fn exclude(&mut self) {
+        let times = self.board.departure.exclude();
+        self.excluded += times;
+        for _ in 0..times {
+            self.board.leave();
+        }
+    }
+
+    /// And is in flight again.
+    fn go_on(&mut self) {
+        self.board.departure.include(mem::take(&mut self.excluded));
     }
 
     /// Where nothing runs, nothing has to be waited for.
@@ -246,9 +264,10 @@ impl Future for Drained {
             // First the ear to the bell, then the look: a change in between is heard.
             this.bell.as_mut().enable();
             if this.taker.is_over() {
+                this.taker.go_on();
                 return Poll::Ready(());
             }
-            this.taker.board.departure.waited_for_here();
+            this.taker.exclude();
             ready!(this.bell.as_mut().poll(cx));
             this.bell.set(this.taker.board.change());
         }
@@ -258,11 +277,9 @@ impl Future for Drained {
 /// Who waited to the end counts for good: it ends its server.
 impl Drop for Taker {
     fn drop(&mut self) {
-        if self.waits {
-            self.board.departure.not_waited_for_here();
-            if !self.is_over() {
-                self.board.departure.untake(self.runs);
-            }
+        self.go_on();
+        if self.waits && !self.is_over() {
+            self.board.departure.untake(self.runs);
         }
     }
 }

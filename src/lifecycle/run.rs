@@ -36,6 +36,9 @@ impl Health {
     /// What a server has taken from a body and not written yet is not known here, and has those 2 s: a long answer to a slow client
     /// may be cut. `Health::run_http` waits for it.
     ///
+    /// A server that closes its listener resets what is in its queue, and some, as those of axum and tonic, give up a connection whose first
+    /// bytes they have not read: a client that connects in that very moment may be reset. `Health::run_http` answers it.
+    ///
     /// Tasks that the server spawned, such as those of its connections, end with their runtime: let `main` return.
     ///
     /// # Errors

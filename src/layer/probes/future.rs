@@ -23,6 +23,8 @@ pin_project! {
         state: State<S, ReqBody>,
         // None for a probe, and once the response has it.
         entered: Option<(InFlight, Leaving)>,
+        // Whether the handler waits for the drain, as far as is known of its last poll: then the request is not in flight.
+        waits: bool,
     }
 }
 
@@ -51,6 +53,7 @@ where
         Self {
             state: State::Answered { answer },
             entered: None,
+            waits: false,
         }
     }
 
@@ -58,6 +61,7 @@ where
         Self {
             state: State::Called { future },
             entered: Some(entered),
+            waits: false,
         }
     }
 
@@ -70,6 +74,7 @@ where
         Self {
             state: State::Waiting { service, request },
             entered: Some(entered),
+            waits: false,
         }
     }
 
@@ -77,6 +82,7 @@ where
         Self {
             state: State::Failed { error: Some(error) },
             entered: None,
+            waits: false,
         }
     }
 }
@@ -96,7 +102,7 @@ where
                 StateProj::Called { future } => {
                     let polled = match this.entered {
                         Some((in_flight, _)) if in_flight.is_leaving() => {
-                            in_flight.poll_leaving(|| future.poll(cx))
+                            in_flight.poll_leaving(this.waits, || future.poll(cx))
                         }
                         _ => future.poll(cx),
                     };

@@ -23,6 +23,9 @@ use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 
 const DRAINS: usize = 10;
 
+/// How long a request takes.
+const WORK: Duration = Duration::from_millis(200);
+
 /// How many requests each client has in flight.
 const OVERLAPPING: usize = 4;
 
@@ -50,9 +53,10 @@ enum Asked {
 struct Server(Child);
 
 impl Server {
-    fn start(server: &str, close: Duration) -> (Self, SocketAddr) {
+    fn start(server: &str, close: Duration, work: Duration) -> (Self, SocketAddr) {
         let mut process = Command::new(env!("CARGO_BIN_EXE_live-drains"))
-            .args([server, &close.as_millis().to_string()])
+            .arg(server)
+            .args([close, work].map(|time| time.as_millis().to_string()))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -164,19 +168,19 @@ async fn over_grpc(at: SocketAddr) -> (usize, usize) {
 }
 
 /// Asks without a pause until nobody is there any more: how many requests were answered and lost.
-async fn load(asks: Asks, at: SocketAddr) -> (usize, usize) {
+async fn load(asks: Asks, clients: usize, at: SocketAddr) -> (usize, usize) {
     if matches!(asks, Asks::Grpc) {
         return over_grpc(at).await;
     }
     let http2 = Client::builder(TokioExecutor::new())
         .http2_only(true)
         .build_http();
-    let mut clients = JoinSet::new();
-    for offset in 0..OVERLAPPING {
+    let mut each = JoinSet::new();
+    for offset in 0..clients {
         let http2 = http2.clone();
-        clients.spawn(async move {
+        each.spawn(async move {
             // They overlap: there is never a moment without one.
-            sleep(Duration::from_millis(50) * offset as u32).await;
+            sleep(WORK / clients as u32 * offset as u32).await;
             let (mut answered, mut lost) = (0, 0);
             loop {
                 let asked = match asks {
@@ -197,15 +201,21 @@ async fn load(asks: Asks, at: SocketAddr) -> (usize, usize) {
             }
         });
     }
-    let counts = clients.join_all().await;
+    let counts = each.join_all().await;
     let add = |(answered, lost), (more, less)| (answered + more, lost + less);
     counts.into_iter().fold((0, 0), add)
 }
 
 /// One drain: how many requests were answered and lost, and whether the server ended well.
-async fn drain(server: &str, asks: Asks, close: Duration) -> (usize, usize, bool) {
-    let (mut process, at) = Server::start(server, close);
-    let load = tokio::spawn(load(asks, at));
+async fn drain(
+    server: &str,
+    asks: Asks,
+    clients: usize,
+    close: Duration,
+    work: Duration,
+) -> (usize, usize, bool) {
+    let (mut process, at) = Server::start(server, close, work);
+    let load = tokio::spawn(load(asks, clients, at));
     // A while for it to begin.
     sleep(Duration::from_millis(1_500)).await;
     kill_process(Pid::from_child(&process.0), Signal::TERM).unwrap();
@@ -225,7 +235,8 @@ async fn no_client_that_never_pauses_loses_a_request_in_a_drain() {
         for asks in CLIENTS {
             let mut drains = JoinSet::new();
             for _ in 0..DRAINS {
-                drains.spawn(drain(server, asks, Duration::from_secs(5)));
+                let close = Duration::from_secs(5);
+                drains.spawn(drain(server, asks, OVERLAPPING, close, WORK));
             }
             let drains = drains.join_all().await;
             let answered: usize = drains.iter().map(|drain| drain.0).sum();
@@ -238,11 +249,27 @@ async fn no_client_that_never_pauses_loses_a_request_in_a_drain() {
     }
 }
 
+/// Of many clients with short requests, some connect in the very moment in which the server closes. That of the crate takes what is in the
+/// queue of its listener; others reset it, which is theirs to mend.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_connects_as_the_server_of_the_crate_closes_is_answered() {
+    let (mut answered, clients) = (0, 16);
+    for _ in 0..DRAINS {
+        let (close, work) = (Duration::from_secs(5), Duration::from_millis(5));
+        let drain = drain("run_http", Asks::Http1, clients, close, work).await;
+        assert_eq!((drain.1, drain.2), (0, true));
+        answered += drain.0;
+    }
+    println!("run_http, {clients} clients: {answered} answered in {DRAINS} drains, and none lost");
+    assert!(answered > 1_000 * DRAINS, "{answered}");
+}
+
 /// What a drain would be that ends as it closes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_no_time_to_close_some_are_lost() {
     for server in SERVERS {
-        let (_, lost, ended_well) = drain(server, Asks::Http1, Duration::ZERO).await;
+        let (asks, close) = (Asks::Http1, Duration::ZERO);
+        let (_, lost, ended_well) = drain(server, asks, OVERLAPPING, close, WORK).await;
         assert!(lost > 0 && !ended_well, "{server}: {lost}, {ended_well}");
     }
 }

@@ -1,7 +1,8 @@
-//! A service that takes 200 ms for each request, over HTTP and gRPC, until it is told to end: `live-drains SERVER CLOSE`, where the
-//! server is `run_http`, `axum` or `tonic`, and `CLOSE` how many milliseconds it has to finish what is on open connections.
+//! A service that takes its time for each request, over HTTP and gRPC, until it is told to end: `live-drains SERVER CLOSE WORK`, where the
+//! server is `run_http`, `axum` or `tonic`, `CLOSE` how many milliseconds it has to finish what is on open connections, and `WORK` how many a
+//! request takes.
 
-use std::{env, net::Ipv4Addr, time::Duration};
+use std::{env, net::Ipv4Addr, sync::OnceLock, time::Duration};
 
 use axum::{
     Router,
@@ -19,11 +20,16 @@ use tonic::{
 };
 use tower_health::{BoxError, Health};
 
-const WORK: Duration = Duration::from_millis(200);
+/// How long a request takes.
+static WORK: OnceLock<Duration> = OnceLock::new();
+
+async fn work() {
+    sleep(WORK.get().copied().unwrap_or_default()).await;
+}
 
 /// The answer of a unary call: an empty message, and that all is well.
 async fn place() -> Response<Body> {
-    sleep(WORK).await;
+    work().await;
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     let frames = [
@@ -40,9 +46,10 @@ async fn place() -> Response<Body> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
     let args: Vec<String> = env::args().collect();
-    let [_, server, close] = args.as_slice() else {
-        return Err("live-drains SERVER CLOSE".into());
+    let [_, server, close, takes] = args.as_slice() else {
+        return Err("live-drains SERVER CLOSE WORK".into());
     };
+    _ = WORK.set(Duration::from_millis(takes.parse()?));
     let health = Health::builder("orders")
         .drain_delay(Duration::from_millis(500))
         .drain_finish(Duration::from_millis(1_000))
@@ -53,7 +60,7 @@ async fn main() -> Result<(), BoxError> {
         .route(
             "/orders",
             get(|| async {
-                sleep(WORK).await;
+                work().await;
                 "no orders"
             }),
         )
