@@ -61,6 +61,9 @@ const STATES: &[&str] = &[
 /// How far a word is looked at, in bytes: so the time grows with the length of the text and no faster.
 const FAR: usize = 1024;
 
+/// Settings of servers, which are told without a sign between them and their values.
+const SETTINGS: &[&str] = &["requirepass", "masterauth"];
+
 /// What is said of `AUTH`, a command, without a credential.
 const OF_AUTH: &[&str] = &[
     "called", "command", "error", "failed", "is", "needed", "not", "password", "required",
@@ -110,7 +113,8 @@ fn secret_in(here: &str, before: char) -> Option<(usize, usize)> {
     match first {
         b':' if here.starts_with("://") => {
             let rest = here.get("://".len()..)?;
-            return url(near(rest)).map(|(start, len)| (start + "://".len(), len));
+            let found = url(near(rest)).or_else(|| endless_userinfo(rest));
+            return found.map(|(start, len)| (start + "://".len(), len));
         }
         b'%' => {
             let rest = strip_prefix(here, "%3a%2f%2f")?;
@@ -161,6 +165,14 @@ fn url(rest: &str) -> Option<(usize, usize)> {
     })
 }
 
+/// Of a URL whose authority goes on for longer than is looked at, and has a password if it has a user: all of the word.
+fn endless_userinfo(rest: &str) -> Option<(usize, usize)> {
+    let near = near(rest);
+    let is_endless = near.len() < rest.len() && !near.contains(ends_word) && !near.contains('/');
+    let word = || rest.split(ends_word).next().map_or(0, str::len);
+    (is_endless && near.contains(':')).then(|| (0, word()))
+}
+
 /// What a word says is behind it: the text from the secret on, and how long that is.
 fn introduced<'a>(word: &str, after: &'a str, before: char) -> Option<(&'a str, usize)> {
     let lower = word.to_ascii_lowercase();
@@ -168,17 +180,24 @@ fn introduced<'a>(word: &str, after: &'a str, before: char) -> Option<(&'a str, 
     let next = || next_word(after);
     let is_capital = word.starts_with(|c: char| c.is_ascii_uppercase());
     if is_secret_key(word) || (matches!(before, '?' | '&') && known(SECRET_IN_QUERIES)) {
-        return pair_value(after, &lower)
+        return tag_value(after, before)
+            .or_else(|| pair_value(indexed(after), &lower))
+            .or_else(|| named_value(after, before, &lower))
             .or_else(|| debug_value(after).filter(|_| !known(SPOKEN_OF) || after.starts_with('(')))
             .or_else(|| sql_value(after))
-            .or_else(|| next().filter(|_| word.starts_with("--")))
+            .or_else(|| next().filter(|_| word.starts_with("--") || known(SETTINGS)))
             .or_else(|| {
                 next().filter(|(value, len)| known(SPOKEN_OF) && is_credential(value, *len))
             })
             .or_else(|| command(word, next()?.0));
     }
     match &*lower {
-        "identified" => sql_value(skip_plugin(after)),
+        "identified" => {
+            let value = skip_plugin(after);
+            // People speak of who is identified by what.
+            let is_command = word == "IDENTIFIED" && value.len() < after.len();
+            sql_value(value).or_else(|| next_word(value).filter(|_| is_command))
+        }
         "-u" | "--user" | "--proxy-user" => next().filter(|(value, len)| has(value, *len, ':')),
         _ if known(SCHEMES) => {
             next().filter(|(value, len)| is_capital || is_credential(value, *len))
@@ -231,8 +250,11 @@ fn sql_value(after: &str) -> Option<(&str, usize)> {
         Some(rest) => rest.split_once('=')?.1.trim_start(),
         None => value,
     };
-    let value = value
-        .strip_prefix(['E', 'e', 'N', 'n'])
+    if let Some(quoted) = dollar_quoted(value) {
+        return Some(quoted);
+    }
+    let unmarked = strip_prefix(value, "u&").or_else(|| value.strip_prefix(['E', 'e', 'N', 'n']));
+    let value = unmarked
         .filter(|rest| rest.starts_with('\''))
         .unwrap_or(value);
     let quote = value.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
@@ -244,6 +266,54 @@ fn sql_value(after: &str) -> Option<(&str, usize)> {
         }
     }
     Some((inner, inner.len()))
+}
+
+/// `$$x$$`, `$tag$x$tag$`.
+fn dollar_quoted(value: &str) -> Option<(&str, usize)> {
+    let tag = value.strip_prefix('$')?.split('$').next()?;
+    let is_tag = tag.len() < 64 && tag.chars().all(is_key_char);
+    let mark = value
+        .get(..tag.len() + 2)
+        .filter(|mark| is_tag && mark.ends_with('$'))?;
+    let inner = value.get(mark.len()..)?;
+    Some((inner, inner.find(mark).unwrap_or(inner.len())))
+}
+
+/// `<password>x</password>`: up to the next tag.
+fn tag_value(after: &str, before: char) -> Option<(&str, usize)> {
+    // In words about a command, `<password>` is the place of one.
+    let is_tag = |value: &&str| matches!(before, '<' | ':') && !value.starts_with(' ');
+    let value = after.strip_prefix('>').filter(is_tag)?;
+    Some((value, value.find('<').unwrap_or(value.len())))
+}
+
+/// Behind a key: without `[]`, `[0]` and `.value`.
+fn indexed(after: &str) -> &str {
+    let is_short = |name: &str| name.len() < 16 && name.chars().all(is_key_char);
+    let bracket = || after.strip_prefix('[')?.split_once(']');
+    let member = || {
+        let rest = after.strip_prefix('.')?;
+        let end = rest.find(['=', ':'])?;
+        Some((rest.get(..end)?, rest.get(end..)?))
+    };
+    match bracket().or_else(member) {
+        Some((name, rest)) if is_short(name) && rest.starts_with(['=', ':']) => rest,
+        _ => after,
+    }
+}
+
+/// A key that is a value itself, with what it is the key of behind it: `("key", "value")`, `name: "key", value: "value"`.
+fn named_value<'a>(after: &'a str, before: char, key: &str) -> Option<(&'a str, usize)> {
+    let closed = after.trim_start_matches(|c: char| is_quote(c) || c == '\\');
+    let listed = closed.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
+    let opened = listed.trim_start_matches(|c: char| is_quote(c) || c == '\\');
+    if let Some(rest) = strip_prefix(opened, "value") {
+        return pair_value(rest, key);
+    }
+    let is_pair = is_quote(before) && closed.starts_with(',');
+    let quote = listed.chars().next().filter(|&c| is_pair && is_quote(c))?;
+    let inner = listed.get(quote.len_utf8()..)?;
+    Some((inner, quoted_len(inner, quote, false)))
 }
 
 /// Behind `IDENTIFIED`: without `WITH plugin`, and `BY`, `AS` and `PASSWORD`.
@@ -258,7 +328,7 @@ fn skip_plugin(after: &str) -> &str {
             }),
         false => rest,
     };
-    skip_words(rest, &["by", "as", "password"])
+    skip_words(rest, &["by", "as", "values", "password"])
 }
 
 /// Without those of the words that it begins with.
@@ -386,10 +456,13 @@ fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
     let closed = after.trim_start_matches(|c: char| {
         c.is_whitespace() || is_quote(c) || matches!(c, '\\' | ']' | ')')
     });
-    for encoded in ["%3d", "%3a"] {
-        if let Some(value) = strip_prefix(closed, encoded) {
+    let unquoted = strip_prefix(closed, "%22").unwrap_or(closed);
+    for encoded in ["%3d", "%3a", "%253d", "%253a"] {
+        if let Some(value) = strip_prefix(unquoted, encoded) {
+            let value = strip_prefix(value, "%22").unwrap_or(value);
             let word = value.get(..word_len(value))?.to_ascii_lowercase();
-            let ends = ["%26", "%3b", "&"].iter().filter_map(|end| word.find(end));
+            let ends = ["%26", "%2526", "%3b", "%22", "&"];
+            let ends = ends.iter().filter_map(|end| word.find(end));
             return Some((value, ends.min().unwrap_or(word.len())));
         }
     }
@@ -399,17 +472,23 @@ fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
     }
     let is_said = closed.starts_with(':') && value.starts_with(char::is_whitespace);
     let value = value.trim_start();
-    let said = value
-        .split(|c: char| !c.is_alphanumeric())
-        .next()?
-        .to_ascii_lowercase();
-    if is_said && STATES.contains(&&*said) {
+    let said = value.split(|c: char| !c.is_alphanumeric()).next()?;
+    // A password may begin with such a word.
+    let is_word = value
+        .get(said.len()..)?
+        .chars()
+        .next()
+        .is_none_or(|next| next.is_whitespace() || matches!(next, ',' | '.' | ';' | ':' | ')'));
+    if is_said && is_word && STATES.contains(&&*said.to_ascii_lowercase()) {
         return None;
     }
     let opened = value.trim_start_matches('\\');
     if let Some(quote) = opened.chars().next().filter(|&c| is_quote(c)) {
-        let inner = opened.get(quote.len_utf8()..)?;
         let escaped = opened.len() < value.len();
+        if let Some(quoted) = doubled(opened, quote) {
+            return Some(quoted);
+        }
+        let inner = opened.get(quote.len_utf8()..)?;
         return Some((inner, quoted_len(inner, quote, escaped)));
     }
     // A scheme and its credentials are several words, and what opens a bracket or a quote may be, or a struct.
@@ -420,9 +499,29 @@ fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
     let len = match many {
         true => value.len(),
         false if is_said => clause_len(value).max(len),
-        false => len,
+        false => setting_len(value).unwrap_or(len).max(len),
     };
     Some((value, len))
+}
+
+/// Of a value in a list that semicolons part, which may have several words: up to the next of them.
+fn setting_len(value: &str) -> Option<usize> {
+    let near = near(value);
+    let len = near.find(';')?;
+    let words = near.get(..len)?;
+    (!words.contains(['=', ':'])).then_some(len)
+}
+
+/// `''x''`, `"""x"""`: what is between several quotes, unless there is nothing between the first two.
+fn doubled(opened: &str, quote: char) -> Option<(&str, usize)> {
+    let inner = opened.trim_start_matches(quote);
+    let mark = opened.get(..opened.len() - inner.len())?;
+    let is_empty = inner.is_empty()
+        || inner.starts_with(|c: char| {
+            c.is_whitespace() || matches!(c, ',' | '}' | ']' | ')' | ';' | '&' | '\\')
+        });
+    let many = mark.chars().count() >= 2 && !is_empty;
+    many.then(|| (inner, inner.find(mark).unwrap_or(inner.len())))
 }
 
 /// Up to the end of what is said: several words, but no other pair.
@@ -445,10 +544,15 @@ fn clause_len(value: &str) -> usize {
 /// closes, else it is passed over.
 fn quoted_len(inner: &str, quote: char, escaped: bool) -> usize {
     let mut backslash = None;
-    for (at, c) in inner.char_indices() {
+    let mut chars = inner.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
         match (c, backslash) {
             (c, Some(start)) if c == quote && escaped => return start,
-            (c, None) if c == quote => return at,
+            // One that is doubled is a part of what is quoted, in SQL and in CSV.
+            (c, None) if c == quote => match chars.next_if(|&(_, next)| next == quote) {
+                Some(_) => {}
+                None => return at,
+            },
             ('\\', None) => backslash = Some(at),
             ('\\', Some(_)) if escaped => {}
             _ => backslash = None,
@@ -630,6 +734,72 @@ mod tests {
                 "Credentials { user: \"a\", pass: \"b\" }",
                 "Credentials {***",
             ),
+            // What begins with a word that is said of passwords.
+            ("password: wrong-horse-battery", "password: ***"),
+            ("password: no!", "password: ***"),
+            // Quotes in quotes.
+            ("password = '''hunter2'''", "password = '''***'''"),
+            (
+                "password = \"\"\"hunter2\"\"\" x",
+                "password = \"\"\"***\"\"\" x",
+            ),
+            (
+                r#""{""password"":""hunter2"",""n"":1}""#,
+                r#""{""password"":""***"",""n"":1}""#,
+            ),
+            ("password='it''s hunter2' x", "password='***' x"),
+            ("password=\"\", user=app", "password=\"\", user=app"),
+            // What is the key of another value.
+            (
+                "[(\"DB_PASSWORD\", \"hunter2\"), (\"A\", \"b\")]",
+                "[(\"DB_PASSWORD\", \"***\"), (\"A\", \"b\")]",
+            ),
+            (
+                r#"{"name":"DB_PASSWORD","value":"hunter2"}"#,
+                r#"{"name":"DB_PASSWORD","value":"***"}"#,
+            ),
+            (
+                "EnvVar { name: \"DB_PASSWORD\", value: Some(\"hunter2\") }",
+                "EnvVar { name: \"DB_PASSWORD\", value: ***",
+            ),
+            (
+                "- name: DB_PASSWORD\n  value: hunter2",
+                "- name: DB_PASSWORD   value: ***",
+            ),
+            ("password[]=hunter2&x", "password[]=***"),
+            ("passwd[0]=hunter2", "passwd[0]=***"),
+            ("password.value=hunter2", "password.value=***"),
+            // XML.
+            ("<password>hunter2</password>", "<password>***</password>"),
+            (
+                "<SecretAccessKey>hun ter2</SecretAccessKey>",
+                "<SecretAccessKey>***</SecretAccessKey>",
+            ),
+            (
+                "<wsse:Password>hunter2</wsse:Password>",
+                "<wsse:Password>***</wsse:Password>",
+            ),
+            // Encoded again.
+            (
+                "%7B%22password%22%3A%22hunter2%22%7D",
+                "%7B%22password%22%3A%22***%22%7D",
+            ),
+            ("x?y=password%253Dhunter2", "x?y=password%253D***"),
+            // Other SQL.
+            ("IDENTIFIED BY hunter2", "IDENTIFIED BY ***"),
+            (
+                "IDENTIFIED BY VALUES 'S:hunter2'",
+                "IDENTIFIED BY VALUES '***'",
+            ),
+            ("PASSWORD $$hunter2$$ x", "PASSWORD $$***$$ x"),
+            ("PASSWORD U&'hunter2'", "PASSWORD U&'***'"),
+            // Settings.
+            ("requirepass hunter2", "requirepass ***"),
+            ("masterauth hunter2", "masterauth ***"),
+            (
+                "Password=correct horse battery;Database=x",
+                "Password=***;Database=x",
+            ),
             // Several words.
             (
                 "password: correct horse battery, user: app",
@@ -643,6 +813,13 @@ mod tests {
             assert_eq!(redact(text), clean, "{text}");
             assert_eq!(redact(clean), clean, "again: {clean}");
         }
+    }
+
+    #[test]
+    fn a_password_that_is_longer_than_is_looked_at_is_taken_out_to_its_end() {
+        let long = "x".repeat(2 * FAR);
+        let text = format!("at postgres://app:{long}@db/x and more");
+        assert_eq!(redact(&text), "at postgres://*** and more");
     }
 
     /// Twice the text, about twice the time, whatever is repeated.
