@@ -3,14 +3,20 @@
 //! The tests start themselves again as a child, which runs a service and prints what happens to it.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
-    thread,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, channel},
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -97,6 +103,7 @@ fn a_step_of_the_wall_clock_changes_nothing() {
         return service();
     }
     let (child, clocks) = with_clocks("a_step_of_the_wall_clock_changes_nothing");
+    let prober = Prober::start(child.address.clone().unwrap());
     for step in [3_600, -3_600, 10 * 365 * 24 * 3_600, 0] {
         clocks.set(step, 0);
         let after = child.lines_for(2 * SECOND);
@@ -108,6 +115,58 @@ fn a_step_of_the_wall_clock_changes_nothing() {
             );
         }
     }
+    let (asked, answers) = prober.stop();
+    assert!(asked > 100, "{asked}");
+    // One for each path, whatever the clock showed.
+    assert_eq!(answers.len(), Prober::PATHS.len(), "{answers:#?}");
+}
+
+/// Whoever asks for each path 20 times a second.
+struct Prober {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<(usize, BTreeSet<(&'static str, String)>)>,
+}
+
+impl Prober {
+    const PATHS: [&str; 4] = ["/ready", "/live", "/startup", "/health"];
+
+    fn start(address: String) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            let (mut asked, mut answers) = (0, BTreeSet::new());
+            while !stopped.load(Ordering::Relaxed) {
+                for path in Self::PATHS {
+                    asked += 1;
+                    answers.insert((path, ask(&address, path)));
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+            (asked, answers)
+        });
+        Self { stop, thread }
+    }
+
+    fn stop(self) -> (usize, BTreeSet<(&'static str, String)>) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// The code and the body of an answer, without the time of the last run, which is what the clock showed then.
+fn ask(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut body: serde_json::Value = serde_json::from_str(body).unwrap();
+    for checks in body.get_mut("checks").into_iter() {
+        let rows = checks.as_object_mut().unwrap().values_mut();
+        rows.for_each(|row| _ = row[0].as_object_mut().unwrap().remove("time"));
+    }
+    format!("{}\n{body}", head.lines().next().unwrap())
 }
 
 /// A service whose clocks can be set.
@@ -125,7 +184,7 @@ fn with_clocks(test: &str) -> (Running, Clocks) {
     fs::write(&spool, "").unwrap();
     let clocks = Clocks(directory);
     clocks.set(0, 0);
-    let child = Running::start(
+    let mut child = Running::start(
         test,
         &[
             ("SPOOL", spool.as_os_str()),
@@ -135,7 +194,9 @@ fn with_clocks(test: &str) -> (Running, Clocks) {
     );
     child.wait_for("good", 30 * SECOND);
     child.wait_for("run slow", 30 * SECOND);
-    child.lines_for(2 * SECOND);
+    let address = child.lines_for(2 * SECOND);
+    let address = address.iter().find_map(|line| line.strip_prefix("at "));
+    child.address = address.map(str::to_owned);
     (child, clocks)
 }
 
@@ -213,9 +274,13 @@ fn service() {
         });
         health.wait_until_good(Probe::Readiness).await.unwrap();
         println!("good");
+        let port = health.serve("127.0.0.1:0").own_thread().start().unwrap();
         // A run for a test to stop in the middle of. Who asks in the moment in which the first lands is told of that.
         tokio::time::sleep(SECOND).await;
         drop(health.run_now("slow"));
+        // Behind what that prints.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        println!("at {}", port.local_addr());
         loop {
             print_verdicts(&health);
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -260,6 +325,8 @@ fn print_verdicts(health: &Health) {
 struct Running {
     process: Child,
     printed: Receiver<String>,
+    /// Where it answers, once it has said so.
+    address: Option<String>,
 }
 
 impl Running {
@@ -279,7 +346,11 @@ impl Running {
                 .map_while(Result::ok)
                 .try_for_each(|line| print.send(line))
         });
-        Self { process, printed }
+        Self {
+            process,
+            printed,
+            address: None,
+        }
     }
 
     /// What it printed since the last look.
