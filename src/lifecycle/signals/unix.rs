@@ -2,7 +2,7 @@
 
 use std::{
     io, process,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -55,11 +55,11 @@ pub(super) fn handle(board: &Arc<Board>) -> io::Result<()> {
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*installed {
         // First who handles them: without, they would do nothing.
-        let (send, signals) = mpsc::channel();
-        let main = move || signals.into_iter().for_each(watch);
-        detached::spawn("health-signals", Box::new(main))?;
-        // It waits for them as long as it has not got any.
-        _ = send.send(Signals::new([SIGTERM, SIGINT])?);
+        let signals = Arc::new(Mutex::new(None));
+        let taken = Arc::clone(&signals);
+        detached::spawn("health-signals", Box::new(move || wait_for(&taken)))?;
+        let new = Signals::new([SIGTERM, SIGINT])?;
+        *signals.lock().unwrap_or_else(PoisonError::into_inner) = Some(new);
         *installed = true;
     }
     Ok(())
@@ -67,6 +67,22 @@ pub(super) fn handle(board: &Arc<Board>) -> io::Result<()> {
 
 fn services() -> MutexGuard<'static, Vec<Weak<Board>>> {
     SERVICES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Watches the signals once they are there, unless nobody puts them there any more.
+fn wait_for(signals: &Arc<Mutex<Option<Signals>>>) {
+    loop {
+        let is_last = Arc::strong_count(signals) == 1;
+        let there = signals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        match there {
+            Some(signals) => return watch(signals),
+            None if is_last => return,
+            None => thread::sleep(LOOK),
+        }
+    }
 }
 
 fn watch(mut signals: Signals) {
