@@ -9,17 +9,17 @@
 //! | | `deadpool-postgres` | deadpool-postgres 0.14 | [`Postgres`] |
 //! | | `tokio-postgres` | tokio-postgres 0.7 | [`Postgres`] |
 //! | MySQL, MariaDB | `sqlx-mysql` | sqlx 0.9 | [`MySql`] |
-//! | SQLite | `sqlx-sqlite` | sqlx 0.9 | [`Sqlite`] |
-//! | the migrations of a database | `sqlx-migrate` | sqlx 0.9 | [`Schema`] |
+//! | SQLite | `sqlx-sqlite` | sqlx 0.9 | [`Sqlite`]; SQLite is bundled |
+//! | the migrations of a database | `sqlx-migrate`, with one of the former | sqlx 0.9 | [`Schema`] |
 //! | Redis, Valkey | `redis` | redis 1 | [`Redis`] |
 //! | a Redis cluster | `redis-cluster` | redis 1 | [`Redis`] |
 //! | RabbitMQ, and its queues | `rabbitmq` | lapin 4 | [`RabbitMq`], [`RabbitMqQueue`] |
-//! | NATS, JetStream | `nats` | async-nats 0.51 | [`Nats`] |
+//! | NATS, JetStream | `nats` | async-nats 0.51 | [`Nats`]; with the `ring` of rustls |
 //! | a service, over HTTP | `upstream-http` | reqwest 0.13 | [`HttpUpstream`] |
 //! | a service, over gRPC | `upstream-grpc` | tonic 0.14 | [`GrpcUpstream`] |
 //! | a port | `tcp` | – | [`Tcp`] |
 //! | a name | `dns` | hickory-resolver 0.26 | [`Dns`] |
-//! | a TLS certificate | `certificate` | rustls 0.23 | [`Certificate`] |
+//! | a TLS certificate | `certificate` | rustls 0.23 | [`Certificate`], [`StartTls`] |
 //! | space on a disk | `system`, on Unix | – | [`Disk`] |
 //! | memory, file handles, processor time | `system`, on Linux | – | [`Memory`], [`FileHandles`], [`CpuPressure`] |
 //!

@@ -50,6 +50,9 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 ///
 /// # What it cannot tell apart
 ///
+/// A quorum queue without a majority answers as one that is empty. Of a stream the server counts no consumers: leave
+/// [`at_least`](Self::at_least) at 0 there.
+///
 /// A server that ends a connection while it is made, or without a word, is *connection lost*, whatever made it do so. A virtual host that is not
 /// there and one that the user may not see are both *permission denied*.
 #[must_use = "a check does nothing until it is given to `Check::new`"]
@@ -120,7 +123,7 @@ impl RabbitMqQueue {
         self
     }
 
-    /// How many consumers there should be; fewer are a warning. Defaults to 0.
+    /// How many consumers there should be; fewer are a warning. Of a stream none are counted. Defaults to 0.
     pub fn at_least(mut self, consumers: u32) -> Self {
         self.at_least = consumers;
         self

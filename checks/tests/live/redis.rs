@@ -316,6 +316,16 @@ async fn a_disk_that_takes_nothing_is_a_warning() {
     command(&mut admin, "BGSAVE").await;
     let degraded = warns(Reason::Degraded);
     until("it has failed to", async || told(&check).await == degraded).await;
+    // Where it is to save, it takes no writes then.
+    let save = redis::cmd("CONFIG")
+        .arg("SET")
+        .arg("save")
+        .arg("3600 1")
+        .to_owned();
+    let () = save.query_async(&mut admin).await.unwrap();
+    let primary = Redis::new(manager(server.address, "default").await).primary();
+    assert_eq!(told(&primary).await, fails(Reason::ReadOnly));
+    assert_eq!(told(&check).await, degraded);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
