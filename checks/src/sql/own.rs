@@ -75,7 +75,11 @@ impl Refusal {
     }
 
     /// Whether the server answers, and not to this question: what it lacks, or keeps to itself.
-    #[cfg(any(feature = "sqlx-postgres", feature = "tokio-postgres"))]
+    #[cfg(any(
+        feature = "sqlx-mysql",
+        feature = "sqlx-postgres",
+        feature = "tokio-postgres"
+    ))]
     pub(super) fn is_of_the_question(&self) -> bool {
         let reason = self.outcome.reason();
         let is_withheld = matches!(
