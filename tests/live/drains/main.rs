@@ -5,7 +5,7 @@
 mod process;
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, ErrorKind},
     net::SocketAddr,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -136,6 +136,8 @@ async fn over_http2(client: &Client<HttpConnector, Empty<bytes::Bytes>>, at: Soc
 async fn over_http1(at: SocketAddr) -> Asked {
     let stream = match TcpStream::connect(at).await {
         Ok(stream) => stream,
+        // The listener was closed before the two had shaken hands: nothing was sent.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return Asked::Unsent,
         Err(error) => return failed(&error),
     };
     let asked = async {
