@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Client, Response, Url};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{
     chain,
@@ -13,8 +13,8 @@ use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
 /// How much of a body is read, in bytes.
 const READ: usize = 64 * 1024;
 
-/// How often it is asked again.
-const AGAIN: u32 = 2;
+/// How long a run waits before it asks again, so that the client notices what else was closed at the same time.
+const BEFORE_AGAIN: Duration = Duration::from_millis(10);
 
 /// How long the body of a code that is not expected is waited for.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -46,8 +46,9 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// | nothing listens there, the connection is cut, no answer | fail, connection refused, connection lost, timed out |
 /// | a URL that is none, or of a scheme that the client does not speak | fail, misconfigured |
 ///
-/// A run is one request, over a connection of the client's pool; where that is closed just as the request comes, as a server does with what was
-/// idle for as long as it allows, it is asked again, twice at most. Of a body at most 64 kB are read, and what they say counts: a longer one in
+/// A run is one request, over a connection of the client's pool. A server closes a connection that was idle for as long as it allows, perhaps
+/// just as the request arrives; then the request is sent once more. That is over a new connection if the client keeps one at most
+/// (`pool_max_idle_per_host`); the client of an application may have kept others. Of a body at most 64 kB are read, and what they say counts: a longer one in
 /// JSON has to have its status there, unless it is [not read for that](Self::ignore_health_json). The
 /// client decides on redirects, proxies, TLS, its user agent and other headers; but for `Accept`, which asks for health+json first.
 /// A user and a password in the URL are sent as the client does it, and told to nobody, nor is anything else of the URL that may be a secret.
@@ -64,6 +65,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// // Of a service of one's own, a redirect is no answer, and there is no proxy on the way.
 /// let client = reqwest::Client::builder()
 ///     .no_proxy()
+///     .pool_max_idle_per_host(1)
 ///     .redirect(reqwest::redirect::Policy::none())
 ///     .build()?;
 /// let ready = HttpUpstream::new(client, "http://stock.internal/ready").expect(|code| code == 200);
@@ -121,19 +123,18 @@ impl HttpUpstream {
         self
     }
 
-    /// A server may close a connection that was kept just when a request comes. That is no outage, and it is asked again on another. Which that
-    /// is, is for the client to say: it may have kept two of the same age.
+    /// Sends the request, and once more if the server closed the connection before it answered anything.
     async fn ask(&self, url: &Url) -> Result<Response, reqwest::Error> {
         let ask = || {
             let accept = "application/health+json, application/json;q=0.9, */*;q=0.1";
             self.client.get(url.clone()).header(ACCEPT, accept).send()
         };
-        let mut more = AGAIN;
-        loop {
-            match ask().await {
-                Err(error) if more > 0 && is_lost(&error) => more -= 1,
-                answered => return answered,
+        match ask().await {
+            Err(error) if is_lost(&error) => {
+                sleep(BEFORE_AGAIN).await;
+                ask().await
             }
+            answered => answered,
         }
     }
 

@@ -1,4 +1,13 @@
-use std::{fs, net::SocketAddr, process::Command, sync::Arc, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -492,12 +501,39 @@ async fn a_kept_connection_that_is_closed_as_the_request_comes_is_no_outage() {
             });
         }
     });
+    // A client keeps a second connection only where a request comes before the first is back.
+    let keeps_one = Client::builder().pool_max_idle_per_host(1).build().unwrap();
+    for (client, pause) in [(keeps_one, 0), (Client::new(), 5)] {
+        let check = HttpUpstream::new(client, format!("http://{address}/"));
+        for run in 0..200 {
+            let outcome = self::run(&check).await;
+            let cause = outcome.cause().map(Cause::redacted);
+            assert_eq!(outcome.status(), Status::Pass, "run {run}: {cause:?}");
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
+
+/// A server that answers nothing, and closes each connection when a request arrives.
+#[tokio::test]
+async fn a_request_whose_connection_is_lost_is_sent_once_more_and_no_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            _ = stream.read(&mut request).await;
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
     let check = HttpUpstream::new(Client::new(), format!("http://{address}/"));
-    for run in 0..200 {
-        let outcome = check.check().await;
-        let outcome = outcome.unwrap_or_else(Outcome::from);
-        let cause = outcome.cause().map(Cause::redacted);
-        assert_eq!(outcome.status(), Status::Pass, "run {run}: {cause:?}");
+    let lost = (Status::Fail, Some(Reason::ConnectionLost));
+    for run in 1..=3 {
+        assert_eq!(told(&check).await, lost);
+        assert_eq!(requests.load(Ordering::SeqCst), 2 * run);
     }
 }
 
