@@ -10,6 +10,11 @@
 //! | | `tokio-postgres` | tokio-postgres 0.7 | [`Postgres`] |
 //! | MySQL, MariaDB | `sqlx-mysql` | sqlx 0.9 | [`MySql`] |
 //! | SQLite | `sqlx-sqlite` | sqlx 0.9 | [`Sqlite`]; SQLite is bundled |
+//! | a pool of connections, of any make | `pool` | – | [`pool::Pooled`], over what implements [`pool::Pool`] |
+//! | | `bb8` | bb8 0.9 | [`pool::Pooled`] |
+//! | | `deadpool` | deadpool 0.13 | [`pool::Pooled`] |
+//! | | `r2d2` | r2d2 0.8 | [`pool::Pooled`] |
+//! | | `diesel-async`, with `bb8` or `deadpool` | diesel-async 0.9 | [`pool::Pooled`] |
 //! | the migrations of a database | `sqlx-migrate`, with one of the former | sqlx 0.9 | [`Schema`] |
 //! | Redis, Valkey | `redis` | redis 1 | [`Redis`] |
 //! | a Redis cluster | `redis-cluster` | redis 1 | [`Redis`] |
@@ -48,23 +53,21 @@
 //!
 //! # Other clients
 //!
-//! Any client that is `Clone` can be checked in one line:
+//! [`recipes`] has checks for MongoDB, Kafka, S3, ClickHouse, Cassandra, Elasticsearch, SMTP, Vault, etcd, MQTT and SeaORM, each with the right that
+//! it needs and what it does not tell. Any client that is `Clone` can be checked in one line:
 //!
-//! | client | check |
-//! | --- | --- |
-//! | `mongodb::Database` | `Check::with("mongodb", db, \|db\| async move { db.run_command(doc! { "ping": 1 }).await.map(drop) })` |
-//! | `sea_orm::DatabaseConnection` | `Check::with("sea-orm", db, \|db\| async move { db.ping().await })` |
-//! | `diesel_async`'s pool | `Check::with("diesel", pool, \|pool\| async move { pool.get().await.map(drop) })` |
-//! | `fred::clients::Client` | `Check::with("valkey", client, \|client\| async move { client.ping::<()>(None).await })` |
-//! | `Arc<scylla::client::session::Session>` | `Check::with("scylla", session, \|session\| async move { session.query_unpaged("SELECT now() FROM system.local", ()).await.map(drop) })` |
-//! | `clickhouse::Client` | `Check::with("clickhouse", client, \|client\| async move { client.query("SELECT 1").fetch_one::<u8>().await.map(drop) })` |
-//! | `elasticsearch::Elasticsearch` | `Check::with("search", client, \|client\| async move { client.ping().send().await?.error_for_status_code().map(drop) })` |
-//! | `Arc<rskafka::client::Client>` | `Check::with("kafka", client, \|client\| async move { client.list_topics().await.map(drop) })` |
-//! | `aws_sdk_s3::Client` | `Check::with("s3", client, \|client\| async move { client.head_bucket().bucket("orders").send().await.map(drop) })` |
-//! | `lettre::AsyncSmtpTransport` | `Check::with("smtp", mailer, \|mailer\| async move { mailer.test_connection().await.map(drop) })` |
+//! ```
+//! use tower_health::Check;
+//! # #[derive(Clone)]
+//! # struct Client;
+//! # impl Client { async fn ping(&self) -> std::io::Result<()> { Ok(()) } }
+//! # let client = Client;
 //!
-//! Such a check of a pool waits for a free slot, and fails with the pool. See to it that the client's own waiting and retrying end within the
-//! [timeout](tower_health::Check::timeout).
+//! let valkey = Check::with("valkey", client, |client| async move { client.ping().await });
+//! ```
+//!
+//! See to it that the client's own waiting and retrying end within the [timeout](tower_health::Check::timeout). A pool of connections has a check of its
+//! own: [`pool`].
 #![warn(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -90,10 +93,25 @@ mod dns;
 mod lookup;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(any(
+    feature = "bb8",
+    feature = "deadpool",
+    feature = "r2d2",
+    feature = "sqlx-migrate",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres",
+    feature = "tokio-postgres"
+))]
+mod own;
+#[cfg(feature = "pool")]
+#[cfg_attr(docsrs, doc(cfg(feature = "pool")))]
+pub mod pool;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "pool")]
+mod refusal;
 #[cfg(any(
     feature = "sqlx-migrate",
     feature = "sqlx-mysql",
@@ -161,14 +179,7 @@ pub use self::upstream::GrpcUpstream;
 pub use self::upstream::HttpUpstream;
 
 /// How much of a whole it is.
-#[cfg(any(
-    feature = "nats",
-    feature = "redis",
-    feature = "sqlx-mysql",
-    feature = "sqlx-postgres",
-    feature = "sqlx-sqlite",
-    feature = "tokio-postgres"
-))]
+#[cfg(any(feature = "nats", feature = "pool", feature = "redis"))]
 fn percent(part: usize, whole: usize) -> f64 {
     match whole {
         0 => 100.0,
@@ -180,6 +191,12 @@ fn percent(part: usize, whole: usize) -> f64 {
 #[cfg(all(doc, not(doctest)))]
 pub mod faults {
     #![doc = include_str!("../docs/checks.md")]
+}
+
+/// Checks of clients that this crate has no feature for.
+#[cfg(all(doc, not(doctest)))]
+pub mod recipes {
+    #![doc = include_str!("../docs/recipes.md")]
 }
 
 /// What changed, release by release.

@@ -471,6 +471,16 @@ fn is_withheld(error: &RedisError) -> bool {
     is_forbidden(error) || matches!(error.code(), Some("MOVED" | "ASK" | "CROSSSLOT"))
 }
 
+/// What an error of a connection says that somebody else has made.
+#[cfg(feature = "pool")]
+pub(crate) fn of_redis(error: &RedisError) -> crate::refusal::Refusal {
+    let outcome = refusal(error.clone());
+    match is_lost(error) || error.is_timeout() {
+        true => crate::refusal::Refusal::lost_with(outcome),
+        false => crate::refusal::Refusal::said(outcome),
+    }
+}
+
 fn refusal(error: RedisError) -> Outcome {
     let outcome = match error.code() {
         // It runs somebody's script, and nothing else meanwhile.

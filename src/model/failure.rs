@@ -58,8 +58,18 @@ impl Failure {
         (self.reason, self.cause)
     }
 
-    /// What any error says; a failure that was made a [`BoxError`] comes back as it was.
-    pub(crate) fn of(error: BoxError) -> Self {
+    /// What a boxed error says, as `?` does it for one that is not boxed. A failure that was made a [`BoxError`] comes back as it was.
+    ///
+    /// ```
+    /// use tower_health::{BoxError, Failure, Reason};
+    ///
+    /// let error: BoxError = Failure::new(Reason::Busy).into();
+    /// assert_eq!(Failure::of(error).reason(), Reason::Busy);
+    /// let error: BoxError = std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into();
+    /// assert_eq!(Failure::of(error).reason(), Reason::ConnectionRefused);
+    /// ```
+    #[must_use]
+    pub fn of(error: BoxError) -> Self {
         match error.downcast::<Boxed>() {
             Ok(boxed) => boxed.0,
             Err(error) => Self {

@@ -22,6 +22,7 @@ const PUBLISHED: &[&str] = &[
     "checks/CHANGELOG.md",
     "checks/README.md",
     "checks/docs/checks.md",
+    "checks/docs/recipes.md",
 ];
 
 fn read(path: &str) -> String {

@@ -2,23 +2,6 @@
 
 #[cfg(feature = "sqlx-mysql")]
 mod mysql;
-#[cfg_attr(
-    not(any(
-        feature = "sqlx-migrate",
-        feature = "sqlx-mysql",
-        feature = "sqlx-postgres",
-        feature = "tokio-postgres"
-    )),
-    expect(dead_code, reason = "SQLite is opened anew for each run")
-)]
-mod own;
-#[cfg(any(
-    feature = "sqlx-mysql",
-    feature = "sqlx-postgres",
-    feature = "sqlx-sqlite",
-    feature = "tokio-postgres"
-))]
-mod pool;
 #[cfg(any(feature = "sqlx-postgres", feature = "tokio-postgres"))]
 mod postgres;
 #[cfg(feature = "sqlx-migrate")]
@@ -38,6 +21,8 @@ mod tls;
 pub use self::mysql::MySql;
 #[cfg(any(feature = "sqlx-postgres", feature = "tokio-postgres"))]
 pub use self::postgres::Postgres;
+#[cfg(feature = "tokio-postgres")]
+pub(crate) use self::postgres::client::of_tokio_postgres;
 #[cfg(feature = "sqlx-migrate")]
 pub use self::schema::Schema;
 #[cfg(feature = "sqlx-sqlite")]

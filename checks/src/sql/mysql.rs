@@ -1,15 +1,17 @@
 use std::{collections::HashMap, fmt, time::Duration};
 
 use sqlx::{Connection, MySqlConnection, MySqlPool, Row, mysql::MySqlRow};
+use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros};
 
-use super::{
-    own::{Link, Own, Refusal},
-    pool::Pool,
-    sqlx::refusal,
-};
+use super::sqlx::refusal;
 use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
 
-use crate::bounds::{LagBounds, Limit};
+use crate::{
+    bounds::{LagBounds, Limit},
+    own::{Link, Own},
+    pool::Usage,
+    refusal::Refusal,
+};
 
 /// Whether a MySQL or MariaDB server answers, and how it is.
 ///
@@ -25,6 +27,8 @@ use crate::bounds::{LagBounds, Limit};
 /// | it is offline for all but administrators (`offline_mode`) | fail, unhealthy |
 /// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
 /// | a replica whose lag has a bound does not replicate | fail, degraded |
+/// | its certificate ends before long, or has ended ([`certificate_below`](Self::certificate_below)) | warn, expires soon; fail, expired |
+/// | it does not tell when its certificate ends, and that has a bound | fail, unexpected answer |
 /// | wrong password, unknown user | fail, authentication failed |
 /// | no rights to the database, or to see the lag; a host that is blocked for its connection errors | fail, permission denied |
 /// | no such database | fail, not found |
@@ -40,8 +44,8 @@ use crate::bounds::{LagBounds, Limit};
 /// What a pool does with each of its connections is not done with that one: neither `after_connect` nor `before_acquire` runs. So a
 /// pool whose hook always fails is not noticed.
 ///
-/// It measures `connections` and `connection_utilization` of the server, `pool_used` and `pool_utilization`, and `lag`, in seconds, where it has a
-/// bound.
+/// It measures `connections` and `connection_utilization` of the server, `pool_used` and `pool_utilization`; and where they have a bound, `lag` in
+/// seconds, and the `days_left` of its certificate.
 ///
 /// ```no_run
 /// # fn check(pool: sqlx::MySqlPool) -> tower_health::Check {
@@ -64,11 +68,13 @@ struct Expected {
     /// In percent, if the user has said how much.
     connections_above: Option<f64>,
     lag: LagBounds,
+    /// In days.
+    certificate_below: Option<u32>,
 }
 
 /// What a server said: settings and figures by their names, and its lag.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     facts: HashMap<String, String>,
     lag: Lag,
     /// Why it tells none of them, if it answers all the same.
@@ -90,7 +96,8 @@ enum Lag {
 macro_rules! facts {
     () => { "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'innodb_read_only', 'max_connections', \
         'wsrep_on', 'wsrep_provider', 'wsrep_reject_queries', 'wsrep_dirty_reads'); \
-        SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'wsrep_ready', 'wsrep_cluster_status')" };
+        SHOW GLOBAL STATUS WHERE Variable_name IN ('Threads_connected', 'wsrep_ready', 'wsrep_cluster_status', \
+        'Ssl_server_not_after')" };
 }
 
 const QUERY: &str = facts!();
@@ -114,6 +121,7 @@ impl MySql {
                 writable: false,
                 connections_above: None,
                 lag: LagBounds::default(),
+                certificate_below: None,
             },
         }
     }
@@ -143,14 +151,28 @@ impl MySql {
         self.expected.lag.fail = Some(lag);
         self
     }
+
+    /// How many days the server's certificate has to be valid for without a warning; one that has ended fails. The server tells when it ends, MariaDB
+    /// over TLS alone: so connections of the pool need TLS. Defaults to no bound.
+    ///
+    /// This is what `Certificate` is for other servers. A server of MySQL counts handshakes without a login, and blocks the host.
+    pub fn certificate_below(mut self, days: u32) -> Self {
+        self.expected.certificate_below = Some(days);
+        self
+    }
 }
+
+/// As OpenSSL writes it: `Nov 29 20:04:12 2026 GMT`, and a day of one digit behind a space.
+const NOT_AFTER: &[BorrowedFormatItem<'_>] = macros::format_description!(
+    "[month repr:short] [day padding:space] [hour]:[minute]:[second] [year] GMT"
+);
 
 #[async_trait]
 impl HealthCheck for MySql {
     async fn check(&self) -> Result<Outcome, Failure> {
         let outcome = self.own.ask(self, |answer| self.expected.judge(&answer));
         let outcome = outcome.await;
-        Ok(outcome.and(Pool::of(&self.pool).judge()))
+        Ok(outcome.and(Usage::of(&self.pool).judge()))
     }
 
     fn component_type(&self) -> ComponentType {
@@ -287,7 +309,9 @@ impl Expected {
     fn judge(&self, answer: &Answer) -> Outcome {
         if let Some(untold) = &answer.untold {
             // What is expected and cannot be seen is not taken for granted.
-            let is_expected = self.writable || self.connections_above.is_some();
+            let bound = self.connections_above.map(drop);
+            let bound = bound.or(self.certificate_below.map(drop));
+            let is_expected = self.writable || bound.is_some();
             return match is_expected {
                 true => untold.clone(),
                 false => Outcome::pass(),
@@ -296,6 +320,7 @@ impl Expected {
         self.judge_node(answer)
             .and(self.judge_connections(answer))
             .and(self.judge_lag(answer.lag))
+            .and(self.judge_certificate(answer, OffsetDateTime::now_utc()))
     }
 
     fn judge_node(&self, answer: &Answer) -> Outcome {
@@ -340,6 +365,27 @@ impl Expected {
     }
 }
 
+impl Expected {
+    fn judge_certificate(&self, answer: &Answer, now: OffsetDateTime) -> Outcome {
+        let Some(bound) = self.certificate_below else {
+            return Outcome::pass();
+        };
+        let told = answer.fact("ssl_server_not_after");
+        let Ok(ends) = PrimitiveDateTime::parse(told, NOT_AFTER) else {
+            return Outcome::fail(Reason::UnexpectedAnswer)
+                .with_cause("it does not tell when its certificate ends");
+        };
+        let left = ends.assume_utc() - now;
+        let days_left = left.whole_seconds().div_euclid(24 * 60 * 60);
+        let outcome = match days_left {
+            ..0 => Outcome::fail(Reason::Expired),
+            days if days < bound.into() => Outcome::warn(Reason::ExpiresSoon),
+            _ => Outcome::pass(),
+        };
+        outcome.measure("days_left", days_left, "")
+    }
+}
+
 /// What the server's own numbers mean.
 ///
 /// Source: [MySQL, server error message reference](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
@@ -372,6 +418,7 @@ mod tests {
             writable: false,
             connections_above: None,
             lag: LagBounds::default(),
+            certificate_below: None,
         }
     }
 
@@ -450,6 +497,33 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_has_days_left() {
+        let bounded = Expected {
+            certificate_below: Some(21),
+            ..expected()
+        };
+        let now = macros::datetime!(2026-11-29 20:04:12 UTC);
+        let untold = Some(Reason::UnexpectedAnswer);
+        for (told, reason) in [
+            ("Nov 29 20:04:12 2036 GMT", None),
+            ("Dec 20 20:04:12 2026 GMT", None),
+            ("Dec 20 20:04:11 2026 GMT", Some(Reason::ExpiresSoon)),
+            ("Dec  5 00:00:00 2026 GMT", Some(Reason::ExpiresSoon)),
+            ("Nov 29 20:04:12 2026 GMT", Some(Reason::ExpiresSoon)),
+            ("Nov 29 20:04:11 2026 GMT", Some(Reason::Expired)),
+            ("Sep 13 00:00:00 1987 GMT", Some(Reason::Expired)),
+            ("2036-11-29", untold),
+            ("", untold),
+        ] {
+            let answer = answer(&[("ssl_server_not_after", told)]);
+            let judged = bounded.judge_certificate(&answer, now);
+            assert_eq!(judged.reason(), reason, "{told}");
+            let unbounded = expected().judge_certificate(&answer, now);
+            assert_eq!(unbounded, Outcome::pass(), "{told}");
+        }
+    }
+
+    #[test]
     fn what_a_relative_does_not_tell_fails_only_who_expects_it() {
         let answer = Answer {
             untold: Some(Outcome::fail(Reason::Failed)),
@@ -464,7 +538,11 @@ mod tests {
             connections_above: Some(90.0),
             ..expected()
         };
-        for expected in [writable, bounded] {
+        let certified = Expected {
+            certificate_below: Some(21),
+            ..expected()
+        };
+        for expected in [writable, bounded, certified] {
             assert_eq!(expected.judge(&answer).reason(), Some(Reason::Failed));
         }
     }

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, collections::BTreeMap, fmt, io, sync::Arc};
+use std::{any::Any, borrow::Cow, collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection, Database, Pool,
@@ -6,12 +6,14 @@ use sqlx::{
     migrate::{AppliedMigration, Migrate, MigrateError, Migrator},
 };
 
-use super::{
-    own::{Link, Own, Refusal, said},
-    sqlx::refusal,
-};
+use super::sqlx::refusal;
 use tower_health::{
     ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait, checks::BlockingCall,
+};
+
+use crate::{
+    own::{LIFETIME, Link, Own},
+    refusal::{Refusal, said},
 };
 
 /// Whether a database has the migrations that this build of the service was made for.
@@ -58,7 +60,7 @@ pub struct Schema<DB: Database> {
 
 /// What the table of migrations holds.
 #[derive(Debug)]
-pub(super) struct Applied {
+pub(crate) struct Applied {
     dirty: Option<i64>,
     migrations: Vec<AppliedMigration>,
 }
@@ -183,8 +185,11 @@ where
     }
 
     /// What is none of a server may be a file, which may be gone or another when it is opened next.
-    fn keeps(&self) -> bool {
-        matches!(DB::NAME, "PostgreSQL" | "MySQL")
+    fn keeps(&self) -> Duration {
+        match DB::NAME {
+            "PostgreSQL" | "MySQL" => LIFETIME,
+            _ => Duration::ZERO,
+        }
     }
 
     async fn connect(&self) -> Result<DB::Connection, Refusal> {
@@ -194,6 +199,12 @@ where
     }
 
     async fn ask(&self, connection: &mut DB::Connection) -> Result<Applied, Refusal> {
+        if !is_there(connection, &self.table).await? {
+            return Ok(Applied {
+                dirty: None,
+                migrations: Vec::new(),
+            });
+        }
         let dirty = connection.dirty_version(&self.table).await;
         let dirty = match dirty.map_err(told) {
             Ok(dirty) => dirty,
@@ -218,6 +229,19 @@ where
         // Whoever ended it has the same.
         _ = connection.close().await;
     }
+}
+
+/// Whether there is a table of migrations, as far as that is to be told. PostgreSQL logs an error for each question of a table that is not there.
+async fn is_there<C: Send + 'static>(connection: &mut C, table: &str) -> Result<bool, Refusal> {
+    #[cfg(feature = "sqlx-postgres")]
+    if let Some(postgres) = (connection as &mut (dyn Any + Send)).downcast_mut() {
+        let postgres: &mut sqlx::PgConnection = postgres;
+        let found = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table);
+        let found = found.persistent(false).fetch_one(postgres).await;
+        return found.map_err(refusal);
+    }
+    _ = (connection, table);
+    Ok(true)
 }
 
 /// What looks for the file of a pool of SQLite.

@@ -2,14 +2,15 @@ use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{Connection, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions};
 
-use super::{
-    own::{Refusal, closed, said},
-    pool::Pool,
-    sqlx::refusal,
-};
+use super::sqlx::refusal;
 use tokio::time::timeout;
 use tower_health::{
     ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait, checks::BlockingCall,
+};
+
+use crate::{
+    pool::Usage,
+    refusal::{Refusal, closed, said},
 };
 
 /// Whether a SQLite database can be read, and that its file is still there.
@@ -141,7 +142,7 @@ impl HealthCheck for Sqlite {
             Ok(()) => Outcome::pass(),
             Err(refusal) => refusal.outcome(),
         };
-        let pool = Pool::of(&self.pool);
+        let pool = Usage::of(&self.pool);
         Ok(match self.expected.through_pool {
             // Its own connection may be on its way back.
             true => pool.measure(outcome),

@@ -2,11 +2,10 @@
 
 use sqlx::{Error, error::DatabaseError};
 
-use super::{
-    own::{Refusal, said},
-    tls,
-};
+use super::tls;
 use tower_health::{Cause, Failure, Reason};
+
+use crate::refusal::{Refusal, said};
 
 /// What an error tells.
 pub(super) fn refusal(error: Error) -> Refusal {

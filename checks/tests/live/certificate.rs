@@ -12,6 +12,7 @@ use tower_health_checks::{Certificate, StartTls};
 use crate::{
     matrix::{DELAY, Row},
     server::{Server, free_address, program},
+    table::assert_refusal,
     wear::{until, wear},
 };
 
@@ -56,7 +57,7 @@ fn show(server: &Server, pem: &str) {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// From how many days ago until in how many days, and an hour more.
-type Days = (u32, i32);
+pub(crate) type Days = (u32, i32);
 
 fn params(names: &[&str], (since, left): Days) -> CertificateParams {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -68,7 +69,7 @@ fn params(names: &[&str], (since, left): Days) -> CertificateParams {
 }
 
 /// Who signs.
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
 fn authority_params(name: &str, days: Days) -> CertificateParams {
     let mut params = params(&[], days);
@@ -77,20 +78,20 @@ fn authority_params(name: &str, days: Days) -> CertificateParams {
     params
 }
 
-fn root() -> Authority {
+pub(crate) fn root() -> Authority {
     let params = authority_params("root", (1, 3_650));
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 /// What a server shows: a certificate for 127.0.0.1 and `orders.example`, and its key.
-fn leaf(authority: &Authority, days: Days) -> String {
+pub(crate) fn leaf(authority: &Authority, days: Days) -> String {
     let key = KeyPair::generate().unwrap();
     let params = params(&["127.0.0.1", "orders.example"], days);
     let certificate = params.signed_by(&key, authority).unwrap();
     certificate.pem() + &key.serialize_pem()
 }
 
-fn trusting(root: &CertificateDer<'static>) -> Arc<ClientConfig> {
+pub(crate) fn trusting(root: &CertificateDer<'static>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -101,7 +102,7 @@ fn trusting(root: &CertificateDer<'static>) -> Arc<ClientConfig> {
     Arc::new(config.with_no_client_auth())
 }
 
-fn check(address: SocketAddr, root: &Authority) -> Certificate {
+pub(crate) fn check(address: SocketAddr, root: &Authority) -> Certificate {
     Certificate::of_address(address.to_string(), trusting(root.der()))
 }
 
@@ -433,6 +434,8 @@ async fn a_certificate_of_a_file_is_not_skipped_for_how_it_is_written() {
             fails(Reason::UnexpectedAnswer),
             "{text}"
         );
+        let what = "a certificate in a file that cannot be read, beside others that can";
+        assert_refusal("certificate", what, &check).await;
     }
 }
 

@@ -19,12 +19,13 @@ use tower_health_checks::Dns;
 use crate::{
     matrix::{DELAY, Row},
     server::{Server, free_address, program},
+    table::assert_refusal,
     wear::{until, wear},
 };
 
 const NAME: &str = "db.internal.";
 
-fn server() -> Server {
+pub(crate) fn server() -> Server {
     let mut server = Server::new(|directory, address| {
         let installs = "apt-get install dnsmasq-base";
         let mut dnsmasq = Command::new(program("dnsmasq", &["/usr/sbin"], installs));
@@ -65,11 +66,11 @@ fn check(server: SocketAddr, how: ConnectionConfig) -> Dns {
     Dns::new(builder(server, how).build().unwrap(), NAME)
 }
 
-fn udp(server: SocketAddr) -> Dns {
+pub(crate) fn udp(server: SocketAddr) -> Dns {
     check(server, ConnectionConfig::udp())
 }
 
-fn tcp(server: SocketAddr) -> Dns {
+pub(crate) fn tcp(server: SocketAddr) -> Dns {
     check(server, ConnectionConfig::tcp())
 }
 
@@ -170,6 +171,8 @@ async fn what_names_have() {
     let unexpected = (Status::Fail, Some(Reason::UnexpectedAnswer), addresses(3));
     assert_eq!(told(&unknown).await, unexpected);
     assert_eq!(told(&named("nobody.internal.")).await, nothing);
+    let what = "a name that there is not, or that has no address";
+    assert_refusal("dns", what, &named("nobody.internal.")).await;
     assert_eq!(told(&named("text.internal.")).await, nothing);
     // This server asks no other.
     assert_eq!(

@@ -2,9 +2,12 @@
 
 mod certificate;
 mod dns;
+#[cfg(target_os = "linux")]
+mod harm;
 mod matrix;
 mod mysql;
 mod nats;
+mod pool;
 mod postgres;
 mod rabbitmq;
 mod redis;
@@ -13,6 +16,7 @@ mod server;
 mod sqlite;
 #[cfg(target_os = "linux")]
 mod system;
+mod table;
 mod tcp;
 mod upstream_grpc;
 mod upstream_http;

@@ -13,6 +13,7 @@ use tower_health_checks::MySql;
 use crate::{
     matrix::{DELAY, Row},
     server::{Server, free_address, program},
+    table::{assert_optional, assert_refusal},
     wear::{until, wear},
 };
 
@@ -69,7 +70,7 @@ fn options(address: SocketAddr, user: &str) -> MySqlConnectOptions {
         .ssl_mode(MySqlSslMode::Disabled)
 }
 
-fn pool(address: SocketAddr, user: &str) -> MySqlPool {
+pub(crate) fn pool(address: SocketAddr, user: &str) -> MySqlPool {
     MySqlPoolOptions::new()
         .max_connections(3)
         .connect_lazy_with(options(address, user).database("orders"))
@@ -99,7 +100,7 @@ async fn execute(connection: &mut MySqlConnection, sql: &str) {
 }
 
 /// How many connections of the service the server knows.
-async fn count(connection: &mut MySqlConnection) -> i64 {
+pub(crate) async fn count(connection: &mut MySqlConnection) -> i64 {
     let query = "SELECT count(*) FROM information_schema.processlist WHERE user = 'app'";
     sqlx::query_scalar(query)
         .fetch_one(connection)
@@ -251,11 +252,17 @@ async fn what_a_server_is_expected_to_be() {
     execute(&mut admin, "SET GLOBAL read_only = 1").await;
     assert_eq!(told(&primary).await, (Status::Fail, Some(Reason::ReadOnly)));
     assert_eq!(told(&any).await, (Status::Pass, None));
+    let what = "a server that is set read-only, as a replica is";
+    assert_refusal("mysql, as a primary", what, &primary).await;
 
     // The rest needs rights that this user lacks, or what is not there.
     let lag = check(server.address).lag_above(Duration::from_secs(1));
     let denied = (Status::Fail, Some(Reason::PermissionDenied));
     assert_eq!(told(&lag).await, denied);
+    assert_optional("mysql", "the lag, for its user", &any, &lag).await;
+    let certificate = check(server.address).certificate_below(21);
+    let what = "the end of its certificate, without TLS";
+    assert_optional("mysql", what, &any, &certificate).await;
     let at = |database| {
         let options = options.clone().database(database);
         MySql::sqlx(MySqlPoolOptions::new().connect_lazy_with(options))
@@ -438,6 +445,8 @@ async fn a_node_of_galera_that_refuses_queries_is_not_green() {
     execute(&mut admin, "SET GLOBAL wsrep_reject_queries = ALL").await;
     assert!(!served().await);
     assert_eq!(told(&any).await, unhealthy);
+    let what = "a node of Galera that rejects queries";
+    assert_refusal("mysql", what, &any).await;
     execute(&mut admin, "SET GLOBAL wsrep_reject_queries = NONE").await;
     assert!(served().await);
     assert_eq!(told(&primary).await, passes);
@@ -455,10 +464,15 @@ async fn a_node_of_galera_that_refuses_queries_is_not_green() {
     until("it has left", async || told(&any).await == unhealthy).await;
     assert!(!served().await);
     assert_eq!(told(&primary).await, unhealthy);
+    let what = "a node of Galera that has left its cluster";
+    assert_refusal("mysql", what, &any).await;
     // Leaving, it ended the connections that it had.
     let mut admin = self::admin(server.address).await;
     execute(&mut admin, "SET GLOBAL wsrep_dirty_reads = ON").await;
     assert_eq!(told(&any).await, (Status::Warn, Some(Reason::Degraded)));
     assert_eq!(told(&primary).await, (Status::Fail, Some(Reason::ReadOnly)));
+    let what = "the same, where it may be read";
+    assert_refusal("mysql", what, &any).await;
+    assert_refusal("mysql, as a primary", what, &primary).await;
     leave.abort();
 }

@@ -10,13 +10,14 @@ use tower_health_checks::Nats;
 use crate::{
     matrix::{DELAY, Row},
     server::{Server, program},
+    table::{assert_optional, assert_refusal},
     wear::{until, wear},
 };
 
 const PASSWORD: &str = "hunter2";
 
 /// A server that reads its configuration anew when it is told to.
-fn server(jetstream: &str) -> Server {
+pub(crate) fn server(jetstream: &str) -> Server {
     let program = program("nats-server", &["/usr/sbin"], "apt-get install nats-server");
     let server = Server::new(move |directory, _| {
         let mut nats = Command::new(&program);
@@ -40,7 +41,7 @@ fn configure(server: &Server, password: &str, jetstream: &str) {
     fs::write(directory.join("conf"), configuration).unwrap();
 }
 
-async fn client(address: SocketAddr, user: &str) -> Client {
+pub(crate) async fn client(address: SocketAddr, user: &str) -> Client {
     let client = ConnectOptions::with_user_and_password(user.into(), PASSWORD.into())
         .reconnect_delay_callback(|_| Duration::from_millis(20))
         .connect(address.to_string())
@@ -157,8 +158,10 @@ async fn jetstream_its_account_and_its_streams() {
     let app = client(server.address, "app").await;
     let bare = client(server.address, "bare").await;
     assert_eq!(told(&Nats::new(bare.clone())).await, PASSES);
-    let without = Nats::new(bare).jetstream();
+    let without = Nats::new(bare.clone()).jetstream();
     assert_eq!(told(&without).await, fails(Reason::Misconfigured));
+    let what = "JetStream, for its account";
+    assert_optional("nats", what, &Nats::new(bare), &without).await;
 
     let check = Nats::new(app.clone()).stream("ORDERS");
     assert_eq!(told(&check).await, fails(Reason::NotFound));
@@ -187,6 +190,8 @@ async fn jetstream_its_account_and_its_streams() {
         assert_eq!(told(&check).await, expected);
         assert_eq!(told(&log).await, PASSES);
     }
+    let what = "its stream is full and discards what is new";
+    assert_refusal("nats, with JetStream", what, &check).await;
     let near = Nats::new(app.clone()).storage_above(0.01).jetstream();
     assert_eq!(told(&near).await, (Status::Warn, Some(Reason::LimitNear)));
     let outcome = check.check().await.unwrap();
@@ -223,6 +228,8 @@ async fn memory_is_judged_as_storage_is_and_a_domain_by_its_name() {
         last = told(&check).await;
     }
     assert_eq!(last.0, Status::Warn);
+    let what = "the account's memory is full";
+    assert_refusal("nats, with JetStream", what, &check).await;
     let outcome = check.check().await.unwrap();
     let cause = outcome.cause().unwrap().redacted();
     assert!(cause.contains("memory of the account"), "{cause}");

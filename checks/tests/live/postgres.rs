@@ -3,7 +3,10 @@ use std::{
     future::{Ready, ready},
     io,
     net::SocketAddr,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -30,11 +33,12 @@ use tower_health_checks::{Postgres, Schema};
 use crate::{
     matrix::{DELAY, Row},
     server::{Server, program},
+    table::{assert_optional, assert_refusal},
     wear::{until, wear},
 };
 
-const PASSWORD: &str = "hunter2";
-const MAX_CONNECTIONS: usize = 20;
+pub(crate) const PASSWORD: &str = "hunter2";
+pub(crate) const MAX_CONNECTIONS: usize = 20;
 
 fn tool(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql");
@@ -103,7 +107,26 @@ fn server(init: impl FnOnce(&Path)) -> Server {
 }
 
 /// A server with a role `app` that may do nothing but log in.
-async fn primary() -> (Server, Client) {
+pub(crate) async fn primary() -> (Server, Client) {
+    primary_with(|_| {}).await
+}
+
+/// The same, with TLS by a certificate and its key.
+pub(crate) async fn secure(pem: &str) -> (Server, Client) {
+    primary_with(|data| {
+        let path = data.join("pem");
+        fs::write(&path, pem).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        if let Some((user, group)) = owner() {
+            chown(&path, Some(user), Some(group)).unwrap();
+        }
+        let settings = "ssl = on\nssl_cert_file = 'pem'\nssl_key_file = 'pem'\n";
+        fs::write(data.join("postgresql.auto.conf"), settings).unwrap();
+    })
+    .await
+}
+
+async fn primary_with(configure: impl FnOnce(&Path)) -> (Server, Client) {
     let mut server = server(|data| {
         let password = data.with_extension("password");
         fs::write(&password, PASSWORD).unwrap();
@@ -112,6 +135,7 @@ async fn primary() -> (Server, Client) {
             .arg(data)
             .args(["-U", "admin", "--auth=scram-sha-256", "--no-sync"])
             .arg(format!("--pwfile={}", password.display())));
+        configure(data);
     });
     server.start();
     let admin = connect(server.address, "admin").await;
@@ -122,7 +146,7 @@ async fn primary() -> (Server, Client) {
     (server, admin)
 }
 
-fn config(address: SocketAddr, user: &str) -> tokio_postgres::Config {
+pub(crate) fn config(address: SocketAddr, user: &str) -> tokio_postgres::Config {
     let mut config = tokio_postgres::Config::new();
     config
         .host(address.ip().to_string())
@@ -134,7 +158,7 @@ fn config(address: SocketAddr, user: &str) -> tokio_postgres::Config {
 }
 
 /// Who asks the server itself, past the proxy. A server that has just begun to listen may not let anybody in yet.
-async fn connect(address: SocketAddr, user: &str) -> Client {
+pub(crate) async fn connect(address: SocketAddr, user: &str) -> Client {
     let began = std::time::Instant::now();
     loop {
         match config(address, user).connect(NoTls).await {
@@ -148,23 +172,26 @@ async fn connect(address: SocketAddr, user: &str) -> Client {
     }
 }
 
-fn pool(address: SocketAddr) -> PgPool {
-    let options = PgConnectOptions::new()
+pub(crate) fn options(address: SocketAddr) -> PgConnectOptions {
+    PgConnectOptions::new()
         .host(&address.ip().to_string())
         .port(address.port())
         .username("app")
         .password(PASSWORD)
-        .database("postgres");
+        .database("postgres")
+}
+
+fn pool(address: SocketAddr) -> PgPool {
     PgPoolOptions::new()
         .max_connections(3)
-        .connect_lazy_with(options)
+        .connect_lazy_with(options(address))
 }
 
 fn by_sqlx(address: SocketAddr) -> Postgres {
     Postgres::sqlx(pool(address))
 }
 
-fn deadpool(address: SocketAddr) -> deadpool_postgres::Pool {
+pub(crate) fn deadpool(address: SocketAddr) -> deadpool_postgres::Pool {
     let manager = deadpool_postgres::Manager::new(config(address, "app"), NoTls);
     let pool = deadpool_postgres::Pool::builder(manager).max_size(3);
     pool.build().unwrap()
@@ -183,10 +210,15 @@ async fn told(check: &Postgres) -> (Status, Option<Reason>) {
     (outcome.status(), outcome.reason())
 }
 
-async fn what_can_go_wrong(name: &'static str, check: fn(SocketAddr) -> Postgres) {
+/// A row of the matrix, of a check of a server of PostgreSQL at an address, which sees that the server has no room for more or does not.
+pub(crate) async fn what_can_go_wrong<C: HealthCheck>(
+    name: &'static str,
+    check: impl Fn(SocketAddr) -> C,
+    sees_limit: bool,
+) {
     let (mut server, admin) = primary().await;
     let proxy = FaultProxy::start(server.address).await.unwrap();
-    let mut row = Row::of(name, check(proxy.address()).primary()).await;
+    let mut row = Row::of(name, check(proxy.address())).await;
     for (fault, how) in [
         ("refusing", Fault::Refuse),
         ("silent", Fault::Silence),
@@ -214,7 +246,10 @@ async fn what_can_go_wrong(name: &'static str, check: fn(SocketAddr) -> Postgres
             taken.push(client);
         }
     };
-    row.when("out of connections", all).await;
+    match sees_limit {
+        true => row.when("out of connections", all).await,
+        false => row.passes_when("out of connections", all).await,
+    }
     row.over(async {
         taken.clear();
         until("the server has noticed", async || {
@@ -227,7 +262,7 @@ async fn what_can_go_wrong(name: &'static str, check: fn(SocketAddr) -> Postgres
     .await;
 
     // A proxy would accept for a server that is gone.
-    let mut direct = Row::of(name, check(server.address).primary()).await;
+    let mut direct = Row::of(name, check(server.address)).await;
     direct.when("suspended", async { server.suspend() }).await;
     direct.over(async { server.resume() }).await;
     direct.when("restarted", async { server.kill() }).await;
@@ -243,17 +278,18 @@ async fn what_can_go_wrong(name: &'static str, check: fn(SocketAddr) -> Postgres
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_go_wrong_with_sqlx() {
-    what_can_go_wrong("sqlx-postgres", by_sqlx).await;
+    what_can_go_wrong("sqlx-postgres", |address| by_sqlx(address).primary(), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_go_wrong_with_deadpool() {
-    what_can_go_wrong("deadpool-postgres", by_deadpool).await;
+    let check = |address| by_deadpool(address).primary();
+    what_can_go_wrong("deadpool-postgres", check, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_go_wrong_with_a_bare_client() {
-    what_can_go_wrong("tokio-postgres", bare).await;
+    what_can_go_wrong("tokio-postgres", |address| bare(address).primary(), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -385,6 +421,8 @@ async fn a_server_that_takes_no_writes_is_no_primary() {
         told(&primary).await == read_only
     })
     .await;
+    let what = "transactions that are read-only, as on a standby";
+    assert_refusal("postgres, as a primary", what, &primary).await;
     assert_eq!(told(&any).await, (Status::Pass, None));
 }
 
@@ -643,14 +681,16 @@ async fn what_nobody_asked_for_cannot_fail() {
     let second = Duration::from_secs(1);
     let denied = (Status::Fail, Some(Reason::PermissionDenied));
     let passes = (Status::Pass, None);
-    for (revoke, grant, of_connections, of_lag) in [
+    for (what, revoke, grant, of_connections, of_lag) in [
         (
+            "`pg_stat_activity`, for its role",
             "REVOKE SELECT ON pg_catalog.pg_stat_activity FROM PUBLIC",
             "GRANT SELECT ON pg_catalog.pg_stat_activity TO PUBLIC",
             denied,
             passes,
         ),
         (
+            "whether it recovers, for its role",
             "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_is_in_recovery() FROM PUBLIC",
             "GRANT EXECUTE ON FUNCTION pg_catalog.pg_is_in_recovery() TO PUBLIC",
             passes,
@@ -666,13 +706,19 @@ async fn what_nobody_asked_for_cannot_fail() {
             assert_eq!(told(&check().lag_above(second)).await, of_lag, "{revoke}");
             assert_eq!(told(&check().fail_lag_above(second)).await, of_lag);
         }
+        let check = || by_sqlx(server.address).primary();
+        let bounded = check().connections_above(90.0).lag_above(second);
+        assert_optional("postgres", what, &check(), &bounded).await;
         admin.batch_execute(grant).await.unwrap();
     }
     // A relative of the server has no such function.
     let rename = "ALTER FUNCTION pg_catalog.pg_last_wal_receive_lsn() RENAME TO none_such";
     admin.batch_execute(rename).await.unwrap();
     assert_eq!(told(&by_sqlx(server.address)).await, passes);
-    let lag = by_sqlx(server.address).lag_above(second).check().await;
+    let bounded = by_sqlx(server.address).lag_above(second);
+    let what = "a function, on a relative of PostgreSQL";
+    assert_optional("postgres", what, &by_sqlx(server.address), &bounded).await;
+    let lag = bounded.check().await;
     let lag = lag.unwrap();
     assert_eq!(lag.reason(), Some(Reason::Incompatible));
     let cause = lag.cause().unwrap().redacted();
@@ -747,6 +793,8 @@ async fn what_a_pooler_says_is_what_it_is() {
         sqlx(known().database("no_such")),
     ] {
         assert_eq!(told(&check).await, fails(Reason::NotFound));
+        let what = "a PgBouncer that does not know the database";
+        assert_refusal("postgres", what, &check).await;
     }
     for check in [
         by(|config| _ = config.user("nobody")),
@@ -754,12 +802,16 @@ async fn what_a_pooler_says_is_what_it_is() {
         sqlx(known().username("nobody")),
     ] {
         assert_eq!(told(&check).await, fails(Reason::AuthenticationFailed));
+        let what = "a PgBouncer that does not know the user";
+        assert_refusal("postgres", what, &check).await;
     }
     for check in [
         by(|config| _ = config.options("-c geqo=off")),
         sqlx(known().options([("geqo", "off")])),
     ] {
         assert_eq!(told(&check).await, fails(Reason::Misconfigured));
+        let what = "a PgBouncer that does not know a parameter";
+        assert_refusal("postgres", what, &check).await;
     }
     // Room for clients is taken, and there is room again.
     let mut taken = Vec::new();
@@ -782,6 +834,8 @@ async fn what_a_pooler_says_is_what_it_is() {
         let busy = (Status::Warn, Some(Reason::Busy));
         assert_eq!(told(&check(pooler.address)).await, busy);
     }
+    let what = "a PgBouncer without room for a client";
+    assert_refusal("postgres", what, &bare(pooler.address)).await;
     taken.clear();
     let check = bare(pooler.address);
     until("there is room", async || told(&check).await == passes).await;

@@ -15,6 +15,7 @@ use tower_health_checks::{RabbitMq, RabbitMqQueue};
 use crate::{
     matrix::{DELAY, Row},
     server::{Server, free_address, program},
+    table::assert_refusal,
     wear::{until, wear},
 };
 
@@ -25,13 +26,13 @@ const PLACES: &[&str] = &["/usr/lib/rabbitmq/bin"];
 const INSTALLS: &str = "apt-get install rabbitmq-server";
 
 /// A server with a port mapper of its own, which ends with it.
-struct Broker {
-    server: Server,
+pub(crate) struct Broker {
+    pub(crate) server: Server,
     ports: SocketAddr,
 }
 
 impl Broker {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (ports, nodes) = (free_address(), free_address());
         let mapper = program("epmd", &[], INSTALLS);
         let rabbitmq = program("rabbitmq-server", PLACES, INSTALLS);
@@ -81,7 +82,7 @@ impl Broker {
     }
 
     /// How many connections the server has open.
-    fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.count("list_connections")
     }
 
@@ -101,7 +102,7 @@ fn environment(command: &mut Command, directory: &Path, ports: SocketAddr) {
         .env("ERL_EPMD_PORT", ports.port().to_string());
 }
 
-async fn connect(address: SocketAddr) -> Arc<Connection> {
+pub(crate) async fn connect(address: SocketAddr) -> Arc<Connection> {
     let properties = ConnectionProperties::default()
         .enable_auto_recover()
         .configure_backoff(|backoff| {
@@ -120,7 +121,7 @@ async fn is_back(connection: &Connection) {
 }
 
 /// A check with a connection of its own.
-fn queue(address: SocketAddr, name: &str) -> RabbitMqQueue {
+pub(crate) fn queue(address: SocketAddr, name: &str) -> RabbitMqQueue {
     let uri = format!("amqp://app:{PASSWORD}@{address}/%2f");
     let uri: AMQPUri = uri.parse().unwrap();
     RabbitMqQueue::new(name, move || {
@@ -143,7 +144,7 @@ fn fails(reason: Reason) -> (Status, Option<Reason>) {
     (Status::Fail, Some(reason))
 }
 
-async fn declare(connection: &Connection, name: &str, options: QueueDeclareOptions) {
+pub(crate) async fn declare(connection: &Connection, name: &str, options: QueueDeclareOptions) {
     let channel = connection.create_channel().await.unwrap();
     let declared = channel.queue_declare(name.into(), options, FieldTable::default());
     declared.await.unwrap();
@@ -357,6 +358,8 @@ async fn queues_and_their_bounds() {
     let connection = connect(broker.server.address).await;
     let check = |name: &str| queue(broker.server.address, name);
     assert_eq!(told(&check("orders")).await, fails(Reason::NotFound));
+    let what = "a queue that is not there";
+    assert_refusal("rabbitmq-queue", what, &check("orders")).await;
     declare(&connection, "orders", QueueDeclareOptions::durable()).await;
     assert_eq!(told(&check("orders")).await, PASSES);
     for nonsense in ["", &"x".repeat(256)] {
@@ -371,6 +374,8 @@ async fn queues_and_their_bounds() {
         told(&check("private")).await,
         fails(Reason::PermissionDenied)
     );
+    let what = "a queue that another has for itself alone";
+    assert_refusal("rabbitmq-queue", what, &check("private")).await;
     let uri = format!("amqp://app:{PASSWORD}@{}/elsewhere", broker.server.address);
     let uri: AMQPUri = uri.parse().unwrap();
     let elsewhere = RabbitMqQueue::new("orders", move || {
@@ -429,6 +434,8 @@ async fn a_server_that_is_short_of_memory_is_busy() {
     publish(&connection.create_channel().await.unwrap()).await;
     until("it is blocked", async || connection.status().blocked()).await;
     assert_eq!(told(&check).await, warns(Reason::Busy));
+    let what = "a server that is short of memory or disk";
+    assert_refusal("rabbitmq", what, &check).await;
     broker.control(&["set_vm_memory_high_watermark", "0.9"]);
     until("it is open again", async || told(&check).await == PASSES).await;
 }
@@ -450,6 +457,7 @@ async fn a_connection_without_a_channel_left_is_busy() {
         channels.push(channel);
     }
     assert_eq!(told(&check).await, warns(Reason::Busy));
+    assert_refusal("rabbitmq", "no channel is left", &check).await;
     channels.clear();
     until("there is one", async || told(&check).await == PASSES).await;
     connection.close(200, "OK".into()).await.unwrap();

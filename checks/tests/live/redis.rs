@@ -14,14 +14,15 @@ use tower_health_checks::Redis;
 
 use crate::{
     matrix::{DELAY, Row},
-    server::{Server, program},
+    server::{Server, free_address, program},
+    table::{assert_optional, assert_refusal},
     wear::{until, wear},
 };
 
 const PASSWORD: &str = "hunter2";
 const MAX_CLIENTS: usize = 20;
 
-fn server(arguments: &[&str]) -> Server {
+pub(crate) fn server(arguments: &[&str]) -> Server {
     let program = program("redis-server", &[], "apt-get install redis-server");
     let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
     Server::new(move |directory, address| {
@@ -47,7 +48,7 @@ fn client(address: SocketAddr, user: &str) -> Client {
     Client::open(format!("redis://{user}:{PASSWORD}@{address}/")).unwrap()
 }
 
-async fn manager(address: SocketAddr, user: &str) -> ConnectionManager {
+pub(crate) async fn manager(address: SocketAddr, user: &str) -> ConnectionManager {
     connect(client(address, user)).await
 }
 
@@ -75,7 +76,7 @@ async fn terse(address: SocketAddr, protocol: ProtocolVersion) -> ConnectionMana
 }
 
 /// Who asks the server itself, past the proxy.
-async fn admin(address: SocketAddr) -> MultiplexedConnection {
+pub(crate) async fn admin(address: SocketAddr) -> MultiplexedConnection {
     let client = client(address, "default");
     client.get_multiplexed_async_connection().await.unwrap()
 }
@@ -326,6 +327,8 @@ async fn a_disk_that_takes_nothing_is_a_warning() {
     let primary = Redis::new(manager(server.address, "default").await).primary();
     assert_eq!(told(&primary).await, fails(Reason::ReadOnly));
     assert_eq!(told(&check).await, degraded);
+    let what = "a disk that takes nothing (`MISCONF`)";
+    assert_refusal("redis, as a primary", what, &primary).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -359,12 +362,17 @@ async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
     assert_eq!(told(&check().await.fail_lag_above(lag)).await, denied);
     assert_eq!(told(&check().await.connections_above(90.0)).await, denied);
     assert_eq!(told(&check().await.memory_above(90.0)).await, denied);
+    let bounded = check().await.memory_above(90.0);
+    assert_optional("redis", "`INFO`, for its user", &check().await, &bounded).await;
 
     let renamed = started(&["--rename-command", "INFO", "nobodys"]);
     let check = async || Redis::new(manager(renamed.address, "default").await);
     assert_eq!(told(&check().await).await, PASSES);
     assert_eq!(told(&check().await.primary()).await, PASSES);
     assert_eq!(told(&check().await.lag_above(lag)).await, denied);
+    let bounded = check().await.lag_above(lag);
+    let what = "`INFO`, where it is renamed";
+    assert_optional("redis", what, &check().await, &bounded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -414,6 +422,8 @@ async fn a_cluster_is_well_while_all_its_slots_are_served() {
     command(&mut admin, "CONFIG SET cluster-require-full-coverage no").await;
     command(&mut admin, "CLUSTER DELSLOTS 0").await;
     until("one is not", async || told(&check).await == unhealthy).await;
+    let what = "a slot that nobody serves";
+    assert_refusal("redis, of a cluster", what, &check).await;
     command(&mut admin, "CLUSTER ADDSLOTS 0").await;
     until("all are again", async || told(&check).await == PASSES).await;
 
@@ -437,6 +447,20 @@ async fn a_cluster_is_well_while_all_its_slots_are_served() {
     ] {
         past.when(fault, proxy.fail(how)).await;
         past.over(proxy.heal()).await;
+    }
+    // As behind NAT: the node that was given is reached, and what the cluster announces is not.
+    let nobody = free_address().port();
+    let announce = format!("CONFIG SET cluster-announce-port {nobody}");
+    command(&mut admin, &announce).await;
+    let url = format!("redis://default:{PASSWORD}@{}/", server.address);
+    let client = ClusterClient::builder([url]).retries(0).build().unwrap();
+    match client.get_async_connection().await {
+        Ok(connection) => {
+            let what = "addresses that are announced and cannot be reached";
+            let check = Redis::cluster(connection);
+            assert_refusal("redis, of a cluster", what, &check).await;
+        }
+        Err(error) => println!("the client has no connection to give to a check: {error}"),
     }
     command(&mut admin, "CONFIG SET cluster-announce-port 0").await;
 
@@ -474,10 +498,18 @@ async fn a_primary_that_refuses_writes_is_none() {
         Redis::new(connection).primary(),
     );
     assert_eq!(told(&primary).await, PASSES);
-    for (refuses, takes) in [
+    for (what, refuses, takes) in [
         // Of which there are none.
-        ("min-replicas-to-write 1", "min-replicas-to-write 0"),
-        ("maxmemory 100", "maxmemory 0"),
+        (
+            "too few replicas (`NOREPLICAS`)",
+            "min-replicas-to-write 1",
+            "min-replicas-to-write 0",
+        ),
+        (
+            "memory that is full (`OOM`)",
+            "maxmemory 100",
+            "maxmemory 0",
+        ),
     ] {
         command(&mut admin, &format!("CONFIG SET {refuses}")).await;
         let set = redis::cmd("SET").arg("orders").arg(1).to_owned();
@@ -485,6 +517,7 @@ async fn a_primary_that_refuses_writes_is_none() {
         assert!(served.is_err(), "{refuses}");
         assert_eq!(told(&primary).await, fails(Reason::ReadOnly), "{refuses}");
         assert!(told(&any).await.0.is_good(), "{refuses}");
+        assert_refusal("redis, as a primary", what, &primary).await;
         command(&mut admin, &format!("CONFIG SET {takes}")).await;
         assert_eq!(told(&primary).await, PASSES, "{takes}");
     }

@@ -11,6 +11,8 @@ use sqlx::{
 use tower_health::{HealthCheck, Outcome, Reason, Status, testing::Contract};
 use tower_health_checks::Schema;
 
+use crate::table::assert_refusal;
+
 /// The migrations of a release, each by its text.
 pub(crate) fn migrator(texts: &[&'static str]) -> Migrator {
     let migration = |(version, text): (i64, &&'static str)| {
@@ -54,6 +56,8 @@ where
     let pending = (Status::Fail, Some(Reason::MigrationsPending));
     // Nothing was ever applied, and looking makes no table.
     assert_eq!(told(&check(&old)).await, pending);
+    let what = "tables that a release needs and nobody made yet";
+    assert_refusal("schema", what, &check(&old)).await;
     let kept = check(&old);
     assert_eq!(told(&kept).await, pending);
     old.run(&pool).await.unwrap();

@@ -7,7 +7,7 @@ use sqlx::{
 use tower_health::{HealthCheck, Outcome, Reason, Status, testing::Contract};
 use tower_health_checks::Sqlite;
 
-use crate::wear::wear;
+use crate::{table::assert_refusal, wear::wear};
 
 async fn pool(file: &Path) -> SqlitePool {
     let options = SqliteConnectOptions::new()
@@ -94,6 +94,12 @@ async fn what_takes_no_writes_and_what_is_damaged() {
     assert_eq!(told(&Sqlite::sqlx(read_only.clone())).await, PASSES);
     let writes = Sqlite::sqlx(read_only).writable();
     assert_eq!(told(&writes).await, (Status::Fail, Some(Reason::ReadOnly)));
+    assert_refusal(
+        "sqlite, that takes writes",
+        "a file that takes none",
+        &writes,
+    )
+    .await;
 
     // The first page is whole, and the schema with it; the table's own page is not.
     let options = SqliteConnectOptions::new().filename(&file);
@@ -170,6 +176,8 @@ async fn a_file_that_the_service_has_for_itself_alone_is_asked_through_its_pool(
         .integrity();
     let busy = (Status::Warn, Some(Reason::Busy));
     assert_eq!(told(&own).await, busy);
+    let what = "a file that the service has for itself alone; through the pool it passes";
+    assert_refusal("sqlite", what, &own).await;
     for _ in 0..20 {
         assert_eq!(told(&through).await, PASSES);
     }

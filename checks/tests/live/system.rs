@@ -9,10 +9,13 @@ use std::{
 
 use tempfile::TempDir;
 use tokio::time::advance;
-use tower_health::{ComponentType, HealthCheck, Outcome, Reason, Status, Value, testing::Contract};
+use tower_health::{
+    ComponentType, HealthCheck, Outcome, Reason, Status, Value, checks::Freshness,
+    testing::Contract,
+};
 use tower_health_checks::{CpuPressure, Disk, FileHandles, Memory};
 
-use crate::wear::wear;
+use crate::{table::assert_refusal, wear::wear};
 
 const CHILD: &str = "TOWER_HEALTH_SYSTEM_CHILD";
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -143,6 +146,7 @@ async fn a_disk_without_inodes() {
     assert_eq!(said(&disk).await, NEAR);
     create(181..191);
     assert_eq!(said(&disk).await, EXCEEDED);
+    assert_refusal("disk", "no inodes are left", &disk).await;
     assert_eq!(
         said(&Disk::new(mount.path()).fail_below(1.0).warn_below(2.0)).await,
         PASS
@@ -156,9 +160,45 @@ async fn a_disk_that_became_read_only() {
     assert_eq!(said(&disk).await, PASS);
     mount.remount("ro");
     assert_eq!(said(&disk).await, READ_ONLY);
+    let what = "a file system that became read-only";
+    assert_refusal("disk, that takes writes", what, &disk).await;
     assert_eq!(said(&Disk::new(mount.path())).await, PASS);
     mount.remount("rw");
     assert_eq!(said(&disk).await, PASS);
+}
+
+#[tokio::test]
+async fn a_volume_that_is_not_mounted() {
+    let Some(mount) = Mount::new() else { return };
+    let path = mount.path().to_owned();
+    let disk = || {
+        Disk::new(&path)
+            .mount_point()
+            .fail_below(0.0)
+            .warn_below(0.0)
+    };
+    let kept = disk();
+    assert_eq!(said(&kept).await, PASS);
+    let unmounted = Command::new("umount").arg(&path).status();
+    assert!(unmounted.unwrap().success());
+    let what = "a volume that is not mounted";
+    for check in [kept, disk()] {
+        assert_refusal("disk, as a mount point", what, &check).await;
+    }
+}
+
+/// Tonight's backup, before it is whole.
+#[tokio::test]
+async fn a_newest_file_that_is_empty_or_unfinished() {
+    let directory = tempfile::tempdir().unwrap();
+    let check = Freshness::newest_in(directory.path(), HOUR)
+        .named(|name| name.ends_with(".sql.gz"))
+        .at_least_bytes(4);
+    for (name, bytes) in [("monday.sql.gz", ""), ("monday.sql.gz.part", "abcd")] {
+        fs::write(directory.path().join(name), bytes).unwrap();
+        let what = "a newest file that is empty, or has the name of one that is being written";
+        assert_refusal("freshness", what, &check).await;
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use tower_health_checks::GrpcUpstream;
 use crate::{
     matrix::{DELAY, Row},
     server::{Server, free_address},
+    table::assert_refusal,
     wear::{until, wear},
 };
 
@@ -47,7 +48,7 @@ async fn serve(listener: TcpListener, routes: Routes) {
         .unwrap();
 }
 
-fn process() -> Server {
+pub(crate) fn process() -> Server {
     let mut server = Server::new(|directory, address| {
         let mut this = Command::new(env::current_exe().unwrap());
         this.args(["--exact", "upstream_grpc::what_can_go_wrong"])
@@ -73,7 +74,7 @@ fn channel(address: SocketAddr) -> Channel {
 }
 
 #[derive(Clone)]
-struct LogIn;
+pub(crate) struct LogIn;
 
 impl Interceptor for LogIn {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, tonic::Status> {
@@ -83,7 +84,7 @@ impl Interceptor for LogIn {
     }
 }
 
-fn check(address: SocketAddr) -> GrpcUpstream<InterceptedService<Channel, LogIn>> {
+pub(crate) fn check(address: SocketAddr) -> GrpcUpstream<InterceptedService<Channel, LogIn>> {
     GrpcUpstream::new(InterceptedService::new(channel(address), LogIn))
 }
 
@@ -180,6 +181,8 @@ async fn what_services_say() {
     let unhealthy = fails(Reason::Unhealthy);
     until("it fails", async || told(&all).await == unhealthy).await;
     assert_eq!(told(&ledger).await, unhealthy);
+    let what = "a service that is `NOT_SERVING`";
+    assert_refusal("upstream-grpc", what, &all).await;
     let stock = all.clone().service("stock.v1.Stock");
     assert_eq!(told(&stock).await, PASS);
     let nobody = all.service("nobody");

@@ -30,6 +30,7 @@ use tower_health_checks::HttpUpstream;
 use crate::{
     matrix::{DELAY, Row},
     server::{Server, free_address, program},
+    table::assert_refusal,
     wear::{until, wear},
 };
 
@@ -552,6 +553,35 @@ async fn a_body_that_was_not_read_is_not_taken_for_granted_and_texts_are_read() 
         let outcome = outcome.unwrap_or_else(Outcome::from);
         (outcome.status(), outcome.reason())
     };
+    for (what, media_type, body) in [
+        (
+            "Elasticsearch in red",
+            "application/json",
+            r#"{"cluster_name":"orders","status":"red"}"#,
+        ),
+        ("ASP.NET that is unhealthy", "text/plain", "Unhealthy"),
+        (
+            "a gateway of gRPC that does not serve",
+            "application/json",
+            r#"{"status":"NOT_SERVING"}"#,
+        ),
+        (
+            "MicroProfile that is down",
+            "application/json",
+            r#"{"status":"DOWN","checks":[]}"#,
+        ),
+    ] {
+        let check = at(&serve(answers(200, media_type, body)).await);
+        assert_refusal("upstream-http", what, &check).await;
+    }
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CONTENT_ENCODING, "gzip"),
+    ];
+    let compressed = get(move || async move { (headers, "\u{1f}\u{8b}") });
+    let check = at(&serve(Router::new().route("/", compressed)).await);
+    let what = "a body that is compressed as the client was not built for";
+    assert_refusal("upstream-http", what, &check).await;
     let unexpected = (Status::Fail, Some(Reason::UnexpectedAnswer));
     let unhealthy = (Status::Fail, Some(Reason::Unhealthy));
     let passes = (Status::Pass, None);

@@ -6,7 +6,7 @@ use tower_health::{Outcome, Reason};
 
 use crate::{
     bounds::{LagBounds, Limit},
-    sql::own::{Refusal, said},
+    refusal::{Refusal, said},
 };
 
 /// Each column is text, so that drivers need no types, and the simple protocol will do.

@@ -11,10 +11,11 @@ use super::{
 };
 use tower_health::{Cause, Failure, Outcome, Reason, async_trait};
 
-use crate::sql::{
-    own::{Link, Own, Refusal, said},
-    pool::Pool,
-    tls,
+use crate::{
+    own::{Link, Own},
+    pool::Usage,
+    refusal::{Refusal, said},
+    sql::tls,
 };
 
 impl Postgres {
@@ -68,7 +69,7 @@ where
         self.own.ask(self, |answer| expected.judge(&answer)).await
     }
 
-    fn pool(&self) -> Option<Pool> {
+    fn pool(&self) -> Option<Usage> {
         None
     }
 }
@@ -125,6 +126,10 @@ const UNUSABLE: &str = "invalid configuration";
 const UNSECURED: &str = "error performing TLS handshake";
 
 pub(super) fn refusal(error: Error) -> Refusal {
+    of_tokio_postgres(&error)
+}
+
+pub(crate) fn of_tokio_postgres(error: &Error) -> Refusal {
     if let Some(error) = error.as_db_error() {
         return match reason(error.code().code(), error.message()) {
             Some(reason) => said(reason, error.message()),
@@ -134,9 +139,9 @@ pub(super) fn refusal(error: Error) -> Refusal {
     let reason = match error.to_string() {
         _ if error.is_closed() => Reason::ConnectionLost,
         text if text.starts_with(UNUSABLE) => Reason::Misconfigured,
-        text if text.starts_with(UNSECURED) => tls::reason(&error),
-        _ => Reason::of(&error),
+        text if text.starts_with(UNSECURED) => tls::reason(error),
+        _ => Reason::of(error),
     };
-    let cause = Cause::of(&error);
+    let cause = Cause::of(error);
     Refusal::lost(Failure::new(reason).with_cause(cause.redacted()))
 }

@@ -1,5 +1,6 @@
-use deadpool::managed::Manager as _;
-use deadpool_postgres::{ClientWrapper, Pool};
+use std::time::Duration;
+
+use deadpool_postgres::{Manager, Object, Pool};
 
 use super::{
     Postgres, Source,
@@ -8,9 +9,13 @@ use super::{
 };
 use tower_health::{Outcome, async_trait};
 
-use crate::sql::{
-    own::{Link, Own, Refusal},
-    pool,
+use crate::{
+    own::{Link, Own, WHILE_IT_WORKS},
+    pool::{
+        Usage,
+        deadpool::{Created, create, usage},
+    },
+    refusal::Refusal,
 };
 
 impl Postgres {
@@ -29,17 +34,7 @@ struct Deadpool {
     own: Own<Client>,
 }
 
-/// A client, of which the manager keeps something until it is told.
-struct Client {
-    client: ClientWrapper,
-    pool: Pool,
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.pool.manager().detach(&mut self.client);
-    }
-}
+type Client = Created<Manager, Object>;
 
 #[async_trait]
 impl Source for Deadpool {
@@ -47,12 +42,8 @@ impl Source for Deadpool {
         self.own.ask(self, |answer| expected.judge(&answer)).await
     }
 
-    fn pool(&self) -> Option<pool::Pool> {
-        let status = self.pool.status();
-        Some(pool::Pool {
-            used: status.size.saturating_sub(status.available),
-            size: status.max_size,
-        })
+    fn pool(&self) -> Option<Usage> {
+        Some(usage(&self.pool))
     }
 }
 
@@ -64,18 +55,20 @@ impl Link for Deadpool {
         self.pool.is_closed()
     }
 
+    fn keeps(&self) -> Duration {
+        WHILE_IT_WORKS
+    }
+
     async fn connect(&self) -> Result<Client, Refusal> {
-        let client = self.pool.manager().create().await.map_err(refusal)?;
-        let pool = self.pool.clone();
-        Ok(Client { client, pool })
+        create(&self.pool).await.map_err(refusal)
     }
 
     async fn ask(&self, connection: &mut Client) -> Result<Answer, Refusal> {
-        let mut client: &tokio_postgres::Client = &connection.client;
+        let mut client: &tokio_postgres::Client = connection;
         ask(&mut client).await
     }
 
-    /// The driver's task ends with it, before it could say anything; PostgreSQL says nothing of it either.
+    /// The driver's task ends with it, before it could say anything. PostgreSQL counts that as an abandoned session.
     async fn close(connection: Client) {
         drop(connection);
     }

@@ -1,6 +1,6 @@
 mod answer;
 #[cfg(feature = "tokio-postgres")]
-mod client;
+pub(super) mod client;
 #[cfg(feature = "deadpool-postgres")]
 mod deadpool;
 #[cfg(feature = "sqlx-postgres")]
@@ -9,8 +9,9 @@ mod sqlx;
 use std::{fmt, time::Duration};
 
 use self::answer::Expected;
-use super::pool::Pool;
 use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
+
+use crate::pool::Usage;
 
 /// Whether a PostgreSQL server answers, and how it is.
 ///
@@ -31,7 +32,8 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 ///
 /// A run is one query, of PostgreSQL 10 or newer. It needs no rights but to connect, reads no table, and works through PgBouncer. The check has a connection of its own, made
 /// as those of the pool are, and keeps it: so it takes no slot of the pool, and tells a pool that is exhausted from a database
-/// that is down. That is one connection more for each instance of the service.
+/// that is down. That is one connection more for each instance of the service. It is made again after each failure and after five minutes; with
+/// deadpool, which ends a connection without a goodbye, after a failure alone.
 ///
 /// What a pool does with each of its connections is not done with that one: `after_connect` and `before_acquire` of sqlx, hooks such
 /// as `post_create` of deadpool. So a pool whose hook always fails is not noticed.
@@ -60,7 +62,7 @@ trait Source: Send + Sync + 'static {
     /// What comes of the server's answer.
     async fn ask(&self, expected: &Expected) -> Outcome;
 
-    fn pool(&self) -> Option<Pool>;
+    fn pool(&self) -> Option<Usage>;
 }
 
 impl Postgres {

@@ -6,10 +6,11 @@ use super::{
 };
 use tower_health::{Outcome, async_trait};
 
-use crate::sql::{
-    own::{Link, Own, Refusal},
-    pool::Pool,
-    sqlx::refusal,
+use crate::{
+    own::{Link, Own},
+    pool::Usage,
+    refusal::Refusal,
+    sql::sqlx::refusal,
 };
 
 impl Postgres {
@@ -34,8 +35,8 @@ impl Source for Sqlx {
         self.own.ask(self, |answer| expected.judge(&answer)).await
     }
 
-    fn pool(&self) -> Option<Pool> {
-        Some(Pool::of(&self.pool))
+    fn pool(&self) -> Option<Usage> {
+        Some(Usage::of(&self.pool))
     }
 }
 

@@ -17,10 +17,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use tower_health::{Cause, Failure, Outcome, Reason, Status};
+use tower_health::{Outcome, Status};
+
+use crate::refusal::{Refusal, closed};
 
 /// How to make a connection, and what to ask over it.
-pub(super) trait Link: Send + Sync {
+pub(crate) trait Link: Send + Sync {
     type Connection: Send + 'static;
     type Answer: Send;
 
@@ -29,9 +31,9 @@ pub(super) trait Link: Send + Sync {
         false
     }
 
-    /// Whether a connection that works is of use to the next run.
-    fn keeps(&self) -> bool {
-        true
+    /// How long a connection that works is of use to the next runs.
+    fn keeps(&self) -> Duration {
+        LIFETIME
     }
 
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, Refusal>> + Send;
@@ -45,53 +47,8 @@ pub(super) trait Link: Send + Sync {
     fn close(connection: Self::Connection) -> impl Future<Output = ()> + Send + 'static;
 }
 
-/// Why there is no answer.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    outcome: Outcome,
-    /// Whether it was the server that said so, over a connection that works.
-    said: bool,
-}
-
-impl Refusal {
-    /// What the server says.
-    pub(super) fn said(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            said: true,
-        }
-    }
-
-    /// What became of the connection.
-    pub(super) fn lost(failure: impl Into<Failure>) -> Self {
-        Self {
-            outcome: failure.into().into(),
-            said: false,
-        }
-    }
-
-    pub(super) fn outcome(self) -> Outcome {
-        self.outcome
-    }
-
-    /// Whether the server answers, and not to this question: what it lacks, or keeps to itself.
-    #[cfg(any(
-        feature = "sqlx-mysql",
-        feature = "sqlx-postgres",
-        feature = "tokio-postgres"
-    ))]
-    pub(super) fn is_of_the_question(&self) -> bool {
-        let reason = self.outcome.reason();
-        let is_withheld = matches!(
-            reason,
-            Some(Reason::PermissionDenied | Reason::Incompatible | Reason::Failed)
-        );
-        self.said && is_withheld
-    }
-}
-
 /// Keeps the connection between runs. A run that is dropped takes it along.
-pub(super) struct Own<C: Send + 'static> {
+pub(crate) struct Own<C: Send + 'static> {
     kept: Mutex<Option<Kept<C>>>,
     close: fn(C) -> Closing,
 }
@@ -104,13 +61,17 @@ struct Kept<C> {
 }
 
 /// How long a connection is kept. A new one costs the server about what one of a pool does that lives for half an hour, in a sixth of the time.
-const LIFETIME: Duration = Duration::from_secs(300);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(300);
+
+/// How long one is kept whose driver ends it without a goodbye, which servers count: for as long as it is of use.
+#[cfg(any(feature = "deadpool", feature = "diesel-async"))]
+pub(crate) const WHILE_IT_WORKS: Duration = Duration::MAX;
 
 /// How long a goodbye may take. It is a few bytes.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 impl<C: Send + 'static> Own<C> {
-    pub(super) fn new<L: Link<Connection = C>>() -> Self {
+    pub(crate) fn new<L: Link<Connection = C>>() -> Self {
         Self {
             kept: Mutex::new(None),
             close: |connection| Box::pin(L::close(connection)),
@@ -119,7 +80,7 @@ impl<C: Send + 'static> Own<C> {
 
     /// Asks once, unless the pool is closed. A connection that was kept may have been lost since; then it is made anew, at once. It is
     /// kept while all is well.
-    pub(super) async fn ask<L: Link<Connection = C>>(
+    pub(crate) async fn ask<L: Link<Connection = C>>(
         &self,
         link: &L,
         judge: impl FnOnce(L::Answer) -> Outcome + Send,
@@ -130,7 +91,7 @@ impl<C: Send + 'static> Own<C> {
         }
         if let Some(mut kept) = self.take() {
             match link.ask(&mut kept.connection).await {
-                Err(refusal) if !refusal.said => {}
+                Err(refusal) if refusal.is_lost() => {}
                 answer => return self.ended(link, kept, answer.map(judge)),
             }
         }
@@ -139,7 +100,7 @@ impl<C: Send + 'static> Own<C> {
             Err(refusal) => return refusal.outcome(),
         };
         match link.ask(&mut connection).await {
-            Err(refusal) if !refusal.said => refusal.outcome(),
+            Err(refusal) if refusal.is_lost() => refusal.outcome(),
             answer => {
                 let since = Instant::now();
                 self.ended(link, Kept { connection, since }, answer.map(judge))
@@ -155,7 +116,7 @@ impl<C: Send + 'static> Own<C> {
         judged: Result<Outcome, Refusal>,
     ) -> Outcome {
         let is_good = matches!(&judged, Ok(outcome) if outcome.status() != Status::Fail);
-        let stays = is_good && link.keeps() && kept.since.elapsed() < LIFETIME;
+        let stays = is_good && kept.since.elapsed() < link.keeps();
         *self.lock() = Some(kept);
         if !stays {
             self.part();
@@ -188,19 +149,4 @@ impl<C: Send + 'static> Drop for Own<C> {
     fn drop(&mut self) {
         self.part();
     }
-}
-
-/// What becomes of a check whose pool was closed: a server that answers is of no use to the service then.
-pub(super) fn closed() -> Outcome {
-    Outcome::fail(Reason::Misconfigured).with_cause("the pool is closed")
-}
-
-/// The public word for what a server said, and its own.
-pub(super) fn said(reason: Reason, text: impl std::fmt::Display) -> Refusal {
-    let outcome = match reason {
-        // It is there, and has no room.
-        Reason::Busy => Outcome::warn(reason),
-        _ => Outcome::fail(reason),
-    };
-    Refusal::said(outcome.with_cause(Cause::new(text).redacted()))
 }

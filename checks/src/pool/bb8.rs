@@ -1,0 +1,64 @@
+use bb8::ManageConnection;
+
+use super::{
+    Pooled, Usage,
+    beside::{Beside, Make, Pinged},
+};
+use tower_health::BoxError;
+
+impl Pooled {
+    /// A check of a pool of bb8. The `ping` asks the server over a connection beside the pool.
+    ///
+    /// ```
+    /// use bb8::ManageConnection;
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::pool::Pooled;
+    /// # use std::io;
+    /// # struct Connection;
+    /// # impl Connection { async fn ping(&mut self) -> io::Result<()> { Ok(()) } }
+    /// # struct Manager;
+    /// # impl ManageConnection for Manager {
+    /// #     type Connection = Connection;
+    /// #     type Error = io::Error;
+    /// #     async fn connect(&self) -> io::Result<Connection> { Ok(Connection) }
+    /// #     async fn is_valid(&self, _: &mut Connection) -> io::Result<()> { Ok(()) }
+    /// #     fn has_broken(&self, _: &mut Connection) -> bool { false }
+    /// # }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> io::Result<()> {
+    /// let pool = bb8::Pool::builder().max_size(5).build(Manager).await?;
+    /// let check = Pooled::bb8(pool, |connection| Box::pin(connection.ping()));
+    /// assert!(check.check().await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg_attr(docsrs, doc(cfg(feature = "bb8")))]
+    pub fn bb8<M, P, E>(pool: bb8::Pool<M>, ping: P) -> Self
+    where
+        M: ManageConnection,
+        M::Error: Into<BoxError>,
+        P: for<'c> Fn(&'c mut M::Connection) -> Pinged<'c, E> + Send + Sync + 'static,
+        E: Into<BoxError> + 'static,
+    {
+        Self::of(Beside::new(pool, ping))
+    }
+}
+
+impl<M> Make for bb8::Pool<M>
+where
+    M: ManageConnection,
+    M::Error: Into<BoxError>,
+{
+    type Connection = M::Connection;
+
+    fn usage(&self) -> Usage {
+        let state = self.state();
+        let used = state.connections.saturating_sub(state.idle_connections);
+        Usage::new(used as usize, self.config().max_size as usize)
+    }
+
+    async fn connect(&self) -> Result<M::Connection, BoxError> {
+        self.dedicated_connection().await.map_err(Into::into)
+    }
+}

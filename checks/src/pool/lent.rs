@@ -1,0 +1,158 @@
+use std::{future::Future, time::Duration};
+
+use super::{Usage, pooled::Source, refusal::of_boxed};
+use tower_health::{BoxError, Outcome, Reason, async_trait};
+
+use crate::refusal::{Refusal, closed, said};
+
+/// A pool that lends a connection for the time of a ping, for [`Pooled::new`](super::Pooled::new).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use driver::{Client, Error};
+/// use tower_health::{BoxError, HealthCheck, Status};
+/// use tower_health_checks::pool::{Pool, Pooled, Unavailable, Usage};
+///
+/// /// The service's own pool.
+/// struct Clients(driver::Pool);
+///
+/// impl Pool for Clients {
+///     type Connection = Client;
+///
+///     fn usage(&self) -> Usage {
+///         Usage::new(self.0.used(), self.0.size())
+///     }
+///
+///     async fn get(&self, within: Duration) -> Result<Client, Unavailable> {
+///         match self.0.get_within(within).await {
+///             Err(Error::TimedOut) if self.0.used() == self.0.size() => Err(Unavailable::Full),
+///             got => Ok(got?),
+///         }
+///     }
+///
+///     async fn ping(&self, client: &mut Client) -> Result<(), BoxError> {
+///         Ok(client.ping().await?)
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let check = Pooled::new(Clients(driver::Pool::of(2)));
+/// assert_eq!(check.check().await.unwrap().status(), Status::Pass);
+/// # Ok(())
+/// # }
+/// # mod driver {
+/// #     use std::time::Duration;
+/// #     pub struct Pool(usize);
+/// #     pub struct Client;
+/// #     #[derive(Debug)]
+/// #     pub enum Error { TimedOut }
+/// #     impl std::fmt::Display for Error {
+/// #         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// #             f.write_str("timed out")
+/// #         }
+/// #     }
+/// #     impl std::error::Error for Error {}
+/// #     impl Pool {
+/// #         pub fn of(size: usize) -> Self { Self(size) }
+/// #         pub fn used(&self) -> usize { 0 }
+/// #         pub fn size(&self) -> usize { self.0 }
+/// #         pub async fn get_within(&self, _: Duration) -> Result<Client, Error> { Ok(Client) }
+/// #     }
+/// #     impl Client {
+/// #         pub async fn ping(&mut self) -> Result<(), Error> { Ok(()) }
+/// #     }
+/// # }
+/// ```
+pub trait Pool: Send + Sync + 'static {
+    /// What the pool lends. It goes back to the pool when it is dropped.
+    type Connection: Send + 'static;
+
+    /// How many connections are in use, and how many there may be.
+    fn usage(&self) -> Usage;
+
+    /// Whether the pool was closed, so that it lends no connection again. Defaults to `false`.
+    fn is_closed(&self) -> bool {
+        false
+    }
+
+    /// A connection. It may wait for a free one for as long as `within`, which is 250 ms.
+    ///
+    /// The future is dropped when the run is given up. That must not lose a slot of the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`Unavailable::Full`] if none came free in that time; else why none can be had.
+    fn get(
+        &self,
+        within: Duration,
+    ) -> impl Future<Output = Result<Self::Connection, Unavailable>> + Send;
+
+    /// Asks the server for something small that needs what the service's own requests need.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the server or the driver says.
+    fn ping(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), BoxError>> + Send;
+}
+
+/// Why a pool lends no connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Unavailable {
+    /// All connections are in use, which is a warning.
+    Full,
+    /// No connection can be made, which is a failure.
+    Failed(BoxError),
+}
+
+/// Any error is a failure.
+impl<E: Into<BoxError>> From<E> for Unavailable {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// How long a run waits for a connection that is in use.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+pub(super) struct Lent<P>(pub(super) P);
+
+#[async_trait]
+impl<P: Pool> Source for Lent<P> {
+    async fn ask(&self) -> Outcome {
+        if self.0.is_closed() {
+            return closed();
+        }
+        let usage = self.0.usage();
+        if usage.is_full() {
+            // In a queue it would be before the service's own requests.
+            return usage.judge();
+        }
+        let asked = match self.ask_once().await {
+            // The pool may have kept what was lost since.
+            Err(refusal) if refusal.is_lost() => self.ask_once().await,
+            asked => asked,
+        };
+        let outcome = asked.map_or_else(Refusal::outcome, |()| Outcome::pass());
+        // Full or not: the connection of the check itself may be on its way back.
+        self.0.usage().measure(outcome)
+    }
+}
+
+impl<P: Pool> Lent<P> {
+    async fn ask_once(&self) -> Result<(), Refusal> {
+        let mut connection = match self.0.get(PATIENCE).await {
+            Ok(connection) => connection,
+            Err(Unavailable::Full) => {
+                return Err(said(Reason::Busy, "the pool has no free connection"));
+            }
+            Err(Unavailable::Failed(error)) => return Err(of_boxed(error)),
+        };
+        self.0.ping(&mut connection).await.map_err(of_boxed)
+    }
+}

@@ -1,0 +1,250 @@
+//! What the errors of drivers mean, of which a pool knows only that they are errors.
+
+use std::{error::Error, iter::successors};
+
+use tower_health::{BoxError, Cause, Failure, Reason};
+
+use crate::refusal::{Refusal, said};
+
+/// How many sources of an error are followed.
+const MAX_SOURCES: usize = 16;
+
+pub(super) fn refusal(error: &(dyn Error + 'static)) -> Refusal {
+    let sources = || successors(Some(error), |&error| error.source()).take(MAX_SOURCES);
+    if let Some(refusal) = sources().find_map(of_driver) {
+        return refusal;
+    }
+    let cause = Cause::of(error);
+    let reason = match Reason::of(error) {
+        Reason::Failed => sources()
+            .find_map(|source| by_words(&source.to_string()))
+            .unwrap_or(Reason::Failed),
+        reason => reason,
+    };
+    of_reason(Failure::new(reason).with_cause(cause.redacted()))
+}
+
+/// What an error says, which may be a failure that has a reason.
+pub(super) fn of_boxed(error: BoxError) -> Refusal {
+    match refusal(&*error) {
+        unknown if unknown.reason() == Some(Reason::Failed) => of_reason(Failure::of(error)),
+        known => known,
+    }
+}
+
+fn of_reason(failure: Failure) -> Refusal {
+    let reason = failure.reason();
+    match is_said(reason) {
+        true => said(reason, failure.cause().map_or("", Cause::redacted)),
+        false => Refusal::lost(failure),
+    }
+}
+
+/// By the types of drivers that this crate knows.
+fn of_driver(error: &(dyn Error + 'static)) -> Option<Refusal> {
+    #[cfg(feature = "tokio-postgres")]
+    if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
+        return Some(crate::sql::of_tokio_postgres(error));
+    }
+    #[cfg(feature = "redis")]
+    if let Some(error) = error.downcast_ref::<redis::RedisError>() {
+        return Some(crate::redis::of_redis(error));
+    }
+    _ = error;
+    None
+}
+
+/// Whether it is what a server says, over a connection that works.
+fn is_said(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::AuthenticationFailed
+            | Reason::Busy
+            | Reason::Incompatible
+            | Reason::NotFound
+            | Reason::PermissionDenied
+            | Reason::ReadOnly
+            | Reason::StartingUp
+            | Reason::Unhealthy
+    )
+}
+
+/// What drivers say that keep the text alone: that of the server, or of the system. The first that matches counts.
+const WORDS: &[(Reason, &[&str])] = &[
+    (
+        Reason::Busy,
+        &[
+            "max number of clients reached",
+            "no more connections allowed",
+            "remaining connection slots",
+            "too many clients",
+            "too many connections",
+        ],
+    ),
+    (
+        Reason::AuthenticationFailed,
+        &[
+            "access denied for user",
+            "authentication failed",
+            "noauth",
+            "no pg_hba.conf entry",
+            "wrongpass",
+        ],
+    ),
+    (
+        Reason::StartingUp,
+        &[
+            "database system is in recovery mode",
+            "database system is not yet accepting connections",
+            "database system is shutting down",
+            "database system is starting up",
+            "loading redis is loading",
+        ],
+    ),
+    (
+        Reason::Unhealthy,
+        &["clusterdown", "offline mode", "wsrep has not yet prepared"],
+    ),
+    (
+        Reason::ReadOnly,
+        &[
+            "read-only transaction",
+            "--read-only option",
+            "readonly you can't write",
+        ],
+    ),
+    (
+        Reason::PermissionDenied,
+        &[
+            "access denied",
+            "because of many connection errors",
+            "not allowed to connect",
+            "permission denied",
+        ],
+    ),
+    (Reason::ConnectionRefused, &["connection refused"]),
+    (
+        Reason::Unreachable,
+        &[
+            "could not translate host name",
+            "error connecting to server",
+            "network is unreachable",
+            "no route to host",
+        ],
+    ),
+    (
+        Reason::ConnectionLost,
+        &[
+            "broken pipe",
+            "closed the connection",
+            "connection closed",
+            "connection is closed",
+            "connection reset",
+            "error communicating with the server",
+            "gone away",
+            "lost connection",
+            "terminating connection",
+            "unexpected end of file",
+            "unexpected eof",
+        ],
+    ),
+    (Reason::TimedOut, &["timed out", "timeout expired"]),
+];
+
+fn by_words(text: &str) -> Option<Reason> {
+    if let Some(reason) = Reason::from_message(text) {
+        return Some(reason);
+    }
+    let text = text.to_ascii_lowercase();
+    if text.contains("access denied") && text.contains("to database") {
+        return Some(Reason::PermissionDenied);
+    }
+    let is_unknown = |what: &str| text.contains(what) && text.contains("does not exist");
+    let known = WORDS
+        .iter()
+        .find(|(_, words)| words.iter().any(|words| text.contains(words)));
+    match known {
+        Some((reason, _)) => Some(*reason),
+        None if is_unknown("role \"") => Some(Reason::AuthenticationFailed),
+        None if is_unknown("database \"") || text.contains("unknown database") => {
+            Some(Reason::NotFound)
+        }
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use tower_health::Status;
+
+    #[test]
+    fn a_text_gives_the_reason_that_the_server_gave() {
+        for (text, reason) in [
+            ("FATAL: sorry, too many clients already", Reason::Busy),
+            ("ERROR 1040 (HY000): Too many connections", Reason::Busy),
+            (
+                "password authentication failed for user \"app\"",
+                Reason::AuthenticationFailed,
+            ),
+            (
+                "Access denied for user 'app'@'localhost' (using password: YES)",
+                Reason::AuthenticationFailed,
+            ),
+            (
+                "Access denied for user 'app'@'%' to database 'orders'",
+                Reason::PermissionDenied,
+            ),
+            (
+                "FATAL: role \"app\" does not exist",
+                Reason::AuthenticationFailed,
+            ),
+            (
+                "FATAL: database \"orders\" does not exist",
+                Reason::NotFound,
+            ),
+            ("Unknown database 'orders'", Reason::NotFound),
+            // All that diesel-async keeps of a connection that was refused.
+            ("error connecting to server", Reason::Unreachable),
+            (
+                "FATAL: the database system is starting up",
+                Reason::StartingUp,
+            ),
+            (
+                "Host '10.0.0.7' is blocked because of many connection errors",
+                Reason::PermissionDenied,
+            ),
+            (
+                "terminating connection due to administrator command",
+                Reason::ConnectionLost,
+            ),
+            (
+                "error connecting to server: Connection refused (os error 111)",
+                Reason::ConnectionRefused,
+            ),
+            (
+                "failed to lookup address information: Name or service not known",
+                Reason::Unreachable,
+            ),
+            ("relation \"orders\" does not exist", Reason::Failed),
+        ] {
+            let error: BoxError = text.into();
+            let outcome = refusal(&*error).outcome();
+            assert_eq!(outcome.reason(), Some(reason), "{text}");
+            let is_busy = reason == Reason::Busy;
+            assert_eq!(outcome.status() == Status::Warn, is_busy, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_kind_of_a_source_comes_before_the_text() {
+        let error = io::Error::from(io::ErrorKind::ConnectionReset);
+        let error: BoxError = Box::new(io::Error::other(error));
+        let outcome = refusal(&*error);
+        assert!(outcome.is_lost());
+        let outcome = outcome.outcome();
+        assert_eq!(outcome.reason(), Some(Reason::ConnectionLost));
+    }
+}

@@ -1,0 +1,433 @@
+//! A check never harms what it asks: what servers counted in a thousand runs of each.
+
+use std::{fs, net::SocketAddr, process::Command, time::Duration};
+
+use futures_util::future::join_all;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tower_health::{HealthCheck, Outcome, Status};
+use tower_health_checks::{
+    Certificate, HttpUpstream, MySql, Nats, Postgres, Redis, Schema, StartTls, Tcp,
+};
+
+use crate::{
+    certificate, dns, mysql, nats, pool, postgres, rabbitmq, redis, schema,
+    server::{Server, program},
+    table::{LEFT_BEHIND, assert_row},
+    upstream_grpc,
+    wear::until,
+};
+
+const RUNS: usize = 1_000;
+
+/// What a server counts, and is shown where it does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    /// Connections that ended without a goodbye, or by a reset.
+    aborted: Option<usize>,
+    /// Connections that it had no room for, or did not want.
+    refused: Option<usize>,
+    /// Logins that failed.
+    denied: Option<usize>,
+    /// Lines of its log that are more than information.
+    log: Option<usize>,
+}
+
+/// A thousand runs at once or one after another, and then the end of the check. Returns how many ports of clients wait to be free again by then.
+async fn thousand(
+    check: impl HealthCheck,
+    server: SocketAddr,
+    at_a_time: usize,
+    said: Status,
+) -> usize {
+    // Whoever waited for the server to start has left one as well, by now.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let before = waiting(server);
+    for _ in 0..RUNS / at_a_time {
+        let runs = join_all((0..at_a_time).map(|_| check.check()));
+        for outcome in runs.await {
+            let outcome = outcome.unwrap_or_else(Outcome::from);
+            assert_eq!(outcome.status(), said, "{outcome:?}");
+        }
+    }
+    waiting(server).saturating_sub(before)
+}
+
+/// One after another, over the one connection that such a check keeps.
+async fn in_turn(check: impl HealthCheck, server: SocketAddr) -> Option<usize> {
+    Some(thousand(check, server, 1, Status::Pass).await)
+}
+
+/// Each over a connection of its own. The kernel keeps the port of that for a minute, unless the server closes first.
+async fn at_once(check: impl HealthCheck, server: SocketAddr) -> Option<usize> {
+    let ports = thousand(check, server, 20, Status::Pass).await;
+    assert!(ports <= RUNS, "{ports}");
+    None
+}
+
+/// How many ports of clients of that server cannot be used yet, for a connection has ended there a moment ago.
+fn waiting(server: SocketAddr) -> usize {
+    const TIME_WAIT: &str = "06";
+    let port = format!(":{:04X}", server.port());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let lines = table.lines().skip(1).map(str::split_whitespace);
+    let ended = lines.filter(|line| {
+        let mut fields = line.clone().skip(2);
+        let remote = fields.next().unwrap_or_default();
+        remote.ends_with(&port) && fields.next() == Some(TIME_WAIT)
+    });
+    ended.count()
+}
+
+/// The row of a check: what the server counted, and what was left.
+fn harmless(check: &str, server: &str, counted: Counted, ports: Option<usize>, connections: usize) {
+    let Counted {
+        aborted,
+        refused,
+        denied,
+        log,
+    } = counted;
+    let shown = |count: Option<usize>| count.map_or("–".to_owned(), |count| count.to_string());
+    let [aborted, refused, denied, log] = [aborted, refused, denied, log].map(shown);
+    let connections = connections.to_string();
+    let ports = ports.map_or("one a run at most".to_owned(), |count| count.to_string());
+    let cells = [
+        check,
+        server,
+        &aborted,
+        &refused,
+        &denied,
+        &log,
+        &connections,
+        &ports,
+    ];
+    assert_row(LEFT_BEHIND, &cells);
+}
+
+/// How many lines have one of the words.
+fn lines(log: &str, words: &[&str]) -> usize {
+    let has = |line: &&str| words.iter().any(|word| line.contains(word));
+    let found: Vec<&str> = log.lines().filter(has).collect();
+    found.iter().for_each(|line| println!("{line}"));
+    found.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_postgres() {
+    let (server, admin) = postgres::primary().await;
+    let address = server.address;
+    let ended = async || -> (i64, i64) {
+        let query = "SELECT sum(sessions_abandoned + sessions_fatal + sessions_killed)::bigint, \
+            (SELECT count(*) FROM pg_stat_activity WHERE usename = 'app') \
+            FROM pg_stat_database";
+        let row = admin.query_one(query, &[]).await.unwrap();
+        (row.get(0), row.get(1))
+    };
+    let options = |address: SocketAddr| -> PgPool {
+        PgPoolOptions::new().connect_lazy_with(postgres::options(address))
+    };
+    let migrated = options(address);
+    let mut read = server.log().len();
+    let mut aborted = usize::try_from(ended().await.0).unwrap();
+    let mut row = async |name: &str, ports: Option<usize>| {
+        until("its connections are gone", async || ended().await.1 == 0).await;
+        // What a session was is counted a moment after its end.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let log = server.log();
+        let before = std::mem::replace(&mut read, log.len());
+        let sessions = usize::try_from(ended().await.0).unwrap();
+        let counted = Counted {
+            aborted: Some(sessions - std::mem::replace(&mut aborted, sessions)),
+            refused: Some(lines(&log[before..], &["too many", "remaining connection"])),
+            denied: Some(lines(&log[before..], &["authentication"])),
+            log: Some(lines(&log[before..], &["WARNING:", "ERROR:", "FATAL:"])),
+        };
+        harmless(name, "PostgreSQL", counted, ports, 0);
+    };
+    let check = Postgres::sqlx(options(address));
+    row("sqlx-postgres", in_turn(check, address).await).await;
+    let check = Postgres::deadpool(postgres::deadpool(address));
+    row("deadpool-postgres", in_turn(check, address).await).await;
+    let check = Postgres::config(postgres::config(address, "app"), tokio_postgres::NoTls);
+    row("tokio-postgres", in_turn(check, address).await).await;
+    for (name, check) in pool::BESIDE {
+        row(name, in_turn(check(address), address).await).await;
+    }
+    let check = Schema::sqlx(migrated, &schema::migrator(&[]));
+    row("schema", in_turn(check, address).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_mysql() {
+    let mut server = mysql::server(&["--log-warnings=9"]);
+    server.start();
+    let mut admin = mysql::admin(server.address).await;
+    let check = MySql::sqlx(mysql::pool(server.address, "app"));
+    let figures: [&[&str]; 3] = [
+        &["Aborted_clients", "Aborted_connects"],
+        &[
+            "Connection_errors_internal",
+            "Connection_errors_max_connections",
+            "Connection_errors_peer_address",
+        ],
+        &["Access_denied_errors"],
+    ];
+    let mut count = async || {
+        let mut sums = [0; 3];
+        for (sum, names) in sums.iter_mut().zip(figures) {
+            for name in names {
+                *sum += mysql::figure(&mut admin, name).await;
+            }
+        }
+        sums.map(|sum| usize::try_from(sum).unwrap())
+    };
+    let before = count().await;
+    let read = server.log().len();
+    let ports = in_turn(check, server.address).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let after = count().await;
+    let difference = |index: usize| Some(after[index] - before[index]);
+    let log = server.log();
+    let counted = Counted {
+        aborted: difference(0),
+        refused: difference(1),
+        denied: difference(2),
+        log: Some(lines(&log[read..], &["[Warning]", "[ERROR]"])),
+    };
+    let mut admin = mysql::admin(server.address).await;
+    let left = mysql::count(&mut admin).await;
+    harmless(
+        "sqlx-mysql",
+        "MariaDB",
+        counted,
+        ports,
+        left.try_into().unwrap(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_redis() {
+    let mut server = redis::server(&[]);
+    server.start();
+    let admin = redis::admin(server.address).await;
+    let stats = async || -> [usize; 3] {
+        let mut admin = admin.clone();
+        let info: ::redis::InfoDict = ::redis::cmd("INFO").query_async(&mut admin).await.unwrap();
+        [
+            "rejected_connections",
+            "acl_access_denied_auth",
+            "connected_clients",
+        ]
+        .map(|name| info.get(name).unwrap_or_default())
+    };
+    let before = server.log().len();
+    let connection = redis::manager(server.address, "default").await;
+    let [refused, denied, clients] = stats().await;
+    let check = Redis::new(connection.clone()).primary();
+    let ports = at_once(check, server.address).await;
+    let [refused_after, denied_after, clients_after] = stats().await;
+    let counted = Counted {
+        aborted: None,
+        refused: Some(refused_after - refused),
+        denied: Some(denied_after - denied),
+        log: Some(lines(&server.log()[before..], &[" # "])),
+    };
+    harmless("redis", "Redis", counted, ports, clients_after - clients);
+    drop(connection);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_rabbitmq() {
+    let broker = rabbitmq::Broker::start();
+    let address = broker.server.address;
+    let connection = rabbitmq::connect(address).await;
+    rabbitmq::declare(
+        &connection,
+        "orders",
+        lapin::options::QueueDeclareOptions::durable(),
+    )
+    .await;
+    let before = broker.server.log().len();
+    let row = async |name: &str, ports: Option<usize>| {
+        until("the service's is left", async || broker.connections() == 1).await;
+        let log = broker.server.log();
+        let log = &log[before..];
+        let counted = Counted {
+            aborted: Some(lines(log, &["closed unexpectedly", "unexpectedly closed"])),
+            refused: Some(lines(log, &["limit"])),
+            denied: Some(lines(log, &["refused"])),
+            log: Some(lines(log, &["[warning]", "[error]"])),
+        };
+        harmless(name, "RabbitMQ", counted, ports, 0);
+    };
+    let check = tower_health_checks::RabbitMq::new(std::sync::Arc::clone(&connection));
+    row("rabbitmq", in_turn(check, address).await).await;
+    let check = rabbitmq::queue(address, "orders");
+    row("rabbitmq-queue", in_turn(check, address).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_nats() {
+    let mut server = nats::server("");
+    server.start();
+    let client = nats::client(server.address, "app").await;
+    let before = server.log().len();
+    for (name, check) in [
+        ("nats", Nats::new(client.clone())),
+        (
+            "nats, with JetStream",
+            Nats::new(client.clone()).jetstream(),
+        ),
+    ] {
+        let ports = in_turn(check, server.address).await;
+        let log = server.log();
+        let counted = Counted {
+            denied: Some(lines(&log[before..], &["authentication error"])),
+            log: Some(lines(&log[before..], &["[WRN]", "[ERR]"])),
+            ..Counted::default()
+        };
+        harmless(name, "NATS", counted, ports, 0);
+    }
+}
+
+/// A server of HTTP that tells how many connections it accepted, and serves TLS by a certificate.
+fn nginx(pem: &str) -> (Server, SocketAddr) {
+    let program = program("nginx", &["/usr/sbin"], "apt-get install nginx-light");
+    let secure = crate::server::free_address();
+    let mut server = Server::new(move |directory, _| {
+        let mut nginx = Command::new(&program);
+        nginx.arg("-c").arg(directory.join("conf"));
+        nginx.arg("-p").arg(directory);
+        nginx
+    });
+    let directory = server.directory.path();
+    fs::write(directory.join("pem"), pem).unwrap();
+    let path = directory.display();
+    let configuration = format!(
+        "daemon off; pid {path}/pid; error_log {path}/errors info;\n\
+         events {{ }}\n\
+         http {{ access_log off; client_body_temp_path {path}/a; proxy_temp_path {path}/b;\n\
+         fastcgi_temp_path {path}/c; uwsgi_temp_path {path}/d; scgi_temp_path {path}/e;\n\
+         server {{ listen {}; location = /status {{ stub_status; }}\n\
+         location / {{ return 200 'well'; }} }}\n\
+         server {{ listen {secure} ssl; ssl_certificate {path}/pem; ssl_certificate_key {path}/pem; }} }}\n",
+        server.address,
+    );
+    fs::write(directory.join("conf"), configuration).unwrap();
+    server.start();
+    (server, secure)
+}
+
+/// How many connections nginx accepted and did not serve, and how many are open beside the one that asks.
+async fn connections(address: SocketAddr) -> (usize, usize) {
+    let status = reqwest::get(format!("http://{address}/status")).await;
+    let status = status.unwrap().text().await.unwrap();
+    let numbers: Vec<usize> = status
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [active, accepted, handled, ..] = numbers[..] else {
+        panic!("{status}");
+    };
+    (accepted - handled, active - 1)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_nginx() {
+    let root = certificate::root();
+    let (server, secure) = nginx(&certificate::leaf(&root, (1, 90)));
+    let errors = || fs::read_to_string(server.directory.path().join("errors")).unwrap();
+    let levels = ["[warn]", "[error]", "[crit]", "[alert]", "[emerg]"];
+    let row = async |name: &str, ports: Option<usize>| {
+        until("all are closed", async || {
+            connections(server.address).await.1 == 0
+        })
+        .await;
+        let log = errors();
+        let counted = Counted {
+            aborted: Some(lines(&log, &["reset by peer", "SSL_do_handshake"])),
+            refused: Some(connections(server.address).await.0),
+            denied: None,
+            log: Some(lines(&log, &levels)),
+        };
+        harmless(name, "nginx", counted, ports, 0);
+    };
+    let client = reqwest::Client::new();
+    let check = HttpUpstream::new(client, format!("http://{}/", server.address));
+    row("upstream-http", in_turn(check, server.address).await).await;
+    let check = certificate::check(secure, &root);
+    let ports = at_once(check, secure).await;
+    row("certificate", ports).await;
+    let check = Tcp::new(server.address.to_string());
+    let ports = at_once(check, server.address).await;
+    row("tcp", ports).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_server_that_counts_connections_without_a_login() {
+    let mut server = mysql::server(&["--log-warnings=9"]);
+    server.start();
+    let mut admin = mysql::admin(server.address).await;
+    let before = mysql::figure(&mut admin, "Aborted_connects").await;
+    let check = Tcp::new(server.address.to_string());
+    let ports = Some(thousand(check, server.address, 1, Status::Warn).await);
+    let after = mysql::figure(&mut admin, "Aborted_connects").await;
+    let counted = Counted {
+        aborted: Some((after - before).try_into().unwrap()),
+        ..Counted::default()
+    };
+    harmless("tcp", "MariaDB", counted, ports, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_certificate_behind_a_greeting() {
+    let root = certificate::root();
+    let (server, admin) = postgres::secure(&certificate::leaf(&root, (1, 90))).await;
+    let before = server.log().len();
+    let check = Certificate::of_address(
+        server.address.to_string(),
+        certificate::trusting(root.der()),
+    );
+    let check = check.start_tls(StartTls::Postgres);
+    let ports = at_once(check, server.address).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let log = server.log();
+    let query = "SELECT sum(sessions_abandoned + sessions_fatal + sessions_killed)::bigint FROM pg_stat_database";
+    let aborted: i64 = admin.query_one(query, &[]).await.unwrap().get(0);
+    let counted = Counted {
+        aborted: Some(aborted.try_into().unwrap()),
+        refused: Some(lines(&log[before..], &["too many", "remaining connection"])),
+        denied: Some(lines(&log[before..], &["authentication"])),
+        log: Some(lines(
+            &log[before..],
+            &["WARNING:", "ERROR:", "FATAL:", "LOG:"],
+        )),
+    };
+    harmless("certificate", "PostgreSQL", counted, ports, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_service() {
+    let server = upstream_grpc::process();
+    let check = upstream_grpc::check(server.address);
+    let ports = in_turn(check, server.address).await;
+    harmless("upstream-grpc", "tonic", Counted::default(), ports, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_name_server() {
+    let server = dns::server();
+    let before = server.log().len();
+    for (name, check) in [
+        ("dns", dns::udp(server.address)),
+        ("dns, over TCP", dns::tcp(server.address)),
+    ] {
+        let ports = in_turn(check, server.address).await;
+        let log = server.log();
+        let counted = Counted {
+            refused: Some(lines(&log[before..], &["Maximum number", "failed"])),
+            log: Some(log[before..].lines().count()),
+            ..Counted::default()
+        };
+        harmless(name, "dnsmasq", counted, ports, 0);
+    }
+}

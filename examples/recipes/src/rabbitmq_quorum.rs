@@ -1,0 +1,60 @@
+//! RabbitMQ.
+
+use reqwest::Client;
+use serde_json::Value;
+use tower_health::{Check, Failure, Outcome, Reason};
+use tower_health_checks::HttpUpstream;
+
+/// Whether a node, such as `http://monitor:secret@rabbitmq-0.internal:15672`, can stop and no queue
+/// loses its majority.
+pub fn node(client: Client, node: &str) -> Check {
+    let url = format!("{node}/api/health/checks/node-is-quorum-critical");
+    Check::new("rabbitmq-node", HttpUpstream::new(client, url)).non_critical()
+}
+
+/// Whether a quorum queue has a majority. It is named by its virtual host and its own name, encoded
+/// as in `%2F/orders`.
+pub fn queue(client: Client, node: &str, queue: &str) -> Check {
+    let url = format!("{node}/api/queues/{queue}?disable_stats=true&enable_queue_totals=true");
+    let ask = |(client, url): (Client, String)| async move {
+        let answer = client.get(url).send().await.map_err(failure)?;
+        let refused = match answer.status().as_u16() {
+            200 => None,
+            401 => Some(Reason::AuthenticationFailed),
+            403 => Some(Reason::PermissionDenied),
+            404 => Some(Reason::NotFound),
+            503 => Some(Reason::Unhealthy),
+            _ => Some(Reason::UnexpectedAnswer),
+        };
+        // To its end, so that the connection is used again.
+        let body = answer.bytes().await.map_err(failure)?;
+        Ok::<_, Failure>(match refused {
+            Some(reason) => Outcome::fail(reason),
+            None => judge(&serde_json::from_slice(&body)?),
+        })
+    };
+    Check::with("rabbitmq-queue", (client, url), ask).shared()
+}
+
+fn judge(queue: &Value) -> Outcome {
+    let count = |nodes| queue.get(nodes)?.as_array().map(Vec::len);
+    let (Some(members), Some(online)) = (count("members"), count("online")) else {
+        let cause = "it tells of no members: it is no quorum queue, or has only just been declared";
+        return Outcome::fail(Reason::UnexpectedAnswer).with_cause(cause);
+    };
+    let outcome = if online <= members / 2 {
+        Outcome::fail(Reason::Unhealthy)
+    } else if online < members {
+        Outcome::warn(Reason::Degraded)
+    } else {
+        Outcome::pass()
+    };
+    outcome
+        .with_cause(format_args!("{online} of {members} members are online"))
+        .measure("online", online as u64, "")
+}
+
+/// Without the URL, which may hold a password.
+fn failure(error: reqwest::Error) -> Failure {
+    error.without_url().into()
+}

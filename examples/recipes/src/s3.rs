@@ -1,0 +1,58 @@
+//! S3.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{
+    Client,
+    config::{Builder, retry::RetryConfig, timeout::TimeoutConfig},
+    error::SdkError,
+    operation::head_object::builders::HeadObjectFluentBuilder,
+};
+use tower_health::{Check, Failure, Outcome, Reason};
+
+/// How long a request may take, which is sent once; shorter than the timeout of the check.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Asks for a small object that is always there.
+pub fn s3(client: &Client, bucket: &str, key: &str) -> Check {
+    let head = client.head_object().bucket(bucket).key(key);
+    let ask = |head: HeadObjectFluentBuilder| async {
+        match head.customize().config_override(once()).send().await {
+            Ok(_) => Outcome::pass(),
+            Err(error) => refusal(error),
+        }
+    };
+    Check::with("s3", head, ask)
+        // Each request is billed, by each replica of the service.
+        .period(Duration::from_secs(30))
+        .shared()
+}
+
+fn once() -> Builder {
+    let timeout = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
+    Builder::new()
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeout)
+}
+
+fn refusal<E>(error: SdkError<E>) -> Outcome
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let Some(code) = error.raw_response().map(|answer| answer.status().as_u16()) else {
+        return match error {
+            SdkError::TimeoutError(_) => Outcome::fail(Reason::TimedOut),
+            error => Failure::from(error).into(),
+        };
+    };
+    // An answer to `HEAD` has no body, so the code is all that it says.
+    let outcome = match code {
+        403 => Outcome::fail(Reason::PermissionDenied),
+        404 => Outcome::fail(Reason::NotFound),
+        301 | 400 => Outcome::fail(Reason::Misconfigured),
+        429 | 503 => Outcome::warn(Reason::Busy),
+        500.. => Outcome::fail(Reason::Unhealthy),
+        _ => Outcome::fail(Reason::UnexpectedAnswer),
+    };
+    outcome.with_cause(format_args!("it answers {code}"))
+}
