@@ -223,7 +223,8 @@ async fn of_redis() {
     let connection = redis::manager(server.address, "default").await;
     let [refused, denied, clients] = stats().await;
     let check = Redis::new(connection.clone()).primary();
-    let ports = at_once(check, server.address).await;
+    // All at once over the one connection of the service.
+    let ports = Some(thousand(check, server.address, 20, Status::Pass).await);
     let [refused_after, denied_after, clients_after] = stats().await;
     let counted = Counted {
         aborted: None,
