@@ -1,4 +1,4 @@
-use std::{any::Any, borrow::Cow, collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
 
 use sqlx::{
     Connection, Database, Pool,
@@ -234,7 +234,7 @@ where
 /// Whether there is a table of migrations, as far as that is to be told. PostgreSQL logs an error for each question of a table that is not there.
 async fn is_there<C: Send + 'static>(connection: &mut C, table: &str) -> Result<bool, Refusal> {
     #[cfg(feature = "sqlx-postgres")]
-    if let Some(postgres) = (connection as &mut (dyn Any + Send)).downcast_mut() {
+    if let Some(postgres) = (connection as &mut (dyn std::any::Any + Send)).downcast_mut() {
         let postgres: &mut sqlx::PgConnection = postgres;
         let found = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table);
         let found = found.persistent(false).fetch_one(postgres).await;
