@@ -6,18 +6,20 @@
 //! of a password that was changed, or of a name that leads to another server now.
 
 use std::{
-    future::Future,
-    pin::Pin,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
     sync::{Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
-    time::{Instant, timeout},
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
 };
 
-use tower_health::{Outcome, Status};
+use tower_health::{Failure, Outcome, Reason, Status};
 
 use crate::refusal::{Refusal, closed};
 
@@ -36,7 +38,8 @@ pub(crate) trait Link: Send + Sync {
         LIFETIME
     }
 
-    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Refusal>> + Send;
+    /// It borrows nothing, for it may outlive the run that asks for it.
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Refusal>> + Send + 'static;
 
     fn ask(
         &self,
@@ -47,28 +50,24 @@ pub(crate) trait Link: Send + Sync {
     fn close(connection: Self::Connection) -> impl Future<Output = ()> + Send + 'static;
 }
 
-/// Keeps the connection between runs. A run that is dropped takes it along.
+/// Keeps the connection between runs. Whatever is not kept is ended as its protocol does it, that of a run which is given up as well.
 pub(crate) struct Own<C: Send + 'static> {
-    kept: Mutex<Option<Kept<C>>>,
-    close: fn(C) -> Closing,
+    kept: Mutex<Option<Held<C>>>,
+    close: Close<C>,
 }
 
+type Close<C> = fn(C) -> Closing;
 type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-struct Kept<C> {
-    connection: C,
-    since: Instant,
-}
 
 /// How long a connection is kept. A new one costs the server about what one of a pool does that lives for half an hour, in a sixth of the time.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(300);
 
 /// How long one is kept whose driver ends it without a goodbye, which servers count: for as long as it is of use.
-#[cfg(any(feature = "deadpool", feature = "diesel-async"))]
+#[cfg(any(feature = "deadpool", all(feature = "bb8", feature = "diesel-async")))]
 pub(crate) const WHILE_IT_WORKS: Duration = Duration::MAX;
 
-/// How long a goodbye may take. It is a few bytes.
-const GOODBYE: Duration = Duration::from_secs(1);
+/// How long what nobody waits for goes on: a goodbye, and a handshake that a run gave up on.
+const GOODBYE: Duration = Duration::from_secs(10);
 
 impl<C: Send + 'static> Own<C> {
     pub(crate) fn new<L: Link<Connection = C>>() -> Self {
@@ -85,68 +84,110 @@ impl<C: Send + 'static> Own<C> {
         link: &L,
         judge: impl FnOnce(L::Answer) -> Outcome + Send,
     ) -> Outcome {
+        let kept = self.lock().take();
         if link.is_closed() {
-            self.part();
             return closed();
         }
-        if let Some(mut kept) = self.take() {
-            match link.ask(&mut kept.connection).await {
+        if let Some(mut held) = kept {
+            match held.ask(link).await {
                 Err(refusal) if refusal.is_lost() => {}
-                answer => return self.ended(link, kept, answer.map(judge)),
+                answer => return self.ended(link, held, answer.map(judge)),
             }
         }
-        let mut connection = match link.connect().await {
-            Ok(connection) => connection,
+        let mut held = match self.connect(link).await {
+            Ok(held) => held,
             Err(refusal) => return refusal.outcome(),
         };
-        match link.ask(&mut connection).await {
-            Err(refusal) if refusal.is_lost() => refusal.outcome(),
-            answer => {
-                let since = Instant::now();
-                self.ended(link, Kept { connection, since }, answer.map(judge))
-            }
-        }
+        let answer = held.ask(link).await;
+        self.ended(link, held, answer.map(judge))
     }
 
-    /// Over a connection that works.
+    /// A server may count a handshake that is given up as an error of the host, and block that: so it goes on for a while.
+    async fn connect<L: Link<Connection = C>>(&self, link: &L) -> Result<Held<C>, Refusal> {
+        let close = self.close;
+        let held = move |connection| Held::new(connection, close);
+        let Ok(runtime) = Handle::try_current() else {
+            // On a thread that may block, no run is given up on its way.
+            return link.connect().await.map(held);
+        };
+        let (mut sender, receiver) = oneshot::channel();
+        let connect = link.connect();
+        runtime.spawn(async move {
+            let connected = {
+                let mut connect = pin!(connect);
+                let mut given_up = pin!(async {
+                    sender.closed().await;
+                    sleep(GOODBYE).await;
+                });
+                poll_fn(|cx| match connect.as_mut().poll(cx) {
+                    Poll::Ready(connected) => Poll::Ready(Some(connected)),
+                    Poll::Pending => given_up.as_mut().poll(cx).map(|()| None),
+                })
+                .await
+            };
+            if let Some(connected) = connected {
+                // Where nobody waits for it, it is ended.
+                _ = sender.send(connected.map(held));
+            }
+        });
+        let lost = |_| Err(Refusal::lost(Failure::new(Reason::Panicked)));
+        receiver.await.unwrap_or_else(lost)
+    }
+
     fn ended<L: Link<Connection = C>>(
         &self,
         link: &L,
-        kept: Kept<C>,
+        held: Held<C>,
         judged: Result<Outcome, Refusal>,
     ) -> Outcome {
         let is_good = matches!(&judged, Ok(outcome) if outcome.status() != Status::Fail);
-        let stays = is_good && kept.since.elapsed() < link.keeps();
-        *self.lock() = Some(kept);
-        if !stays {
-            self.part();
+        if is_good && held.since.elapsed() < link.keeps() {
+            let other = self.lock().replace(held);
+            // Of another run, at the same time.
+            drop(other);
         }
         judged.unwrap_or_else(Refusal::outcome)
     }
 
-    /// Says goodbye, if anything is kept, and waits for nobody.
-    fn part(&self) {
-        let Some(kept) = self.take() else {
-            return;
-        };
-        // Without a runtime nothing can be said.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout(GOODBYE, (self.close)(kept.connection)));
-        }
-    }
-
-    fn take(&self) -> Option<Kept<C>> {
-        self.lock().take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Kept<C>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Held<C>>> {
         // Nothing panics while it is held.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<C: Send + 'static> Drop for Own<C> {
+/// A connection that is ended as its protocol does it once it is dropped, by a task of its own.
+struct Held<C: Send + 'static> {
+    /// None is one that is being ended.
+    connection: Option<C>,
+    close: Close<C>,
+    since: Instant,
+}
+
+impl<C: Send + 'static> Held<C> {
+    fn new(connection: C, close: Close<C>) -> Self {
+        Self {
+            connection: Some(connection),
+            close,
+            since: Instant::now(),
+        }
+    }
+
+    async fn ask<L: Link<Connection = C>>(&mut self, link: &L) -> Result<L::Answer, Refusal> {
+        match &mut self.connection {
+            Some(connection) => link.ask(connection).await,
+            None => Err(Refusal::lost(Failure::new(Reason::ConnectionLost))),
+        }
+    }
+}
+
+impl<C: Send + 'static> Drop for Held<C> {
     fn drop(&mut self) {
-        self.part();
+        let Some(connection) = self.connection.take() else {
+            return;
+        };
+        // Without a runtime nothing can be said.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(GOODBYE, (self.close)(connection)));
+        }
     }
 }

@@ -35,10 +35,6 @@ impl Refusal {
         self.outcome
     }
 
-    pub(crate) fn reason(&self) -> Option<Reason> {
-        self.outcome.reason()
-    }
-
     /// Whether nothing was answered.
     pub(crate) fn is_lost(&self) -> bool {
         !self.said

@@ -58,7 +58,7 @@ where
         Usage::new(used as usize, self.config().max_size as usize)
     }
 
-    async fn connect(&self) -> Result<M::Connection, BoxError> {
+    async fn connect(self) -> Result<M::Connection, BoxError> {
         self.dedicated_connection().await.map_err(Into::into)
     }
 }

@@ -5,7 +5,7 @@ use std::{future::Future, pin::Pin, time::Duration};
 use super::{Usage, pooled::Source, refusal::of_boxed};
 use tower_health::{BoxError, Outcome, async_trait};
 
-#[cfg(any(feature = "deadpool", feature = "diesel-async"))]
+#[cfg(any(feature = "deadpool", all(feature = "bb8", feature = "diesel-async")))]
 use crate::own::WHILE_IT_WORKS;
 use crate::{
     own::{LIFETIME, Link, Own},
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A make of pools.
-pub(super) trait Make: Send + Sync + 'static {
+pub(super) trait Make: Clone + Send + Sync + 'static {
     type Connection: Send + 'static;
 
     fn usage(&self) -> Usage;
@@ -23,7 +23,7 @@ pub(super) trait Make: Send + Sync + 'static {
     }
 
     /// A connection of which the pool does not know.
-    fn connect(&self) -> impl Future<Output = Result<Self::Connection, BoxError>> + Send;
+    fn connect(self) -> impl Future<Output = Result<Self::Connection, BoxError>> + Send + 'static;
 }
 
 /// What a ping returns.
@@ -56,7 +56,7 @@ impl<M: Make> Beside<M> {
     }
 
     /// For drivers that end a connection without a goodbye.
-    #[cfg(any(feature = "deadpool", feature = "diesel-async"))]
+    #[cfg(any(feature = "deadpool", all(feature = "bb8", feature = "diesel-async")))]
     pub(super) fn while_it_works(mut self) -> Self {
         self.keeps = WHILE_IT_WORKS;
         self
@@ -83,9 +83,9 @@ impl<M: Make> Link for Beside<M> {
         self.keeps
     }
 
-    async fn connect(&self) -> Result<M::Connection, Refusal> {
-        let connected = self.pool.connect().await;
-        connected.map_err(of_boxed)
+    fn connect(&self) -> impl Future<Output = Result<M::Connection, Refusal>> + Send + 'static {
+        let connect = self.pool.clone().connect();
+        async move { connect.await.map_err(of_boxed) }
     }
 
     async fn ask(&self, connection: &mut M::Connection) -> Result<(), Refusal> {

@@ -75,14 +75,14 @@ impl<M: Manager, W: From<Object<M>>> Drop for Created<M, W> {
     }
 }
 
-pub(crate) async fn create<M, W>(pool: &Pool<M, W>) -> Result<Created<M, W>, M::Error>
+pub(crate) async fn create<M, W>(pool: Pool<M, W>) -> Result<Created<M, W>, M::Error>
 where
     M: Manager,
     W: From<Object<M>>,
 {
     Ok(Created {
         connection: pool.manager().create().await?,
-        pool: pool.clone(),
+        pool,
     })
 }
 
@@ -110,7 +110,7 @@ where
         Self::is_closed(self)
     }
 
-    async fn connect(&self) -> Result<Created<M, W>, BoxError> {
+    async fn connect(self) -> Result<Created<M, W>, BoxError> {
         create(self).await.map_err(Into::into)
     }
 }

@@ -1,11 +1,14 @@
-use std::{future::Future, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use super::{Usage, pooled::Source, refusal::of_boxed};
-use tower_health::{BoxError, Outcome, Reason, async_trait};
+use tower_health::{BoxError, Failure, Outcome, Reason, async_trait};
 
 use crate::refusal::{Refusal, closed, said};
 
 /// A pool that lends a connection for the time of a ping, for [`Pooled::new`](super::Pooled::new).
+///
+/// The check takes a slot that is free, for as long as a ping takes. A pool that is full is not asked: the check says *busy*, although the server may
+/// be the reason.
 ///
 /// ```
 /// use std::time::Duration;
@@ -66,7 +69,7 @@ use crate::refusal::{Refusal, closed, said};
 /// # }
 /// ```
 pub trait Pool: Send + Sync + 'static {
-    /// What the pool lends. It goes back to the pool when it is dropped.
+    /// What the pool lends. It goes back to the pool when it is dropped, also where a run is given up.
     type Connection: Send + 'static;
 
     /// How many connections are in use, and how many there may be.
@@ -98,13 +101,17 @@ pub trait Pool: Send + Sync + 'static {
         &self,
         connection: &mut Self::Connection,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
+
+    /// Takes back a connection that was lost, which must not be lent again. Defaults to dropping it, for pools that look whether one is of use.
+    fn discard(&self, connection: Self::Connection) {
+        drop(connection);
+    }
 }
 
-/// Why a pool lends no connection.
-#[derive(Debug)]
+/// Why a pool lends no connection. It is no [`Error`](std::error::Error) itself, as `?` could not take every error otherwise.
 #[non_exhaustive]
 pub enum Unavailable {
-    /// All connections are in use, which is a warning.
+    /// All connections are in use, which is a warning. Where [`usage`](Pool::usage) says otherwise by then, it is a timeout, which is a failure.
     Full,
     /// No connection can be made, which is a failure.
     Failed(BoxError),
@@ -114,6 +121,16 @@ pub enum Unavailable {
 impl<E: Into<BoxError>> From<E> for Unavailable {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+/// Without what the error says, which may hold a secret.
+impl fmt::Debug for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "Full",
+            Self::Failed(_) => "Failed(withheld)",
+        })
     }
 }
 
@@ -148,11 +165,116 @@ impl<P: Pool> Lent<P> {
     async fn ask_once(&self) -> Result<(), Refusal> {
         let mut connection = match self.0.get(PATIENCE).await {
             Ok(connection) => connection,
-            Err(Unavailable::Full) => {
+            Err(Unavailable::Full) if self.0.usage().is_full() => {
                 return Err(said(Reason::Busy, "the pool has no free connection"));
+            }
+            Err(Unavailable::Full) => {
+                let cause = "the pool has room and gives no connection";
+                return Err(Refusal::lost(
+                    Failure::new(Reason::TimedOut).with_cause(cause),
+                ));
             }
             Err(Unavailable::Failed(error)) => return Err(of_boxed(error)),
         };
-        self.0.ping(&mut connection).await.map_err(of_boxed)
+        let pinged = self.0.ping(&mut connection).await.map_err(of_boxed);
+        match pinged {
+            Err(refusal) if refusal.is_lost() => {
+                self.0.discard(connection);
+                Err(refusal)
+            }
+            pinged => pinged,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Mutex};
+
+    use super::*;
+    use tower_health::{HealthCheck, Status};
+
+    use crate::pool::Pooled;
+
+    /// Lends what came back last, and of what it keeps does not know whether it still works.
+    #[derive(Default)]
+    struct Lifo {
+        kept: Mutex<Vec<bool>>,
+        discarded: Mutex<usize>,
+        has_room: bool,
+        answers: bool,
+    }
+
+    struct Connection(&'static Lifo, bool);
+
+    impl Drop for Connection {
+        fn drop(&mut self) {
+            self.0.kept.lock().unwrap().push(self.1);
+        }
+    }
+
+    impl Pool for &'static Lifo {
+        type Connection = Connection;
+
+        fn usage(&self) -> Usage {
+            Usage::new(1, if self.has_room { usize::MAX } else { 1 })
+        }
+
+        async fn get(&self, _: Duration) -> Result<Connection, Unavailable> {
+            if !self.answers {
+                return Err(Unavailable::Full);
+            }
+            let works = self.kept.lock().unwrap().pop().unwrap_or(true);
+            Ok(Connection(self, works))
+        }
+
+        async fn ping(&self, connection: &mut Connection) -> Result<(), BoxError> {
+            match connection.1 {
+                true => Ok(()),
+                false => Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
+            }
+        }
+
+        fn discard(&self, connection: Connection) {
+            *self.discarded.lock().unwrap() += 1;
+            std::mem::forget(connection);
+        }
+    }
+
+    async fn told(pool: &'static Lifo) -> (Status, Option<Reason>) {
+        let outcome = Pooled::new(pool).check().await.unwrap();
+        (outcome.status(), outcome.reason())
+    }
+
+    fn pool(kept: &[bool], has_room: bool, answers: bool) -> &'static Lifo {
+        Box::leak(Box::new(Lifo {
+            kept: Mutex::new(kept.to_vec()),
+            has_room,
+            answers,
+            ..Lifo::default()
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_lost_is_not_lent_again() {
+        let lost = pool(&[false], true, true);
+        assert_eq!(told(lost).await, (Status::Pass, None));
+        assert_eq!(*lost.discarded.lock().unwrap(), 1);
+        // It is asked once more, and no more.
+        let all = pool(&[false, false, false], true, true);
+        let fails = (Status::Fail, Some(Reason::ConnectionLost));
+        assert_eq!(told(all).await, fails);
+        assert_eq!(*all.discarded.lock().unwrap(), 2);
+        assert_eq!(told(all).await, (Status::Pass, None));
+    }
+
+    #[tokio::test]
+    async fn full_is_what_the_usage_says() {
+        let busy = (Status::Warn, Some(Reason::Busy));
+        assert_eq!(told(pool(&[], false, true)).await, busy);
+        let timed_out = (Status::Fail, Some(Reason::TimedOut));
+        assert_eq!(told(pool(&[], true, false)).await, timed_out);
+        let unavailable = Unavailable::Failed("hunter2".into());
+        assert_eq!(format!("{unavailable:?}"), "Failed(withheld)");
     }
 }

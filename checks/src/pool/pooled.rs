@@ -17,7 +17,7 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, async_trait};
 ///
 /// With [`bb8`](Self::bb8), [`deadpool`](Self::deadpool) and [`r2d2`](Self::r2d2) the check has one connection of its own, made as those of the pool
 /// are. So it takes no slot of the pool, does not queue behind the service, and tells a full pool from a server that is down. The check keeps
-/// that connection while all is well: for five minutes at most, or with deadpool and diesel-async for as long as it works, because these end a
+/// that connection while all is well, and makes it again after a failure: for five minutes at most, or with deadpool and diesel-async for as long as it works, because these end a
 /// connection without a goodbye, and PostgreSQL counts that as an abandoned session. One that was lost between two runs is replaced at once, within the same run.
 /// The hooks of deadpool (`post_create`) and of r2d2 (`connection_customizer`) do not run for this one; that of bb8 does.
 ///

@@ -1,6 +1,7 @@
 use std::{
     future::Future,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -18,6 +19,9 @@ use crate::{
 impl Pooled {
     /// A check of a pool of r2d2, which blocks its thread. The `manager` is one like that of the pool: it makes a connection beside the pool and asks
     /// the server whether that is valid, as r2d2 does when it lends one. Both run on a thread of their own, one at a time.
+    ///
+    /// Give the manager time limits of its own, such as `connect_timeout` and `tcp_user_timeout` of PostgreSQL: a run that is given up leaves its thread
+    /// waiting, and the next ones wait for that. Where a host goes without a word, that is as long as the kernel tries, which may be 15 minutes.
     ///
     /// ```
     /// use r2d2::ManageConnection;
@@ -45,7 +49,7 @@ impl Pooled {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "r2d2")))]
     pub fn r2d2<M: ManageConnection>(pool: r2d2::Pool<M>, manager: M) -> Self {
-        let (own, link) = (Own::new::<Blocking<M>>(), Blocking(manager));
+        let (own, link) = (Own::new::<Blocking<M>>(), Blocking(Arc::new(manager)));
         // All that may block when it is dropped is in there.
         Self::of(R2d2(BlockingCall::new(move || {
             let began = Instant::now();
@@ -80,14 +84,15 @@ fn usage<M: ManageConnection>(pool: &r2d2::Pool<M>) -> Usage {
 }
 
 /// Each of its futures is ready when it is first polled, for what they do blocks the thread.
-struct Blocking<M>(M);
+struct Blocking<M>(Arc<M>);
 
 impl<M: ManageConnection> Link for Blocking<M> {
     type Connection = M::Connection;
     type Answer = ();
 
-    async fn connect(&self) -> Result<M::Connection, Refusal> {
-        self.0.connect().map_err(|error| refusal(&error))
+    fn connect(&self) -> impl Future<Output = Result<M::Connection, Refusal>> + Send + 'static {
+        let manager = Arc::clone(&self.0);
+        async move { manager.connect().map_err(|error| refusal(&error)) }
     }
 
     async fn ask(&self, connection: &mut M::Connection) -> Result<(), Refusal> {

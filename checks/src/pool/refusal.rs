@@ -10,34 +10,48 @@ use crate::refusal::{Refusal, said};
 const MAX_SOURCES: usize = 16;
 
 pub(super) fn refusal(error: &(dyn Error + 'static)) -> Refusal {
-    let sources = || successors(Some(error), |&error| error.source()).take(MAX_SOURCES);
-    if let Some(refusal) = sources().find_map(of_driver) {
-        return refusal;
-    }
-    let cause = Cause::of(error);
-    let reason = match Reason::of(error) {
-        Reason::Failed => sources()
-            .find_map(|source| by_words(&source.to_string()))
-            .unwrap_or(Reason::Failed),
-        reason => reason,
-    };
-    of_reason(Failure::new(reason).with_cause(cause.redacted()))
+    by_driver(error).unwrap_or_else(|| {
+        let failure = Failure::new(Reason::of(error)).with_cause(Cause::of(error).redacted());
+        of_failure(failure, words(error))
+    })
 }
 
 /// What an error says, which may be a failure that has a reason.
 pub(super) fn of_boxed(error: BoxError) -> Refusal {
-    match refusal(&*error) {
-        unknown if unknown.reason() == Some(Reason::Failed) => of_reason(Failure::of(error)),
-        known => known,
-    }
+    by_driver(&*error).unwrap_or_else(|| {
+        let words = words(&*error);
+        of_failure(Failure::of(error), words)
+    })
 }
 
-fn of_reason(failure: Failure) -> Refusal {
+/// The words are believed where nothing else is known.
+fn of_failure(failure: Failure, words: Option<Reason>) -> Refusal {
+    let failure = match (failure.reason(), words) {
+        (Reason::Failed, Some(reason)) => {
+            Failure::new(reason).with_cause(failure.cause().map_or("", Cause::redacted))
+        }
+        _ => failure,
+    };
     let reason = failure.reason();
     match is_said(reason) {
         true => said(reason, failure.cause().map_or("", Cause::redacted)),
         false => Refusal::lost(failure),
     }
+}
+
+fn words(error: &(dyn Error + 'static)) -> Option<Reason> {
+    sources(error).find_map(|source| by_words(&source.to_string()))
+}
+
+fn by_driver(error: &(dyn Error + 'static)) -> Option<Refusal> {
+    sources(error).find_map(of_driver)
+}
+
+/// An error and what it was made of.
+fn sources<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source()).take(MAX_SOURCES)
 }
 
 /// By the types of drivers that this crate knows.
@@ -86,6 +100,7 @@ const WORDS: &[(Reason, &[&str])] = &[
         &[
             "access denied for user",
             "authentication failed",
+            "no such user",
             "noauth",
             "no pg_hba.conf entry",
             "wrongpass",
@@ -118,6 +133,7 @@ const WORDS: &[(Reason, &[&str])] = &[
         &[
             "access denied",
             "because of many connection errors",
+            "command denied to user",
             "not allowed to connect",
             "permission denied",
         ],
@@ -148,7 +164,10 @@ const WORDS: &[(Reason, &[&str])] = &[
             "unexpected eof",
         ],
     ),
-    (Reason::TimedOut, &["timed out", "timeout expired"]),
+    (
+        Reason::TimedOut,
+        &["query_wait_timeout", "timed out", "timeout expired"],
+    ),
 ];
 
 fn by_words(text: &str) -> Option<Reason> {
@@ -166,7 +185,11 @@ fn by_words(text: &str) -> Option<Reason> {
     match known {
         Some((reason, _)) => Some(*reason),
         None if is_unknown("role \"") => Some(Reason::AuthenticationFailed),
-        None if is_unknown("database \"") || text.contains("unknown database") => {
+        None if is_unknown("database \"")
+            || ["no such database", "unknown database"]
+                .iter()
+                .any(|words| text.contains(words)) =>
+        {
             Some(Reason::NotFound)
         }
         None => None,
@@ -206,6 +229,12 @@ mod tests {
                 Reason::NotFound,
             ),
             ("Unknown database 'orders'", Reason::NotFound),
+            ("no such database: orders", Reason::NotFound),
+            ("no such user: app", Reason::AuthenticationFailed),
+            (
+                "SELECT command denied to user 'app'@'%' for table 'items'",
+                Reason::PermissionDenied,
+            ),
             // All that diesel-async keeps of a connection that was refused.
             ("error connecting to server", Reason::Unreachable),
             (
@@ -236,6 +265,22 @@ mod tests {
             let is_busy = reason == Reason::Busy;
             assert_eq!(outcome.status() == Status::Warn, is_busy, "{text}");
         }
+    }
+
+    #[test]
+    fn a_failure_keeps_its_reason_and_its_cause() {
+        let failure = Failure::new(Reason::PermissionDenied).with_cause("app may not read items");
+        let outcome = of_boxed(failure.into()).outcome();
+        assert_eq!(outcome.reason(), Some(Reason::PermissionDenied));
+        let cause = outcome.cause().map(Cause::redacted);
+        assert_eq!(cause, Some("app may not read items"));
+        let secret: BoxError = "no luck with postgres://app:hunter2@db.internal/orders".into();
+        let outcome = of_boxed(secret).outcome();
+        let cause = outcome.cause().map(Cause::redacted);
+        assert_eq!(
+            cause,
+            Some("no luck with postgres://***@db.internal/orders")
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// `used` connections are in use, of the `size` that the pool opens at most.
+    /// `used` connections are in use, of the `size` that the pool opens at most: [`usize::MAX`] of a pool without a limit. One of size 0 is always full.
     ///
     /// ```
     /// use tower_health_checks::pool::Usage;

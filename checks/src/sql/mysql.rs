@@ -1,9 +1,9 @@
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{collections::HashMap, fmt, future::Future, time::Duration};
 
 use sqlx::{Connection, MySqlConnection, MySqlPool, Row, mysql::MySqlRow};
 use time::{OffsetDateTime, PrimitiveDateTime, format_description::BorrowedFormatItem, macros};
 
-use super::sqlx::refusal;
+use super::sqlx::{close, refusal};
 use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
 
 use crate::{
@@ -152,8 +152,9 @@ impl MySql {
         self
     }
 
-    /// How many days the server's certificate has to be valid for without a warning; one that has ended fails. The server tells when it ends, MariaDB
-    /// over TLS alone: so connections of the pool need TLS. Defaults to no bound.
+    /// How many days the server's certificate has to be valid for without a warning; one that has ended fails. The server tells when it ends. MariaDB tells it
+    /// over TLS alone, and of the certificate that this connection was made with: so connections of the pool need TLS, and a renewal is seen after five
+    /// minutes at the latest. Defaults to no bound.
     ///
     /// This is what `Certificate` is for other servers. A server of MySQL counts handshakes without a login, and blocks the host.
     pub fn certificate_below(mut self, days: u32) -> Self {
@@ -196,10 +197,12 @@ impl Link for MySql {
         self.pool.is_closed()
     }
 
-    async fn connect(&self) -> Result<MySqlConnection, Refusal> {
+    fn connect(&self) -> impl Future<Output = Result<MySqlConnection, Refusal>> + Send + 'static {
         let options = self.pool.connect_options();
-        let connected = MySqlConnection::connect_with(&options).await;
-        connected.map_err(refusal)
+        async move {
+            let connected = MySqlConnection::connect_with(&options).await;
+            connected.map_err(refusal)
+        }
     }
 
     async fn ask(&self, connection: &mut MySqlConnection) -> Result<Answer, Refusal> {
@@ -226,8 +229,7 @@ impl Link for MySql {
     }
 
     async fn close(connection: MySqlConnection) {
-        // Whoever ended it has the same.
-        _ = connection.close().await;
+        close(connection).await;
     }
 }
 

@@ -1,12 +1,14 @@
-use std::{borrow::Cow, collections::BTreeMap, fmt, io, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, future::Future, io, sync::Arc, time::Duration};
 
+#[cfg(feature = "sqlx-postgres")]
+use sqlx::{AssertSqlSafe, Row};
 use sqlx::{
     Connection, Database, Pool,
     error::DatabaseError,
     migrate::{AppliedMigration, Migrate, MigrateError, Migrator},
 };
 
-use super::sqlx::refusal;
+use super::sqlx::{close, refusal};
 use tower_health::{
     ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait, checks::BlockingCall,
 };
@@ -192,10 +194,12 @@ where
         }
     }
 
-    async fn connect(&self) -> Result<DB::Connection, Refusal> {
+    fn connect(&self) -> impl Future<Output = Result<DB::Connection, Refusal>> + Send + 'static {
         let options = own_options(self.pool.connect_options().as_ref().clone());
-        let connected = DB::Connection::connect_with(&options).await;
-        connected.map_err(refusal)
+        async move {
+            let connected = DB::Connection::connect_with(&options).await;
+            connected.map_err(refusal)
+        }
     }
 
     async fn ask(&self, connection: &mut DB::Connection) -> Result<Applied, Refusal> {
@@ -226,19 +230,26 @@ where
     }
 
     async fn close(connection: DB::Connection) {
-        // Whoever ended it has the same.
-        _ = connection.close().await;
+        close(connection).await;
     }
 }
 
-/// Whether there is a table of migrations, as far as that is to be told. PostgreSQL logs an error for each question of a table that is not there.
+/// Whether there is a table of migrations, as far as that is to be told. PostgreSQL logs an error for each question of a table that is not there,
+/// and poolers keep a question together that is one message.
 async fn is_there<C: Send + 'static>(connection: &mut C, table: &str) -> Result<bool, Refusal> {
     #[cfg(feature = "sqlx-postgres")]
     if let Some(postgres) = (connection as &mut (dyn std::any::Any + Send)).downcast_mut() {
         let postgres: &mut sqlx::PgConnection = postgres;
-        let found = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table);
-        let found = found.persistent(false).fetch_one(postgres).await;
-        return found.map_err(refusal);
+        let table = table.replace('\'', "''");
+        let query = format!("SELECT to_regclass('{table}') IS NOT NULL");
+        let found = sqlx::raw_sql(AssertSqlSafe(query))
+            .fetch_one(postgres)
+            .await;
+        return match found.and_then(|row| row.try_get(0)).map_err(refusal) {
+            // A relative of PostgreSQL lacks the function.
+            Err(refusal) if refusal.is_of_the_question() => Ok(true),
+            found => found,
+        };
     }
     _ = (connection, table);
     Ok(true)

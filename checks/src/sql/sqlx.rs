@@ -1,5 +1,11 @@
 //! What is the same of all databases that sqlx speaks to.
 
+#[cfg(any(
+    feature = "sqlx-migrate",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres"
+))]
+use sqlx::Connection;
 use sqlx::{Error, error::DatabaseError};
 
 use super::tls;
@@ -42,4 +48,17 @@ fn reason(error: &dyn DatabaseError) -> Option<Reason> {
     }
     _ = error;
     Some(Reason::Failed)
+}
+
+/// Ends a connection. An answer that nobody waited for is read first, as one that comes to nobody is an aborted connection to the server.
+#[cfg(any(
+    feature = "sqlx-migrate",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres"
+))]
+pub(super) async fn close(mut connection: impl Connection) {
+    if connection.ping().await.is_ok() {
+        // Whoever ended it has the same.
+        _ = connection.close().await;
+    }
 }

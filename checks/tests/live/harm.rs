@@ -206,6 +206,67 @@ async fn of_mysql() {
     );
 }
 
+/// Runs that are given up while a server hangs: over the connection that was kept, and while another is made. Then runs at the same time.
+async fn given_up(check: &impl HealthCheck, server: &Server) {
+    assert!(check.check().await.is_ok());
+    server.suspend();
+    for _ in 0..5 {
+        let given_up = tokio::time::timeout(Duration::from_millis(200), check.check()).await;
+        assert!(given_up.is_err());
+    }
+    server.resume();
+    for _ in 0..5 {
+        for outcome in join_all((0..4).map(|_| check.check())).await {
+            assert_eq!(outcome.unwrap().status(), Status::Pass);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_that_are_given_up_end_their_connections_as_the_protocol_does() {
+    let mut server = mysql::server(&["--log-warnings=9"]);
+    server.start();
+    let mut admin = mysql::admin(server.address).await;
+    let figures = ["Aborted_clients", "Aborted_connects"];
+    let mut before = Vec::new();
+    for name in figures {
+        before.push(mysql::figure(&mut admin, name).await);
+    }
+    let read = server.log().len();
+    let check = MySql::sqlx(mysql::pool(server.address, "app"));
+    given_up(&check, &server).await;
+    drop(check);
+    mysql::leaves(&mut admin, 0).await;
+    for (name, before) in figures.into_iter().zip(before) {
+        assert_eq!(mysql::figure(&mut admin, name).await, before, "{name}");
+    }
+    let log = server.log();
+    assert_eq!(lines(&log[read..], &["[Warning]", "[ERROR]"]), 0);
+
+    let (server, admin) = postgres::primary().await;
+    let read = server.log().len();
+    let options = postgres::options(server.address);
+    let check = Postgres::sqlx(PgPoolOptions::new().connect_lazy_with(options));
+    given_up(&check, &server).await;
+    drop(check);
+    let config = postgres::config(server.address, "app");
+    let check = Postgres::config(config, tokio_postgres::NoTls);
+    given_up(&check, &server).await;
+    drop(check);
+    until("all are gone", async || {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'";
+        let count: i64 = admin.query_one(query, &[]).await.unwrap().get(0);
+        count == 0
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let query = "SELECT sum(sessions_abandoned + sessions_fatal + sessions_killed)::bigint FROM pg_stat_database";
+    let aborted: i64 = admin.query_one(query, &[]).await.unwrap().get(0);
+    assert_eq!(aborted, 0);
+    let log = server.log();
+    assert_eq!(lines(&log[read..], &["WARNING:", "ERROR:", "FATAL:"]), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_redis() {
     let mut server = redis::server(&[]);

@@ -109,7 +109,7 @@ pub(crate) async fn count(connection: &mut MySqlConnection) -> i64 {
 }
 
 /// Waits until the server knows no more than so many of them.
-async fn leaves(connection: &mut MySqlConnection, left: i64) {
+pub(crate) async fn leaves(connection: &mut MySqlConnection, left: i64) {
     let connection = tokio::sync::Mutex::new(connection);
     until("the server has noticed", async || {
         let mut connection = connection.lock().await;

@@ -1,3 +1,5 @@
+use std::future::Future;
+
 use tokio::task::JoinHandle;
 use tokio_postgres::{
     Client, Config, Error, SimpleQueryMessage, Socket,
@@ -84,13 +86,15 @@ where
     type Connection = Driven;
     type Answer = Answer;
 
-    async fn connect(&self) -> Result<Driven, Refusal> {
-        let connected = self.config.connect(self.tls.clone()).await;
-        let (client, connection) = connected.map_err(refusal)?;
-        // What ends it, whoever waits for an answer learns.
-        let task = tokio::spawn(async move { _ = connection.await });
-        let task = AbortOnDrop(task);
-        Ok(Driven { client, task })
+    fn connect(&self) -> impl Future<Output = Result<Driven, Refusal>> + Send + 'static {
+        let (config, tls) = (self.config.clone(), self.tls.clone());
+        async move {
+            let (client, connection) = config.connect(tls).await.map_err(refusal)?;
+            // What ends it, whoever waits for an answer learns.
+            let task = tokio::spawn(async move { _ = connection.await });
+            let task = AbortOnDrop(task);
+            Ok(Driven { client, task })
+        }
     }
 
     async fn ask(&self, connection: &mut Driven) -> Result<Answer, Refusal> {

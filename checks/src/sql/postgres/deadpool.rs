@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use deadpool_postgres::{Manager, Object, Pool};
 
@@ -59,8 +59,9 @@ impl Link for Deadpool {
         WHILE_IT_WORKS
     }
 
-    async fn connect(&self) -> Result<Client, Refusal> {
-        create(&self.pool).await.map_err(refusal)
+    fn connect(&self) -> impl Future<Output = Result<Client, Refusal>> + Send + 'static {
+        let pool = self.pool.clone();
+        async move { create(pool).await.map_err(refusal) }
     }
 
     async fn ask(&self, connection: &mut Client) -> Result<Answer, Refusal> {

@@ -1,3 +1,5 @@
+use std::future::Future;
+
 use sqlx::{Connection, PgConnection, PgPool, Row};
 
 use super::{
@@ -10,7 +12,7 @@ use crate::{
     own::{Link, Own},
     pool::Usage,
     refusal::Refusal,
-    sql::sqlx::refusal,
+    sql::sqlx::{close, refusal},
 };
 
 impl Postgres {
@@ -48,10 +50,12 @@ impl Link for Sqlx {
         self.pool.is_closed()
     }
 
-    async fn connect(&self) -> Result<PgConnection, Refusal> {
+    fn connect(&self) -> impl Future<Output = Result<PgConnection, Refusal>> + Send + 'static {
         let options = self.pool.connect_options();
-        let connected = PgConnection::connect_with(&options).await;
-        connected.map_err(refusal)
+        async move {
+            let connected = PgConnection::connect_with(&options).await;
+            connected.map_err(refusal)
+        }
     }
 
     async fn ask(&self, connection: &mut PgConnection) -> Result<Answer, Refusal> {
@@ -59,8 +63,7 @@ impl Link for Sqlx {
     }
 
     async fn close(connection: PgConnection) {
-        // Whoever ended it has the same.
-        _ = connection.close().await;
+        close(connection).await;
     }
 }
 
