@@ -9,6 +9,7 @@ use crate::refusal::{Refusal, said};
 /// How many sources of an error are followed.
 const MAX_SOURCES: usize = 16;
 
+#[cfg(any(test, feature = "r2d2"))]
 pub(super) fn refusal(error: &(dyn Error + 'static)) -> Refusal {
     by_driver(error).unwrap_or_else(|| {
         let failure = Failure::new(Reason::of(error)).with_cause(Cause::of(error).redacted());

@@ -3,7 +3,7 @@
 use clickhouse::{Client, error::Error, sql::Identifier};
 use tower_health::{Check, Failure, Outcome, Reason};
 
-/// Reads one row, or none, of a table that the service reads.
+/// Reads one row, or none, of a table that the service reads, in the database of the client.
 pub fn clickhouse(client: Client, table: &'static str) -> Check {
     let ask = move |client: Client| async move {
         let read = client

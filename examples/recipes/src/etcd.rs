@@ -1,10 +1,14 @@
 //! etcd.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use etcd_client::{Client, Error, GetOptions, StatusResponse};
+use tokio::time::timeout;
 use tonic::Code;
 use tower_health::{Check, Outcome, Reason};
+
+/// How long the alarms are waited for, which another member may be asked for than the key.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Reads a key of the service, which takes a majority of the members, and looks whether the cluster
 /// has run out of space.
@@ -16,10 +20,11 @@ pub fn etcd(client: Client, key: &'static str) -> Check {
             return refusal(error);
         }
         // Of a server that does not tell this, or not to this user, it is not expected.
-        let status = client.maintenance_client().status().await;
+        let mut maintenance = client.maintenance_client();
+        let status = timeout(PATIENCE, maintenance.status()).await;
         let is_full =
             |status: StatusResponse| status.errors().iter().any(|e| e.contains("NOSPACE"));
-        match status.is_ok_and(is_full) {
+        match status.is_ok_and(|status| status.is_ok_and(is_full)) {
             true => Outcome::warn(Reason::ReadOnly).with_cause("the alarm NOSPACE is raised"),
             false => Outcome::pass(),
         }

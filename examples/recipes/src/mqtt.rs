@@ -9,46 +9,59 @@ use rumqttc::{ConnectReturnCode, ConnectionError, Event, Packet, StateError, Sub
 use tower_health::{Check, Outcome, Reason};
 
 /// What the service's own event loop knows of its session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Session(Arc<Mutex<State>>);
 
-#[derive(Clone, Copy, Debug)]
-enum State {
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    connection: Connection,
+    subscription: Subscription,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Connection {
     /// Since the service started.
+    #[default]
     Connecting,
     /// When the broker was last heard.
     Heard(Instant),
-    /// It has refused a subscription.
-    Refused,
     Lost(Reason),
 }
 
-impl Default for Session {
-    fn default() -> Self {
-        Self(Arc::new(Mutex::new(State::Connecting)))
-    }
+#[derive(Clone, Copy, Debug, Default)]
+enum Subscription {
+    /// Nothing was subscribed to.
+    #[default]
+    None,
+    Accepted,
+    Refused,
+    /// The broker has forgotten it, and it was not made again since.
+    Gone,
 }
 
 impl Session {
     /// Takes note of what `EventLoop::poll` has returned, each time.
     pub fn note(&self, polled: &Result<Event, ConnectionError>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = match (polled, *state) {
-            (Ok(Event::Incoming(Packet::SubAck(ack))), _)
-                if ack.return_codes.contains(&SubscribeReasonCode::Failure) =>
-            {
-                State::Refused
+        match polled {
+            Ok(Event::Incoming(packet)) => {
+                state.connection = Connection::Heard(Instant::now());
+                state.subscription = match (packet, state.subscription) {
+                    (Packet::SubAck(ack), _) => {
+                        match ack.return_codes.contains(&SubscribeReasonCode::Failure) {
+                            true => Subscription::Refused,
+                            false => Subscription::Accepted,
+                        }
+                    }
+                    (Packet::ConnAck(ack), Subscription::Accepted) if !ack.session_present => {
+                        Subscription::Gone
+                    }
+                    (_, subscription) => subscription,
+                };
             }
-            // Until the next connection.
-            (Ok(Event::Incoming(packet)), State::Refused)
-                if !matches!(packet, Packet::ConnAck(_)) =>
-            {
-                State::Refused
-            }
-            (Ok(Event::Incoming(_)), _) => State::Heard(Instant::now()),
-            (Ok(Event::Outgoing(_)), state) => state,
-            (Err(error), _) => State::Lost(reason(error)),
-        };
+            Ok(Event::Outgoing(_)) => {}
+            Err(error) => state.connection = Connection::Lost(reason(error)),
+        }
     }
 
     /// A check of the session, whose broker is heard at least once in `keep_alive`, if only as it
@@ -56,21 +69,30 @@ impl Session {
     pub fn check(&self, keep_alive: Duration) -> Check {
         let ask = move |session: Self| async move {
             let state = *session.0.lock().unwrap_or_else(PoisonError::into_inner);
-            match state {
-                State::Connecting => Outcome::fail(Reason::StartingUp),
+            match (state.connection, state.subscription) {
+                (Connection::Connecting, _) => Outcome::fail(Reason::StartingUp),
+                (Connection::Lost(Reason::Busy), _) => Outcome::warn(Reason::Busy),
+                (Connection::Lost(reason), _) => Outcome::fail(reason),
                 // Nobody polls the event loop any more.
-                State::Heard(last) if last.elapsed() > 2 * keep_alive => {
+                (Connection::Heard(last), _) if last.elapsed() > 2 * keep_alive => {
                     Outcome::fail(Reason::Stale)
                 }
-                State::Heard(_) => Outcome::pass(),
-                State::Refused => Outcome::fail(Reason::PermissionDenied)
-                    .with_cause("the broker has refused a subscription"),
-                State::Lost(reason) => Outcome::fail(reason),
+                (Connection::Heard(_), Subscription::Refused) => {
+                    Outcome::fail(Reason::PermissionDenied)
+                        .with_cause("the broker has refused a subscription")
+                }
+                (Connection::Heard(_), Subscription::Gone) => Outcome::fail(Reason::Degraded)
+                    .with_cause("the session is a new one, and nothing is subscribed to in it"),
+                (Connection::Heard(_), Subscription::None | Subscription::Accepted) => {
+                    Outcome::pass()
+                }
             }
         };
-        // It asks nobody.
+        // It asks nobody, and a connection that is back within three seconds was no outage.
         Check::with("mqtt", self.clone(), ask)
             .period(Duration::from_secs(1))
+            .retry_period(Duration::from_secs(1))
+            .fail_after(3)
             .shared()
     }
 }

@@ -17,7 +17,14 @@ pub fn node(client: Client, node: &str) -> Check {
 pub fn queue(client: Client, node: &str, queue: &str) -> Check {
     let url = format!("{node}/api/queues/{queue}?disable_stats=true&enable_queue_totals=true");
     let ask = |(client, url): (Client, String)| async move {
-        let answer = client.get(url).send().await.map_err(failure)?;
+        let answer = match client.get(&url).send().await {
+            // A server may close a connection that was kept just as the request arrives.
+            Err(error) if error.is_request() && !error.is_timeout() && !error.is_connect() => {
+                client.get(&url).send().await
+            }
+            answered => answered,
+        };
+        let answer = answer.map_err(failure)?;
         let refused = match answer.status().as_u16() {
             200 => None,
             401 => Some(Reason::AuthenticationFailed),

@@ -10,14 +10,14 @@ use aws_sdk_s3::{
 };
 use tower_health::{Check, Failure, Outcome, Reason};
 
-/// How long a request may take, which is sent once; shorter than the timeout of the check.
+/// How long a request may take, with the second attempt; shorter than the timeout of the check.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Asks for a small object that is always there.
 pub fn s3(client: &Client, bucket: &str, key: &str) -> Check {
     let head = client.head_object().bucket(bucket).key(key);
     let ask = |head: HeadObjectFluentBuilder| async {
-        match head.customize().config_override(once()).send().await {
+        match head.customize().config_override(bounded()).send().await {
             Ok(_) => Outcome::pass(),
             Err(error) => refusal(error),
         }
@@ -28,11 +28,14 @@ pub fn s3(client: &Client, bucket: &str, key: &str) -> Check {
         .shared()
 }
 
-fn once() -> Builder {
+/// A connection that was kept may be closed just as the request is sent, and an error of the server is
+/// to be asked again.
+fn bounded() -> Builder {
     let timeout = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
-    Builder::new()
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(timeout)
+    let again = RetryConfig::standard()
+        .with_max_attempts(2)
+        .with_initial_backoff(Duration::from_millis(50));
+    Builder::new().retry_config(again).timeout_config(timeout)
 }
 
 fn refusal<E>(error: SdkError<E>) -> Outcome
