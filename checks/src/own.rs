@@ -8,14 +8,14 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
-    sync::oneshot,
+    sync::{Semaphore, oneshot},
     time::{Instant, sleep, timeout},
 };
 
@@ -54,6 +54,7 @@ pub(crate) trait Link: Send + Sync {
 pub(crate) struct Own<C: Send + 'static> {
     kept: Mutex<Option<Held<C>>>,
     close: Close<C>,
+    handshakes: Arc<Semaphore>,
 }
 
 type Close<C> = fn(C) -> Closing;
@@ -69,11 +70,16 @@ pub(crate) const WHILE_IT_WORKS: Duration = Duration::MAX;
 /// How long what nobody waits for goes on: a goodbye, and a handshake that a run gave up on.
 const GOODBYE: Duration = Duration::from_secs(10);
 
+/// How many handshakes may go on at once. With runs that are a few seconds apart there are never more within that time; whoever gives up runs
+/// faster than that does not take the server's connections from its users.
+const HANDSHAKES: usize = 3;
+
 impl<C: Send + 'static> Own<C> {
     pub(crate) fn new<L: Link<Connection = C>>() -> Self {
         Self {
             kept: Mutex::new(None),
             close: |connection| Box::pin(L::close(connection)),
+            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
         }
     }
 
@@ -112,12 +118,14 @@ impl<C: Send + 'static> Own<C> {
         };
         let (mut sender, receiver) = oneshot::channel();
         let connect = link.connect();
+        let permit = Arc::clone(&self.handshakes).try_acquire_owned();
         runtime.spawn(async move {
+            let patience = permit.as_ref().map_or(Duration::ZERO, |_| GOODBYE);
             let connected = {
                 let mut connect = pin!(connect);
                 let mut given_up = pin!(async {
                     sender.closed().await;
-                    sleep(GOODBYE).await;
+                    sleep(patience).await;
                 });
                 poll_fn(|cx| match connect.as_mut().poll(cx) {
                     Poll::Ready(connected) => Poll::Ready(Some(connected)),
