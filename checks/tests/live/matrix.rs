@@ -237,6 +237,24 @@ impl Row {
     }
 }
 
+/// Takes connections until the server has no more.
+pub(crate) async fn until_refused<T>(
+    taken: &mut Vec<T>,
+    mut connect: impl AsyncFnMut() -> Option<T>,
+) {
+    // A run of the check may have had the last one when the first was refused.
+    let mut refused = 0;
+    while refused < 5 {
+        if let Some(connection) = connect().await {
+            taken.push(connection);
+            refused = 0;
+        } else {
+            refused += 1;
+            tokio::time::sleep(PERIOD / 10).await;
+        }
+    }
+}
+
 fn told_by(outcome: &Outcome) -> String {
     let mut told = outcome.cause().map_or("", Cause::redacted).to_owned();
     for measurement in outcome.measurements() {

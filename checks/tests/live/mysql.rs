@@ -11,7 +11,7 @@ use tower_health::{
 use tower_health_checks::MySql;
 
 use crate::{
-    matrix::{DELAY, Row},
+    matrix::{DELAY, Row, until_refused},
     server::{Server, free_address, program},
     table::{assert_optional, assert_refusal},
     wear::{until, wear},
@@ -149,12 +149,10 @@ async fn what_can_go_wrong() {
     row.over(password(PASSWORD)).await;
 
     let mut taken = Vec::new();
-    let all = async {
-        let options = options(server.address, "app");
-        while let Ok(connection) = MySqlConnection::connect_with(&options).await {
-            taken.push(connection);
-        }
-    };
+    let options = options(server.address, "app");
+    let all = until_refused(&mut taken, async || {
+        MySqlConnection::connect_with(&options).await.ok()
+    });
     row.when("out of connections", all).await;
     row.over(async {
         taken.clear();

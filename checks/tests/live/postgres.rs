@@ -31,7 +31,7 @@ use tower_health::{
 use tower_health_checks::{Postgres, Schema};
 
 use crate::{
-    matrix::{DELAY, Row},
+    matrix::{DELAY, Row, until_refused},
     server::{Server, program},
     table::{assert_optional, assert_refusal},
     wear::{until, wear},
@@ -240,15 +240,15 @@ pub(crate) async fn what_can_go_wrong<C: HealthCheck>(
     row.over(password(PASSWORD)).await;
 
     let mut taken = Vec::new();
-    let all = async {
-        while let Ok((client, connection)) = config(server.address, "app").connect(NoTls).await {
-            tokio::spawn(connection);
-            taken.push(client);
-        }
-    };
-    match sees_limit {
-        true => row.when("out of connections", all).await,
-        false => row.passes_when("out of connections", all).await,
+    let all = until_refused(&mut taken, async || {
+        let (client, connection) = config(server.address, "app").connect(NoTls).await.ok()?;
+        tokio::spawn(connection);
+        Some(client)
+    });
+    if sees_limit {
+        row.when("out of connections", all).await;
+    } else {
+        row.passes_when("out of connections", all).await;
     }
     row.over(async {
         taken.clear();

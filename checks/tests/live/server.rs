@@ -63,9 +63,11 @@ impl Server {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// Stops all its processes where they stand.
+    /// Stops all its processes where they stand, and returns once each thread of them has stopped.
     pub(crate) fn suspend(&self) {
-        self.signal(Signal::STOP);
+        if let Some(child) = &self.child {
+            suspend(Pid::from_child(child));
+        }
     }
 
     pub(crate) fn resume(&self) {
@@ -74,6 +76,8 @@ impl Server {
 
     /// Ends it and all its processes, at once.
     pub(crate) fn kill(&mut self) {
+        // Otherwise a process may start another one between the list and the signal.
+        self.suspend();
         self.signal(Signal::KILL);
         if let Some(mut child) = self.child.take() {
             _ = child.wait();
@@ -94,6 +98,36 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// Stops a process and all that descend from it, also those that it starts meanwhile.
+fn suspend(root: Pid) {
+    let mut stopped = Vec::new();
+    loop {
+        let running = tree(root).into_iter().find(|pid| !stopped.contains(pid));
+        let Some(pid) = running else {
+            return;
+        };
+        // One that has just ended needs no signal.
+        _ = kill_process(pid, Signal::STOP);
+        until_stopped(pid);
+        stopped.push(pid);
+    }
+}
+
+/// Waits until each thread of a process has stopped or ended: the signal itself stops none at once.
+fn until_stopped(pid: Pid) {
+    let deadline = Instant::now() + PATIENCE;
+    let is_running = |thread: fs::DirEntry| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        state.is_some_and(|state| !state.starts_with(['T', 't', 'Z', 'X']))
+    };
+    let threads = format!("/proc/{}/task", pid.as_raw_nonzero());
+    while fs::read_dir(&threads).is_ok_and(|threads| threads.flatten().any(is_running)) {
+        assert!(Instant::now() < deadline, "{pid:?} does not stop");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
