@@ -441,13 +441,36 @@ fn bare_userinfo(here: &str) -> Option<usize> {
     Some(len).filter(|_| !password.is_empty() && !user.contains("://"))
 }
 
-/// How long the userinfo at the start of `authority` is. A password may hold what ends a word, or an `@`, that
-/// nobody encoded: so it is all up to the last `@` of the word, and of what comes before another URL.
+/// How long the userinfo at the start of `authority` is. A password may hold what ends a word, an `@`
+/// or a `://` that nobody encoded. So it is all up to the last `@` of the word and of what comes before
+/// another URL.
 fn userinfo(authority: &str) -> Option<usize> {
     let word = authority.split(ends_word).next()?;
-    let until_next_url = authority.split("://").next()?;
-    let len = word.rfind('@').max(until_next_url.rfind('@'))?;
+    let own = until_next_url(authority);
+    let len = word.rfind('@').max(own.rfind('@'));
+    let len = len.or_else(|| userinfo_across(authority, own))?;
     Some(len).filter(|_| !is_masked(authority))
+}
+
+/// The text up to the scheme of another URL, and with that scheme.
+fn until_next_url(authority: &str) -> &str {
+    let ends_in_scheme = |text: &&str| text.ends_with(|c: char| c.is_ascii_alphanumeric());
+    let urls = authority.match_indices("://");
+    let mut before = urls.filter_map(|(at, _)| authority.get(..at));
+    before.find(ends_in_scheme).unwrap_or(authority)
+}
+
+/// How long a userinfo is whose password looks as if it held another URL. What precedes that, `own`,
+/// is then no host with a port.
+fn userinfo_across(authority: &str, own: &str) -> Option<usize> {
+    let password = own.split_once(':')?.1.split(ends_word).next()?;
+    let is_host = own.starts_with('[') || password.contains('/');
+    let is_port = password.bytes().all(|byte| byte.is_ascii_digit());
+    let after = authority.get(own.len()..)?.strip_prefix("://")?;
+    if is_host || is_port && !after.starts_with('@') {
+        return None;
+    }
+    authority.rfind('@')
 }
 
 /// The text from the value behind a secret key on, and how long the value is: `=value`, `: "value"`,
@@ -587,6 +610,22 @@ mod tests {
             ("bad postgres://app:hun ter2@db", "bad postgres://***@db"),
             ("bad postgres://app:hun<ter2@db", "bad postgres://***@db"),
             ("redis://***:hunter2@host", "redis://***@host"),
+            ("amqp://u:AA>://@host/v", "amqp://***@host/v"),
+            ("amqp://u:A@B>://C@host/v", "amqp://***@host/v"),
+            ("amqp://u:A>B://C@host/v", "amqp://***@host/v"),
+            ("amqp://u:1>B://@host/v", "amqp://***@host/v"),
+            (
+                "at http://db:80> amqp://u:hunter2@host",
+                "at http://db:80> amqp://***@host",
+            ),
+            (
+                "at http://[::1]> amqp://u:hunter2@host",
+                "at http://[::1]> amqp://***@host",
+            ),
+            (
+                "at http://db> amqp://u:hunter2@host",
+                "at http://db> amqp://***@host",
+            ),
             (
                 "host=db user=app password=pw dbname=x",
                 "host=db user=app password=*** dbname=x",
