@@ -15,7 +15,7 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use tokio::net::TcpListener;
-use tower_health::{BoxError, Check, Health, Outcome, ProbeService, Reason, Status};
+use tower_health::{BoxError, Check, Health, Outcome, Reason, Status, endpoint::ProbeService};
 
 /// A part of the process, and the path that it is found below.
 struct Part {

@@ -20,7 +20,7 @@ use std::{env, net::Ipv4Addr, process::ExitCode, time::Duration};
 use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
-use tower_health::{BoxError, Check, Endpoints, Exposure, Health, Outcome, Probe, exec};
+use tower_health::{BoxError, Check, Endpoints, Health, Outcome, Probe, endpoint::Exposure, exec};
 
 /// The ports of the application, of management, of the agent and of gRPC.
 fn ports() -> Result<[u16; 4], BoxError> {
@@ -66,20 +66,20 @@ async fn serve() -> Result<(), BoxError> {
         .start()?;
 
     // Anyone may ask these, and sees names and reasons.
-    let public = Endpoints::default()
-        .and(Endpoints::kubernetes())
-        .envoy_cluster("orders");
+    let public = Endpoints::builder()
+        .merge(Endpoints::kubernetes())
+        .envoy_cluster("orders")
+        .build()?;
     let app = Router::new()
         .route("/orders", get(|| async { "no orders" }))
-        .layer(health.layer().endpoints(public)?); // the last line: outermost
+        .layer(health.layer().endpoints(public)); // the last line: outermost
 
     // Only operators reach these; while all else stands still they are answered.
-    let operators = Endpoints::default()
-        .exposure(Exposure::Full)
-        .bearer_token("let-me");
+    let operators = Endpoints::builder().bearer_token("let-me").build()?;
     let _management = health
         .serve(here(management))
         .endpoints(operators)
+        .exposure(Exposure::Full)
         .own_thread()
         .start()?;
     let _agent = health

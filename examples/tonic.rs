@@ -78,7 +78,7 @@ pub async fn serve(listener: TcpListener, health: Health) -> Result<(), BoxError
         .layer(health.layer())
         .add_service(Greeter)
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), health.drained());
-    health.run(server).await??;
+    health.run(server).await?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
-//! HAProxy's [agent-check]: [`Health::agent_check`](crate::Health::agent_check).
+//! The [agent-check] of HAProxy: [`Health::agent_check`](crate::Health::agent_check).
 //!
-//! Each connection is told in one line what to do with this instance, and closed:
+//! The agent writes one line to each connection, which sets the state of this instance in HAProxy,
+//! and closes the connection:
 //!
 //! | readiness | line |
 //! | --- | --- |
@@ -8,10 +9,10 @@
 //! | warns | `ready up 100% #warn`, or with less [weight](AgentBuilder::warn_weight) |
 //! | [draining](crate::Health::drain) | `drain #draining` |
 //! | [maintenance](crate::Health::maintenance) | `maint #maintenance` |
-//! | fails otherwise | `ready down #` and why, such as `postgres connection refused` |
+//! | fails otherwise | `ready down #` and the reason, such as `postgres connection refused` |
 //!
-//! `drain` lets the sessions of persistent connections go on, which a failing check does not. To use it, let the agent say
-//! when to drain, and the ordinary check ask for liveness:
+//! `drain` lets the sessions of persistent connections continue. A failing check does not. To use
+//! it, let the agent control the drain, and let the ordinary check probe liveness:
 //!
 //! ```text
 //! backend orders
@@ -20,8 +21,8 @@
 //!     server orders-1 10.0.0.7:8080 check agent-check agent-port 9001 agent-inter 2s weight 100
 //! ```
 //!
-//! HAProxy keeps its state while the agent cannot be reached. An agent runs nothing: a check
-//! [on demand](crate::Check::on_demand) that nobody else reads stays pending.
+//! HAProxy keeps its state while the agent is unreachable. An agent runs no checks: a check [on
+//! demand](crate::Check::on_demand) that no other reader requests stays pending.
 //!
 //! [agent-check]: https://docs.haproxy.org/3.0/configuration.html#5.2-agent-check
 
@@ -44,19 +45,19 @@ use crate::{
     model::{Probe, Status, Verdict, VerdictReason},
 };
 
-/// How many connections there may be. Those that come then wait.
+/// The maximum number of connections. Further connections wait.
 const CONNECTIONS: usize = 64;
 
-/// How long a connection may take until it was told.
+/// The time limit for writing the line to a connection.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// How long it is left open after that, for its client to close it.
+/// How long a connection stays open after that, for its client to close it.
 const LINGER: Duration = Duration::from_millis(200);
 
 /// How much of what a client sends is read, in bytes.
 const READ: u64 = 4 * 1024;
 
-/// An agent to be: made by [`Health::agent_check`].
+/// Builder of an agent. Returned by [`Health::agent_check`].
 #[derive(Debug)]
 #[must_use = "nothing is served until `start()`"]
 pub struct AgentBuilder {
@@ -66,14 +67,14 @@ pub struct AgentBuilder {
     line: Line,
 }
 
-/// An agent. It answers until this is dropped, and keeps the checks running.
+/// An agent. It responds until this is dropped, and keeps the checks running.
 #[derive(Debug)]
 #[must_use = "the port is closed when this is dropped"]
 pub struct Agent {
     listening: Listening,
 }
 
-/// How readiness is put in a line.
+/// How readiness is formatted as a line.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     warn_weight: u8,
@@ -81,9 +82,11 @@ struct Line {
 }
 
 impl Health {
-    /// Answers HAProxy's `agent-check` on a port of its own, such as `"0.0.0.0:9001"`; see the [module](crate::agent).
+    /// Returns a builder for HAProxy's `agent-check` on a separate port, such as `"0.0.0.0:9001"`.
+    /// See the [module](crate::agent).
     ///
-    /// If `addr` comes to several addresses, the first that can be listened on is taken. Port 0 is any that is free.
+    /// If `addr` resolves to several addresses, the first that can be bound is used. Port 0 selects
+    /// any free port.
     pub fn agent_check(&self, addr: impl ToSocketAddrs) -> AgentBuilder {
         AgentBuilder {
             health: self.clone(),
@@ -98,32 +101,32 @@ impl Health {
 }
 
 impl AgentBuilder {
-    /// The weight while readiness warns, in percent of the configured one; more than 100 is 100. Defaults to 100: what
-    /// warns is ready.
+    /// Sets the weight while readiness warns, in percent of the configured weight. A value above
+    /// 100 is reduced to 100. Defaults to 100, because an instance that warns is ready.
     pub fn warn_weight(mut self, percent: u8) -> Self {
         self.line.warn_weight = percent.min(100);
         self
     }
 
-    /// How much is told: with [`Exposure::Status`] nothing of checks. Defaults to [`Exposure::Checks`]; more than that is
-    /// never told.
+    /// Sets how much the line contains. With [`Exposure::Status`] it contains nothing about checks.
+    /// Defaults to [`Exposure::Checks`]. A higher exposure adds nothing.
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         self.line.exposure = exposure;
         self
     }
 
-    /// Answers on a thread and a runtime of its own. Defaults to the runtime that is current at
+    /// Responds on a separate thread and runtime. Defaults to the runtime that is current at
     /// [`start`](Self::start).
     pub fn own_thread(mut self) -> Self {
         self.own_thread = true;
         self
     }
 
-    /// Listens and answers.
+    /// Binds the port and starts to respond.
     ///
     /// # Errors
     ///
-    /// [`ServeError`], and then nothing is served.
+    /// Returns a [`ServeError`] if the port cannot be served. Nothing is served then.
     pub fn start(self) -> Result<Agent, ServeError> {
         let Self {
             health,
@@ -139,7 +142,7 @@ impl AgentBuilder {
 }
 
 impl Agent {
-    /// The address that is listened on.
+    /// Returns the address that the port is bound to.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.listening.addr()
@@ -159,14 +162,14 @@ async fn serve(listener: TcpListener, health: Health, line: Line) {
     }
 }
 
-/// Tells a client, and takes what it sends meanwhile: closed with that unread, a connection would be reset, and what it
-/// was told lost.
+/// Writes the line, and reads what the client sends meanwhile. If that stayed unread, closing would
+/// reset the connection, and the line would be lost.
 async fn tell(mut stream: TcpStream, text: String) {
     let told = async {
         stream.write_all(text.as_bytes()).await?;
         stream.shutdown().await
     };
-    // What goes wrong on a connection is its client's to see.
+    // Errors of a connection are visible to its client.
     if let Ok(Ok(())) = timeout(LIMIT, told).await {
         let mut rest = stream.take(READ);
         _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
@@ -184,7 +187,7 @@ impl Line {
         }
     }
 
-    /// Why it fails: the first check that does, if it is for one.
+    /// The reason for a failure: the first failing check, if checks are the reason.
     fn why(self, verdict: &Verdict, reason: Option<VerdictReason>) -> String {
         let failing = verdict.checks.iter().find(|check| !check.status.is_good());
         match (reason, failing) {

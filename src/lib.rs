@@ -148,26 +148,76 @@ pub mod testing;
 
 /// Lets [`HealthCheck`] have an async method; re-exported from the crate of that name.
 pub use async_trait::async_trait;
-pub use check::{Check, HealthCheck, IntoHealthCheck, IntoOutcome, Success};
+pub use check::{Check, HealthCheck};
 #[doc(inline)]
-pub use endpoint::{Dialect, Endpoints, EndpointsError, EndpointsMistake, Exposure, ProbeService};
-pub use health::{
-    Change, ChangeError, CheckConfig, Health, HealthBuilder, HealthConfig, Mistake, RunError,
-    RunNow, StartError, Stopped, Subscription, VerdictWatch, WaitUntil,
-};
-pub use lifecycle::{
-    Drained, Draining, Heartbeat, HeartbeatBuilder, InFlightGuard, Registering, Reporter,
-    ReporterBuilder, Run, ServerOutput, Unfinished,
-};
+pub use endpoint::Endpoints;
+pub use health::{Health, HealthBuilder};
 pub use model::{
-    BoxError, Cause, CheckReport, CheckTransition, ComponentType, Criticality, Event, Failure,
-    InvalidName, LastRun, Measurement, Name, Outcome, Probe, Reason, Report, Stage, Status,
-    UnknownCheck, Value, Verdict, VerdictReason, VerdictTransition,
+    BoxError, Cause, ComponentType, Criticality, Failure, Outcome, Probe, Reason, Status,
 };
 
-#[cfg(any(feature = "server", feature = "agent"))]
-#[cfg_attr(docsrs, doc(cfg(any(feature = "server", feature = "agent"))))]
-pub use listen::ServeError;
+/// What a service reports: verdicts, reports of checks, and the stage of its life.
+pub mod report {
+    pub use crate::model::{CheckReport, LastRun, Name, Report, Stage, Verdict, VerdictReason};
+}
+
+/// What changed: events, and the streams that deliver them.
+///
+/// [`Health::subscribe`](crate::Health::subscribe) delivers every transition, and
+/// [`Health::watch`](crate::Health::watch) the latest verdict of one probe.
+pub mod event {
+    pub use crate::{
+        health::{Subscription, VerdictWatch},
+        model::{CheckTransition, Event, VerdictTransition},
+    };
+}
+
+/// What the result of a check is made of, and what is accepted as a check and as a result.
+pub mod outcome {
+    pub use crate::{
+        check::{IntoHealthCheck, IntoOutcome, Success},
+        model::{Measurement, Value},
+    };
+}
+
+/// Results that the application reports itself, without a check that runs.
+///
+/// [`Health::reporter`](crate::Health::reporter) registers a [`Reporter`](crate::push::Reporter), and
+/// [`Health::heartbeat`](crate::Health::heartbeat) a [`Heartbeat`](crate::push::Heartbeat).
+pub mod push {
+    pub use crate::lifecycle::{Heartbeat, HeartbeatBuilder, Reporter, ReporterBuilder};
+}
+
+/// Settings that are read from a file, and changes to the checks of a running service.
+pub mod config {
+    pub use crate::health::{Change, CheckConfig, HealthConfig};
+}
+
+/// What a graceful shutdown waits for, and what its servers return.
+pub mod drain {
+    pub use crate::lifecycle::{Draining, InFlightGuard, ServerOutput};
+}
+
+/// The futures that methods return.
+pub mod future {
+    pub use crate::{
+        health::{RunNow, WaitUntil},
+        lifecycle::{Drained, Registering, Run},
+    };
+}
+
+/// What can go wrong, each error with its remedy.
+pub mod error {
+    #[cfg(any(feature = "server", feature = "agent"))]
+    #[cfg_attr(docsrs, doc(cfg(any(feature = "server", feature = "agent"))))]
+    pub use crate::listen::ServeError;
+    pub use crate::{
+        endpoint::{EndpointsError, InvalidEndpoint},
+        health::{ChangeError, ConfigError, RunError, StartError, Stopped},
+        lifecycle::{DrainTimeout, ServerError},
+        model::{InvalidName, UnknownCheck},
+    };
+}
 
 #[cfg(feature = "metrics")]
 #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]

@@ -1,4 +1,4 @@
-//! A port, and what serves it: on the runtime that is current, or on a thread and a runtime of its own.
+//! Listening on a port and serving it, on the current runtime or on a separate thread and runtime.
 
 use std::{
     error::Error,
@@ -17,9 +17,9 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{check::guard, detached, endpoint::EndpointsError};
+use crate::{check::guard, detached};
 
-/// Where to listen.
+/// The addresses to listen on.
 pub(crate) type Addresses = io::Result<Vec<SocketAddr>>;
 
 pub(crate) fn addresses(addr: impl ToSocketAddrs) -> Addresses {
@@ -32,10 +32,10 @@ pub(crate) struct Listening {
     _served: Served,
 }
 
-/// What serves; it ends at once when this is dropped.
+/// What serves the port. It ends immediately when this is dropped.
 enum Served {
     Task(AbortHandle),
-    /// The thread ends when nobody can stop it any more.
+    /// The thread ends when this sender is dropped.
     Thread(#[expect(dead_code, reason = "dropping it is what counts")] oneshot::Sender<()>),
 }
 
@@ -48,7 +48,7 @@ impl Drop for Served {
 }
 
 impl Listening {
-    /// Listens, and has `serve` accept connections.
+    /// Binds the port, and lets `serve` accept connections.
     pub(crate) fn start<F, Fut>(
         addrs: Addresses,
         own_thread: bool,
@@ -85,7 +85,8 @@ impl Listening {
     }
 }
 
-/// A runtime without I/O or timers says so by a panic alone.
+/// Registers the listener with a runtime. A runtime without I/O or timers is detected by its panic,
+/// because there is no other way.
 fn on_runtime(listener: StdListener, runtime: &Handle) -> Result<TcpListener, ServeError> {
     let addresses = listener.local_addr().into_iter().collect();
     let _entered = runtime.enter();
@@ -98,7 +99,7 @@ fn on_runtime(listener: StdListener, runtime: &Handle) -> Result<TcpListener, Se
         .map_err(|error| ServeError::Listen { addresses, error })
 }
 
-/// Serves on a thread, until what is returned is dropped.
+/// Serves on a separate thread until the returned sender is dropped.
 fn on_thread<F, Fut>(listener: StdListener, serve: F) -> Result<oneshot::Sender<()>, ServeError>
 where
     F: FnOnce(TcpListener) -> Fut + Send + 'static,
@@ -117,7 +118,7 @@ where
     let main = move || {
         let (listener, runtime) = match served() {
             Ok(served) => served,
-            // Somebody waits for it.
+            // The thread that starts this one waits for the result.
             Err(error) => return drop(tell.send(Err(error))),
         };
         _ = tell.send(Ok(()));
@@ -127,7 +128,7 @@ where
                 _ = stopped => {}
             }
         });
-        // Nobody waits for what is left.
+        // Remaining tasks are not awaited.
         runtime.shutdown_background();
     };
     detached::spawn("health", Box::new(main)).map_err(ServeError::Thread)?;
@@ -138,19 +139,19 @@ where
     Ok(stop)
 }
 
-/// The next connection, however long that takes. What keeps one from being accepted passes.
+/// Accepts the next connection, without a time limit. Errors are treated as temporary.
 pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(error) if is_of_connection(&error) => {}
-            // There are no file handles left, perhaps.
+            // The process may be out of file descriptors.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }
 
-/// Whether only one connection is concerned.
+/// Whether the error affects a single connection only.
 fn is_of_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -169,25 +170,23 @@ impl fmt::Debug for Listening {
     }
 }
 
-/// Why a port is not served.
+/// The error when a port cannot be served.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// What was to be answered there cannot be.
-    Endpoints(EndpointsError),
-    /// What was given is no address.
+    /// The given address is invalid or does not resolve.
     Address(io::Error),
     /// None of the addresses can be listened on.
     #[non_exhaustive]
     Listen {
-        /// The addresses.
+        /// The addresses that were tried.
         addresses: Vec<SocketAddr>,
-        /// What became of the last of them.
+        /// The error of the last address.
         error: io::Error,
     },
-    /// There is no thread, or no runtime on it, to be had.
+    /// The thread, or the runtime on it, could not be started.
     Thread(io::Error),
-    /// There is no runtime to serve it on.
+    /// There is no runtime to serve the port on.
     NoRuntime,
     /// The runtime has no I/O, or no timers.
     RuntimeWithout,
@@ -196,7 +195,6 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Endpoints(error) => error.fmt(f),
             Self::Address(error) => write!(
                 f,
                 "the address is none ({error}): give an IP address or a name that resolves, and a port, such as \
@@ -226,7 +224,6 @@ impl fmt::Display for ServeError {
 impl Error for ServeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Endpoints(error) => Some(error),
             Self::Address(error) | Self::Listen { error, .. } | Self::Thread(error) => Some(error),
             Self::NoRuntime | Self::RuntimeWithout => None,
         }

@@ -65,7 +65,7 @@ fn a_service_that_is_told_to_end_drains_and_ends_by_itself() {
                 .layer(health.layer());
             println!("ready");
             let server = axum::serve(listener, app).with_graceful_shutdown(health.drained());
-            health.run(server).await.unwrap().unwrap();
+            health.run(server).await.unwrap();
             println!(
                 "{}, after {}",
                 health.stage(),
@@ -84,7 +84,7 @@ fn a_service_that_is_told_to_end_drains_and_ends_by_itself() {
 }
 
 #[test]
-fn pitfall_28_a_process_that_takes_no_future_ends_all_the_same() {
+fn a_process_that_takes_no_future_ends_all_the_same() {
     let main = async {
         let health = builder().handle_signals().start().unwrap();
         println!("ready");
@@ -101,7 +101,7 @@ fn pitfall_28_a_process_that_takes_no_future_ends_all_the_same() {
     }
     for (signal, delay) in [(Signal::TERM, SECOND), (Signal::INT, Duration::ZERO)] {
         for kind in Kind::ALL {
-            let test = "pitfall_28_a_process_that_takes_no_future_ends_all_the_same";
+            let test = "a_process_that_takes_no_future_ends_all_the_same";
             let Some(mut child) = Running::start_as(kind, test, "NOTHING_MORE") else {
                 continue;
             };
@@ -116,9 +116,9 @@ fn pitfall_28_a_process_that_takes_no_future_ends_all_the_same() {
 }
 
 #[test]
-fn pitfall_28_a_signal_that_nobody_asked_to_handle_is_not_handled() {
+fn a_signal_is_not_handled_unless_requested() {
     both!(
-        pitfall_28_a_signal_that_nobody_asked_to_handle_is_not_handled,
+        a_signal_is_not_handled_unless_requested,
         async {
             let _health = builder().drain_delay(600 * SECOND).start().unwrap();
             println!("ready");
@@ -529,9 +529,9 @@ fn of_two_services_each_is_drained_before_the_process_ends() {
 /// its management, which has a thread of its own, until the process ends.
 #[cfg(feature = "server")]
 #[test]
-fn pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last() {
+fn a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last() {
     both!(
-        pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last,
+        a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last,
         async {
             let health = builder().handle_signals().start().unwrap();
             let management = health.serve("127.0.0.1:0").own_thread().start().unwrap();
@@ -554,7 +554,7 @@ fn pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last()
                 .run_http(listener, health.wrap(app))
                 .await
                 .unwrap_err();
-            println!("closed with {} in flight", unfinished.in_flight);
+            println!("{unfinished}");
             tokio::time::sleep(Duration::from_millis(500)).await;
         },
         |child| {
@@ -584,7 +584,7 @@ fn pitfall_23_a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last()
                 thread::sleep(Duration::from_millis(10));
             }
             assert!(answers > 10, "{answers}");
-            child.wait_for("closed with 1 in flight");
+            child.wait_for("the server was ended with 1 request in flight");
             assert!(child.ended().success());
             assert!(told.elapsed() < PATIENCE / 2);
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::percent;
-use tower_health::{Outcome, Reason};
+use tower_health::{Outcome, Reason, checks::contradiction};
 
 /// How many of the connections that a server allows are in use.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,13 @@ pub(super) struct LagBounds {
 }
 
 impl LagBounds {
+    /// The problems of what the user set.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let warn = ("warn_lag_above", self.warn);
+        let fail = ("fail_lag_above", self.fail);
+        contradiction(warn, fail).into_iter().collect()
+    }
+
     pub(super) fn is_bound(&self) -> bool {
         self.warn.or(self.fail).is_some()
     }

@@ -23,7 +23,7 @@ mod start_tls;
 
 pub use self::start_tls::StartTls;
 use super::lookup::Lookup;
-use tower_health::checks::BlockingCall;
+use tower_health::checks::{BlockingCall, contradiction};
 use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
 
 /// A file that is longer is none of certificates.
@@ -83,14 +83,17 @@ const DAY: i64 = 24 * 60 * 60;
 #[must_use = "a check does nothing until it is given to `Check::new`"]
 pub struct Certificate {
     source: Source,
-    warn_below: u32,
-    fail_below: u32,
+    warn_below: Option<u32>,
+    fail_below: Option<u32>,
 }
 
 enum Source {
     Server(Server),
     File(BlockingCall<io::Result<Vec<u8>>>),
 }
+
+/// How many days before its end a certificate warns, unless the user says otherwise.
+const WARN_BELOW: u32 = 21;
 
 impl Certificate {
     /// A check of the certificate that a server shows at a host and its port, such as `stock.internal:443`. The config decides whom to
@@ -122,8 +125,8 @@ impl Certificate {
     fn new(source: Source) -> Self {
         Self {
             source,
-            warn_below: 21,
-            fail_below: 0,
+            warn_below: None,
+            fail_below: None,
         }
     }
 
@@ -154,13 +157,13 @@ impl Certificate {
 
     /// How many days it has to be valid for without a warning. Defaults to 21.
     pub fn warn_below(mut self, days: u32) -> Self {
-        self.warn_below = days;
+        self.warn_below = Some(days);
         self
     }
 
     /// How many days it has to be valid for without failing. Defaults to 0: on its last day it does not fail.
     pub fn fail_below(mut self, days: u32) -> Self {
-        self.fail_below = days;
+        self.fail_below = Some(days);
         self
     }
 
@@ -168,9 +171,9 @@ impl Certificate {
         let days_left = validity.days_left(now);
         let outcome = if now < validity.begins || now > validity.ends {
             Outcome::fail(Reason::Expired)
-        } else if days_left < self.fail_below.into() {
+        } else if days_left < self.fail_below.unwrap_or(0).into() {
             Outcome::fail(Reason::ExpiresSoon)
-        } else if days_left < self.warn_below.into() {
+        } else if days_left < self.warn_below.unwrap_or(WARN_BELOW).into() {
             Outcome::warn(Reason::ExpiresSoon)
         } else {
             Outcome::pass()
@@ -190,6 +193,12 @@ impl HealthCheck for Certificate {
             Found::Valid(validity) => self.judge(validity, now()),
             Found::Refused(outcome) => outcome,
         })
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let fail = ("fail_below", self.fail_below);
+        let warn = ("warn_below", self.warn_below);
+        contradiction(fail, warn).into_iter().collect()
     }
 }
 
@@ -320,7 +329,7 @@ impl Validity {
         let (own, others) = chain.split_first().ok_or_else(none)?;
         let others = others.iter();
         let counts = others.filter(|one| !one.is_root && one.validity.ends >= now);
-        Ok(counts.fold(own.validity, |whole, one| whole.and(one.validity)))
+        Ok(counts.fold(own.validity, |whole, one| whole.merge(one.validity)))
     }
 
     /// Of what a file holds: of all but roots, or of all roots if there is nothing else.
@@ -329,10 +338,10 @@ impl Validity {
         let are_roots = chain.iter().all(|one| one.is_root);
         let counts = chain.iter().filter(|one| one.is_root == are_roots);
         let validities = counts.map(|one| one.validity);
-        validities.reduce(Self::and).ok_or_else(none)
+        validities.reduce(Self::merge).ok_or_else(none)
     }
 
-    fn and(self, other: Self) -> Self {
+    fn merge(self, other: Self) -> Self {
         Self {
             begins: self.begins.max(other.begins),
             ends: self.ends.min(other.ends),

@@ -16,7 +16,7 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// | JetStream is not enabled for the account ([`jetstream`](Self::jetstream)) | fail, misconfigured |
 /// | JetStream has no leader | fail, unhealthy |
 /// | no such stream ([`stream`](Self::stream)) | fail, not found |
-/// | the account's storage or memory, or that of one of its tiers, or a stream that refuses what is new, is near its limit ([`storage_above`](Self::storage_above)) | warn, limit near |
+/// | the account's storage or memory, or that of one of its tiers, or a stream that refuses what is new, is near its limit ([`warn_storage_above`](Self::warn_storage_above)) | warn, limit near |
 /// | the same at its limit | warn, limit exceeded |
 ///
 /// A run sends a message to itself, or a request to JetStream; so the user has to be allowed to publish to
@@ -50,7 +50,7 @@ pub struct Nats {
     domain: Option<String>,
     stream: Option<String>,
     /// In percent.
-    storage_above: f64,
+    warn_storage_above: f64,
 }
 
 /// How long a run waits for a client that connects anew.
@@ -65,7 +65,7 @@ impl Nats {
             jetstream: false,
             domain: None,
             stream: None,
-            storage_above: 90.0,
+            warn_storage_above: 90.0,
         }
     }
 
@@ -89,8 +89,8 @@ impl Nats {
 
     /// How much of the account's storage and memory may be in use before it is a warning, in percent; and of a stream that discards what is
     /// new. One that discards what is old is meant to be full. Defaults to 90.
-    pub fn storage_above(mut self, percent: f64) -> Self {
-        self.storage_above = percent;
+    pub fn warn_storage_above(mut self, percent: f64) -> Self {
+        self.warn_storage_above = percent;
         self
     }
 
@@ -165,12 +165,12 @@ impl Nats {
         let storage = storage.reduce(f64::max);
         let memory = memory.reduce(f64::max);
         outcome
-            .and(judge(
+            .merge(judge(
                 "the storage of the account",
                 "storage_utilization",
                 storage,
             ))
-            .and(judge(
+            .merge(judge(
                 "the memory of the account",
                 "memory_utilization",
                 memory,
@@ -190,13 +190,13 @@ impl Nats {
             "new" => self.judge("the stream", utilization),
             _ => Outcome::pass(),
         };
-        outcome.and(judged.measure("stream_utilization", utilization, "percent"))
+        outcome.merge(judged.measure("stream_utilization", utilization, "percent"))
     }
 
     fn judge(&self, what: &str, utilization: f64) -> Outcome {
         let reason = match utilization {
             full if full >= 100.0 => Reason::LimitExceeded,
-            near if near > self.storage_above => Reason::LimitNear,
+            near if near > self.warn_storage_above => Reason::LimitNear,
             _ => return Outcome::pass(),
         };
         Outcome::warn(reason).with_cause(format_args!("{what} is filled to {utilization:.0} %"))
@@ -225,7 +225,7 @@ impl HealthCheck for Nats {
         Ok(match &self.stream {
             Some(name) => {
                 let stream = self.api(&format!("STREAM.INFO.{name}")).await?;
-                outcome.and(self.judge_stream(&stream))
+                outcome.merge(self.judge_stream(&stream))
             }
             None => outcome,
         })

@@ -14,13 +14,13 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// | --- | --- |
 /// | it answers | pass |
 /// | it loads its data | fail, starting up |
-/// | memory above [`memory_above`](Self::memory_above) of a server that does not evict | warn, limit near; past the limit limit exceeded |
+/// | memory above [`warn_memory_above`](Self::warn_memory_above) of a server that does not evict | warn, limit near; past the limit limit exceeded |
 /// | connections are near the server's limit, or at it, as it tells (`INFO`) | warn, limit near; warn, busy |
 /// | it has no room for the connection of the service | fail, busy |
 /// | it could not write to its disk | warn, degraded |
 /// | it is a replica, or refuses writes for another reason (`NOREPLICAS`, `MISCONF`, `OOM`), and [`primary`](Self::primary) was called | fail, read-only |
 /// | a replica has lost its primary | warn, degraded |
-/// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
+/// | a replica lags by more than [`warn_lag_above`](Self::warn_lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
 /// | a script keeps it from answering anything else | warn, busy |
 /// | wrong password, unknown user | fail, authentication failed |
 /// | it does not tell (`INFO`) of itself, and a bound was set, or `primary` and it does not tell that either | fail, permission denied |
@@ -75,8 +75,8 @@ const FULL: f64 = 90.0;
 struct Expected {
     primary: bool,
     /// In percent, if the user has said how much.
-    memory_above: Option<f64>,
-    connections_above: Option<f64>,
+    warn_memory_above: Option<f64>,
+    warn_connections_above: Option<f64>,
     lag: LagBounds,
 }
 
@@ -112,27 +112,27 @@ impl Redis {
     /// How much of `maxmemory` may be in use before it is a warning, in percent. A server that evicts whatever key it likes is meant
     /// to be full, and is never warned of; without a limit there is nothing to be near. A server that does not tell its `used_memory` and
     /// its `maxmemory` fails once this was called. Defaults to 90.
-    pub fn memory_above(mut self, percent: f64) -> Self {
-        self.expected.memory_above = Some(percent);
+    pub fn warn_memory_above(mut self, percent: f64) -> Self {
+        self.expected.warn_memory_above = Some(percent);
         self
     }
 
     /// How much of `maxclients` may be connected before it is a warning, in percent. Only clients are counted (`connected_clients`): the
     /// connections of its replicas, and of other nodes of a cluster, take room as well, and such a server is full sooner. A server that
     /// does not tell its `maxclients`, as old ones do not, fails once this was called. Defaults to 90.
-    pub fn connections_above(mut self, percent: f64) -> Self {
-        self.expected.connections_above = Some(percent);
+    pub fn warn_connections_above(mut self, percent: f64) -> Self {
+        self.expected.warn_connections_above = Some(percent);
         self
     }
 
     /// How long ago a replica may have last heard of its primary before it is a warning; at least the ten seconds between the primary's own
     /// pings. Defaults to no bound.
-    pub fn lag_above(mut self, lag: Duration) -> Self {
+    pub fn warn_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.warn = Some(lag);
         self
     }
 
-    /// How long ago a replica may have [last heard](Self::lag_above) of its primary before it fails. Defaults to no bound.
+    /// How long ago a replica may have [last heard](Self::warn_lag_above) of its primary before it fails. Defaults to no bound.
     pub fn fail_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.fail = Some(lag);
         self
@@ -156,13 +156,17 @@ impl HealthCheck for Redis {
             Err(error) => refusal(error),
         };
         Ok(match writes {
-            Some(Err(error)) => outcome.and(no_write(error)),
+            Some(Err(error)) => outcome.merge(no_write(error)),
             Some(Ok(())) | None => outcome,
         })
     }
 
     fn component_type(&self) -> ComponentType {
         ComponentType::Datastore
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.expected.lag.problems()
     }
 }
 
@@ -284,7 +288,7 @@ mod cluster {
             let outcome = judge(&info);
             Ok(Answer::Outcome(match reached {
                 Ok(_) => outcome,
-                Err(error) => outcome.and(refusal(error)),
+                Err(error) => outcome.merge(refusal(error)),
             }))
         }
 
@@ -347,7 +351,7 @@ impl Expected {
         error: RedisError,
         writes: &Option<Result<(), RedisError>>,
     ) -> Outcome {
-        let bound = self.memory_above.or(self.connections_above);
+        let bound = self.warn_memory_above.or(self.warn_connections_above);
         let is_untold = matches!(writes, Some(Err(error)) if is_withheld(error));
         match is_untold || bound.is_some() || self.lag.is_bound() {
             true => Outcome::fail(Reason::PermissionDenied).with_cause(error),
@@ -367,10 +371,10 @@ impl Expected {
             false => Outcome::pass(),
         };
         starting
-            .and(self.judge_role(info))
-            .and(self.judge_memory(info))
-            .and(self.judge_connections(info))
-            .and(disk)
+            .merge(self.judge_role(info))
+            .merge(self.judge_memory(info))
+            .merge(self.judge_connections(info))
+            .merge(disk)
     }
 
     fn judge_role(&self, info: &InfoDict) -> Outcome {
@@ -397,23 +401,23 @@ impl Expected {
         // One that has never had a primary has missed it since it started.
         let lag = lag.or_else(|| info.get("uptime_in_seconds"));
         let lag = self.lag.judge(Duration::from_secs(lag.unwrap_or_default()));
-        role.and(lag).and(link)
+        role.merge(lag).merge(link)
     }
 
     fn judge_connections(&self, info: &InfoDict) -> Outcome {
         match (count(info, "connected_clients"), count(info, "maxclients")) {
             (Some(used), Some(allowed)) => {
                 let server = Limit { used, allowed };
-                server.judge(self.connections_above.unwrap_or(FULL))
+                server.judge(self.warn_connections_above.unwrap_or(FULL))
             }
-            _ => untold("connections", self.connections_above),
+            _ => untold("connections", self.warn_connections_above),
         }
     }
 
     fn judge_memory(&self, info: &InfoDict) -> Outcome {
         let (used, max) = (count(info, "used_memory"), count(info, "maxmemory"));
         let (Some(used), Some(max)) = (used, max) else {
-            let outcome = untold("memory", self.memory_above);
+            let outcome = untold("memory", self.warn_memory_above);
             return match used {
                 Some(used) => outcome.measure("memory_used", used, "bytes"),
                 None => outcome,
@@ -427,7 +431,9 @@ impl Expected {
         let outcome = match utilization {
             _ if policy.starts_with("allkeys-") => Outcome::pass(),
             full if full >= 100.0 => Outcome::warn(Reason::LimitExceeded),
-            near if near > self.memory_above.unwrap_or(FULL) => Outcome::warn(Reason::LimitNear),
+            near if near > self.warn_memory_above.unwrap_or(FULL) => {
+                Outcome::warn(Reason::LimitNear)
+            }
             _ => Outcome::pass(),
         };
         let outcome = match outcome.reason() {
@@ -530,11 +536,11 @@ mod tests {
     fn what_has_a_bound_and_is_not_told_is_not_skipped() {
         let none = Expected::default();
         let of_connections = Expected {
-            connections_above: Some(90.0),
+            warn_connections_above: Some(90.0),
             ..none
         };
         let of_memory = Expected {
-            memory_above: Some(90.0),
+            warn_memory_above: Some(90.0),
             ..none
         };
         let clients = "connected_clients:1\r\n";

@@ -19,7 +19,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
-use tower_health::{BoxError, Check, Health, ProbeService, Status};
+use tower_health::{BoxError, Check, Health, Status, endpoint::ProbeService};
 
 /// Answers probes, and passes every other request on.
 async fn answer_probes(

@@ -11,7 +11,7 @@ use poem::{
     endpoint::make_sync, get, listener::TcpAcceptor,
 };
 use tokio::net::TcpListener;
-use tower_health::{BoxError, Check, Health, ProbeService, Status};
+use tower_health::{BoxError, Check, Health, Status, endpoint::ProbeService};
 
 /// Answers probes, and passes every other request on.
 async fn answer_probes(

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tower_health::{Health, ProbeService, Status};
+use tower_health::{Health, Status, endpoint::ProbeService};
 
 #[path = "../at_once.rs"]
 mod at_once;

@@ -15,9 +15,10 @@ fuzz_target!(|paths: (&str, &str, &str)| {
     let endpoints = Endpoints::none()
         .probe(own, Probe::Readiness)
         .checks(&checks);
-    let Ok(probes) = health.service().endpoints(endpoints) else {
+    let Ok(endpoints) = endpoints.build() else {
         return;
     };
+    let probes = health.service().endpoints(endpoints);
     let bare = |path: &str| path.strip_suffix('/').unwrap_or(path).to_owned();
     let is_own = asked.starts_with('/') && bare(asked) == bare(own);
     let parent = checks.trim_end_matches("/{check}");

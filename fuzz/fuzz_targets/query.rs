@@ -6,16 +6,14 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use tower_health::{Endpoints, Health, ProbeService, Status};
+use tower_health::{Endpoints, Health, Status, endpoint::ProbeService};
 
 #[path = "../at_once.rs"]
 mod at_once;
 
 static PROBES: LazyLock<ProbeService> = LazyLock::new(|| {
-    let probes = Health::fixed(Status::Fail).service();
-    probes
-        .endpoints(Endpoints::kubernetes())
-        .expect("endpoints")
+    let endpoints = Endpoints::kubernetes().build().expect("a preset is valid");
+    Health::fixed(Status::Fail).service().endpoints(endpoints)
 });
 
 fuzz_target!(|query: &str| {

@@ -68,6 +68,37 @@ pub trait HealthCheck: Send + Sync + 'static {
     fn component_type(&self) -> ComponentType {
         ComponentType::default()
     }
+
+    /// Returns what is wrong with the check's own settings, such as bounds that contradict each other: a sentence for each problem,
+    /// with its remedy. It is called once, where the check is registered, and must not block.
+    ///
+    /// [`HealthBuilder::start`](crate::HealthBuilder::start) and [`Health::add`](crate::Health::add) refuse a check that has problems.
+    /// Defaults to none.
+    ///
+    /// ```
+    /// use tower_health::{Failure, HealthCheck, Outcome, async_trait, checks::contradiction};
+    ///
+    /// struct Backlog { warn_above: u64, fail_above: u64 }
+    ///
+    /// #[async_trait]
+    /// impl HealthCheck for Backlog {
+    ///     async fn check(&self) -> Result<Outcome, Failure> {
+    ///         Ok(Outcome::pass())
+    ///     }
+    ///
+    ///     fn problems(&self) -> Vec<String> {
+    ///         let warn = ("warn_above", Some(self.warn_above));
+    ///         let fail = ("fail_above", Some(self.fail_above));
+    ///         contradiction(warn, fail).into_iter().collect()
+    ///     }
+    /// }
+    ///
+    /// assert_eq!(Backlog { warn_above: 10, fail_above: 5 }.problems().len(), 1);
+    /// assert!(Backlog { warn_above: 5, fail_above: 10 }.problems().is_empty());
+    /// ```
+    fn problems(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -80,6 +111,10 @@ impl<C: HealthCheck + ?Sized> HealthCheck for Arc<C> {
     fn component_type(&self) -> ComponentType {
         (**self).component_type()
     }
+
+    fn problems(&self) -> Vec<String> {
+        (**self).problems()
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -91,5 +126,9 @@ impl<C: HealthCheck + ?Sized> HealthCheck for Box<C> {
 
     fn component_type(&self) -> ComponentType {
         (**self).component_type()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        (**self).problems()
     }
 }

@@ -1,9 +1,10 @@
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use super::{
-    HealthCheck, IntoHealthCheck, IntoOutcome, Policy, foreign::Foreign, into::StateCheck,
+    HealthCheck, IntoHealthCheck, IntoOutcome, Policy, foreign::Foreign, guard::guard,
+    into::StateCheck,
 };
-use crate::model::{ComponentType, Criticality, Outcome};
+use crate::model::{Cause, ComponentType, Criticality, Outcome};
 
 /// A check with its name and its policy, ready to be registered.
 ///
@@ -55,6 +56,20 @@ pub(crate) enum Code {
     Async(Arc<Foreign<dyn HealthCheck>>),
     /// On a thread of its own.
     Blocking(Arc<Foreign<dyn Fn() -> Outcome + Send + Sync>>),
+}
+
+impl Code {
+    /// What is wrong with the settings of the code itself.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let Self::Async(check) = self else {
+            return Vec::new();
+        };
+        let problems = || check.get().map(HealthCheck::problems).unwrap_or_default();
+        guard(AssertUnwindSafe(problems)).unwrap_or_else(|panicked| {
+            let cause = panicked.cause().map_or("", Cause::redacted).to_owned();
+            vec![format!("its settings cannot be examined: {cause}")]
+        })
+    }
 }
 
 impl Check {
@@ -203,7 +218,7 @@ impl Check {
     }
 
     /// How long a run may take before it is a warning, [`Slow`](crate::Reason::Slow); shorter than the
-    /// [timeout](Self::timeout). Reports then show a [smoothed](crate::CheckReport::smoothed_duration) value beside the last.
+    /// [timeout](Self::timeout). Reports then show a [smoothed](crate::report::CheckReport::smoothed_duration) value beside the last.
     /// Defaults to no such bound.
     pub fn warn_above(mut self, bound: Duration) -> Self {
         self.policy.warn_above = Some(bound);
@@ -231,7 +246,7 @@ impl Check {
     }
 
     /// What to do when it fails: the `http` or `https` URL of a page for operators. Only callers who may see
-    /// [everything](crate::Exposure::Full) are told of it, for such a page names more than strangers are to know. One with a
+    /// [everything](crate::endpoint::Exposure::Full) are told of it, for such a page names more than strangers are to know. One with a
     /// user in it, or with what [redaction](crate::Cause::new) would take out, such as `?key=…`, is a mistake. Defaults to none.
     pub fn runbook(mut self, url: impl Into<String>) -> Self {
         self.runbook = Some(url.into());

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::blocking_call::BlockingCall;
+use super::{blocking_call::BlockingCall, contradiction::contradiction};
 use crate::{
     check::HealthCheck,
     model::{BoxError, Failure, Outcome, Reason},
@@ -306,6 +306,12 @@ impl HealthCheck for Freshness {
             )));
         }
         Ok(outcome.measure("age", age.as_secs_f64(), "s"))
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let warn = ("warn_above", self.warn_above);
+        let fail = ("fail_above", Some(self.fail_above));
+        contradiction(warn, fail).into_iter().collect()
     }
 }
 

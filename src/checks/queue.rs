@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use tokio::sync::mpsc::Sender;
 
-use super::forecast::Forecast;
+use super::{contradiction::contradiction, forecast::Forecast};
 use crate::{
     check::HealthCheck,
     model::{Failure, Outcome, Reason},
@@ -165,7 +165,7 @@ fn dead(cause: &'static str) -> Failure {
 impl HealthCheck for Queue {
     async fn check(&self) -> Result<Outcome, Failure> {
         let backlog = (self.gauge)()?;
-        let outcome = self.judge(backlog).and(self.foresee(backlog));
+        let outcome = self.judge(backlog).merge(self.foresee(backlog));
         let outcome = outcome.measure("backlog", backlog, "");
         Ok(match self.capacity {
             Some(capacity) if capacity > 0 => {
@@ -174,6 +174,12 @@ impl HealthCheck for Queue {
             }
             _ => outcome,
         })
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let warn = ("warn_above", self.warn_above);
+        let fail = ("fail_above", self.fail_above);
+        contradiction(warn, fail).into_iter().collect()
     }
 }
 

@@ -234,6 +234,15 @@ impl HealthCheck for Quorum {
         .await;
         Ok(self.judge(&said))
     }
+
+    fn problems(&self) -> Vec<String> {
+        let of = |member: &Member| {
+            let name = member.name.clone();
+            let problems = member.code.problems().into_iter();
+            problems.map(move |problem| format!("member {name:?}: {problem}"))
+        };
+        self.members.iter().flat_map(of).collect()
+    }
 }
 
 /// The run of one member.

@@ -51,8 +51,10 @@
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 
 mod body;
+mod builder;
 mod dialect;
 mod endpoints;
+mod error;
 mod exposure;
 mod future;
 mod in_flight;
@@ -75,8 +77,10 @@ use tower_service::Service;
 
 pub use self::{
     body::ProbeBody,
+    builder::EndpointsBuilder,
     dialect::Dialect,
-    endpoints::{Endpoints, EndpointsError, EndpointsMistake},
+    endpoints::Endpoints,
+    error::{EndpointsError, InvalidEndpoint},
     exposure::Exposure,
     future::{Respond, ResponseFuture},
 };
@@ -103,11 +107,11 @@ use crate::Health;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use http::{Request, StatusCode};
 /// use tower::ServiceExt;
-/// use tower_health::{Endpoints, Exposure, Health};
+/// use tower_health::{Endpoints, Health, endpoint::Exposure};
 ///
 /// let health = Health::builder("orders").start()?;
-/// let endpoints = Endpoints::default().exposure(Exposure::Status);
-/// let service = health.service().endpoints(endpoints)?;
+/// let endpoints = Endpoints::builder().exposure(Exposure::Status).build()?;
+/// let service = health.service().endpoints(endpoints);
 /// let response = service.oneshot(Request::get("/ready").body(())?).await?;
 /// assert_eq!(response.status(), StatusCode::OK);
 /// # Ok(())
@@ -138,26 +142,16 @@ impl Health {
 }
 
 impl ProbeService {
-    fn new(health: Health, endpoints: Endpoints) -> Self {
+    pub(crate) fn new(health: Health, endpoints: Endpoints) -> Self {
         let endpoints = Arc::new(endpoints);
         Self {
             face: Arc::new(Face { health, endpoints }),
         }
     }
 
-    /// What is answered where, to whom, and how. Defaults to [`Endpoints::default`].
-    ///
-    /// # Errors
-    ///
-    /// [`EndpointsError`] lists every mistake.
-    pub fn endpoints(self, endpoints: Endpoints) -> Result<Self, EndpointsError> {
-        Ok(Self::new(self.face.health.clone(), endpoints.public()?))
-    }
-
-    /// Answers where anyone may see as much as was set.
-    #[cfg(feature = "server")]
-    pub(crate) fn trusted(health: Health, endpoints: Endpoints) -> Result<Self, EndpointsError> {
-        Ok(Self::new(health, endpoints.trusted()?))
+    /// Sets the paths, and what is answered there to whom. Defaults to [`Endpoints::default`].
+    pub fn endpoints(self, endpoints: Endpoints) -> Self {
+        Self::new(self.face.health.clone(), endpoints)
     }
 
     #[cfg(feature = "server")]

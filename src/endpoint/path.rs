@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::Dialect;
+use super::{Dialect, builder::CHECK};
 use crate::model::Probe;
 
 /// What a path asks for.
@@ -27,6 +27,17 @@ pub(super) struct Route {
     pub(super) path: Box<str>,
     pub(super) kind: Kind,
     pub(super) dialect: Option<Dialect>,
+}
+
+impl Route {
+    /// The path as it was written.
+    pub(super) fn written(&self) -> String {
+        match self.kind {
+            Kind::Checks => format!("{}{CHECK}", self.path),
+            Kind::Probe(_) if self.path.is_empty() => "/".to_owned(),
+            Kind::Probe(_) => self.path.to_string(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_15_no_prefix_matches() {
+    fn no_prefix_matches() {
         for path in [
             "",
             "/",
@@ -199,7 +210,9 @@ mod tests {
         let endpoints = Endpoints::none()
             .checks("/{check}")
             .probe("/", Probe::Health)
-            .probe("/up", Probe::Readiness);
+            .probe("/up", Probe::Readiness)
+            .build()
+            .unwrap();
         let target = |path| endpoints.find(&Method::GET, path).map(|found| found.target);
         assert_eq!(target("/"), Some(Target::Probe(Probe::Health)));
         assert_eq!(target("/up/"), Some(Target::Probe(Probe::Readiness)));
@@ -215,11 +228,12 @@ mod tests {
             assert_eq!(endpoints.find(&Method::GET, "*"), None);
             endpoints.find(&Method::OPTIONS, "*")
         };
-        let text = asked(Endpoints::kubernetes()).unwrap();
+        let text = asked(Endpoints::kubernetes().into_valid()).unwrap();
         assert_eq!(text.target, Target::Probe(Probe::Readiness));
         assert_eq!(text.dialect, Some(Dialect::KubernetesText));
         assert_eq!(asked(Endpoints::default()).unwrap().dialect, None);
-        assert_eq!(asked(Endpoints::none().probe("/up", Probe::Liveness)), None);
+        let other = Endpoints::none().probe("/up", Probe::Liveness);
+        assert_eq!(asked(other.build().unwrap()), None);
     }
 
     proptest! {

@@ -633,7 +633,7 @@ impl Engine {
         let for_hold_up = policy.is_slow(took) && !policy.is_slow(took.saturating_sub(held_up));
         slot.indulged = for_hold_up && !slot.indulged;
         match policy.is_slow(took) && !slot.indulged {
-            true => outcome.and(Outcome::warn(Reason::Slow)),
+            true => outcome.merge(Outcome::warn(Reason::Slow)),
             false => outcome,
         }
     }

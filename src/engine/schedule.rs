@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_31_a_falling_shared_dependency_is_not_asked_more_often() {
+    fn a_failing_shared_dependency_is_not_checked_more_often() {
         let policy = Policy {
             criticality: Criticality::Shared,
             ..Policy::default()
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_13_processes_do_not_ask_in_step() {
+    fn processes_do_not_run_their_checks_in_step() {
         let phases = |seed| {
             let mut schedule = Schedule::new(Some(seed));
             schedule.phase(Duration::ZERO, Duration::from_secs(10))

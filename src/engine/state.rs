@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_03_a_success_is_not_believed_for_ever() {
+    fn an_old_success_becomes_stale() {
         let policy = Policy::default();
         let state = pass(&State::pending(moment(0), &policy), 1, &policy);
         assert_eq!(state.at(moment(32)).status, Status::Pass);
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_25_a_shared_check_that_was_good_takes_no_replica_out() {
+    fn a_shared_check_that_was_good_takes_no_replica_out() {
         let policy = Policy {
             criticality: Criticality::Shared,
             ..Policy::default()

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_02_isolated_failures_never_add_up() {
+    fn isolated_failures_never_add_up() {
         let mut outcomes = vec![true; 300];
         for at in [50, 150, 250] {
             outcomes[at] = false;

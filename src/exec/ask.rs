@@ -29,7 +29,7 @@ use crate::{
     proto::{self, ServingStatus},
 };
 
-/// How long a body is read.
+/// The time limit for reading a body.
 const SAYS: Duration = Duration::from_millis(100);
 
 /// How much of a body is read, in bytes.
@@ -81,7 +81,8 @@ where
         .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
-    // What it says is for people; the status is the answer, however long the rest takes.
+    // The status code is the result, however long the body takes. The body only adds text for
+    // people.
     let said = timeout(SAYS, said(response)).await.ok().flatten();
     let line = match said {
         Some(said) => format!("{}, {said}", status.as_u16()),
@@ -93,7 +94,7 @@ where
     })
 }
 
-/// What a body in health+json says for people; what cannot be read says nothing.
+/// Returns the output of a body in health+json, and `None` if the body cannot be read.
 async fn said(response: Response<Incoming>) -> Option<String> {
     #[derive(Deserialize)]
     struct Document {
@@ -125,7 +126,7 @@ async fn check(stream: TcpStream, authority: &str, service: &str) -> Result<Exec
     })
 }
 
-/// A connection, as tonic takes one.
+/// A connection, as tonic expects one.
 struct Sender(http2::SendRequest<TonicBody>);
 
 impl Service<Request<TonicBody>> for Sender {

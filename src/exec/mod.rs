@@ -1,7 +1,8 @@
-//! A probe that needs no curl, for images that have none: Docker's `HEALTHCHECK`, ECS, Kubernetes' `exec`.
+//! A probe that does not need curl, for images without it: Docker's `HEALTHCHECK`, ECS, Kubernetes'
+//! `exec`.
 //!
-//! The service asks itself. Let `main` begin with [`run_if_asked`], and have the prober call
-//! `orders --health-probe`:
+//! The binary of the service probes the running service. Call [`run_if_asked`] at the start of
+//! `main`, and let the prober run `orders --health-probe`:
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -10,7 +11,7 @@
 //!     if let Some(code) = tower_health::exec::run_if_asked("http://127.0.0.1:8080/ready") {
 //!         return code;
 //!     }
-//!     // The service.
+//!     // Run the service.
 //!     ExitCode::SUCCESS
 //! }
 //! ```
@@ -19,17 +20,18 @@
 //! HEALTHCHECK --interval=10s --timeout=2s CMD ["/orders", "--health-probe"]
 //! ```
 //!
-//! Or install the program `tower-health-probe`, which does nothing else:
+//! Alternatively, install the program `tower-health-probe`, which does nothing else:
 //! `cargo install tower-health --features exec`.
 //!
 //! | target | is healthy if |
 //! | --- | --- |
-//! | `http://127.0.0.1:8080/ready` | `GET` is answered with 2xx |
+//! | `http://127.0.0.1:8080/ready` | `GET` returns 2xx |
 //! | `unix:/run/orders.sock:/ready` | the same, on a Unix socket |
-//! | `grpc://127.0.0.1:50051/orders.v1.Orders` | `grpc.health.v1` says `SERVING`; no service is that of the server itself |
+//! | `grpc://127.0.0.1:50051/orders.v1.Orders` | `grpc.health.v1` returns `SERVING`; without a service name, the server itself is checked |
 //!
-//! The exit code is 0 if it is healthy, and else 1. One line says why, on the standard output. The probe gives up after
-//! 800 ms, unless told otherwise: within a second, which is how long a kubelet waits.
+//! The exit code is 0 if the target is healthy, and 1 otherwise. One line on the standard output
+//! contains the reason. The probe times out after 800 ms by default. This is within the 1 s that a
+//! kubelet waits.
 
 mod ask;
 mod target;
@@ -49,17 +51,17 @@ use tokio::runtime;
 use self::target::Target;
 use crate::model::Cause;
 
-/// Within the second that a kubelet waits.
+/// The default timeout. It is within the 1 s that a kubelet waits.
 const TIMEOUT: Duration = Duration::from_millis(800);
 
-/// What `main` is asked with.
+/// The argument that requests a probe.
 const FLAG: &str = "--health-probe";
 const TIMEOUT_FLAG: &str = "--health-probe-timeout";
 
 /// The longest line, in characters.
 const LINE: usize = 200;
 
-/// A probe of another process, or of oneself in another process.
+/// A probe of another process, or of another process of the same binary.
 ///
 /// ```
 /// use std::time::Duration;
@@ -77,7 +79,7 @@ pub struct ExecProbe {
     timeout: Duration,
 }
 
-/// What a probe was told.
+/// The result of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct ExecAnswer {
@@ -85,14 +87,16 @@ pub struct ExecAnswer {
     line: String,
 }
 
-/// Runs the probe of `target` if the process was started with `--health-probe`, and prints its line. Then `main` is to
-/// end with what is returned. `--health-probe=TARGET` asks another, `--health-probe-timeout=SECONDS` sets how long it may
-/// take. Whatever else there is, is the service's.
+/// Runs the probe of `target` if the process was started with `--health-probe`, and prints its
+/// line. Returns the exit code with which `main` must end, and `None` if no probe was requested.
+/// `--health-probe=TARGET` probes another target. `--health-probe-timeout=SECONDS` sets the
+/// timeout. All other arguments are ignored, because they belong to the service. An invalid target
+/// or timeout is printed as unhealthy.
 ///
-/// It blocks, and may be called within a runtime and without one.
+/// This function blocks. It can be called inside and outside of a runtime.
 #[must_use = "the process is to end with this code"]
 pub fn run_if_asked(target: &str) -> Option<ExitCode> {
-    // What is no text is not for us.
+    // Arguments that are not valid Unicode are ignored.
     let args = env::args_os().skip(1);
     let args = args.filter_map(|arg| arg.into_string().ok());
     Some(match asked(args, target)? {
@@ -101,7 +105,7 @@ pub fn run_if_asked(target: &str) -> Option<ExitCode> {
     })
 }
 
-/// The probe that the arguments ask for, if they do.
+/// Returns the probe that the arguments request, if they request one.
 fn asked(
     mut args: impl Iterator<Item = String>,
     target: &str,
@@ -140,11 +144,11 @@ fn timeout(seconds: &str) -> Result<Duration, InvalidTarget> {
 }
 
 impl ExecProbe {
-    /// A probe of a [target](self).
+    /// Creates a probe of a [target](self).
     ///
     /// # Errors
     ///
-    /// [`InvalidTarget`] says what targets look like.
+    /// Returns [`InvalidTarget`], which describes valid targets, if `target` is not one.
     pub fn new(target: &str) -> Result<Self, InvalidTarget> {
         Ok(Self {
             target: Target::parse(target)?,
@@ -152,16 +156,17 @@ impl ExecProbe {
         })
     }
 
-    /// How long it may take in all. Set it below the prober's own, which would otherwise end the process, and nobody learn
-    /// why. Defaults to 800 ms.
+    /// Sets the timeout of the whole probe. Set it below the timeout of the prober. Otherwise the
+    /// prober ends the process, and the reason is lost. Defaults to 800 ms.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Asks, and waits for the answer.
+    /// Runs the probe and waits for its result. Blocks the current thread.
     pub fn run(&self) -> ExecAnswer {
-        // There may be a runtime here already, in which no other can be waited for.
+        // A separate thread, because a runtime may already be active on this one, and it could not
+        // block on another.
         let answer = thread::scope(|scope| {
             let asking = thread::Builder::new().spawn_scoped(scope, || self.ask());
             asking.map(|thread| thread.join())
@@ -188,7 +193,7 @@ impl ExecProbe {
             Ok(Err(error)) => ExecAnswer::unhealthy(error.to_string()),
             Err(_) => ExecAnswer::unhealthy(format!("no answer within {:?}", self.timeout)),
         };
-        // A name that is looked up still is not waited for.
+        // Do not wait for a name lookup that is still running.
         runtime.shutdown_background();
         answer
     }
@@ -203,7 +208,7 @@ impl ExecAnswer {
         Self::new(false, &line)
     }
 
-    /// One line, whatever the server wrote.
+    /// Creates a result with a single line, whatever the server sent.
     fn new(is_healthy: bool, line: &str) -> Self {
         let shown = |c: char| if is_shown(c) { c } else { ' ' };
         Self {
@@ -212,19 +217,19 @@ impl ExecAnswer {
         }
     }
 
-    /// Whether it is.
+    /// Returns whether the target is healthy.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.is_healthy
     }
 
-    /// Why, in at most 200 characters.
+    /// Returns the reason, in at most 200 characters.
     #[must_use]
     pub fn line(&self) -> &str {
         &self.line
     }
 
-    /// 0 if it is healthy, and else 1.
+    /// Returns 0 if the target is healthy, and 1 otherwise.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self.is_healthy {
@@ -233,15 +238,15 @@ impl ExecAnswer {
         }
     }
 
-    /// Tells the prober, on the standard output, and says how to end.
+    /// Prints the result for the prober on the standard output, and returns the exit code.
     pub fn print(&self) -> ExitCode {
-        // Who does not listen reads the code.
+        // A failure to print is ignored, because the exit code is sufficient.
         _ = writeln!(io::stdout(), "{self}");
         self.exit_code()
     }
 }
 
-/// Whether a character neither breaks a line nor hides what stands beside it.
+/// Whether a character neither breaks a line nor hides the characters next to it.
 fn is_shown(c: char) -> bool {
     let hides =
         matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -259,7 +264,7 @@ impl fmt::Display for ExecAnswer {
     }
 }
 
-/// A text that is no target of a probe.
+/// The error for a text that is not a valid target of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidTarget {
     text: String,
@@ -268,7 +273,7 @@ pub struct InvalidTarget {
 
 impl InvalidTarget {
     fn new(text: &str, fault: &'static str) -> Self {
-        // There may be a password in it.
+        // The text may contain a password.
         let text = Cause::new(text).redacted().chars().take(LINE).collect();
         Self { text, fault }
     }

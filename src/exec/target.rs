@@ -2,7 +2,7 @@ use http::Uri;
 
 use super::InvalidTarget;
 
-/// Whom to ask, and what.
+/// The target of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Http {
@@ -49,7 +49,7 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(invalid(USERINFO));
         }
-        // What `port_u16` cannot read is none to it.
+        // `port_u16` returns no port for a port that it cannot parse, so the port is parsed here.
         let port = match authority.as_str().strip_prefix(authority.host()) {
             Some("") | None => None,
             Some(port) => {

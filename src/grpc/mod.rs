@@ -1,25 +1,30 @@
 //! `grpc.health.v1`, the health checking protocol of gRPC: [`Health::grpc`](crate::Health::grpc).
 //!
-//! | service asked for | answers for |
+//! | requested service | what it reports |
 //! | --- | --- |
 //! | `""`, `readiness` | [`Probe::Readiness`] |
 //! | `liveness` | [`Probe::Liveness`] |
 //! | `startup` | [`Probe::Startup`] |
 //! | the name of a check | that check |
-//! | what [`service`](GrpcHealth::service) and [`service_of_check`](GrpcHealth::service_of_check) name | what they say |
+//! | a name added by [`service`](GrpcHealth::service) or [`service_of_check`](GrpcHealth::service_of_check) | the probe or check given there |
 //!
-//! A pass and a warning are `SERVING`; everything else is `NOT_SERVING`. So are readiness and the services that were named,
-//! but for those of liveness and startup, while the instance [leaves](crate::Health::drain) or is in
-//! [maintenance](crate::Health::maintenance).
+//! A pass and a warning are `SERVING`. Everything else is `NOT_SERVING`. Readiness and the added
+//! services are also `NOT_SERVING` while the instance is [draining](crate::Health::drain) or in
+//! [maintenance](crate::Health::maintenance). Added services of liveness and startup are the
+//! exception.
 //!
-//! * `Check` answers at once, from what is known; only one that depends on a check that runs
-//!   [on demand](crate::Check::on_demand) waits for it, a while. A service that is unknown is `NOT_FOUND`.
-//! * `Watch` tells the status at once, and then each other one. Of a service that is unknown it tells `SERVICE_UNKNOWN`,
-//!   and stays: a check may come. It runs nothing. A [drain](crate::Health::drain) does not wait for it, and it ends when that
-//!   is over, or when the checks end.
-//! * `List` tells all of them, if there are at most 100; else it is `RESOURCE_EXHAUSTED`.
+//! * `Check` responds immediately with the current status. The exception is a service that depends
+//!   on a check that runs [on demand](crate::Check::on_demand): it waits for that check for a
+//!   limited time. An unknown service is `NOT_FOUND`.
+//! * `Watch` sends the status immediately, and then each change. For an unknown service it sends
+//!   `SERVICE_UNKNOWN` and stays open, because the check may be added later. It runs no check. A
+//!   [drain](crate::Health::drain) does not wait for it. It ends when the drain is over, or when
+//!   the checks end.
+//! * `List` returns all services, if there are at most 100. Otherwise it returns
+//!   `RESOURCE_EXHAUSTED`.
 //!
-//! Source: [health.proto](https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto) and
+//! Source:
+//! [health.proto](https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto) and
 //! [the protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
 //!
 //! ```
@@ -75,12 +80,13 @@ use crate::{
 /// The longest request that is read, in bytes.
 const REQUEST: usize = 4 * 1024;
 
-/// How many services `List` tells.
+/// The maximum number of services that `List` returns.
 const LISTED: usize = 100;
 
-/// The gRPC service `grpc.health.v1.Health`: made by [`Health::grpc`], for `add_service` of a tonic server.
+/// The gRPC service `grpc.health.v1.Health`, for `add_service` of a tonic server. Returned by
+/// [`Health::grpc`].
 ///
-/// See the [module](self) for what is answered. A clone is cheap; it keeps the checks running.
+/// See the [module](self) for its responses. A clone is cheap, and keeps the checks running.
 #[derive(Clone)]
 #[must_use = "services do nothing unless called"]
 pub struct GrpcHealth {
@@ -88,7 +94,7 @@ pub struct GrpcHealth {
     services: Arc<Services>,
 }
 
-/// What is answered for which service.
+/// The mapping of service names to probes and checks.
 #[derive(Clone, Debug, Default)]
 struct Services {
     own: BTreeMap<String, Subject>,
@@ -99,11 +105,11 @@ struct Services {
 enum Subject {
     Probe(Probe),
     Check(String),
-    /// A service that needs no more than that check, but leaves with the instance.
+    /// A service that depends on that check alone, but drains with the instance.
     ServiceOf(String),
 }
 
-/// The services that there always are.
+/// The services that always exist.
 const PROBES: [(&str, Probe); 4] = [
     ("", Probe::Readiness),
     ("liveness", Probe::Liveness),
@@ -112,7 +118,8 @@ const PROBES: [(&str, Probe); 4] = [
 ];
 
 impl Health {
-    /// The gRPC service `grpc.health.v1.Health`, for a tonic server; see the [module](crate::grpc).
+    /// Returns the gRPC service `grpc.health.v1.Health`, for a tonic server. See the
+    /// [module](crate::grpc).
     pub fn grpc(&self) -> GrpcHealth {
         GrpcHealth {
             health: self.clone(),
@@ -122,18 +129,19 @@ impl Health {
 }
 
 impl GrpcHealth {
-    /// Answers for a service with the verdict of `probe`. Defaults to those of the [module](self); one of the same name is
-    /// replaced.
+    /// Adds a service that reports the verdict of `probe`. It replaces a service of the same name.
+    /// Defaults to the services of the [module](self).
     pub fn service(self, service: impl Into<String>, probe: Probe) -> Self {
         self.with(service.into(), Subject::Probe(probe))
     }
 
-    /// Answers for a service with the status of a check, until the instance leaves. Defaults to the name of each check,
-    /// which tells of that check alone. If the check is removed, the service is unknown.
+    /// Adds a service that reports the status of a check. While the instance is draining or in
+    /// maintenance, the service is `NOT_SERVING`. Defaults to the name of each check, which reports
+    /// that check alone. If the check is removed, the service is unknown.
     ///
     /// # Errors
     ///
-    /// [`UnknownCheck`] lists the names that are registered.
+    /// Returns [`UnknownCheck`], which lists the registered names, if there is no such check.
     pub fn service_of_check(
         self,
         service: impl Into<String>,
@@ -143,8 +151,9 @@ impl GrpcHealth {
         Ok(self.with(service.into(), Subject::ServiceOf(check.to_owned())))
     }
 
-    /// How much callers may see: with [`Exposure::Status`] checks are no services, unless they are
-    /// [named](Self::service_of_check). Defaults to [`Exposure::Checks`]; more than that there is nothing to see.
+    /// Sets how much callers may see. With [`Exposure::Status`], checks are not services, unless
+    /// they are [added](Self::service_of_check). Defaults to [`Exposure::Checks`]. A higher
+    /// exposure shows nothing more.
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         Arc::make_mut(&mut self.services).exposure = exposure;
         self
@@ -194,7 +203,7 @@ impl Services {
             .or_else(check)
     }
 
-    /// How a service is, if it is one.
+    /// Returns the status of a service, if the service exists.
     fn status(&self, board: &Board, service: &str) -> Option<ServingStatus> {
         let status = match self.subject(service)? {
             Subject::Probe(probe) => board.verdict(probe).status,
@@ -210,7 +219,7 @@ impl Services {
         Some(serving(status))
     }
 
-    /// Runs what is to be run on demand, and says what has to be waited for.
+    /// Runs the checks that run on demand, and returns the runs to wait for.
     fn demand(&self, board: &Board, service: &str) -> Vec<Pin<Box<Awaited>>> {
         let runs = match self.subject(service) {
             Some(Subject::Probe(probe)) => board.demand(probe, &board.published(), &[]),
@@ -222,7 +231,7 @@ impl Services {
         runs.into_iter().map(Box::pin).collect()
     }
 
-    /// The services that there are; of very many, not all.
+    /// Returns the names of the services. If there are more than can be listed, some are left out.
     fn names(&self, board: &Board) -> Vec<String> {
         let probes = PROBES.iter().map(|&(name, _)| name.to_owned());
         let checks = match self.exposure {

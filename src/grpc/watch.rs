@@ -17,8 +17,8 @@ use crate::{
 };
 
 pin_project! {
-    /// The status of one service, and each that it has afterwards. It does not keep the checks running, and ends with
-    /// them.
+    /// Stream of the status of one service: the current status, and each change. It does not keep
+    /// the checks running, and ends with them.
     pub(super) struct Watch {
         board: Arc<Board>,
         services: Arc<Services>,
@@ -47,7 +47,8 @@ impl Stream for Watch {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut this = self.project();
         loop {
-            // Nothing changes any more once it has, or nobody is to be kept waiting by a client that stays.
+            // The stream ends once nothing can change any more. It also ends when servers are to
+            // stop accepting, so that a client that stays does not delay them.
             let over = this.board.is_stopped() || this.board.departure.is_over();
             let status = this.services.status(this.board, this.service);
             let status = status.unwrap_or(ServingStatus::ServiceUnknown);
@@ -58,7 +59,7 @@ impl Stream for Watch {
                 return Poll::Ready(None);
             }
             ready!(this.bell.as_mut().poll(cx));
-            // A new one rings for what happens from now on; what happened until now is read next.
+            // The new future covers changes from now on. Changes until now are read next.
             this.bell.set(this.board.change());
         }
     }

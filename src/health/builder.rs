@@ -4,7 +4,7 @@ use http::Uri;
 use tokio::runtime::Handle;
 
 use super::{
-    Health, Mistake, StartError,
+    ConfigError, Health, StartError,
     config::{self, HealthConfig},
 };
 use crate::{
@@ -23,7 +23,7 @@ const CONCURRENCY: usize = 64;
 
 /// Builds a [`Health`]: made by [`Health::builder`].
 ///
-/// The chain never fails; [`start`](Self::start) reports every mistake at once.
+/// The chain never fails; [`start`](Self::start) reports every problem at once.
 #[derive(Debug)]
 #[must_use = "nothing runs until `start()`"]
 pub struct HealthBuilder {
@@ -112,13 +112,13 @@ impl HealthBuilder {
 
     /// What an operator sets, on top of what the code says about the checks that are registered by now or until
     /// [`start`](Self::start); a later one on top of an earlier one. Settings for a check that is not
-    /// registered, and values that cannot be, are mistakes. A disabled check is not registered, and that is
+    /// registered, and values that cannot be, are problems. A disabled check is not registered, and that is
     /// logged. Defaults to nothing.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_health::{Check, Health, HealthConfig, Status};
+    /// use tower_health::{Check, Health, Status, config::HealthConfig};
     ///
     /// let config: HealthConfig = serde_json::from_str(r#"{"checks": {"clok": {"timeout": "1s"}}}"#)?;
     /// let error = Health::builder("orders")
@@ -201,37 +201,31 @@ impl HealthBuilder {
     ///
     /// # Errors
     ///
-    /// [`StartError`] lists every mistake, and then nothing was started.
+    /// [`StartError`] lists every problem, and then nothing was started.
     pub fn start(self) -> Result<Health, StartError> {
         guard_panics();
-        let mut mistakes = Vec::new();
+        let mut problems = Vec::new();
         if let Err(error) = valid_service_name(&self.service) {
-            mistakes.push(error);
+            problems.push(error);
         }
         let (mut checks, mut settings) = (self.checks, self.settings);
-        config::apply(&self.configs, &mut checks, &mut settings, &mut mistakes);
-        let mut checks = define(checks, &mut mistakes);
+        config::apply(&self.configs, &mut checks, &mut settings, &mut problems);
+        let mut checks = define(checks, &mut problems);
         if settings.room == 0 {
-            mistakes.push(Mistake::NoConcurrency);
+            problems.push(ConfigError::NoConcurrency);
         }
-        mistakes.extend(settings.drain.faults().map(Mistake::Drain));
-        check_dependencies(&checks, &mut mistakes);
-        let runtime = match self
-            .runtime
-            .map_or_else(current_runtime, Ok)
-            .and_then(with_timers)
-        {
-            Ok(runtime) => runtime,
-            Err(mistake) => {
-                mistakes.push(mistake);
-                return Err(StartError::new(mistakes));
-            }
-        };
+        problems.extend(settings.drain.faults().map(ConfigError::Drain));
+        check_dependencies(&checks, &mut problems);
+        let runtime = self.runtime.map_or_else(current_runtime, Ok);
+        let runtime = runtime.and_then(with_timers);
+        let runtime = runtime.map_err(|problem| problems.push(problem)).ok();
         let own = self.watchdog.bound.is_some();
-        let runtimes = self.watchdog.define(&runtime, &mut checks, &mut mistakes);
-        if !mistakes.is_empty() {
-            return Err(StartError::new(mistakes));
-        }
+        let runtimes = self
+            .watchdog
+            .define(runtime.as_ref(), &mut checks, &mut problems);
+        let Some(runtime) = runtime.filter(|_| problems.is_empty()) else {
+            return Err(StartError::new(problems));
+        };
         let service = Service {
             name: self.service.into(),
             release: self.release.map(Into::into),
@@ -247,7 +241,7 @@ impl HealthBuilder {
         let engine = Engine::new(&runtime, service, checks, settings);
         let board = Arc::clone(engine.board());
         if let Some(Err(error)) = self.signals.map(|handle| handle(&board)) {
-            return Err(StartError::new(vec![Mistake::Signals(error.kind())]));
+            return Err(StartError::new(vec![ConfigError::Signals(error.kind())]));
         }
         let health = Health::new(board, engine.spawn());
         if !runtimes.is_empty() {
@@ -262,22 +256,24 @@ impl Watching {
     /// What is told of each runtime is a check like any other.
     fn define(
         self,
-        own: &Handle,
+        own: Option<&Handle>,
         checks: &mut Vec<(Definition, Option<Code>)>,
-        mistakes: &mut Vec<Mistake>,
+        problems: &mut Vec<ConfigError>,
     ) -> Vec<Runtime> {
         let bound = self.bound.unwrap_or(watchdog::BOUND);
         if !(LEAST_BOUND..=watchdog::HOLDS).contains(&bound) {
-            mistakes.push(Mistake::Watchdog(bound));
+            problems.push(ConfigError::Watchdog(bound));
         }
-        let first = self.bound.map(|_| (watchdog::OWN.to_owned(), own.clone()));
+        let first = self.bound.map(|_| (watchdog::OWN.to_owned(), own.cloned()));
+        let others = self.others.into_iter();
+        let others = others.map(|(name, handle)| (name, Some(handle)));
         let mut runtimes = Vec::new();
-        for (name, handle) in first.into_iter().chain(self.others) {
+        for (name, handle) in first.into_iter().chain(others) {
             let pushed = Arc::new(Pushed::lasting());
             let spoken = Arc::clone(&pushed);
             let system = ComponentType::System;
             let definition =
-                define_pushed(&name, watchdog::policy(), system, None, spoken, mistakes);
+                define_pushed(&name, watchdog::policy(), system, None, spoken, problems);
             let Some(definition) = definition else {
                 continue;
             };
@@ -285,24 +281,24 @@ impl Watching {
                 .iter()
                 .any(|(known, _)| known.name == definition.name)
             {
-                mistakes.push(Mistake::DuplicateName(definition.name));
+                problems.push(ConfigError::DuplicateName(definition.name));
                 continue;
             }
             checks.push((definition, None));
-            runtimes.push(Runtime {
+            runtimes.extend(handle.map(|handle| Runtime {
                 name: name.into(),
                 handle,
                 pushed,
                 bound,
-            });
+            }));
         }
         runtimes
     }
 }
 
-fn valid_service_name(name: &str) -> Result<(), Mistake> {
+fn valid_service_name(name: &str) -> Result<(), ConfigError> {
     match Name::new(name) {
-        Err(error) if !error.is_reserved() => Err(Mistake::ServiceName(error)),
+        Err(error) if !error.is_reserved() => Err(ConfigError::ServiceName(error)),
         _ => Ok(()),
     }
 }
@@ -310,24 +306,26 @@ fn valid_service_name(name: &str) -> Result<(), Mistake> {
 /// What the checks are, each with its code.
 pub(super) fn define(
     checks: Vec<Check>,
-    mistakes: &mut Vec<Mistake>,
+    problems: &mut Vec<ConfigError>,
 ) -> Vec<(Definition, Option<Code>)> {
     let mut seen = HashMap::new();
     let mut defined = Vec::with_capacity(checks.len());
     for check in checks {
         let policy = check.policy.faults().into_iter();
-        let faults = policy.chain(check.runbook.as_deref().and_then(runbook_fault));
-        mistakes.extend(faults.map(|fault| Mistake::Setting {
+        let faults = policy
+            .chain(check.runbook.as_deref().and_then(runbook_fault))
+            .chain(check.code.problems());
+        problems.extend(faults.map(|fault| ConfigError::Setting {
             check: check.name.chars().take(Name::MAX_LEN).collect(),
             fault,
         }));
         let roots = check.depends_on.iter().map(Name::new);
         let (roots, wrong): (Vec<_>, Vec<_>) = roots.partition(Result::is_ok);
         let wrong = wrong.into_iter().filter_map(Result::err);
-        mistakes.extend(wrong.map(Mistake::DependencyName));
+        problems.extend(wrong.map(ConfigError::DependencyName));
         match Name::new(&check.name) {
-            Err(error) => mistakes.push(Mistake::CheckName(error)),
-            Ok(name) if seen.contains_key(&name) => mistakes.push(Mistake::DuplicateName(name)),
+            Err(error) => problems.push(ConfigError::CheckName(error)),
+            Ok(name) if seen.contains_key(&name) => problems.push(ConfigError::DuplicateName(name)),
             Ok(name) => {
                 seen.insert(name.clone(), Id::at(defined.len()));
                 let definition = Definition {
@@ -346,7 +344,7 @@ pub(super) fn define(
 }
 
 /// Whether what checks depend on is there, and they go round in no circle.
-fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<Mistake>) {
+fn check_dependencies(checks: &[(Definition, Option<Code>)], problems: &mut Vec<ConfigError>) {
     let named = || checks.iter().map(|(definition, _)| definition.name.clone());
     let ids = by_name(checks);
     let mut graph = Roots::default();
@@ -355,7 +353,7 @@ fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<
         for name in &definition.depends_on {
             match ids.get(name) {
                 Some(&root) => roots.push(root),
-                None => mistakes.push(Mistake::UnknownDependency(UnknownCheck::new(
+                None => problems.push(ConfigError::UnknownDependency(UnknownCheck::new(
                     name,
                     named().collect(),
                 ))),
@@ -363,7 +361,7 @@ fn check_dependencies(checks: &[(Definition, Option<Code>)], mistakes: &mut Vec<
         }
         if let Err(round) = graph.set(Id::at(place), roots) {
             let name = |id: &Id| Some(checks.get(id.place())?.0.name.clone());
-            mistakes.push(Mistake::Circle(round.iter().filter_map(name).collect()));
+            problems.push(ConfigError::Circle(round.iter().filter_map(name).collect()));
         }
     }
 }
@@ -401,14 +399,14 @@ pub(super) fn define_pushed(
     component_type: ComponentType,
     runbook: Option<String>,
     pushed: Arc<Pushed>,
-    mistakes: &mut Vec<Mistake>,
+    problems: &mut Vec<ConfigError>,
 ) -> Option<Definition> {
     if let Some(fault) = runbook.as_deref().and_then(runbook_fault) {
         let check = name.chars().take(Name::MAX_LEN).collect();
-        mistakes.push(Mistake::Setting { check, fault });
+        problems.push(ConfigError::Setting { check, fault });
     }
-    let name = Name::new(name).map_err(Mistake::CheckName);
-    let name = name.map_err(|mistake| mistakes.push(mistake)).ok()?;
+    let name = Name::new(name).map_err(ConfigError::CheckName);
+    let name = name.map_err(|problem| problems.push(problem)).ok()?;
     Some(Definition {
         name,
         component_type,
@@ -448,18 +446,18 @@ fn runbook_fault(url: &str) -> Option<String> {
     }
 }
 
-fn current_runtime() -> Result<Handle, Mistake> {
-    Handle::try_current().map_err(|_| Mistake::NoRuntime)
+fn current_runtime() -> Result<Handle, ConfigError> {
+    Handle::try_current().map_err(|_| ConfigError::NoRuntime)
 }
 
 /// A runtime without timers says so by a panic alone.
-fn with_timers(runtime: Handle) -> Result<Handle, Mistake> {
+fn with_timers(runtime: Handle) -> Result<Handle, ConfigError> {
     let timer = guard(|| {
         let _entered = runtime.enter();
         drop(tokio::time::sleep(Duration::ZERO));
     });
     match timer {
         Ok(()) => Ok(runtime),
-        Err(_) => Err(Mistake::NoTimers),
+        Err(_) => Err(ConfigError::NoTimers),
     }
 }

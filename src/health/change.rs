@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
 use super::{
-    ChangeError, Health, Mistake, RunError, Stopped,
+    ChangeError, ConfigError, Health, RunError, Stopped,
     builder::{define, define_pushed},
 };
 use crate::{
@@ -48,7 +48,7 @@ impl Health {
     ///
     /// # Errors
     ///
-    /// The future's error is [`ChangeError::Mistakes`] for a bad name or setting and for a name that is taken,
+    /// The future's error is [`ChangeError::Config`] for a bad name or setting and for a name that is taken,
     /// [`ChangeError::Removed`] if the check was removed before it had run, and [`ChangeError::Stopped`] if nothing
     /// runs checks any more.
     pub fn add(&self, check: Check) -> Change {
@@ -120,15 +120,15 @@ impl Health {
         runbook: Option<String>,
         pushed: Arc<Pushed>,
     ) -> Change {
-        let mut mistakes = Vec::new();
+        let mut problems = Vec::new();
         if let Some(fault) = duration_fault("ttl", ttl) {
             let name = name.chars().take(Name::MAX_LEN).collect();
-            mistakes.push(Mistake::Ttl { name, fault });
+            problems.push(ConfigError::Ttl { name, fault });
         }
         let definition =
-            define_pushed(name, policy, component_type, runbook, pushed, &mut mistakes);
-        let Some(definition) = definition.filter(|_| mistakes.is_empty()) else {
-            return Change::failed(ChangeError::Mistakes(mistakes));
+            define_pushed(name, policy, component_type, runbook, pushed, &mut problems);
+        let Some(definition) = definition.filter(|_| problems.is_empty()) else {
+            return Change::failed(ChangeError::Config(problems));
         };
         let (reply, answer) = oneshot::channel();
         let registration = Registration {
@@ -140,12 +140,12 @@ impl Health {
     }
 
     fn register(&self, check: Check, message: impl FnOnce(Registration) -> Message) -> Change {
-        let mut mistakes = Vec::new();
-        let Some((definition, code)) = define(vec![check], &mut mistakes).pop() else {
-            return Change::failed(ChangeError::Mistakes(mistakes));
+        let mut problems = Vec::new();
+        let Some((definition, code)) = define(vec![check], &mut problems).pop() else {
+            return Change::failed(ChangeError::Config(problems));
         };
-        if !mistakes.is_empty() {
-            return Change::failed(ChangeError::Mistakes(mistakes));
+        if !problems.is_empty() {
+            return Change::failed(ChangeError::Config(problems));
         }
         let (reply, answer) = oneshot::channel();
         let registration = Registration {
@@ -207,13 +207,15 @@ impl Future for Change {
 impl From<Refused> for ChangeError {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::Taken(name) => Self::Mistakes(vec![Mistake::DuplicateName(name)]),
+            Refused::Taken(name) => Self::Config(vec![ConfigError::DuplicateName(name)]),
             Refused::Unknown(error) => Self::Unknown(error),
-            Refused::UnknownRoot(error) => Self::Mistakes(vec![Mistake::UnknownDependency(error)]),
-            Refused::Circle(round) => Self::Mistakes(vec![Mistake::Circle(round)]),
+            Refused::UnknownRoot(error) => {
+                Self::Config(vec![ConfigError::UnknownDependency(error)])
+            }
+            Refused::Circle(round) => Self::Config(vec![ConfigError::Circle(round)]),
             Refused::Needed(by) => Self::Needed(by),
             Refused::Removed => Self::Removed,
-            Refused::NotRun(name) => Self::Mistakes(vec![Mistake::NotRun(name)]),
+            Refused::NotRun(name) => Self::Config(vec![ConfigError::NotRun(name)]),
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::Mistake;
+use super::ConfigError;
 use crate::{
     check::Check,
     engine::Settings,
@@ -26,7 +26,7 @@ use crate::{
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use config::{Config, File, FileFormat};
-/// use tower_health::HealthConfig;
+/// use tower_health::config::HealthConfig;
 ///
 /// let file = r#"
 ///     [health]
@@ -110,7 +110,7 @@ pub(super) fn apply(
     configs: &[HealthConfig],
     checks: &mut Vec<Check>,
     settings: &mut Settings,
-    mistakes: &mut Vec<Mistake>,
+    problems: &mut Vec<ConfigError>,
 ) {
     let mut disabled = Vec::new();
     for config in configs {
@@ -131,8 +131,8 @@ pub(super) fn apply(
                 .as_mut_slice()
             {
                 [check] => config.apply(check, &mut disabled),
-                [_, _, ..] => mistakes.push(Mistake::AmbiguousCheck(name.clone())),
-                [] => mistakes.push(Mistake::UnknownCheck(UnknownCheck::new(
+                [_, _, ..] => problems.push(ConfigError::AmbiguousCheck(name.clone())),
+                [] => problems.push(ConfigError::UnknownCheck(UnknownCheck::new(
                     name,
                     names(checks),
                 ))),

@@ -1,39 +1,39 @@
 use std::{error::Error, fmt, io, time::Duration};
 
-use crate::model::{InvalidName, Name, UnknownCheck, write_mistakes};
+use crate::model::{InvalidName, Name, UnknownCheck, write_problems};
 
-/// Why a [`Health`](crate::Health) did not start: every mistake of its builder, each with its cure.
+/// Why a [`Health`](crate::Health) did not start: every problem of its builder, each with its cure.
 ///
 /// Nothing was started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError {
-    mistakes: Vec<Mistake>,
+    problems: Vec<ConfigError>,
 }
 
 impl StartError {
-    pub(super) fn new(mistakes: Vec<Mistake>) -> Self {
-        Self { mistakes }
+    pub(super) fn new(problems: Vec<ConfigError>) -> Self {
+        Self { problems }
     }
 
-    /// The mistakes, in the order of the builder's calls.
+    /// The problems, in the order of the builder's calls.
     #[must_use]
-    pub fn mistakes(&self) -> &[Mistake] {
-        &self.mistakes
+    pub fn problems(&self) -> &[ConfigError] {
+        &self.problems
     }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_mistakes(f, "health cannot start", &self.mistakes)
+        write_problems(f, "health cannot start", &self.problems)
     }
 }
 
 impl Error for StartError {}
 
-/// One mistake in the building of a [`Health`](crate::Health).
+/// One problem in the building of a [`Health`](crate::Health).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Mistake {
+pub enum ConfigError {
     /// The name of the service is no name.
     ServiceName(InvalidName),
     /// The name of a check is no name.
@@ -82,7 +82,7 @@ pub enum Mistake {
     NoTimers,
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ServiceName(error) => write!(f, "the service's name: {error}"),
@@ -141,7 +141,7 @@ impl fmt::Display for Mistake {
 #[non_exhaustive]
 pub enum ChangeError {
     /// What is wrong with the check, each with its cure.
-    Mistakes(Vec<Mistake>),
+    Config(Vec<ConfigError>),
     /// There is no such check.
     Unknown(UnknownCheck),
     /// The check was removed before it had run.
@@ -155,7 +155,7 @@ pub enum ChangeError {
 impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mistakes(mistakes) => write_mistakes(f, "the check is not registered", mistakes),
+            Self::Config(problems) => write_problems(f, "the check is not registered", problems),
             Self::Unknown(error) => error.fmt(f),
             Self::Removed => f.write_str(
                 "the check was removed before it had run: add it again once whoever removes it is done",
@@ -176,7 +176,7 @@ impl Error for ChangeError {
         match self {
             Self::Unknown(error) => Some(error),
             Self::Stopped(error) => Some(error),
-            Self::Mistakes(_) | Self::Removed | Self::Needed(_) => None,
+            Self::Config(_) | Self::Removed | Self::Needed(_) => None,
         }
     }
 }

@@ -10,7 +10,7 @@ impl Health {
     ///
     /// It has one check, `fixed`, of that status, so readiness and health are what follows from that; it is
     /// alive and has started. [`add`](Self::add), [`replace`](Self::replace), [`remove`](Self::remove) and a wait
-    /// for another status say that [nothing runs](crate::Stopped); [`run_now`](Self::run_now) says how it is. It can
+    /// for another status say that [nothing runs](crate::error::Stopped); [`run_now`](Self::run_now) says how it is. It can
     /// [leave](Self::drain) all the same.
     ///
     /// ```

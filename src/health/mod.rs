@@ -15,7 +15,7 @@ pub use self::{
     builder::HealthBuilder,
     change::{Change, RunNow},
     config::{CheckConfig, HealthConfig},
-    error::{ChangeError, Mistake, RunError, StartError, Stopped},
+    error::{ChangeError, ConfigError, RunError, StartError, Stopped},
     subscription::Subscription,
     watch::{VerdictWatch, WaitUntil},
 };
@@ -90,7 +90,7 @@ impl Drop for Running {
 impl Health {
     /// Starts building the health of the service `service`.
     ///
-    /// The name follows the rule of [`Name`](crate::Name), and may be a reserved word.
+    /// The name follows the rule of [`Name`](crate::report::Name), and may be a reserved word.
     pub fn builder(service: impl Into<String>) -> HealthBuilder {
         HealthBuilder::new(service.into())
     }

@@ -14,7 +14,7 @@ impl Health {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_health::{Check, Event, Health, Status};
+    /// use tower_health::{Check, Health, Status, event::Event};
     ///
     /// let health = Health::builder("orders")
     ///     .check(Check::new("clock", || async { Status::Pass }))

@@ -16,29 +16,36 @@ use crate::{
 };
 
 impl Health {
-    /// Leaves. Readiness fails at once and for good, [draining](crate::VerdictReason::Draining): every reader sees it from
-    /// now on, whatever the runtime does. Then
+    /// Starts a drain. Readiness fails immediately and permanently, with the reason
+    /// [draining](crate::report::VerdictReason::Draining). Every reader sees it from now on,
+    /// whatever the state of the runtime. The drain has four phases:
     ///
-    /// 1. *serve on*: for the [delay](crate::HealthBuilder::drain_delay) everything is served, while load balancers learn of it;
-    /// 2. *finish*: still accepting, the service waits until nothing is in flight, or [that time](crate::HealthBuilder::drain_finish)
-    ///    is over;
-    /// 3. *close*: the future that is returned, and each of [`drained`](Self::drained), resolves; servers stop accepting, say goodbye
-    ///    to their connections, and finish what is on them, in a [time of its own](crate::HealthBuilder::drain_close);
-    /// 4. *cut*: what is left is ended, by [`run`](Self::run), and reported. Once nothing is in flight that is 2 s later at most.
+    /// 1. *Serve on*: for the [delay](crate::HealthBuilder::drain_delay) all requests are served,
+    ///    while load balancers notice the change.
+    /// 2. *Finish*: the service still accepts connections and waits until nothing is in flight, or
+    ///    until [its time limit](crate::HealthBuilder::drain_finish) is over.
+    /// 3. *Close*: the returned future and every future of [`drained`](Self::drained) resolve.
+    ///    Servers stop accepting, announce the shutdown on their connections, and finish the
+    ///    requests on them, within a [time limit of its own](crate::HealthBuilder::drain_close).
+    /// 4. *Cut*: [`run`](Self::run) ends what is left and reports it. Once nothing is in flight,
+    ///    that is at most 2 s later.
     ///
-    /// It accepts until the third part because whoever probes it opens a new connection for each probe. A client that always has
-    /// something in flight is told to go elsewhere in the third part at the latest, and loses nothing if it does. Liveness and startup
-    /// stay as they are, and the checks run on. What is in flight is for the [layer](crate::layer::probes) to count: a request is from
-    /// its arrival until the body of its response has ended or was dropped. Connections that were upgraded do not count, nor do
-    /// responses that are [`Endless`](crate::layer::probes::Endless), nor a request whose handler waits for the drain itself, as that of
-    /// a `preStop` hook does. Meanwhile ordinary responses over HTTP/1 say `Connection: close`.
+    /// Connections are accepted until the third phase because a prober opens a new connection for
+    /// each probe. A client that always has a request in flight is notified to go elsewhere in the
+    /// third phase at the latest, and loses nothing if it does. Liveness and startup do not change,
+    /// and the checks continue to run. The [layer](crate::layer::probes) counts what is in flight.
+    /// A request counts from its arrival until the body of its response has ended or was dropped.
+    /// Not counted are upgraded connections, responses that are
+    /// [`Endless`](crate::layer::probes::Endless), and a request whose handler waits for the drain
+    /// itself, such as the handler of a `preStop` hook. During the drain, ordinary responses over
+    /// HTTP/1 carry `Connection: close`.
     ///
-    /// The drain goes on whether or not the future is polled.
+    /// The drain continues whether or not the future is polled.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_health::{Health, Probe, Stage, Status};
+    /// use tower_health::{Health, Probe, Status, report::Stage};
     ///
     /// let health = Health::builder("orders").start()?;
     /// let drained = health.drain();
@@ -54,8 +61,8 @@ impl Health {
         self.drained()
     }
 
-    /// Waits for the moment in a [drain](Self::drain) when servers are to stop accepting: whenever it begins, and whatever begins
-    /// it.
+    /// Returns a future that resolves when servers are to stop accepting in a [drain](Self::drain).
+    /// It does not matter when the drain begins, or what begins it.
     ///
     /// ```no_run
     /// # async fn serve(listener: tokio::net::TcpListener, app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
@@ -65,15 +72,17 @@ impl Health {
     /// # }
     /// ```
     ///
-    /// A server that is ended by this alone waits for a request that is stuck for as long as that takes: let it
-    /// [run](Self::run), and it ends when the drain is over. A worker may wait for this as well.
+    /// A server that is stopped by this alone waits for a stuck request without limit. Use
+    /// [run](Self::run) to end the server when the drain is over. A worker may wait for this future
+    /// as well.
     #[must_use = "a drain that nobody waits for ends no server"]
     pub fn drained(&self) -> Drained {
         Drained::new(self.board(), false)
     }
 
-    /// Waits for the moment when a [drain](Self::drain) begins, long before [`drained`](Self::drained): for workers and streams
-    /// that end themselves, such as a consumer that takes no new message, or an event stream whose clients are to go elsewhere.
+    /// Returns a future that resolves when a [drain](Self::drain) begins, long before
+    /// [`drained`](Self::drained) does. Use it for workers and streams that end themselves, such as
+    /// a consumer that takes no new message, or an event stream whose clients are to go elsewhere.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -83,7 +92,7 @@ impl Health {
     /// let health = Health::builder("orders").start()?;
     /// let draining = health.draining();
     /// let consumer = tokio::spawn(async move {
-    ///     // It takes messages until then.
+    ///     // The consumer takes messages until the drain begins.
     ///     draining.await;
     ///     "took no more"
     /// });
@@ -99,8 +108,9 @@ impl Health {
         }
     }
 
-    /// Counts what is no request as in flight, until the guard is dropped: a [drain](Self::drain) waits for it as for a request,
-    /// such as for a message that a worker has taken and not yet acknowledged.
+    /// Counts work that is not a request as in flight, until the guard is dropped. A
+    /// [drain](Self::drain) waits for it as for a request. An example is a message that a worker
+    /// has taken and not yet acknowledged.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -131,10 +141,11 @@ impl Health {
 }
 
 pin_project! {
-    /// Waits until a drain begins: the future of [`Health::draining`].
+    /// Future that resolves when a drain begins. Returned by [`Health::draining`].
     ///
-    /// It is ready as well when nothing could ever begin one any more, because the runtime of the checks has ended, or the last
-    /// [`Health`], layer and service was dropped. It does not keep the checks running.
+    /// It also resolves when no drain can begin any more, because the runtime of the checks has
+    /// ended, or because the last [`Health`], layer and service was dropped. It does not keep the
+    /// checks running.
     #[must_use = "futures do nothing unless polled"]
     pub struct Draining {
         board: Arc<Board>,
@@ -149,7 +160,7 @@ impl Future for Draining {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         loop {
-            // First the ear to the bell, then the look: a change in between is heard.
+            // Register before checking, so that no wakeup is lost.
             this.bell.as_mut().enable();
             if this.board.is_draining() || this.board.is_final() {
                 return Poll::Ready(());
@@ -166,7 +177,8 @@ impl fmt::Debug for Draining {
     }
 }
 
-/// Something that is in flight until this is dropped: see [`Health::in_flight`]. It does not keep the checks running.
+/// Guard that counts as in flight until it is dropped: see [`Health::in_flight`]. It does not keep
+/// the checks running.
 #[must_use = "it is in flight until the guard is dropped"]
 pub struct InFlightGuard {
     board: Arc<Board>,
@@ -185,10 +197,12 @@ impl fmt::Debug for InFlightGuard {
 }
 
 pin_project! {
-    /// Waits until servers are to stop accepting: the future of [`Health::drain`] and [`Health::drained`].
+    /// Future that resolves when servers are to stop accepting. Returned by [`Health::drain`] and
+    /// [`Health::drained`].
     ///
-    /// It is ready when servers are to stop accepting, or when nothing could ever begin a drain any more because the runtime of
-    /// the checks has ended, or the last [`Health`], layer and service was dropped. It does not keep the checks running.
+    /// It also resolves when no drain can begin any more, because the runtime of the checks has
+    /// ended, or because the last [`Health`], layer and service was dropped. It does not keep the
+    /// checks running.
     pub struct Drained {
         taker: Taker,
         #[pin]
@@ -196,13 +210,13 @@ pin_project! {
     }
 }
 
-/// Whoever waits for the end of the drain, once it was polled.
+/// A waiter for the end of the drain. It registers when it is first polled.
 struct Taker {
     board: Arc<Board>,
     waits: bool,
-    /// Whether it runs a server to its end.
+    /// Whether it runs a server until the server ends.
     runs: bool,
-    /// How often the request is counted that it is in, which is not in flight meanwhile.
+    /// How often the enclosing request is counted. That request is not in flight while it waits.
     excluded: usize,
 }
 
@@ -232,7 +246,7 @@ impl Taker {
         }
     }
 
-    /// The request that it is in, if it is in one, is not waited for.
+    /// Excludes the enclosing request, if there is one, from what is in flight.
     fn exclude(&mut self) {
         let times = self.board.departure.exclude();
         self.excluded += times;
@@ -241,12 +255,12 @@ impl Taker {
         }
     }
 
-    /// And is in flight again.
+    /// Counts the enclosing request as in flight again.
     fn go_on(&mut self) {
         self.board.departure.include(mem::take(&mut self.excluded));
     }
 
-    /// Where nothing runs, nothing has to be waited for.
+    /// Whether the wait is over. Once the engine no longer runs, there is nothing to wait for.
     fn is_over(&self) -> bool {
         let board = &self.board;
         board.departure.is_over()
@@ -261,7 +275,7 @@ impl Future for Drained {
         let mut this = self.project();
         this.taker.wait();
         loop {
-            // First the ear to the bell, then the look: a change in between is heard.
+            // Register before checking, so that no wakeup is lost.
             this.bell.as_mut().enable();
             if this.taker.is_over() {
                 this.taker.go_on();
@@ -274,7 +288,7 @@ impl Future for Drained {
     }
 }
 
-/// Who waited to the end counts for good: it ends its server.
+/// A waiter that waited until the end stays counted, because it ends its server.
 impl Drop for Taker {
     fn drop(&mut self) {
         self.go_on();
@@ -284,7 +298,7 @@ impl Drop for Taker {
     }
 }
 
-/// Waits until something is so of the board, which changes with a bell.
+/// Waits until a condition of the board holds. Each change of the board notifies its waiters.
 #[cfg(feature = "server")]
 pub(crate) async fn until(board: &Arc<Board>, is_so: impl Fn(&Board) -> bool) {
     loop {

@@ -1,14 +1,14 @@
-//! How late a runtime polls what is ready. Pure: time is told.
+//! Measures how late a runtime polls a ready task. Pure: the caller passes the time.
 
 use std::time::Duration;
 
 use crate::model::Status;
 
-/// A runtime is asked again and again, and each answer is timed.
+/// The lag of a runtime, which is probed repeatedly. Each answer is timed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lag {
     bound: Duration,
-    /// When it was asked what it has not answered.
+    /// When the unanswered probe was sent.
     asked: Option<Duration>,
     lag: Duration,
 }
@@ -22,7 +22,8 @@ impl Lag {
         }
     }
 
-    /// It was seen at `now`, and had answered at `answered` what it was asked last. Whether it is to be asked again.
+    /// Records an observation at `now`. `answered` is the time at which the last probe was
+    /// answered, if it was. Returns whether to send another probe.
     pub(super) fn see(&mut self, now: Duration, answered: Option<Duration>) -> bool {
         match (self.asked, answered) {
             (Some(asked), Some(answered)) => {
@@ -41,23 +42,24 @@ impl Lag {
         }
     }
 
-    /// Nothing in the process ran until `now`, so the time until then is nobody's.
+    /// Discards the time until `now`, because nothing in the process ran in it.
     pub(super) fn forgive(&mut self, now: Duration) {
         self.asked = self.asked.map(|_| now);
     }
 
-    /// When it fails, if it does not answer until then; none if it does already, or was not asked.
+    /// Returns when the status becomes a failure if no answer arrives until then. `None` if it
+    /// fails already, or if no probe was sent.
     pub(super) fn fails_at(&self) -> Option<Duration> {
         let at = self.asked? + self.bound;
         (self.lag < self.bound).then_some(at)
     }
 
-    /// How long it took to answer, or has not answered.
+    /// Returns how long the last answer took, or how long it has been outstanding.
     pub(super) fn lag(&self) -> Duration {
         self.lag
     }
 
-    /// Fails from the bound on, and warns from a tenth of it.
+    /// Returns the status. It fails from the bound on, and warns from a tenth of the bound on.
     pub(super) fn status(&self) -> Status {
         if self.lag >= self.bound {
             Status::Fail
@@ -81,7 +83,8 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    /// Looks each time that the watcher is awake, at a runtime that answers so late each time.
+    /// Observes a runtime at each iteration of the watcher. The runtime answers with the given
+    /// delays.
     fn watch(lags: &[u64], looks: &[u64], suspended: &[bool]) -> Vec<(Status, Duration)> {
         let mut lag = Lag::new(BOUND);
         let (mut now, mut lags) = (ms(0), lags.iter().cycle());
@@ -90,7 +93,7 @@ mod tests {
         for (delay, suspended) in looks.iter().zip(suspended) {
             now += ms(*delay);
             if *suspended {
-                // The watched does not run either, and goes on where it was.
+                // The watched runtime does not run either, and continues where it stopped.
                 now += ms(3_600_000);
                 answers_at = answers_at.map(|at: Duration| at + ms(3_600_000));
                 lag.forgive(now);
@@ -105,7 +108,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the watcher itself is delayed, and whatever is suspended in between.
+        /// For any delay of the watcher, and any suspension in between.
         #[test]
         fn no_lag_below_the_bound_is_an_alarm(
             lags in prop::collection::vec(0_u64..10_000, 1..20),
@@ -121,7 +124,7 @@ mod tests {
         fn a_stall_is_an_alarm_within_the_bound_and_one_look(tick in 1_u64..1_000, stall in 10_000_u64..60_000) {
             let looks = vec![tick; (stall / tick + 3) as usize];
             let seen = watch(&[0, stall], &looks, &vec![false; looks.len()]);
-            // The first answer is asked for at the first look, the second at the next.
+            // The first probe is sent at the first observation, the second at the next.
             let first = seen.iter().position(|(status, _)| *status == Status::Fail);
             let first = first.map(|look| (look as u64 + 1) * tick);
             let asked = 2 * tick;

@@ -2,23 +2,26 @@ use std::{fmt, time::Duration};
 
 use crate::{Health, engine::Maintenance, model::Cause};
 
-/// The longest that a maintenance may be announced for: a year.
+/// The longest duration of a maintenance: a year.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Health {
-    /// Takes the instance out of rotation for a while: until [`end_maintenance`](Self::end_maintenance), or until `ttl` is
-    /// over, readiness fails with [maintenance](crate::VerdictReason::Maintenance). It holds at once, for every reader.
-    /// Another call takes the place of the first, and starts its time anew.
+    /// Takes the instance out of rotation temporarily. Readiness fails with
+    /// [maintenance](crate::report::VerdictReason::Maintenance) until
+    /// [`end_maintenance`](Self::end_maintenance) is called or `ttl` is over. It takes effect
+    /// immediately, for every reader. Another call replaces the first, and starts the time again.
     ///
-    /// Liveness and startup stay as they are, the checks run on, and requests are served as before. `reason` is for
-    /// operators: it is redacted like a [`Cause`], and shown where [everything](crate::Exposure::Full) is, and in logs.
-    /// Probers are told to ask again after what is left of `ttl`. More than a year is a year.
+    /// Liveness and startup do not change, the checks continue to run, and requests are served as
+    /// before. `reason` is for operators. It is redacted like a [`Cause`], and appears in logs and
+    /// where the exposure is [full](crate::endpoint::Exposure::Full). Probers receive the rest of
+    /// `ttl` as the time to wait before they retry. A `ttl` of more than a year is reduced to a
+    /// year.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
-    /// use tower_health::{Health, Stage};
+    /// use tower_health::{Health, report::Stage};
     ///
     /// let health = Health::builder("orders").start()?;
     /// health.maintenance("reindexing", Duration::from_secs(600));
@@ -36,7 +39,8 @@ impl Health {
         }));
     }
 
-    /// Puts the instance back into rotation, as far as its checks allow. Whether there was a maintenance.
+    /// Ends the maintenance, so that readiness depends on the checks again. Returns whether there
+    /// was a maintenance.
     pub fn end_maintenance(&self) -> bool {
         self.board().maintain(None).is_some()
     }

@@ -1,4 +1,4 @@
-//! How an instance begins, lives and leaves. Nothing here knows of HTTP.
+//! The lifecycle of an instance: start, operation and drain. This module does not depend on HTTP.
 
 mod drained;
 mod lag;
@@ -17,5 +17,5 @@ pub(crate) use self::drained::until;
 pub use self::{
     drained::{Drained, Draining, InFlightGuard},
     pushed::{Heartbeat, HeartbeatBuilder, Registering, Reporter, ReporterBuilder},
-    run::{Run, ServerOutput, Unfinished},
+    run::{DrainTimeout, Run, ServerError, ServerOutput},
 };

@@ -1,4 +1,4 @@
-//! What the application says itself: by reporters, and by the heartbeats of its workers.
+//! Health that the application reports itself: by reporters, and by the heartbeats of its workers.
 
 use std::{
     fmt,
@@ -11,19 +11,23 @@ use std::{
 };
 
 use crate::{
-    Change, ChangeError, Health,
+    Health,
     check::{IntoOutcome, Part, Policy},
+    config::Change,
     engine::{Board, Message, Pushed},
+    error::ChangeError,
     model::{ComponentType, Criticality, Outcome, Reason},
 };
 
 impl Health {
-    /// A check of which the application itself says how it is, whenever it learns that: the state of a leader
-    /// election, the last import. What was said holds for `ttl`; after that the check is [stale](Reason::Stale).
+    /// Returns a builder for a check whose result the application reports (push), whenever it
+    /// changes. Examples are the state of a leader election and the result of the last import. A
+    /// report is valid for `ttl`. After that the check is [stale](Reason::Stale).
     ///
-    /// While it is pending it takes no instance out of rotation; if `ttl` is over before the first report, it is stale.
-    /// It does not keep the checks running. There is nothing that [`run_now`](Self::run_now) could run, and `replace` is an error;
-    /// [`remove`](Self::remove) it when it has nothing to say any more.
+    /// A pending check does not take the instance out of rotation. If `ttl` is over before the
+    /// first report, the check is stale. The reporter does not keep the checks running.
+    /// [`run_now`](Self::run_now) has nothing to run for it, and `replace` is an error. Use
+    /// [`remove`](Self::remove) when there is nothing to report any more.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -46,16 +50,19 @@ impl Health {
         }
     }
 
-    /// A check that a worker in the background is at work: it [ticks](Heartbeat::tick) at least each `ttl`, or the check is
-    /// [stale](Reason::Stale). If the worker ends without saying that it does so on purpose, because it panicked, returned
-    /// or was cancelled, the check fails at once and for good: [died](Reason::Died). A worker that takes its place may take its
-    /// name.
+    /// Returns a builder for a check that a background worker is alive. The worker calls
+    /// [tick](Heartbeat::tick) at least once in each `ttl`. Otherwise the check is
+    /// [stale](Reason::Stale). If the worker ends without a call to [`Heartbeat::stop`], because it
+    /// panicked, returned or was cancelled, the check fails immediately and permanently with the
+    /// reason [died](Reason::Died). A worker that replaces it may use the same name.
     ///
-    /// By default a worker that is missing makes the instance not ready. With [`liveness`](HeartbeatBuilder::liveness) it is to
-    /// be restarted.
+    /// By default a missing worker makes the instance not ready. With
+    /// [`liveness`](HeartbeatBuilder::liveness) it fails liveness, so that the process is
+    /// restarted.
     ///
-    /// A process that was suspended is no dead worker: each gets its `ttl` anew. Nor is one that ends while the instance
-    /// [leaves](Self::drain).
+    /// A suspended process does not count as a dead worker: after it resumes, each heartbeat has
+    /// its full `ttl` again. A worker that ends while the instance is [draining](Self::drain) does
+    /// not count as dead either.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -69,7 +76,7 @@ impl Health {
     ///     for _message in ["one", "two"] {
     ///         heartbeat.tick();
     ///     }
-    ///     heartbeat.stop(); // on purpose
+    ///     heartbeat.stop(); // a planned end
     /// });
     /// worker.await?;
     /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
@@ -83,7 +90,7 @@ impl Health {
     }
 }
 
-/// What is to be registered, and for how long what is said of it holds.
+/// The settings of a check to register, and how long a report of it is valid.
 #[derive(Debug)]
 struct Spoken {
     health: Health,
@@ -106,7 +113,7 @@ impl Spoken {
         }
     }
 
-    /// Registers it, with what is said of it from the start.
+    /// Registers the check. `first` is its initial report, if there is one.
     fn register(self, first: Option<Outcome>) -> (Change, Voice) {
         super::watchdog::watch_process(&self.health);
         let voice = Voice {
@@ -132,29 +139,34 @@ impl Spoken {
 macro_rules! settings {
     ($builder:ident) => {
         impl $builder {
-            /// What it does to readiness when it fails. Defaults to [`Criticality::Critical`].
+            /// Sets how a failure of this check affects readiness. Defaults to
+            /// [`Criticality::Critical`].
             pub fn criticality(mut self, criticality: Criticality) -> Self {
                 self.spoken.policy.criticality = criticality;
                 self
             }
 
-            /// Every replica loses it at once: see [`Criticality::Shared`]. Defaults to critical.
+            /// Marks the dependency as shared: all replicas lose it at the same time. See
+            /// [`Criticality::Shared`]. Defaults to critical.
             pub fn shared(self) -> Self {
                 self.criticality(Criticality::Shared)
             }
 
-            /// The service can do without it: see [`Criticality::NonCritical`]. Defaults to critical.
+            /// Marks the check as non-critical: the service works without it. See
+            /// [`Criticality::NonCritical`]. Defaults to critical.
             pub fn non_critical(self) -> Self {
                 self.criticality(Criticality::NonCritical)
             }
 
-            /// What kind of thing it tells of. Defaults to [`ComponentType::Component`].
+            /// Sets the kind of component that the check reports on. Defaults to
+            /// [`ComponentType::Component`].
             pub fn component_type(mut self, component_type: ComponentType) -> Self {
                 self.spoken.component_type = component_type;
                 self
             }
 
-            /// What to do when it fails: see [`Check::runbook`](crate::Check::runbook). Defaults to none.
+            /// Sets the URL of the instructions for a failure of this check: see
+            /// [`Check::runbook`](crate::Check::runbook). Defaults to none.
             pub fn runbook(mut self, url: impl Into<String>) -> Self {
                 self.spoken.runbook = Some(url.into());
                 self
@@ -163,11 +175,11 @@ macro_rules! settings {
     };
 }
 
-/// A [`Reporter`] to be: made by [`Health::reporter`], and registered by being awaited.
+/// Builder of a [`Reporter`]. Returned by [`Health::reporter`]. Await it to register the check.
 ///
 /// # Errors
 ///
-/// As of [`Health::add`].
+/// Returns the same errors as [`Health::add`].
 #[derive(Debug)]
 #[must_use = "nothing is registered until it is awaited"]
 pub struct ReporterBuilder {
@@ -189,11 +201,11 @@ impl IntoFuture for ReporterBuilder {
     }
 }
 
-/// A [`Heartbeat`] to be: made by [`Health::heartbeat`], and registered by being awaited.
+/// Builder of a [`Heartbeat`]. Returned by [`Health::heartbeat`]. Await it to register the check.
 ///
 /// # Errors
 ///
-/// As of [`Health::add`].
+/// Returns the same errors as [`Health::add`].
 #[derive(Debug)]
 #[must_use = "nothing is registered until it is awaited"]
 pub struct HeartbeatBuilder {
@@ -203,9 +215,9 @@ pub struct HeartbeatBuilder {
 settings!(HeartbeatBuilder);
 
 impl HeartbeatBuilder {
-    /// Without it the process is of no use and has to be restarted: it decides liveness, and not readiness. For work that
-    /// nothing but this process can be the reason of; a worker that waits for a database is to tick while it waits.
-    /// Defaults to readiness.
+    /// Lets the worker affect liveness, and not readiness: without the worker the process is of no
+    /// use and must be restarted. Use it only for work that nothing outside this process can stop.
+    /// A worker that waits for a database must tick while it waits. Defaults to readiness.
     pub fn liveness(mut self) -> Self {
         self.spoken.policy.part = Part::Liveness;
         self
@@ -228,8 +240,8 @@ impl IntoFuture for HeartbeatBuilder {
     }
 }
 
-/// Registers what the application speaks of itself: the future of [`ReporterBuilder`] and [`HeartbeatBuilder`]. It does not
-/// keep the checks running.
+/// Future that registers a check that the application reports. Returned by [`ReporterBuilder`] and
+/// [`HeartbeatBuilder`]. It does not keep the checks running.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Registering<T> {
@@ -245,13 +257,13 @@ impl<T: Unpin> Future for Registering<T> {
         match (changed, self.registered.take()) {
             (Ok(_), Some(registered)) => Poll::Ready(Ok(registered)),
             (Err(error), _) => Poll::Ready(Err(error)),
-            // Polled again after it was ready, it has nothing to say.
+            // Polled again after it was ready. There is no value left to return.
             (Ok(_), None) => Poll::Pending,
         }
     }
 }
 
-/// What is spoken by.
+/// Handle that pushes reports of one check.
 #[derive(Clone)]
 struct Voice {
     board: Arc<Board>,
@@ -270,24 +282,28 @@ impl fmt::Debug for Voice {
     }
 }
 
-/// Says how a check is: made by [`Health::reporter`]. A clone speaks of the same check.
+/// Handle that reports the result of a check. Returned by [`Health::reporter`]. A clone reports on
+/// the same check.
 ///
-/// It may be used on any thread, and does not keep the checks running. If nobody speaks any more, the check becomes stale.
+/// It can be used on any thread, and does not keep the checks running. If no handle reports any
+/// more, the check becomes stale.
 #[derive(Clone, Debug)]
 pub struct Reporter {
     voice: Voice,
 }
 
 impl Reporter {
-    /// Says how it is, from now on: what a check's code returns. Every reader knows at once.
+    /// Reports the current result, which is anything that the code of a check may return. It is
+    /// visible to every reader immediately.
     pub fn report(&self, outcome: impl IntoOutcome) {
         self.voice.say(&outcome.into_outcome());
     }
 }
 
-/// Says that a worker is at work: made by [`Health::heartbeat`]. Let the worker own it.
+/// Handle that reports that a worker is alive. Returned by [`Health::heartbeat`]. The worker should
+/// own it.
 ///
-/// It may be used on any thread, and does not keep the checks running.
+/// It can be used on any thread, and does not keep the checks running.
 #[derive(Debug)]
 #[must_use = "the worker has died when this is dropped"]
 pub struct Heartbeat {
@@ -297,14 +313,14 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// The worker is at work: cheap enough for each turn of a loop.
+    /// Reports that the worker is alive. It is cheap enough for each iteration of a loop.
     pub fn tick(&self) {
         if !self.voice.board.confirm(&self.voice.pushed) {
             self.voice.say(&Outcome::pass());
         }
     }
 
-    /// The worker ends on purpose. Its check goes.
+    /// Ends the heartbeat as planned, and removes its check.
     pub fn stop(mut self) {
         self.withdraw();
     }
@@ -312,14 +328,14 @@ impl Heartbeat {
     fn withdraw(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
             let withdraws = Message::Withdraw(Arc::clone(&self.voice.pushed));
-            // If there is no engine, there is no check.
+            // Without an engine there is no check to remove.
             _ = self.voice.board.tell(withdraws);
         }
     }
 }
 
 impl Drop for Heartbeat {
-    /// The worker has died, unless the instance leaves.
+    /// Reports that the worker has died, unless the instance is draining.
     fn drop(&mut self) {
         // If it is not registered yet, it will not be.
         self.voice.pushed.abandon();

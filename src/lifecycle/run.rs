@@ -10,40 +10,49 @@ use pin_project_lite::pin_project;
 use tokio::sync::futures::OwnedNotified;
 
 use super::Drained;
-use crate::Health;
+use crate::{BoxError, Health};
 
 impl Health {
-    /// Runs a server to its end, and no longer than a [drain](Self::drain) may take: when that is over it is dropped, whatever it
-    /// does, and what was in flight is reported.
+    /// Runs a server until it ends, but no longer than a [drain](Self::drain) may take. When the
+    /// drain is over, the server is dropped in any case, and requests that were in flight are
+    /// reported.
     ///
-    /// The server has to know by itself when to stop accepting:
+    /// The server must know by itself when to stop accepting:
     ///
     /// ```no_run
     /// # async fn serve(listener: tokio::net::TcpListener, app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
     /// # let health = tower_health::Health::builder("orders").start()?;
     /// let server = axum::serve(listener, app).with_graceful_shutdown(health.drained());
-    /// health.run(server).await??;
+    /// health.run(server).await?;
     /// # Ok(())
     /// # }
     /// ```
     ///
-    /// If the last [`Health`], layer and service was dropped before that, or the runtime of the checks has ended, it is told to stop
-    /// accepting, and waited for without limit.
+    /// The drain may become impossible because the last [`Health`], layer and service was dropped,
+    /// or because the runtime of the checks has ended. In that case the server is notified to stop
+    /// accepting, and is awaited without limit.
     ///
-    /// A connection that is idle, silent or in the middle of a request's head holds nobody up: a server that still waits for such
-    /// when nothing has been in flight for 2 s is dropped as well, and has [ended](ServerOutput::ended) as if by itself.
+    /// A connection that is idle, silent or in the middle of a request's head delays nothing. A
+    /// server that still waits for such a connection when nothing has been in flight for 2 s is
+    /// dropped as well, and `Ok` is returned.
     ///
-    /// What a server has taken from a body and not written yet is not known here, and has those 2 s: a long answer to a slow client
-    /// may be cut. `Health::run_http` waits for it.
+    /// Bytes that a server has taken from a body and not yet written are not visible here. They
+    /// have those 2 s, so a long response to a slow client may be cut. `Health::run_http` waits for
+    /// it.
     ///
-    /// A server that closes its listener resets what is in its queue, and some, as those of axum and tonic, give up a connection whose first
-    /// bytes they have not read: a client that connects in that very moment may be reset. `Health::run_http` answers it.
+    /// A server that closes its listener resets the connections in its accept queue. Some servers,
+    /// such as those of axum and tonic, also drop a connection whose first bytes they have not
+    /// read. A client that connects at that moment may therefore be reset. `Health::run_http`
+    /// answers it.
     ///
-    /// Tasks that the server spawned, such as those of its connections, end with their runtime: let `main` return.
+    /// Tasks that the server spawned, such as those of its connections, end with their runtime: let
+    /// `main` return.
     ///
     /// # Errors
     ///
-    /// The future's error is [`Unfinished`] if requests were in flight when the server was dropped.
+    /// - [`ServerError::Server`]: the server itself failed.
+    /// - [`ServerError::DrainTimeout`]: requests were in flight when the server was dropped. It
+    ///   contains their number.
     pub fn run<S>(&self, server: S) -> Run<S::IntoFuture>
     where
         S: IntoFuture<Output: ServerOutput>,
@@ -59,7 +68,7 @@ impl Health {
 }
 
 pin_project! {
-    /// Runs a server: the future of [`Health::run`].
+    /// Future that runs a server. Returned by [`Health::run`].
     #[must_use = "futures do nothing unless polled"]
     pub struct Run<F> {
         #[pin]
@@ -72,52 +81,62 @@ pin_project! {
     }
 }
 
-/// What a server's future comes to, such as the `io::Result<()>` of axum, and what it would have come to where it is dropped though
-/// nothing was in flight.
+/// The output of a server's future: `()`, or a `Result` such as the `io::Result<()>` of axum.
 ///
 /// ```
-/// use tower_health::ServerOutput;
+/// use std::io;
 ///
-/// assert!(<std::io::Result<()> as ServerOutput>::ended().is_ok());
+/// use tower_health::drain::ServerOutput;
+///
+/// assert!(ServerOutput::into_result(()).is_ok());
+/// let refused: io::Result<()> = Err(io::ErrorKind::ConnectionRefused.into());
+/// assert!(refused.into_result().is_err());
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is not what a server comes to",
-    note = "`Health::run` takes a future of `()`, or of a `Result` whose value is `()`: map what it comes to, or implement `ServerOutput`"
+    message = "`{Self}` is not the output of a server",
+    note = "`Health::run` takes a future of `()`, or of a `Result` whose value is `()`: map the output, or implement `ServerOutput`"
 )]
 pub trait ServerOutput {
-    /// That it ended, and all is well.
-    fn ended() -> Self;
+    /// Converts the output to a result.
+    ///
+    /// # Errors
+    ///
+    /// Returns the server's error.
+    fn into_result(self) -> Result<(), BoxError>;
 }
 
 impl ServerOutput for () {
-    fn ended() -> Self {}
+    fn into_result(self) -> Result<(), BoxError> {
+        Ok(())
+    }
 }
 
-impl<T: ServerOutput, E> ServerOutput for Result<T, E> {
-    fn ended() -> Self {
-        Ok(T::ended())
+impl<T: ServerOutput, E: Into<BoxError>> ServerOutput for Result<T, E> {
+    fn into_result(self) -> Result<(), BoxError> {
+        self.map_err(Into::into)?.into_result()
     }
 }
 
 impl<F: Future<Output: ServerOutput>> Future for Run<F> {
-    type Output = Result<F::Output, Unfinished>;
+    type Output = Result<(), ServerError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         if !*this.over {
             *this.over = this.drained.as_mut().poll(cx).is_ready();
         }
-        // It is asked last, so that one that ends by itself, however late, has ended by itself.
+        // The cut is read before the server is polled. A server that ends by itself, however late,
+        // counts as ended by itself.
         loop {
             this.bell.as_mut().enable();
             let cut = this.drained.board().departure.was_cut();
             if let Poll::Ready(output) = this.server.as_mut().poll(cx) {
-                return Poll::Ready(Ok(output));
+                return Poll::Ready(output.into_result().map_err(ServerError::Server));
             }
             if cut.is_some() {
                 return Poll::Ready(match this.drained.board().departure.in_flight() {
-                    0 => Ok(F::Output::ended()),
-                    in_flight => Err(Unfinished { in_flight }),
+                    0 => Ok(()),
+                    in_flight => Err(DrainTimeout { in_flight }.into()),
                 });
             }
             if this.bell.as_mut().poll(cx).is_pending() {
@@ -137,15 +156,50 @@ impl<F> fmt::Debug for Run<F> {
     }
 }
 
-/// A server did not end by itself in the time that a drain may take.
+/// The error of [`Health::run`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// The server itself failed, with this error.
+    Server(BoxError),
+    /// Requests were still in flight when the time limit of the drain was over.
+    DrainTimeout(DrainTimeout),
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(error) => error.fmt(f),
+            Self::DrainTimeout(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for ServerError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            // The message of that error is the message of this one.
+            Self::Server(error) => error.source(),
+            Self::DrainTimeout(_) => None,
+        }
+    }
+}
+
+impl From<DrainTimeout> for ServerError {
+    fn from(error: DrainTimeout) -> Self {
+        Self::DrainTimeout(error)
+    }
+}
+
+/// The time limit of a drain was over while requests were still in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Unfinished {
-    /// How many requests were cut; never none.
+pub struct DrainTimeout {
+    /// The number of requests that were cut. It is at least 1.
     pub in_flight: usize,
 }
 
-impl fmt::Display for Unfinished {
+impl fmt::Display for DrainTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.in_flight {
             1 => f.write_str("the server was ended with 1 request in flight"),
@@ -154,4 +208,4 @@ impl fmt::Display for Unfinished {
     }
 }
 
-impl Error for Unfinished {}
+impl Error for DrainTimeout {}

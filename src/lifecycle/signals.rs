@@ -1,4 +1,4 @@
-//! Signals that begin a drain, and what ends the process where nobody waits for one.
+//! Signals that begin a drain, and how the process ends if nothing waits for the drain.
 
 use std::{io, sync::Arc};
 
@@ -16,28 +16,32 @@ use other as platform;
 use unix as platform;
 
 impl HealthBuilder {
-    /// Begins a [drain](Health::drain) when the process is told to end, by `SIGTERM` or `SIGINT` (Ctrl-C). Defaults to touching
-    /// no signal.
+    /// Begins a [drain](Health::drain) when the process receives `SIGTERM` or `SIGINT` (Ctrl-C).
+    /// Defaults to handling no signal.
     ///
-    /// The handlers are installed at [`start`](Self::start), so a signal that comes during start-up is not lost. After
-    /// `SIGINT` there is no [delay](Self::drain_delay). A second signal ends the part of the drain that is under way, as does each
-    /// after it. A `SIGTERM` within a second of another signal is the same one, as supervisors forward it to a whole group, and a
-    /// `SIGINT` within 200 ms. A signal after a drain that a signal began does what it would do without this.
+    /// The handlers are installed at [`start`](Self::start), so a signal during startup is not
+    /// lost. After `SIGINT` there is no [delay](Self::drain_delay). A second signal ends the
+    /// current phase of the drain, and so does each further one. A `SIGTERM` within 1 s of another
+    /// signal counts as the same signal, because supervisors forward it to a whole process group.
+    /// So does a `SIGINT` within 200 ms. A signal after the end of a drain that a signal began has
+    /// the effect that it has without this setting.
     ///
-    /// No process becomes unkillable. It ends:
+    /// The process never becomes unkillable. It ends as follows:
     ///
-    /// | who waits for the drain | it ends |
+    /// | what waits for the drain | when the process ends |
     /// | --- | --- |
-    /// | [`Health::run`], or `Health::run_http` | by itself, when `main` returns, or else a minute after the longest drain |
-    /// | [`Health::drained`] alone, which a server of yours may wait for, or a worker | by itself, or else 3 s after the longest drain, 28 s after the signal |
-    /// | nobody | when nothing has been in flight for 2 s, or the drain is over |
-    /// | any of these, on a runtime that stands still | 2 s after the longest drain |
+    /// | [`Health::run`], or `Health::run_http` | by itself, when `main` returns, or else 1 minute after the longest drain |
+    /// | [`Health::drained`] alone, in a server of yours or a worker | by itself, or else 3 s after the longest drain, which by default is 28 s after the signal |
+    /// | nothing | when nothing has been in flight for 2 s, or when the drain is over |
+    /// | any of these, on a runtime that is stalled | 2 s after the longest drain |
     ///
-    /// Where it does not end by itself, the default action is restored and the signal raised again. The first process of a container,
-    /// for which the kernel ignores that, exits with 128 and the number of the signal, as a shell would report it.
+    /// If the process does not end by itself, the default action is restored and the signal is
+    /// raised again. The kernel ignores that for the first process of a container (PID 1). Such a
+    /// process exits with 128 plus the number of the signal, as a shell would report it.
     ///
-    /// Handlers stay until the process ends, also when the last [`Health`] has gone; a signal then does what it would do
-    /// without them. Where there are no Unix signals, nothing is installed.
+    /// Handlers stay installed until the process ends, even after the last [`Health`] was dropped.
+    /// A signal then has the effect that it has without them. On platforms without Unix signals,
+    /// nothing is installed.
     #[cfg_attr(docsrs, doc(cfg(feature = "signals")))]
     pub fn handle_signals(self) -> Self {
         self.signals(handle)
@@ -45,8 +49,9 @@ impl HealthBuilder {
 }
 
 impl Health {
-    /// As [`HealthBuilder::handle_signals`], for a builder that did not: handles signals from now on, and waits for the end
-    /// of the [drain](Self::drain).
+    /// Handles signals from now on, as [`HealthBuilder::handle_signals`] does, and returns a future
+    /// that resolves when servers are to stop accepting in the [drain](Self::drain). Use it if the
+    /// builder did not set that.
     ///
     /// ```no_run
     /// # async fn serve(listener: tokio::net::TcpListener, app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
@@ -58,7 +63,8 @@ impl Health {
     ///
     /// # Errors
     ///
-    /// That of the operating system, which refuses to have the signals handled or has no thread to do it.
+    /// Returns the error of the operating system if the handlers cannot be installed or if no
+    /// thread can be started for them.
     #[cfg_attr(docsrs, doc(cfg(feature = "signals")))]
     pub fn drain_on_signal(&self) -> io::Result<Drained> {
         handle(self.board())?;
@@ -66,7 +72,7 @@ impl Health {
     }
 }
 
-/// Has signals begin the drain of a service.
+/// Lets signals begin the drain of a service.
 fn handle(board: &Arc<Board>) -> io::Result<()> {
     platform::handle(board)
 }

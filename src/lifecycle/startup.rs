@@ -4,17 +4,21 @@ use crate::{
 };
 
 impl HealthBuilder {
-    /// Something that has to be done once before the service has started: to warm a cache, to migrate a schema. It is the code
-    /// of a check, and is named like one. Defaults to none.
+    /// Adds a task that must succeed once before the service counts as started, such as to warm a
+    /// cache or to migrate a schema. `code` is the code of a check, and `name` follows the rules of
+    /// a check's name. Defaults to none.
     ///
-    /// Tasks run side by side, from the [start](Self::start) on, and as long as they take: one that may hang is to limit its own
-    /// time. One that fails, or panics, is tried again after 1 s, then 1.5 times as long each time, up to 30 s, jittered: a
-    /// failure is never final. Until each was good once, [startup](crate::Probe::Startup) fails and the instance is not ready;
-    /// what it waits for, why, and how often that failed is in the report of the task. Once done it is done for good, and
-    /// neither [`run_now`](crate::Health::run_now) nor [`replace`](crate::Health::replace) does it again.
+    /// Tasks run concurrently, from the [start](Self::start) on, and have no timeout. A task that
+    /// may hang must limit its own time. A task that fails or panics is retried after 1 s. Each
+    /// further delay is 1.5 times as long, up to 30 s, with jitter. A failure is never final. Until
+    /// each task has succeeded once, [startup](crate::Probe::Startup) fails and the instance is not
+    /// ready. The report of the task contains what it waits for, why, and how often that failed. A
+    /// task that has succeeded is done permanently. Neither [`run_now`](crate::Health::run_now) nor
+    /// [`replace`](crate::Health::replace) runs it again.
     ///
-    /// Do not wait for a dependency here that may be down for longer than the orchestrator waits for a start: that is for a
-    /// check, which holds traffic back and restarts nothing.
+    /// Do not wait here for a dependency that may be unavailable for longer than the orchestrator
+    /// waits for a start. Use a check instead, because a failing check withholds traffic and
+    /// restarts nothing.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]

@@ -1,4 +1,4 @@
-//! What systemd is told, by the protocol of [`sd_notify`].
+//! Notifications to systemd, by the protocol of [`sd_notify`].
 //!
 //! [`sd_notify`]: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 
@@ -18,22 +18,24 @@ use crate::{
     telemetry,
 };
 
-/// How often it is looked whether there is something to tell, though nothing rang.
+/// How often the state is checked for a change if no notification arrives.
 const LOOK: Duration = Duration::from_millis(500);
 
 impl HealthBuilder {
-    /// Tells systemd how the service is, if systemd started it with `Type=notify`; from a thread of its own, so that what it
-    /// tells is true while the runtime is blocked. Defaults to telling nobody.
+    /// Reports the health of the service to systemd, if systemd started it with `Type=notify`. A
+    /// dedicated thread sends the notifications, so that they are correct while the runtime is
+    /// blocked. Defaults to sending none.
     ///
-    /// | told | when |
+    /// | notification | when |
     /// | --- | --- |
     /// | `READY=1` | startup passes for the first time |
-    /// | `STATUS=` | readiness changes: where the instance is in its life, and which checks do not pass, why |
+    /// | `STATUS=` | readiness changes: the stage of the instance, and the checks that do not pass with their reasons |
     /// | `STOPPING=1` | a [drain](Health::drain) begins |
     /// | `WATCHDOG=1` | at half the interval that `WatchdogSec=` sets, while liveness passes or warns |
     ///
-    /// With it comes a [watchdog](Self::watchdog) of the runtime, with a bound of 10 s unless another is set: a thread of its own
-    /// would say for ever that a runtime is alive that is not. Without `NOTIFY_SOCKET` in the environment nothing is told.
+    /// This also enables a [watchdog](Self::watchdog) of the runtime, with a bound of 10 s unless
+    /// another is set. Without it, the separate thread would report a stalled runtime as alive
+    /// indefinitely. Without `NOTIFY_SOCKET` in the environment, no notification is sent.
     ///
     /// ```ini
     /// [Service]
@@ -47,7 +49,7 @@ impl HealthBuilder {
     }
 }
 
-/// Starts the thread, if there is somebody to tell.
+/// Starts the thread, if systemd expects notifications.
 fn begin(health: &Health) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
@@ -60,7 +62,7 @@ fn begin(health: &Health) {
     }
 }
 
-/// Tells what there is to tell, until the checks end.
+/// Sends notifications until the checks end.
 fn tell(board: &Board) {
     let runtime = runtime::Builder::new_current_thread().enable_time().build();
     let runtime = match runtime {
@@ -76,22 +78,22 @@ fn tell(board: &Board) {
             if last {
                 return;
             }
-            // Whether it rang or not, it is looked again.
+            // Check again, whether it was notified or timed out.
             _ = timeout(teller.wait(), bell).await;
         }
     });
 }
 
-/// What was told.
+/// What was sent to systemd so far.
 #[derive(Debug)]
 struct Teller {
-    /// How often the watchdog is to be told.
+    /// The interval of the watchdog notifications.
     interval: Option<Duration>,
     alive_at: Option<Instant>,
     ready: bool,
     stopping: bool,
     status: String,
-    /// Whether it failed to tell, which is logged once.
+    /// Whether a notification failed. Only the first failure is logged.
     failed: bool,
 }
 
@@ -107,7 +109,7 @@ impl Teller {
         }
     }
 
-    /// How long there may be nothing to tell.
+    /// How long to wait until the next check.
     fn wait(&self) -> Duration {
         let next = self.interval.zip(self.alive_at);
         let next =
@@ -152,7 +154,7 @@ impl Teller {
     }
 }
 
-/// Where the instance is in its life, and why, in one line. Nothing of it is private.
+/// The stage of the instance and the reasons for it, in one line. It contains nothing private.
 fn status(stage: Stage, readiness: &Verdict, startup: &Verdict) -> String {
     let checks = match stage {
         Stage::Starting => &startup.checks,

@@ -1,4 +1,5 @@
-//! One thread that sees what no runtime can see of itself: that it does not poll any more.
+//! A thread that detects that a runtime does not poll, because the runtime cannot detect this
+//! itself.
 
 use std::{
     fmt,
@@ -26,38 +27,44 @@ use crate::{
     telemetry,
 };
 
-/// What the runtime of the checks is named in reports.
+/// The name of the checks' runtime in reports.
 pub(crate) const OWN: &str = "runtime";
 
-/// For how long a runtime may not poll, unless told otherwise.
+/// The default bound: how long a runtime may fail to poll.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
 
-/// What was told of a runtime holds while the thread confirms it, as it does all the time.
+/// How long a pushed result of a runtime is valid. The thread confirms it continuously.
 pub(crate) const HOLDS: Duration = Duration::from_secs(3600);
 
-/// At how many looks once its lag is told as a metric.
+/// The number of observations after which the lag is published as a metric.
 const TOLD: u32 = 4;
 
 impl HealthBuilder {
-    /// Watches from a thread of its own that the runtime polls. If it does not for `bound`, liveness fails:
-    /// [runtime stalled](Reason::RuntimeStalled); from a tenth of that on it warns: [runtime lags](Reason::RuntimeLags). Reports
-    /// have it as the check `runtime`, metrics the lag as `health_runtime_lag_seconds`. Defaults to no watchdog, but on a
-    /// management port with a thread of its own there is one with a bound of 10 s.
+    /// Watches from a dedicated thread that the runtime polls. If it does not poll for `bound`,
+    /// liveness fails with [runtime stalled](Reason::RuntimeStalled). From a tenth of `bound` on,
+    /// liveness warns with [runtime lags](Reason::RuntimeLags). Reports contain this as the check
+    /// `runtime`, and metrics contain the lag as `health_runtime_lag_seconds`. Defaults to no
+    /// watchdog. The exception is a management port with its own thread, which has a watchdog with
+    /// a bound of 10 s.
     ///
-    /// A runtime that stalls cannot say so on its own: on a port that it serves there is no answer then. Liveness that is
-    /// to tell the truth is served from a thread of its own, see `ServerBuilder::own_thread`.
+    /// A stalled runtime cannot report the stall itself: a port that it serves does not answer.
+    /// Serve liveness from a separate thread to get a correct answer: see
+    /// `ServerBuilder::own_thread`.
     ///
-    /// It is asked four times a second, so a stall is told no sooner than `bound` after its begin, and a quarter of a second
-    /// later at the latest. What is ready at once is answered in microseconds, and on a busy multi-threaded
-    /// runtime as soon as one worker is free. Neither a process that was suspended nor a machine without time to give is a
-    /// stall. Do not choose a bound that a garbage collection of a neighbour could take: what fails liveness is killed.
+    /// The runtime is probed 4 times per second. A stall is reported no sooner than `bound` after
+    /// it begins, and at most 0.25 s later. A ready task is polled within microseconds, and on a
+    /// busy multi-threaded runtime as soon as one worker is free. Neither a suspended process nor a
+    /// machine without CPU time to give counts as a stall. Choose a bound that is longer than a
+    /// garbage collection of a neighbouring process, because a process that fails liveness is
+    /// killed.
     pub fn watchdog(mut self, bound: Duration) -> Self {
         self.watchdog.bound = Some(bound);
         self
     }
 
-    /// Watches one more runtime, which is to end no sooner than this one: if it does, liveness fails with
-    /// [runtime ended](Reason::RuntimeEnded). It is named in reports, and among checks, like a check. Its bound is that of the
+    /// Watches another runtime, which must not end before this one. If it does, liveness fails with
+    /// [runtime ended](Reason::RuntimeEnded). `name` is its name in reports and among the checks,
+    /// and follows the rules of a check's name. Its bound is that of the
     /// [watchdog](Self::watchdog), or 10 s. Defaults to none.
     ///
     /// ```
@@ -80,12 +87,12 @@ impl HealthBuilder {
     }
 }
 
-/// How what is told of a runtime is taken.
+/// The policy of the checks that report on runtimes.
 pub(crate) fn policy() -> Policy {
     Policy::pushed(Part::Liveness, HOLDS)
 }
 
-/// A runtime to be watched, and what it is spoken of by.
+/// A runtime to watch, and the handle that its result is pushed to.
 pub(crate) struct Runtime {
     pub(crate) name: Arc<str>,
     pub(crate) handle: Handle,
@@ -93,7 +100,7 @@ pub(crate) struct Runtime {
     pub(crate) bound: Duration,
 }
 
-/// What a service has watched.
+/// The runtimes that a service watches.
 #[derive(Debug, Default)]
 pub(crate) struct Watchdog {
     runtimes: Arc<Mutex<Vec<Watched>>>,
@@ -102,8 +109,9 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches these runtimes, the first of which is that of the checks if `own` says so. Starts the thread if there is
-    /// none yet. Without a thread to be had nothing is watched, and that is logged.
+    /// Watches these runtimes. If `own` is set, the first is the runtime of the checks. Starts the
+    /// thread if there is none yet. If no thread can be started, nothing is watched and that is
+    /// logged.
     pub(crate) fn watch(&self, board: &Arc<Board>, runtimes: Vec<Runtime>, own: bool) {
         self.own.fetch_or(own, Ordering::AcqRel);
         lock(&self.runtimes).extend(runtimes.into_iter().map(Watched::new));
@@ -116,7 +124,7 @@ impl Watchdog {
         if detached::spawn("health-watchdog", Box::new(main)).is_err() {
             board.awake.end();
             telemetry::no_watchdog(&board.service.name);
-            // What nobody speaks of would be taken for stalled one day.
+            // A check without reports would be considered stalled later.
             for watched in lock(&self.runtimes).drain(..) {
                 let (reply, _) = oneshot::channel();
                 let name = watched.runtime.name.to_string();
@@ -126,14 +134,14 @@ impl Watchdog {
     }
 }
 
-/// Has a thread notice when the process is suspended.
+/// Starts a thread that detects when the process is suspended.
 pub(super) fn watch_process(health: &Health) {
     if health.board().runtime().is_some() {
         health.watchdog().watch(health.board(), Vec::new(), false);
     }
 }
 
-/// Watches the runtime of the checks, if nobody does yet.
+/// Watches the runtime of the checks, unless it is already watched.
 #[cfg(any(feature = "server", all(unix, feature = "systemd")))]
 pub(crate) fn watch_own(health: &Health) {
     let board = health.board();
@@ -143,14 +151,14 @@ pub(crate) fn watch_own(health: &Health) {
     if health.watchdog().own.swap(true, Ordering::AcqRel) {
         return;
     }
-    // Whoever has a check of that name keeps it.
+    // An existing check of that name keeps it.
     let name = match board.cell(OWN) {
         None => OWN,
         Some(_) => "runtime.watchdog",
     };
     let pushed = Arc::new(Pushed::lasting());
     let spoken = Arc::clone(&pushed);
-    // It is as good as made: there is nothing to wait for.
+    // Its registration is not awaited: there is nothing to wait for.
     let system = crate::model::ComponentType::System;
     drop(health.enlist(name, HOLDS, policy(), system, None, spoken));
     let runtime = Runtime {
@@ -166,7 +174,7 @@ fn lock(runtimes: &Mutex<Vec<Watched>>) -> MutexGuard<'_, Vec<Watched>> {
     runtimes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Looks after a service until its checks end.
+/// Watches the runtimes of a service until its checks end.
 fn look_after(board: &Board, runtimes: &Mutex<Vec<Watched>>) {
     let awake = &board.awake;
     while !board.is_stopped() {
@@ -192,26 +200,26 @@ fn look_after(board: &Board, runtimes: &Mutex<Vec<Watched>>) {
     }
 }
 
-/// A runtime under watch.
+/// A watched runtime.
 struct Watched {
     runtime: Runtime,
     question: Arc<Question>,
     task: Option<AbortHandle>,
     lag: Lag,
-    /// What was last told of it.
+    /// The result that was last pushed.
     told: Option<(Status, Option<Reason>)>,
-    /// The longest lag since it was last told, and at how many looks.
+    /// The longest lag since it was last published, and the number of observations since then.
     longest: Duration,
     looks: u32,
 }
 
-/// What a runtime is asked.
+/// The probes of a runtime, and its answers.
 #[derive(Debug, Default)]
 struct Question {
     bell: Notify,
-    /// How often it was asked.
+    /// The number of probes sent.
     asked: AtomicU64,
-    /// Up to which of them it answered, and when it answered last.
+    /// The last probe that was answered, and the time of the last answer.
     answered: AtomicU64,
     at: AtomicU64,
     gone: AtomicBool,
@@ -258,7 +266,7 @@ impl Watched {
         self.tell(board, outcome.measure("lag", lag.as_secs_f64(), "s"));
     }
 
-    /// Asks the runtime to poll.
+    /// Sends a probe to the runtime.
     fn ask(&mut self, board: &Board) {
         self.question.asked.fetch_add(1, Ordering::AcqRel);
         if self.task.is_none() {
@@ -268,7 +276,7 @@ impl Watched {
         self.question.bell.notify_one();
     }
 
-    /// Says how it is, if that is something else than before.
+    /// Pushes the result if it has changed.
     fn tell(&mut self, board: &Board, outcome: Outcome) {
         let told = (outcome.status(), outcome.reason());
         if self.told == Some(told) && board.confirm(&self.runtime.pushed) {
@@ -280,7 +288,7 @@ impl Watched {
         }
         board.push(&self.runtime.pushed, &outcome);
         if outcome.status() == Status::Fail {
-            // The engine may not be able to.
+            // The engine may be unable to log it.
             let cause = outcome.cause().map(|cause| cause.redacted().to_owned());
             telemetry::runtime_fails(&board.service.name, &self.runtime.name, cause);
         }
@@ -296,7 +304,7 @@ impl Watched {
         }
     }
 
-    /// `None`, once nobody knows it any more.
+    /// Publishes the lag. `None` means that the lag is no longer known.
     fn publish_lag(&self, board: &Board, lag: Option<Duration>) {
         telemetry::metrics::runtime_lag(&board.service.name, &self.runtime.name, lag);
     }
@@ -320,14 +328,14 @@ impl fmt::Debug for Watched {
 }
 
 impl Question {
-    /// When it was answered, if it was.
+    /// The time of the answer, if every probe was answered.
     fn answer(&self) -> Option<Duration> {
         let all = self.answered.load(Ordering::Acquire) == self.asked.load(Ordering::Acquire);
         all.then(|| Duration::from_nanos(self.at.load(Ordering::Acquire)))
     }
 }
 
-/// Notes when the runtime has no such task any more.
+/// Records that the runtime no longer has the answering task.
 struct Gone(Arc<Question>);
 
 impl Drop for Gone {
@@ -336,7 +344,7 @@ impl Drop for Gone {
     }
 }
 
-/// What the runtime polls.
+/// The task that the runtime polls.
 async fn answer(question: Arc<Question>, base: Instant) {
     let gone = Gone(question);
     let question = &gone.0;

@@ -7,7 +7,7 @@ use super::{
     timestamp::{millis, rfc3339},
 };
 
-/// Something changed: what [`Subscription::next`](crate::Subscription::next) tells.
+/// Something changed: what [`Subscription::next`](crate::event::Subscription::next) tells.
 ///
 /// Serialised, it withholds every [`Cause`].
 #[derive(Clone, Debug, Serialize)]

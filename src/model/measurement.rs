@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pitfall_16_no_measurement_keeps_a_password() {
+    fn no_measurement_keeps_a_password() {
         let url = "amqp://app:hunter2@broker".to_owned();
         let measurement = Measurement::new(url.clone(), url.clone(), url);
         let shown = [

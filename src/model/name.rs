@@ -19,7 +19,7 @@ const RESERVED: &[&str] = &[
 /// Such a name can stand in a path, a metric label and a gRPC service name as it is.
 ///
 /// ```
-/// use tower_health::Name;
+/// use tower_health::report::Name;
 ///
 /// assert!(Name::new("payments-api.v2").is_ok());
 /// let error = Name::new("Payments API").unwrap_err();

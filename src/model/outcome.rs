@@ -71,11 +71,11 @@ impl Outcome {
     ///
     /// let pool = Outcome::warn(Reason::Busy).measure("utilization", 100, "percent");
     /// let lag = Outcome::fail(Reason::LimitExceeded).measure("lag", 90, "s");
-    /// let both = pool.and(lag);
+    /// let both = pool.merge(lag);
     /// assert_eq!(both.reason(), Some(Reason::LimitExceeded));
     /// assert_eq!(both.measurements().len(), 2);
     /// ```
-    pub fn and(self, other: Self) -> Self {
+    pub fn merge(self, other: Self) -> Self {
         let (mut worse, measurements) = match other.status > self.status {
             true => (other, self.measurements),
             false => (self, other.measurements),

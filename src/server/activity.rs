@@ -8,47 +8,48 @@ use std::{
 
 use tokio::time::Instant;
 
-/// What a connection is doing, as far as it decides when it ends.
+/// The activity of a connection, as far as it decides when the connection ends.
 #[derive(Debug)]
 pub(super) struct Activity {
     began: Instant,
-    /// How many requests have no whole answer yet.
+    /// The number of requests without a complete response.
     busy: AtomicUsize,
-    /// How many requests there were.
+    /// The number of requests so far.
     requests: AtomicUsize,
     http2: AtomicBool,
-    /// When a request ended last, or something else showed that the connection is of use.
+    /// When a request last ended, or when the connection last showed other use.
     used: Mark,
-    /// Since when a head, or the preface of HTTP/2, has been read in part.
+    /// Since when a head, or the preface of HTTP/2, is partially read.
     reading: Mark,
-    /// Since when the client has taken none of what is there to be written.
+    /// Since when the client has read none of the pending output.
     blocked: Mark,
-    /// How many pieces of answers were handed over and not written yet.
+    /// The number of response pieces that were passed on and are not written yet.
     owed: AtomicUsize,
-    /// When something was written last.
+    /// When output was last written.
     moved: Mark,
-    /// Whether all of the request that is answered was sent.
+    /// Whether the request that is being answered was sent completely.
     asked: AtomicBool,
-    /// When the client said that it sends no more, while it waits for an answer.
+    /// When the client closed its sending side while it waits for a response.
     half_closed: Mark,
-    /// Whether another protocol is spoken from now on, or within a stream of HTTP/2.
+    /// Whether the connection has switched to another protocol, as a whole or within a stream of
+    /// HTTP/2.
     upgraded: AtomicBool,
 }
 
-/// A moment in the life of a connection, or none.
+/// A point in the life of a connection, or none.
 #[derive(Debug, Default)]
 struct Mark(AtomicU64);
 
-/// For how long a connection may be in each of its states.
+/// How long a connection may be in each of its states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     /// Without a request: before the first, and between two.
     pub(super) idle: Duration,
-    /// In the middle of a request's head, or of the preface of HTTP/2.
+    /// Within a request's head, or within the preface of HTTP/2.
     pub(super) head: Duration,
-    /// While the client takes nothing of an answer.
+    /// While the client does not read a response.
     pub(super) blocked: Duration,
-    /// While a client that sends no more waits for an answer of which nothing comes.
+    /// While a client that has closed its sending side waits for a response that makes no progress.
     pub(super) half_closed: Duration,
 }
 
@@ -93,7 +94,7 @@ impl Activity {
         }
     }
 
-    /// The answer says that another protocol is spoken from now on, of which HTTP knows nothing.
+    /// Records that a response switches to another protocol, which HTTP does not see.
     pub(super) fn upgrade(&self) {
         self.upgraded.store(true, Ordering::Relaxed);
     }
@@ -102,12 +103,12 @@ impl Activity {
         self.began
     }
 
-    /// Something happened that shows that the connection is of use.
+    /// Records that the connection is in use.
     pub(super) fn note(&self) {
         self.used.set(self.now());
     }
 
-    /// HTTP/2 is spoken: its preface is there.
+    /// Records that the preface of HTTP/2 was read.
     pub(super) fn speak_http2(&self) {
         self.http2.store(true, Ordering::Relaxed);
         self.reading.clear();
@@ -118,7 +119,7 @@ impl Activity {
         self.http2.load(Ordering::Relaxed)
     }
 
-    /// Something was read.
+    /// Records that bytes were read.
     pub(super) fn read(&self) {
         if self.is_upgraded() {
             return self.note();
@@ -128,7 +129,8 @@ impl Activity {
         }
     }
 
-    /// The client sends no more. Whether it may wait for an answer all the same: over HTTP/1, where it has sent a whole request.
+    /// Records that the client has closed its sending side. Returns whether it may still wait for a
+    /// response: over HTTP/1, if it has sent a complete request.
     pub(super) fn half_close(&self) -> bool {
         let answers = self.is_busy() || self.is_blocked();
         let is_plain = !self.is_http2() && !self.is_upgraded();
@@ -139,12 +141,12 @@ impl Activity {
         waits
     }
 
-    /// The client takes nothing at the moment.
+    /// Records that the client does not read at the moment.
     pub(super) fn block(&self) {
         self.blocked.set_once(self.now());
     }
 
-    /// The client took something.
+    /// Records that the client has read something.
     pub(super) fn unblock(&self) {
         let now = self.now();
         self.moved.set(now);
@@ -153,7 +155,7 @@ impl Activity {
         }
         if self.blocked.get().is_some() {
             self.blocked.clear();
-            // It is of use while an answer goes on.
+            // The connection is in use while a response makes progress.
             self.used.set(now);
         }
         if self.half_closed.get().is_some() {
@@ -178,11 +180,12 @@ impl Activity {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        // Whoever sees that nothing is busy sees when that ended.
+        // A thread that sees that nothing is busy also sees when the last request ended.
         self.busy.load(Ordering::Acquire) > 0
     }
 
-    /// When the connection is to end, if nothing happens until then. None while it waits for its own service.
+    /// Returns when the connection ends if nothing happens until then. `None` while it waits for
+    /// its own service.
     pub(super) fn ends_at(&self, limits: &Limits) -> Option<Instant> {
         let after = |mark: &Mark, limit| Some(self.at(mark.get()?) + limit);
         let blocked = after(&self.blocked, limits.blocked);
@@ -196,7 +199,8 @@ impl Activity {
         [blocked, owed, mine].into_iter().flatten().min()
     }
 
-    /// Since when nothing goes on, at the earliest `since`. None while something does.
+    /// Returns since when the connection is unused, at the earliest `since`. `None` while it is in
+    /// use.
     pub(super) fn unused_since(&self, since: Instant) -> Option<Instant> {
         let last = self.at(self.used.get().unwrap_or_default());
         (!self.is_busy() && !self.is_blocked()).then(|| last.max(since))
@@ -233,12 +237,12 @@ impl Mark {
     }
 }
 
-/// A request of a connection that has no whole answer yet.
+/// A request of a connection without a complete response.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Activity>);
 
 impl Busy {
-    /// One of which all was sent, or only a part.
+    /// Records a request. `asked` is whether all of it was already sent.
     pub(super) fn new(activity: &Arc<Activity>, asked: bool) -> Self {
         activity.asked.store(asked, Ordering::Relaxed);
         activity.busy.fetch_add(1, Ordering::Relaxed);
@@ -247,7 +251,7 @@ impl Busy {
         Self(Arc::clone(activity))
     }
 
-    /// The activity that goes on when this is over.
+    /// Returns the activity of the connection.
     pub(super) fn activity(&self) -> &Arc<Activity> {
         &self.0
     }
@@ -260,7 +264,7 @@ impl Drop for Busy {
     }
 }
 
-/// A piece of an answer that was handed over and is not written yet.
+/// A piece of a response that was passed on and is not written yet.
 #[derive(Debug)]
 pub(super) struct Owed(Arc<Activity>);
 

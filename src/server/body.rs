@@ -20,7 +20,7 @@ use crate::{
 };
 
 pin_project! {
-    /// What is answered on a management port.
+    /// The response body of a management port.
     #[project = BodyProj]
     #[derive(Debug)]
     pub(super) enum ManagementBody {
@@ -61,16 +61,18 @@ impl Body for ManagementBody {
     }
 }
 
-/// What an answer keeps until all of it is written.
+/// The state that a response keeps until all of it is written.
 struct Held {
     busy: Busy,
-    /// The instance whose drain waits for it, and the request in flight that it is once its body has ended.
+    /// The instance whose drain waits for the response, and the request that is in flight for it
+    /// once its body has ended.
     board: Arc<Board>,
     in_flight: OnceLock<InFlight>,
 }
 
 impl Held {
-    /// The body has ended: for the service the request is over, and for its client it is not while pieces are not written.
+    /// Records that the body has ended. For the service the request is complete. For its client it
+    /// is not, while pieces are unwritten.
     fn end(self: &Arc<Self>) {
         if Arc::strong_count(self) > 1 {
             self.in_flight.get_or_init(|| InFlight::new(&self.board));
@@ -79,7 +81,8 @@ impl Held {
 }
 
 pin_project! {
-    /// The body of an answer. Its connection is busy, and its request in flight, until all of it is written.
+    /// A response body. Until all of it is written, its connection is busy and its request is in
+    /// flight.
     pub(super) struct BusyBody<B> {
         #[pin]
         body: B,
@@ -125,7 +128,7 @@ impl<B: Body> Body for BusyBody<B> {
                 owed: Owed::new(held.busy.activity()),
                 held: Arc::clone(held),
             }))),
-            // One that was polled after its end has nothing more to say.
+            // Polled again after its end, it returns nothing.
             (Some(Ok(_)), None) => None,
             (Some(Err(error)), _) => Some(Err(error)),
             (None, _) => {
@@ -146,7 +149,7 @@ impl<B: Body> Body for BusyBody<B> {
     }
 }
 
-/// A piece of an answer, which is dropped once it is written.
+/// A piece of a response. It is dropped once it is written.
 pub(super) struct Piece<D> {
     data: D,
     #[expect(dead_code, reason = "dropping it is what counts")]

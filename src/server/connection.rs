@@ -1,4 +1,4 @@
-//! One connection, bounded in each of its states, and ended politely.
+//! One connection, with a time limit in each of its states, and a graceful end.
 
 use std::{
     future::{Future, poll_fn},
@@ -27,30 +27,32 @@ use super::{
 };
 use crate::BoxError;
 
-/// How long a connection that was told to end because it was quiet has to do so.
+/// How long a connection has to end after it was shut down because it was idle.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long one that serves nobody has while its server closes: as long as a request that was sent before that may be on its way.
+/// How long a connection without a request stays open while its server closes. A request that was
+/// sent before may take this long to arrive.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How long one that has asked nothing has to hear that its server is gone.
+/// How long a connection that never sent a request has to receive the notice that its server is
+/// gone.
 const FAREWELL: Duration = Duration::from_millis(250);
 
-/// How old a connection of HTTP/2 is when it is told to go elsewhere, for clients lose patience, and some a request, when each is told
-/// to go at once.
+/// The age at which an HTTP/2 connection receives a GOAWAY. If every new connection received one
+/// immediately, clients would give up, and some would lose a request.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// What a connection is told of its server.
+/// The state of the server, as published to its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     Serve,
-    /// Clients that stay connected are to go elsewhere.
+    /// Clients with open connections are to go elsewhere.
     Finish,
-    /// It accepts no more.
+    /// The server accepts no more connections.
     Close,
 }
 
-/// What makes a connection.
+/// The settings of a connection.
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) http: Builder<TokioExecutor>,
@@ -58,7 +60,8 @@ pub(super) struct Settings {
     pub(super) told: watch::Receiver<Told>,
 }
 
-/// HTTP as it is spoken on every port: what bounds a connection is looked after here.
+/// Returns the HTTP settings of every port. The time limits of a connection are enforced in this
+/// module.
 pub(super) fn http() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -69,22 +72,23 @@ pub(super) fn http() -> Builder<TokioExecutor> {
     builder
 }
 
-/// Why a connection is looked at.
+/// Why the task of a connection woke up.
 enum Event {
     Ended,
     Told,
-    /// It is time to say goodbye.
+    /// It is time for a graceful shutdown.
     Goodbye,
-    /// It is time to end.
+    /// It is time to end the connection.
     Late,
 }
 
-/// Whether another protocol is spoken after an answer, to a `CONNECT` or to another method.
+/// Whether the connection switches to another protocol after a response, to a `CONNECT` or to
+/// another method.
 fn upgrades(connects: bool, code: StatusCode) -> bool {
     code == StatusCode::SWITCHING_PROTOCOLS || (connects && code.is_success())
 }
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends.
 pub(super) async fn serve<A, F, B, E>(stream: TcpStream, answer: A, settings: Settings)
 where
     A: Fn(Request<Incoming>, Busy) -> F,
@@ -99,7 +103,7 @@ where
         limits,
         mut told,
     } = settings;
-    // What is answered is small, or is written by those who gather it.
+    // Responses are small, or are written by code that buffers them.
     _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::new());
     let io = TokioIo::new(Watched::new(stream, &activity));
@@ -122,10 +126,10 @@ where
     };
     let mut served = pin!(http.serve_connection_with_upgrades(io, service));
     let mut timer = pin!(sleep_until(Instant::now() + limits.shortest()));
-    // When it was told to end, and when it has to.
+    // Whether the shutdown was announced, and when the connection must end.
     let (mut goodbye, mut end): (bool, Option<Instant>) = (false, None);
     let mut closing: Option<Instant> = None;
-    // Whether nobody is left who could tell it anything.
+    // Whether the sender of the server's state was dropped.
     let mut is_alone = false;
     loop {
         let stage = *told.borrow_and_update();
@@ -133,7 +137,7 @@ where
             closing.get_or_insert_with(Instant::now);
         }
         let ends_at = || match (end, closing) {
-            // What came before it heard the goodbye is answered.
+            // Requests that arrived before the shutdown was announced are answered.
             (Some(_), _) if activity.is_busy() || activity.is_blocked() => {
                 activity.ends_at(&limits)
             }
@@ -143,14 +147,14 @@ where
         };
         let goodbye_at = || match stage {
             _ if goodbye || !activity.has_had_a_request() => None,
-            // HTTP/1 says it with each answer.
+            // HTTP/1 announces it in each response.
             Told::Finish if activity.is_http2() => Some(activity.began() + SETTLED),
             Told::Close => Some(activity.began()),
             Told::Serve | Told::Finish => None,
         };
         let mut changed = pin!(told.changed());
         let event = poll_fn(|cx| {
-            // What goes wrong on a connection is its client's to see.
+            // Errors of a connection are visible to its client.
             if served.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Event::Ended);
             }
@@ -170,7 +174,8 @@ where
                 if is_past(ends_at) {
                     return Poll::Ready(Event::Late);
                 }
-                // They mostly move on: then it is looked at again when it would have been over.
+                // Deadlines mostly move later, so the timer is only reset for an earlier one.
+                // Otherwise they are checked again when it expires.
                 let next = goodbye_at.into_iter().chain(ends_at).min();
                 let next = next.unwrap_or_else(|| Instant::now() + limits.shortest());
                 if next < timer.deadline() || timer.is_elapsed() {
@@ -187,7 +192,7 @@ where
                 goodbye = true;
             }
             Event::Late if goodbye || end.is_some() => return,
-            // One that never asked anything hears goodbye as well.
+            // The shutdown is announced even to a connection that never sent a request.
             Event::Late if closing.is_some() => {
                 served.as_mut().graceful_shutdown();
                 goodbye = true;
@@ -195,7 +200,7 @@ where
             }
             Event::Late => {
                 if activity.is_busy() || activity.is_blocked() {
-                    // Its client is gone, or takes nothing.
+                    // The client is gone, or does not read.
                     return;
                 }
                 served.as_mut().graceful_shutdown();

@@ -20,19 +20,19 @@ use crate::{
     model::{Probe, Verdict},
 };
 
-/// How many readers of events there may be.
+/// The maximum number of readers of events.
 pub(super) const READERS: usize = 32;
 
-/// After how long without an event a reader is shown that the connection stands.
+/// The interval without an event after which a comment shows that the connection is alive.
 const STILL_THERE: Duration = Duration::from_secs(15);
 
 pin_project! {
-    /// Every verdict, and each that becomes another, as server-sent events. A slow reader misses what was only for a
-    /// while; what it is told last is how things are.
+    /// Every verdict, and each change of a verdict, as server-sent events. A slow reader misses
+    /// intermediate verdicts. The last one that it receives is the current one.
     pub(super) struct Events {
         board: Arc<Board>,
         exposure: Exposure,
-        // What was told of each verdict.
+        // The last event that was sent for each verdict.
         told: [Option<(Verdict, String)>; Probe::ALL.len()],
         #[pin]
         bell: OwnedNotified,
@@ -61,10 +61,10 @@ impl Events {
         }
     }
 
-    /// The next event, and none once nothing changes any more.
+    /// Returns the next event, and `None` once nothing changes any more.
     pub(super) fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<String>> {
         let mut this = self.project();
-        // One that is not read is not polled either, once there is no room for more.
+        // A stream that is not read is not polled either, once its buffer is full.
         this.activity.note();
         loop {
             let stopped = this.board.is_stopped();
@@ -77,7 +77,7 @@ impl Events {
                     continue;
                 }
                 let data = event(&this.board.service, verdict, *this.exposure);
-                // A reader who may see less is not told that there is more to see.
+                // A reader with less exposure is not notified of changes that it cannot see.
                 if told.as_ref().is_none_or(|(_, before)| *before != data) {
                     news.push_str(&format!("event: {probe}\ndata: {data}\n\n"));
                 }
@@ -93,7 +93,7 @@ impl Events {
                 return Poll::Ready(None);
             }
             if this.bell.as_mut().poll(cx).is_ready() {
-                // A new one rings for what happens from now on; what happened until now is read next.
+                // The new future covers changes from now on. Changes until now are read next.
                 this.bell.set(this.board.change());
                 continue;
             }

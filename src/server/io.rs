@@ -12,17 +12,18 @@ use tokio::{
 
 use super::activity::Activity;
 
-/// What a connection of HTTP/2 begins with.
+/// The preface of an HTTP/2 connection.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection that notes what its client sends and takes.
+/// A connection that records what its client sends and reads.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
     activity: Arc<Activity>,
-    /// How much of the preface was read; none once all of it was, or something else.
+    /// How many bytes of the preface were read. `None` once all of it was read, or once something
+    /// else was.
     preface: Option<usize>,
-    /// Whether the client sends no more.
+    /// Whether the client has closed its sending side.
     is_over: bool,
 }
 
@@ -82,8 +83,8 @@ impl AsyncRead for Watched {
                 _ => this.is_over = has_room,
             }
         }
-        // Once it was told that nothing more comes, hyper gives up what it answers. Nobody has to be woken: whoever looks after the
-        // connection ends it when it is answered.
+        // hyper drops its response once it sees the end of the input. No waker is needed, because
+        // the task of the connection ends the connection once the response is complete.
         match this.is_over && this.activity.half_close() {
             true => Poll::Pending,
             false => Poll::Ready(Ok(())),

@@ -1,4 +1,5 @@
-//! The paths by which an operator, or the hook before the end of a container, begins a drain and waits for it.
+//! The paths that begin a drain and wait for it, for operators and the `preStop` hook of a
+//! container.
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::ALLOW};
 use serde::Serialize;
@@ -10,24 +11,25 @@ use crate::{
     model::Stage,
 };
 
-/// Begins a drain.
+/// The path that begins a drain.
 pub(super) const DRAIN: &str = "/drain";
 
-/// Answers once nothing is in flight.
+/// The path that responds once nothing is in flight.
 pub(super) const DRAINED: &str = "/drained";
 
 const BEGINS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
 const WAITS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 const NOT_YET: &str = r#"{"type":"about:blank","title":"Conflict","status":409,"detail":"no drain has begun: begin one by a POST to /drain, or by SIGTERM"}"#;
 
-/// What is told of a drain.
+/// The state of a drain in a response.
 #[derive(Serialize)]
 struct State {
     stage: Stage,
     in_flight: usize,
 }
 
-/// The answer to who may begin a drain: it begins by `POST`, and by `GET` for hooks that can send nothing else.
+/// Responds to a caller that may begin a drain. `POST` begins it. `GET` does as well, for hooks
+/// that can send nothing else.
 pub(super) fn begin(health: &Health, method: &Method) -> Response<ProbeBody> {
     let code = match *method {
         Method::GET | Method::POST => {
@@ -40,7 +42,7 @@ pub(super) fn begin(health: &Health, method: &Method) -> Response<ProbeBody> {
     told(health, method, code, BEGINS)
 }
 
-/// The answer to who waits for a drain.
+/// Responds to a caller that waits for a drain.
 pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<ProbeBody> {
     let method = request.method();
     let board = health.board();
@@ -49,7 +51,8 @@ pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<Pro
             return problem(StatusCode::CONFLICT, NOT_YET, method);
         }
         Method::GET => {
-            // A request that comes over an open connection when all had ended is one more.
+            // A request that arrives over an open connection after the end of the others also
+            // counts.
             until(board, |board| {
                 let departure = &board.departure;
                 let is_idle = departure.ended().is_some() && departure.in_flight() == 0;
@@ -60,7 +63,7 @@ pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<Pro
         Method::HEAD | Method::OPTIONS => {}
         _ => return refused(method, WAITS),
     }
-    // Where the runtime of the checks has ended, nobody cuts anything any more.
+    // Once the runtime of the checks has ended, nothing is cut any more.
     let departure = &board.departure;
     let left = departure.was_cut().unwrap_or_else(|| departure.in_flight());
     let code = match (left, method) {

@@ -27,19 +27,20 @@ use super::{
 use crate::endpoint::{Exposure, METHODS, ProbeBody, ProbeService, Target, problem, wrong_method};
 use crate::{listen::accept, telemetry::Asked};
 
-/// How many connections there may be. One more ends the oldest.
+/// The maximum number of connections. A further connection closes the oldest.
 const CONNECTIONS: usize = 256;
 
-/// How much of a request's head is taken, in bytes.
+/// The longest request head that is read, in bytes.
 const HEAD: usize = 64 * 1024;
 
-/// How many requests a connection may have at a time.
+/// The maximum number of concurrent requests of a connection.
 const STREAMS: u32 = 64;
 
-/// Where events are read.
+/// The path of the event stream.
 const EVENTS: &str = "/events";
 
-/// How long the sender of a `POST` waits for the run. A run has a limit of its own, but the runtime may stand still.
+/// How long the sender of a `POST` waits for the run. A run has its own timeout, but the runtime
+/// may be stalled.
 const RUN: Duration = Duration::from_secs(30);
 
 const METHODS_OF_CHECKS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
@@ -54,16 +55,16 @@ const UNAUTHORIZED: &str = r#"{"type":"about:blank","title":"Unauthorized","stat
 const FORBIDDEN: &str = r#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"nobody may do that here: there is no rule that says who"}"#;
 const CROWDED: &str = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"there are as many readers of events as there may be"}"#;
 
-/// What is answered on a management port: probes, runs of checks, events.
+/// The service of a management port: probes, runs of checks, events.
 #[derive(Clone, Debug)]
 pub(super) struct Management {
     probes: ProbeService,
     readers: Arc<Semaphore>,
-    /// Whether a drain can be begun and waited for here.
+    /// Whether the port can begin a drain and wait for it.
     drains: bool,
 }
 
-/// Serves connections, a bounded number at a time.
+/// Serves connections. Their number is bounded.
 pub(super) async fn serve(listener: TcpListener, management: Management) {
     let mut http = http();
     http.http1().max_buf_size(HEAD);
@@ -73,7 +74,7 @@ pub(super) async fn serve(listener: TcpListener, management: Management) {
     let settings = Settings {
         http,
         limits: Limits::default(),
-        // It serves to the end.
+        // A management port serves until it is dropped.
         told: watch::channel(Told::Serve).1,
     };
     let mut connections = JoinSet::new();
@@ -106,18 +107,18 @@ impl Management {
         }
     }
 
-    /// The answer to a request. The connection is `busy` until then.
+    /// Returns the response to a request. The connection is `busy` until then.
     pub(super) fn answer<B>(
         &self,
         request: Request<B>,
         busy: Busy,
     ) -> impl Future<Output = Response<ManagementBody>> + Send + use<B> {
-        // Nothing of a body is ever read.
+        // A request body is never read.
         let request = request.map(|_| ());
         let this = self.clone();
         async move {
             let path = request.uri().path();
-            // These are the port's own, whatever the endpoints have.
+            // These paths belong to the port, whatever the endpoints define.
             let bare = path.strip_suffix('/').unwrap_or(path);
             if bare == EVENTS {
                 return this.events(&request, &busy);
@@ -151,21 +152,21 @@ impl Management {
         }
     }
 
-    /// Runs a check, and then answers as for a `GET`.
+    /// Runs a check, and then responds as for a `GET`.
     async fn run(&self, name: &str, request: &Request<()>) -> Response<ProbeBody> {
         if let Some(refused) = self.refuse(request) {
             let requests = &self.probes.health().board().requests;
             requests.count(Asked::Check, refused.status().as_u16());
             return refused;
         }
-        // How it went, and whether there is such a check, is what the answer tells.
+        // The response contains the result of the run, and whether the check exists.
         _ = timeout(RUN, self.probes.health().run_now(name)).await;
         let mut asked = request.clone();
         *asked.method_mut() = Method::GET;
         self.probe(asked).await
     }
 
-    /// What is answered to a caller who may not do anything.
+    /// Returns the response to a caller that is not authorized, and `None` for any other caller.
     fn refuse(&self, request: &Request<()>) -> Option<Response<ProbeBody>> {
         let method = request.method();
         match self.probes.knows(request) {
@@ -181,7 +182,7 @@ impl Management {
 
     fn maintenance(&self, request: &Request<()>) -> Response<ProbeBody> {
         let exposure = self.probes.exposure_to(request);
-        // Where the verdict alone is told, that is no exception.
+        // If only the verdict is exposed, reading the maintenance requires authorization as well.
         let refused = match switches(request.method()) || exposure == Exposure::Status {
             true => self.refuse(request),
             false => None,

@@ -24,29 +24,33 @@ use super::{
     connection::{self, Settings, Told, http},
 };
 use crate::{
-    BoxError, Drained, Health, Unfinished, engine::Board, lifecycle::until, listen::accept,
+    BoxError, Health, engine::Board, error::ServerError, future::Drained, lifecycle::until,
+    listen::accept,
 };
 
-/// The shortest and the longest time that a connection may be given.
+/// The shortest and the longest timeout of a connection.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Health {
-    /// Serves a service over HTTP/1 and HTTP/2 with prior knowledge until a [drain](Self::drain) is over.
+    /// Serves a service over HTTP/1, and over HTTP/2 with prior knowledge, until a
+    /// [drain](Self::drain) is over.
     ///
-    /// | part of the drain | HTTP/1 | HTTP/2 |
+    /// | phase of the drain | HTTP/1 | HTTP/2 |
     /// | --- | --- | --- |
-    /// | serve on | answers say `Connection: close` | |
-    /// | finish | the same | a GOAWAY; new connections are told after their first requests, when they are 1 s old |
-    /// | close | idle connections are closed, others when they have answered | the same |
+    /// | serve on | responses carry `Connection: close` | |
+    /// | finish | the same | a GOAWAY; new connections receive it after their first request, once they are 1 s old |
+    /// | close | idle connections are closed, others once they have responded | the same |
     /// | cut | what is left is ended, as by [`run`](Self::run) | the same |
     ///
-    /// A connection that has asked nothing yet has 1 s for it once the server closes. What is not written of an answer yet counts as
-    /// in flight, so a client that reads slowly is waited for as well.
+    /// A connection that has not sent a request yet has 1 s to send one once the server closes. The
+    /// part of a response that is not written yet counts as in flight, so the drain also waits for
+    /// a client that reads slowly.
     ///
-    /// It wants the service with its probes round it, [`wrap`](Self::wrap)ped or layered. Connections are without TLS;
-    /// [what bounds them](crate::server#bounds) can be [set](RunHttp::idle_timeout). For anything else write the loop: it takes
-    /// [`drained`](Self::drained), and what `hyper-util` has for graceful shutdowns.
+    /// Pass the service with its probes: [`wrap`](Self::wrap) it, or use the layer. Connections do
+    /// not use TLS. Their [bounds](crate::server#bounds) are partly
+    /// [configurable](RunHttp::idle_timeout). For anything else, write the accept loop yourself,
+    /// with [`drained`](Self::drained) and the graceful shutdown of `hyper-util`.
     ///
     /// ```no_run
     /// # #[tokio::main]
@@ -64,7 +68,7 @@ impl Health {
     ///
     /// # Errors
     ///
-    /// The future's error is [`Unfinished`] if requests were cut.
+    /// The future returns [`ServerError::DrainTimeout`] if requests were cut.
     pub fn run_http<S, B>(&self, listener: TcpListener, service: S) -> RunHttp
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -89,28 +93,31 @@ impl Health {
     }
 }
 
-/// Serves HTTP until a drain is over: the future of [`Health::run_http`].
+/// Future that serves HTTP until a drain is over. Returned by [`Health::run_http`].
 #[must_use = "futures do nothing unless polled"]
 pub struct RunHttp {
-    /// Nobody ever locks it: who may poll it has it alone. So it is `Sync`, whatever the service is.
+    /// Never locked: `poll` has exclusive access. The mutex makes the type `Sync`, whatever the
+    /// service is.
     run: Mutex<Running>,
-    /// Read when it is polled first.
+    /// Read at the first poll.
     limits: Arc<Mutex<Limits>>,
 }
 
-type Running = Pin<Box<dyn Future<Output = Result<(), Unfinished>> + Send>>;
+type Running = Pin<Box<dyn Future<Output = Result<(), ServerError>> + Send>>;
 
 impl RunHttp {
-    /// For how long a connection may be without a request, before the first and between two; at least 1 s. Defaults to 75 s.
+    /// Sets how long a connection may be without a request, before the first request and between
+    /// two. A time below 1 s or above 365 days is adjusted to that bound. Defaults to 75 s.
     ///
-    /// Whoever keeps connections open in front, such as a load balancer, must be the one that closes them: where it keeps them for
-    /// longer than 75 s, set more than that here. Otherwise a request may meet a connection that is being closed.
+    /// A client that keeps connections open, such as a load balancer, must be the one that closes
+    /// them. If it keeps them for longer than 75 s, set a longer time here. Otherwise it may send a
+    /// request on a connection that is being closed.
     pub fn idle_timeout(self, timeout: Duration) -> Self {
         self.set(|limits| limits.idle = timeout.clamp(SHORTEST, LONGEST))
     }
 
-    /// For how long a connection may be in the middle of a request's head, or of the preface of HTTP/2; at least 1 s. Defaults to
-    /// 75 s.
+    /// Sets how long a connection may take to send a request's head, or the preface of HTTP/2. A
+    /// time below 1 s or above 365 days is adjusted to that bound. Defaults to 75 s.
     pub fn head_timeout(self, timeout: Duration) -> Self {
         self.set(|limits| limits.head = timeout.clamp(SHORTEST, LONGEST))
     }
@@ -122,7 +129,7 @@ impl RunHttp {
 }
 
 impl Future for RunHttp {
-    type Output = Result<(), Unfinished>;
+    type Output = Result<(), ServerError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let run = self.run.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +145,7 @@ impl fmt::Debug for RunHttp {
     }
 }
 
-/// Its connections end with it.
+/// Serves connections. They end when this future is dropped.
 async fn serve<S, B>(
     listener: TcpListener,
     service: S,
@@ -185,7 +192,8 @@ async fn serve<S, B>(
         }
         while connections.try_join_next().is_some() {}
     }
-    // Those that were connected while it served: closed unaccepted, they would be reset.
+    // Serves the connections that are still in the accept queue, because closing them unaccepted
+    // would reset them.
     if let Ok(listener) = listener.into_std() {
         while let Ok((stream, _)) = listener.accept() {
             if stream.set_nonblocking(true).is_ok()

@@ -1,4 +1,4 @@
-//! The switch of a maintenance.
+//! The path that begins and ends a maintenance.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     model::Stage,
 };
 
-/// Where it is.
+/// The path of the maintenance.
 pub(super) const MAINTENANCE: &str = "/maintenance";
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST, DELETE");
@@ -22,23 +22,23 @@ const HOW: &str = r#"{"type":"about:blank","title":"Bad Request","status":400,"d
 const READ: usize = 8 * 1024;
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// What is told of it.
+/// The state in a response.
 #[derive(Serialize)]
 struct State {
     stage: Stage,
-    /// How much of a maintenance is left.
+    /// How much of the maintenance is left, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds_left: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
 
-/// Whether a method switches something.
+/// Whether a method changes the maintenance.
 pub(super) fn switches(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::DELETE)
 }
 
-/// What is answered to who may do what it asks for.
+/// Responds to a caller that is authorized for the request.
 pub(super) fn answer(
     health: &Health,
     request: &Request<()>,
@@ -75,7 +75,7 @@ pub(super) fn answer(
     response
 }
 
-/// The reason, and for how long. A number alone is of seconds.
+/// Parses the reason and the duration of a maintenance. A number without a unit is in seconds.
 fn wanted(query: &str) -> Option<(String, Duration)> {
     if query.len() > READ {
         return None;

@@ -6,7 +6,9 @@ use std::{
     thread,
 };
 
-use tower_health::{Check, Exposure, Failure, Health, Outcome, Reason, ServeError, Status};
+use tower_health::{
+    Check, Failure, Health, Outcome, Reason, Status, endpoint::Exposure, error::ServeError,
+};
 
 use crate::support::{SECOND, Scripted, ms};
 

@@ -9,8 +9,9 @@ use std::{
 use proptest::prelude::*;
 use tokio::{runtime::Handle, time::timeout};
 use tower_health::{
-    Change, ChangeError, Check, Criticality, Failure, Health, HealthCheck, Mistake, Outcome, Probe,
-    Reason, RunError, Status, async_trait,
+    Check, Criticality, Failure, Health, HealthCheck, Outcome, Probe, Reason, Status, async_trait,
+    config::Change,
+    error::{ChangeError, ConfigError, RunError},
 };
 
 use crate::support::{Gate, SECOND, Scripted, after, ask, ms, poll_once, ready, reason};
@@ -105,16 +106,16 @@ async fn an_added_check_goes_on_as_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_06_a_name_that_is_taken_is_an_error() {
+async fn a_name_that_is_taken_is_an_error() {
     let health = start();
     let check = |says| Check::new("db", Scripted::new(says).taking(ms(50)));
     let first = health.add(check(Status::Fail));
     // It is taken from the call on.
     let error = health.add(check(Status::Pass)).await.unwrap_err();
-    let ChangeError::Mistakes(mistakes) = &error else {
+    let ChangeError::Config(mistakes) = &error else {
         panic!("{error:?}");
     };
-    assert!(matches!(mistakes.as_slice(), [Mistake::DuplicateName(name)] if *name == "db"));
+    assert!(matches!(mistakes.as_slice(), [ConfigError::DuplicateName(name)] if *name == "db"));
     assert!(error.to_string().contains("rename one of them"), "{error}");
     assert_eq!(first.await.unwrap().status, Status::Fail);
     assert_eq!(health.check("db").unwrap().status, Status::Fail);

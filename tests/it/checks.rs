@@ -1,8 +1,10 @@
 //! Checks that are made of others.
 
 use tower_health::{
-    Cause, Failure, HealthCheck, Outcome, Reason, Status, Value,
-    checks::{Quorum, all_of, any_of, quorum},
+    Cause, Check, Failure, Health, HealthCheck, Outcome, Reason, Status, async_trait,
+    checks::{Freshness, Queue, Quorum, all_of, any_of, quorum},
+    error::{ChangeError, StartError},
+    outcome::Value,
     testing::Contract,
 };
 
@@ -158,4 +160,73 @@ async fn what_cannot_be_is_told() {
         assert_eq!(failure.reason(), Reason::Misconfigured);
         assert_eq!(failure.cause().map(Cause::redacted), Some(cause));
     }
+}
+
+/// What is wrong with the settings of a check.
+fn refused_at_start(code: impl HealthCheck) -> Vec<String> {
+    let started = Health::builder("orders")
+        .check(Check::new("a", code))
+        .start();
+    let problems = |error: &StartError| error.problems().iter().map(ToString::to_string).collect();
+    started.as_ref().err().map(problems).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn bounds_that_contradict_each_other_are_refused_at_start_and_when_they_are_added() {
+    let queue = || Queue::of(|| 0);
+    let problem = "check \"a\": `warn_above` (10) is above `fail_above` (5): the check would fail before it warns, so change one \
+                   of them";
+    assert_eq!(
+        refused_at_start(queue().warn_above(10).fail_above(5)),
+        [problem]
+    );
+    assert!(refused_at_start(queue().warn_above(5).fail_above(10)).is_empty());
+    assert!(refused_at_start(queue().warn_above(5).fail_above(5)).is_empty());
+    assert!(refused_at_start(queue().fail_above(5).capacity(100)).is_empty());
+    let old = Freshness::of_file("/spool", ms(5)).warn_above(ms(10));
+    let problem = "check \"a\": `warn_above` (10ms) is above `fail_above` (5ms): the check would fail before it warns, so \
+                   change one of them";
+    assert_eq!(refused_at_start(old), [problem]);
+    let member = all_of().member("b", queue().warn_above(10).fail_above(5));
+    let [problem] = &refused_at_start(member)[..] else {
+        panic!("one problem");
+    };
+    assert!(
+        problem.starts_with("check \"a\": member \"b\": `warn_above` (10)"),
+        "{problem}"
+    );
+
+    let health = Health::builder("orders").start().unwrap();
+    let check = Check::new("a", Box::new(queue().warn_above(10).fail_above(5)));
+    let error = health.add(check).await.unwrap_err();
+    assert!(
+        matches!(&error, ChangeError::Config(problems) if problems.len() == 1),
+        "{error}"
+    );
+}
+
+/// A check whose settings cannot be examined.
+struct Unsound;
+
+#[async_trait]
+impl HealthCheck for Unsound {
+    async fn check(&self) -> Result<Outcome, Failure> {
+        Ok(Outcome::pass())
+    }
+
+    fn problems(&self) -> Vec<String> {
+        panic!("hunter2")
+    }
+}
+
+#[tokio::test]
+async fn a_check_that_panics_over_its_settings_is_refused_and_its_message_withheld() {
+    let [problem] = &refused_at_start(Unsound)[..] else {
+        panic!("one problem");
+    };
+    assert!(
+        problem.starts_with("check \"a\": its settings cannot be examined: "),
+        "{problem}"
+    );
+    assert!(!problem.contains("hunter2"), "{problem}");
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use config::{Config, Environment, File, FileFormat};
-use tower_health::{Check, Criticality, Health, HealthConfig, Mistake, Reason, Status};
+use tower_health::{
+    Check, Criticality, Health, Reason, Status, config::HealthConfig, error::ConfigError,
+};
 
 use crate::support::{SECOND, Scripted, after, ask, ms, ready, reason};
 
@@ -145,7 +147,7 @@ async fn the_environment_says_what_a_file_says_and_comes_on_top_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_05_unknown_names_are_mistakes_and_so_are_values_that_cannot_be() {
+async fn unknown_names_and_invalid_values_are_errors() {
     let config = toml(
         r#"
         concurrency = 0
@@ -166,8 +168,8 @@ async fn pitfall_05_unknown_names_are_mistakes_and_so_are_values_that_cannot_be(
         .config(config)
         .start()
         .unwrap_err();
-    let unknown = |mistake: &&Mistake| matches!(mistake, Mistake::UnknownCheck(_));
-    assert_eq!(error.mistakes().iter().filter(unknown).count(), 1);
+    let unknown = |mistake: &&ConfigError| matches!(mistake, ConfigError::UnknownCheck(_));
+    assert_eq!(error.problems().iter().filter(unknown).count(), 1);
     let error = error.to_string();
     for part in [
         "the configuration: no check is named \"postgers\": registered are db, a-b, a.b",

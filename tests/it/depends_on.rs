@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use tower_health::{
-    ChangeError, Check, CheckReport, Health, HealthConfig, Mistake, Name, Outcome, Probe, Reason,
-    Status,
+    Check, Health, Outcome, Probe, Reason, Status,
+    config::HealthConfig,
+    error::{ChangeError, ConfigError},
+    report::{CheckReport, Name},
 };
 
 use crate::support::{Answer, Gate, SECOND, Scripted, after, ask, ms, ready, reason};
@@ -427,7 +429,7 @@ async fn a_check_in_line_whose_root_fails_and_comes_back_is_run_once() {
 
 /// What every replica asks is not asked more often because what it stands behind comes and goes.
 #[tokio::test(start_paused = true)]
-async fn pitfall_31_a_shared_check_behind_a_root_that_flaps_keeps_its_period() {
+async fn a_shared_check_behind_a_root_that_flaps_keeps_its_period() {
     let (network, db) = (Scripted::new(Status::Pass), Scripted::new(Status::Pass));
     let health = Health::builder("orders")
         .seed(7)
@@ -558,7 +560,11 @@ async fn circles_and_typos_are_mistakes() {
         .check(behind("f", "The Network"))
         .start()
         .unwrap_err();
-    let mistakes: Vec<String> = error.mistakes().iter().map(Mistake::to_string).collect();
+    let mistakes: Vec<String> = error
+        .problems()
+        .iter()
+        .map(ConfigError::to_string)
+        .collect();
     assert_eq!(
         mistakes,
         [

@@ -6,8 +6,8 @@ use http::StatusCode;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tower_health::{
-    Check, Dialect, Endpoints, Exposure, Failure, Health, Outcome, Probe, ProbeService, Reason,
-    Status,
+    Check, Endpoints, Failure, Health, Outcome, Probe, Reason, Status,
+    endpoint::{Dialect, EndpointsBuilder, Exposure, ProbeService},
 };
 
 use crate::support::{SECOND, Scripted, after, ask, ask_saying, ms};
@@ -66,11 +66,11 @@ impl Service {
 }
 
 /// Endpoints with the paths of the default, all in one dialect and open to `exposure`.
-fn endpoints(dialect: Dialect, exposure: Exposure) -> Endpoints {
+fn endpoints(dialect: Dialect, exposure: Exposure) -> EndpointsBuilder {
     let paths = ["/health", "/ready", "/live", "/startup", "/health/{check}"];
     let endpoints = paths
         .into_iter()
-        .fold(Endpoints::default(), |endpoints, path| {
+        .fold(Endpoints::builder(), |endpoints, path| {
             endpoints.dialect(path, dialect)
         });
     match exposure {
@@ -95,7 +95,7 @@ async fn golden(dialect: Dialect) -> String {
         }
         for exposure in [Exposure::Status, Exposure::Checks, Exposure::Full] {
             let probes = service.health.service();
-            let probes = probes.endpoints(endpoints(dialect, exposure)).unwrap();
+            let probes = probes.endpoints(endpoints(dialect, exposure).build().unwrap());
             for path in ["/health", "/ready", "/live", "/startup", "/health/db"] {
                 let answer = ask(&probes, path).await;
                 let (code, body) = (answer.status.as_u16(), answer.timeless());
@@ -179,7 +179,7 @@ async fn the_api_servers_own_rows() {
             let endpoints = Endpoints::kubernetes()
                 .checks("/healthz/{check}")
                 .dialect("/healthz/{check}", Dialect::KubernetesText);
-            let probes = health.service().endpoints(endpoints).unwrap();
+            let probes = health.service().endpoints(endpoints.build().unwrap());
             let asked = format!("{path}{rest}");
             let answer = ask(&probes, &asked).await;
             assert_eq!(
@@ -233,8 +233,7 @@ async fn microprofile_lists_each_procedure_of_a_kind_and_no_other() {
             after(5 * SECOND).await;
             let probes = health
                 .service()
-                .endpoints(Endpoints::microprofile())
-                .unwrap();
+                .endpoints(Endpoints::microprofile().build().unwrap());
             let named = |prefix| (0..count).map(move |number| format!("{prefix}-{number}"));
             for (path, kind, procedures) in [
                 ("/health/live", "live", "live"),
@@ -440,7 +439,7 @@ async fn of_an_instance_that_leaves_liveness_is_up_and_so_is_each_row() {
         (Endpoints::microprofile(), "/health/live"),
         (Endpoints::actuator(), "/actuator/health/liveness"),
     ] {
-        let probes = health.service().endpoints(endpoints).unwrap();
+        let probes = health.service().endpoints(endpoints.build().unwrap());
         let answer = ask(&probes, path).await;
         assert_eq!(answer.status, 200, "{path}");
         assert!(!answer.body.contains("DOWN"), "{path}: {}", answer.body);
@@ -463,7 +462,7 @@ async fn microprofile_bodies_are_valid_by_its_schema() {
                 Exposure::Full => Endpoints::microprofile().authorize(|_| true),
                 exposure => Endpoints::microprofile().exposure(exposure),
             };
-            let probes = service.health.service().endpoints(fixed).unwrap();
+            let probes = service.health.service().endpoints(fixed.build().unwrap());
             for path in [
                 "/health",
                 "/health/live",
@@ -497,8 +496,7 @@ async fn what_is_not_listed_is_counted() {
     let of = |dialect| {
         health
             .service()
-            .endpoints(endpoints(dialect, Exposure::Checks))
-            .unwrap()
+            .endpoints(endpoints(dialect, Exposure::Checks).build().unwrap())
     };
     let text = of(Dialect::KubernetesText);
     for path in ["/health", "/ready"] {
@@ -519,7 +517,7 @@ async fn what_is_not_listed_is_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_18_every_accept_gets_an_answer_that_names_what_it_varies_by() {
+async fn every_accept_gets_an_answer_that_names_what_it_varies_by() {
     let service = Service::new();
     service.says(failure(), Status::Pass).await;
     let probes = service.health.service();
@@ -588,7 +586,10 @@ async fn where_a_dialect_is_fixed_nothing_is_negotiated() {
             ACTUATOR,
         ),
     ] {
-        let probes = service.health.service().endpoints(endpoints).unwrap();
+        let probes = service
+            .health
+            .service()
+            .endpoints(endpoints.build().unwrap());
         for path in paths {
             for accept in ["*/*", "text/plain", "application/json", ACTUATOR] {
                 let answer = ask_saying(&probes, path, "accept", accept).await;
@@ -617,8 +618,8 @@ async fn no_answer_is_taken_for_another() {
         .into_iter()
         .flat_map(|exposure| {
             let open = match exposure {
-                Exposure::Full => Endpoints::default().authorize(|_| true),
-                exposure => Endpoints::default().exposure(exposure),
+                Exposure::Full => Endpoints::builder().authorize(|_| true),
+                exposure => Endpoints::builder().exposure(exposure),
             };
             [
                 open,
@@ -626,7 +627,12 @@ async fn no_answer_is_taken_for_another() {
                 endpoints(Dialect::KubernetesText, exposure),
             ]
         })
-        .map(|endpoints| service.health.service().endpoints(endpoints).unwrap())
+        .map(|endpoints| {
+            service
+                .health
+                .service()
+                .endpoints(endpoints.build().unwrap())
+        })
         .collect();
     let everything = async || {
         let mut all = Vec::new();
@@ -663,8 +669,7 @@ async fn a_verbose_answer_knows_who_came_and_went() {
     let probes = service
         .health
         .service()
-        .endpoints(Endpoints::kubernetes())
-        .unwrap();
+        .endpoints(Endpoints::kubernetes().build().unwrap());
     let verbose = async || ask(&probes, "/readyz?verbose").await.body;
     assert_eq!(
         verbose().await,
@@ -732,7 +737,10 @@ async fn what_is_not_there_is_warned_of_in_one_short_line() {
     let service = Service::new();
     service.says(good(Status::Pass), Status::Pass).await;
     let endpoints = Endpoints::kubernetes();
-    let probes = service.health.service().endpoints(endpoints).unwrap();
+    let probes = service
+        .health
+        .service()
+        .endpoints(endpoints.build().unwrap());
     let warns = "warn: some health checks cannot be excluded: no matches for";
     assert_eq!(
         ask(&probes, "/livez?verbose&exclude=db").await.body,
@@ -780,8 +788,7 @@ async fn measurements_of_any_name_are_told() {
     ] {
         let probes = health
             .service()
-            .endpoints(endpoints(dialect, Exposure::Full))
-            .unwrap();
+            .endpoints(endpoints(dialect, Exposure::Full).build().unwrap());
         let answer = ask(&probes, "/health/db").await.json();
         let details = answer.pointer(details).unwrap();
         for (key, value) in [
@@ -803,8 +810,7 @@ async fn where_only_the_verdict_is_told_no_query_tells_more() {
     let probes = service
         .health
         .service()
-        .endpoints(crate::support::reserved())
-        .unwrap();
+        .endpoints(crate::support::reserved().build().unwrap());
     for accept in ["*/*", "text/plain", ACTUATOR] {
         let plain = ask_saying(&probes, "/ready", "accept", accept).await;
         for query in [
@@ -869,7 +875,7 @@ async fn what_is_down_while_it_starts_is_so_for_every_exposure_and_path() {
         after(crate::support::ms(wait)).await;
         for exposure in [Exposure::Status, Exposure::Checks] {
             let endpoints = Endpoints::actuator().exposure(exposure);
-            let probes = health.service().endpoints(endpoints).unwrap();
+            let probes = health.service().endpoints(endpoints.build().unwrap());
             for path in ["/actuator/health", "/actuator/health/readiness"] {
                 let answer = ask(&probes, path).await;
                 assert_eq!(answer.json()["status"], status, "{exposure:?}, {path}");

@@ -2,7 +2,9 @@
 
 use http::StatusCode;
 use insta::assert_snapshot;
-use tower_health::{Check, ComponentType, Endpoints, Exposure, Health, Outcome, Reason, Status};
+use tower_health::{
+    Check, ComponentType, Endpoints, Health, Outcome, Reason, Status, endpoint::Exposure,
+};
 
 use crate::support::{SECOND, Scripted, after, ask, ask_saying, ask_with, ms, ready, reserved};
 
@@ -50,7 +52,7 @@ async fn the_codes_are_200_and_503_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_17_head_and_options_say_what_get_says() {
+async fn head_and_options_answer_like_get() {
     let health = broken().await;
     let service = health.service();
     for path in [
@@ -107,7 +109,7 @@ async fn another_method_is_405() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_18_every_answer_carries_its_headers() {
+async fn every_answer_carries_its_headers() {
     let health = broken().await;
     let service = health.service();
     for path in [&PROBES[..], &["/health/db", "/health/none", "/elsewhere"]].concat() {
@@ -255,8 +257,8 @@ async fn a_verdict_body_stays_small() {
         .start()
         .unwrap();
     let service = health.service();
-    let everything = Endpoints::default().authorize(|_| true);
-    let full = health.service().endpoints(everything).unwrap();
+    let everything = Endpoints::builder().authorize(|_| true);
+    let full = health.service().endpoints(everything.build().unwrap());
     for _ in 0..2 {
         let answer = ask(&service, "/ready").await;
         assert_eq!(answer.json()["notes"][0], "984 more checks do not pass");
@@ -314,13 +316,12 @@ async fn a_body_is_rendered_once_per_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_16_anonymous_callers_learn_reasons_and_no_causes() {
+async fn anonymous_callers_learn_reasons_and_no_causes() {
     let health = broken().await;
     for exposure in [Exposure::Status, Exposure::Checks] {
         let service = health
             .service()
-            .endpoints(Endpoints::default().exposure(exposure))
-            .unwrap();
+            .endpoints(Endpoints::builder().exposure(exposure).build().unwrap());
         for path in [
             &PROBES[..],
             &["/health/db", "/health/db/", "/health/none", "/elsewhere"],
@@ -360,7 +361,7 @@ async fn pitfall_16_anonymous_callers_learn_reasons_and_no_causes() {
 #[tokio::test(start_paused = true)]
 async fn the_status_exposure_tells_the_verdict_alone() {
     let health = broken().await;
-    let service = health.service().endpoints(reserved()).unwrap();
+    let service = health.service().endpoints(reserved().build().unwrap());
     for (path, status) in [
         ("/health", "fail"),
         ("/ready", "fail"),
@@ -394,7 +395,7 @@ async fn two_exposures_of_one_health_do_not_mix() {
     let health = broken().await;
     let (open, closed) = (
         health.service(),
-        health.service().endpoints(reserved()).unwrap(),
+        health.service().endpoints(reserved().build().unwrap()),
     );
     for _ in 0..2 {
         assert!(
@@ -448,7 +449,7 @@ async fn bad_input_is_answered_by_the_contract_and_never_echoed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_18_any_accept_gets_health_json_and_never_406() {
+async fn any_accept_gets_health_json_and_never_406() {
     use tower::ServiceExt;
     let health = broken().await;
     for accept in [
@@ -473,7 +474,7 @@ async fn pitfall_18_any_accept_gets_health_json_and_never_406() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_07_a_thousand_probes_are_no_run_beyond_the_schedule() {
+async fn a_thousand_probes_are_no_run_beyond_the_schedule() {
     let db = Scripted::new(Status::Pass).taking(ms(50));
     let health = Health::builder("orders")
         .seed(1)

@@ -10,7 +10,9 @@ use http::{Request, StatusCode, Version, header::AUTHORIZATION};
 use insta::assert_snapshot;
 use tower::Layer;
 use tower_health::{
-    Check, Dialect, Endpoints, EndpointsMistake, Exposure, Health, Outcome, Probe, Reason, Status,
+    Check, Endpoints, Health, Outcome, Probe, Reason, Status,
+    endpoint::{Dialect, Exposure},
+    error::InvalidEndpoint,
 };
 
 use crate::support::{SECOND, Scripted, after, ask, ask_saying, ask_with, inner, reserved, send};
@@ -37,13 +39,13 @@ fn secret() -> Outcome {
 #[tokio::test(start_paused = true)]
 async fn paths_of_ones_own_and_of_several_presets_answer_side_by_side() {
     let (health, _) = service(Outcome::pass()).await;
-    let endpoints = Endpoints::default()
-        .and(Endpoints::kubernetes())
-        .and(Endpoints::actuator())
+    let endpoints = Endpoints::builder()
+        .merge(Endpoints::kubernetes())
+        .merge(Endpoints::actuator())
         .probe("/internal/up/", Probe::Readiness)
         .dialect("/internal/up", Dialect::KubernetesText)
         .checks("/internal/checks/{check}");
-    let probes = health.service().endpoints(endpoints).unwrap();
+    let probes = health.service().endpoints(endpoints.build().unwrap());
     for path in [
         "/ready",
         "/readyz",
@@ -72,16 +74,17 @@ async fn paths_of_ones_own_and_of_several_presets_answer_side_by_side() {
             "{path}"
         );
     }
-    let app = health.layer().endpoints(Endpoints::kubernetes()).unwrap();
+    let app = health
+        .layer()
+        .endpoints(Endpoints::kubernetes().build().unwrap());
     let app = app.layer(tower::service_fn(inner));
     assert_eq!(ask(&app, "/readyz").await.body, "ok");
     assert_eq!(ask(&app, "/ready").await.body, "inner /ready");
 }
 
 #[tokio::test]
-async fn every_mistake_is_told_at_once_with_its_cure() {
-    let health = Health::builder("orders").start().unwrap();
-    let endpoints = Endpoints::default()
+async fn every_problem_of_endpoints_is_reported_at_once_with_its_remedy() {
+    let endpoints = Endpoints::builder()
         .probe("up", Probe::Readiness)
         .probe("/a//b", Probe::Readiness)
         .probe("/a/../b", Probe::Readiness)
@@ -101,23 +104,23 @@ async fn every_mistake_is_told_at_once_with_its_cure() {
         .bearer_token("two words")
         .code(Status::Fail, StatusCode::CONTINUE)
         .envoy_cluster("a\nb")
-        .and(Endpoints::microprofile());
-    let error = health.service().endpoints(endpoints).unwrap_err();
+        .merge(Endpoints::microprofile());
+    let error = endpoints.build().unwrap_err();
     let long = format!("/{}", "x".repeat(256));
     assert_snapshot!(error.to_string().replace(&long, "[long]"));
     let only = Endpoints::none().checks("/checks");
-    let error = health.layer().endpoints(only).unwrap_err();
-    assert_eq!(error.mistakes(), [EndpointsMistake::Path("/checks".into())]);
+    let error = only.build().unwrap_err();
+    assert_eq!(error.problems(), [InvalidEndpoint::Path("/checks".into())]);
     // What was set before is no mistake if it is the same.
-    let twice = Endpoints::default().and(Endpoints::default());
-    assert!(health.service().endpoints(twice).is_ok());
+    let twice = Endpoints::builder().merge(Endpoints::builder());
+    assert!(twice.build().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_is_known_sees_everything_and_others_what_they_may() {
     let (health, _) = service(secret()).await;
     let endpoints = reserved().bearer_token(TOKEN).bearer_token("another");
-    let probes = health.service().endpoints(endpoints).unwrap();
+    let probes = health.service().endpoints(endpoints.build().unwrap());
     let bearer =
         async |value: &str| ask_saying(&probes, "/health", AUTHORIZATION.as_str(), value).await;
     for known in [
@@ -170,7 +173,7 @@ async fn a_rule_sees_the_connection_and_one_that_breaks_says_no() {
     let (health, _) = service(secret()).await;
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
-    let endpoints = Endpoints::default()
+    let endpoints = Endpoints::builder()
         .authorize(|parts| {
             assert!(
                 !parts.uri.path().starts_with("/live"),
@@ -182,7 +185,7 @@ async fn a_rule_sees_the_connection_and_one_that_breaks_says_no() {
             counted.fetch_add(1, Ordering::Relaxed);
             parts.extensions.get::<Peer>().is_some_and(|peer| peer.0)
         });
-    let layered = health.layer().endpoints(endpoints).unwrap();
+    let layered = health.layer().endpoints(endpoints.build().unwrap());
     let layered = layered.layer(tower::service_fn(inner));
     let from = async |path: &str, peer: Peer| {
         let request = Request::get(path)
@@ -206,12 +209,12 @@ async fn a_rule_sees_the_connection_and_one_that_breaks_says_no() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_04_a_mapping_of_codes_overlays_the_defaults() {
+async fn a_mapping_of_codes_overlays_the_defaults() {
     let (health, db) = service(Outcome::pass()).await;
-    let endpoints = Endpoints::default()
+    let endpoints = Endpoints::builder()
         .code(Status::Warn, StatusCode::TOO_MANY_REQUESTS)
-        .and(Endpoints::none().code(Status::Pass, StatusCode::NO_CONTENT));
-    let mapped = health.service().endpoints(endpoints).unwrap();
+        .merge(Endpoints::none().code(Status::Pass, StatusCode::NO_CONTENT));
+    let mapped = health.service().endpoints(endpoints.build().unwrap());
     let plain = health.service();
     for (status, codes) in [
         (Status::Pass, [204, 200]),
@@ -245,10 +248,10 @@ async fn pitfall_04_a_mapping_of_codes_overlays_the_defaults() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_goes_with_503() {
     let (health, db) = service(Outcome::pass()).await;
-    let endpoints = Endpoints::default()
+    let endpoints = Endpoints::builder()
         .code(Status::Warn, StatusCode::SERVICE_UNAVAILABLE)
         .code(Status::Fail, StatusCode::INTERNAL_SERVER_ERROR);
-    let mapped = health.service().endpoints(endpoints).unwrap();
+    let mapped = health.service().endpoints(endpoints.build().unwrap());
     for (status, code, retries) in [
         (Status::Pass, 200, false),
         (Status::Warn, 503, true),
@@ -268,8 +271,8 @@ async fn retry_after_goes_with_503() {
 #[tokio::test(start_paused = true)]
 async fn envoy_is_told_what_it_reads_and_nobody_else_is() {
     let (health, db) = service(Outcome::pass()).await;
-    let endpoints = Endpoints::default().envoy_cluster("orders-eu");
-    let envoy = health.service().endpoints(endpoints).unwrap();
+    let endpoints = Endpoints::builder().envoy_cluster("orders-eu");
+    let envoy = health.service().endpoints(endpoints.build().unwrap());
     let plain = health.service();
     for status in [Status::Pass, Status::Warn, Status::Fail] {
         db.say(status);
@@ -314,7 +317,7 @@ async fn a_drain_fails_readiness_at_once_and_nothing_else() {
     // Subscribers are told once of each.
     let mut told = Vec::new();
     while told.len() < 2 {
-        if let Some(tower_health::Event::Verdict(transition)) = events.next().await {
+        if let Some(tower_health::event::Event::Verdict(transition)) = events.next().await {
             told.push((transition.probe, transition.to));
         }
     }
@@ -354,7 +357,10 @@ async fn a_drain_holds_where_nothing_runs_and_after_the_end() {
     }
     health.drain();
     let reason = health.verdict(Probe::Readiness).reason;
-    assert_eq!(reason, Some(tower_health::VerdictReason::EngineStopped));
+    assert_eq!(
+        reason,
+        Some(tower_health::report::VerdictReason::EngineStopped)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -373,8 +379,7 @@ async fn while_it_leaves_ordinary_responses_say_so() {
     let plain = health.wrap(hop);
     let envoy = health
         .layer()
-        .endpoints(Endpoints::default().envoy())
-        .unwrap()
+        .endpoints(Endpoints::builder().envoy().build().unwrap())
         .layer(hop);
     let over = |version| {
         move |path: &str| {
@@ -455,7 +460,7 @@ async fn a_runbook_is_a_page_without_a_password() {
 
 /// Whatever is asked, however and where: below `Full` nothing private is told.
 #[tokio::test(start_paused = true)]
-async fn pitfall_16_no_dialect_path_or_method_tells_what_is_private() {
+async fn no_dialect_path_or_method_shows_private_facts() {
     const SECRETS: [&str; 7] = [
         "hunter2",
         "db.internal",
@@ -516,16 +521,16 @@ async fn pitfall_16_no_dialect_path_or_method_tells_what_is_private() {
             _ => drop(health.drain()),
         }
         for exposure in [Exposure::Status, Exposure::Checks] {
-            let endpoints = Endpoints::default()
-                .and(Endpoints::kubernetes())
-                .and(Endpoints::actuator())
+            let endpoints = Endpoints::builder()
+                .merge(Endpoints::kubernetes())
+                .merge(Endpoints::actuator())
                 .probe("/micro", Probe::Health)
                 .dialect("/micro", Dialect::MicroProfile)
                 .probe("/micro/ready", Probe::Readiness)
                 .dialect("/micro/ready", Dialect::MicroProfile)
                 .exposure(exposure)
                 .bearer_token(TOKEN);
-            let probes = health.service().endpoints(endpoints).unwrap();
+            let probes = health.service().endpoints(endpoints.build().unwrap());
             for path in &paths {
                 for (method, query) in ["GET", "HEAD", "OPTIONS", "POST"]
                     .iter()
@@ -619,8 +624,8 @@ async fn hostile_requests_get_the_answer_of_the_contract() {
 #[tokio::test(start_paused = true)]
 async fn respond_negotiates_as_well() {
     let (health, _) = service(secret()).await;
-    let endpoints = Endpoints::default().bearer_token(TOKEN);
-    let probes = health.service().endpoints(endpoints).unwrap();
+    let endpoints = Endpoints::builder().bearer_token(TOKEN);
+    let probes = health.service().endpoints(endpoints.build().unwrap());
     let token = format!("Bearer {TOKEN}");
     let headers = [
         ("accept", &b"text/plain"[..]),
@@ -643,9 +648,9 @@ async fn respond_negotiates_as_well() {
         .await;
     assert!(String::from_utf8_lossy(full.body()).contains("orders_rw"));
     // A rule sees what was asked.
-    let by_path = Endpoints::default()
+    let by_path = Endpoints::builder()
         .authorize(|parts| parts.uri.query() == Some("open") && parts.uri.path() == "/health/db");
-    let ruled = health.service().endpoints(by_path).unwrap();
+    let ruled = health.service().endpoints(by_path.build().unwrap());
     let open = ruled
         .respond("GET", "/health/db", Some("open"), [])
         .unwrap()

@@ -12,7 +12,8 @@ use std::{
 
 use tokio::time::Instant;
 use tower_health::{
-    Check, Health, HealthBuilder, Outcome, Probe, Reason, Stage, Status, VerdictReason,
+    Check, Health, HealthBuilder, Outcome, Probe, Reason, Status,
+    report::{Stage, VerdictReason},
 };
 
 use crate::support::{SECOND, Scripted, after, ms, ready, reason};
@@ -32,7 +33,7 @@ fn startup(health: &Health) -> Status {
 // States and verdicts
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_01_nothing_is_up_before_its_first_success() {
+async fn nothing_is_up_before_its_first_success() {
     let db = Scripted::new(Status::Pass).taking(SECOND);
     let health = start([Check::new("db", db.clone())]);
     assert_eq!(
@@ -72,7 +73,7 @@ async fn pass_after_holds_a_new_check_pending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_02_only_failures_in_a_row_count() {
+async fn only_failures_in_a_row_count() {
     let db = Scripted::new(Status::Pass);
     let health = start([Check::new("db", db.clone()).fail_after(2).period(SECOND)]);
     after(SECOND).await;
@@ -89,7 +90,7 @@ async fn pitfall_02_only_failures_in_a_row_count() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_04_a_warning_is_ready_and_a_failure_is_not() {
+async fn a_warning_is_ready_and_a_failure_is_not() {
     let db = Scripted::new(Status::Warn);
     let health = start([Check::new("db", db.clone()).period(SECOND)]);
     after(SECOND).await;
@@ -135,13 +136,13 @@ async fn criticality_decides_what_a_failure_does_to_readiness() {
         assert_eq!(
             health.verdict(Probe::Liveness).status,
             Status::Pass,
-            "pitfall 21"
+            "only workers fail liveness"
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_25_the_grace_of_a_shared_check_bounds_how_long_it_may_fail() {
+async fn the_grace_of_a_shared_check_bounds_how_long_it_may_fail() {
     let db = Scripted::new(Status::Pass);
     let check = Check::new("db", db.clone())
         .shared()
@@ -168,7 +169,7 @@ async fn pitfall_25_the_grace_of_a_shared_check_bounds_how_long_it_may_fail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_29_a_failing_dependency_never_holds_startup() {
+async fn a_failing_dependency_never_holds_startup() {
     let health = start([
         Check::new("down", Scripted::new(Status::Fail)),
         Check::new("hung", Scripted::hanging()),
@@ -237,13 +238,13 @@ async fn a_failing_check_is_retried_sooner_and_then_less_often() {
     assert!((14..=16).contains(&alone.runs()), "{}", alone.runs());
     assert!(
         (12..=14).contains(&shared.runs()),
-        "pitfall 31: {}",
+        "a shared check keeps its period: {}",
         shared.runs()
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_13_replicas_do_not_ask_in_step() {
+async fn replicas_do_not_run_their_checks_in_step() {
     let moments: Arc<Mutex<Vec<Duration>>> = Arc::default();
     let began = Instant::now();
     let replicas: Vec<Health> = (0..200)
@@ -273,7 +274,7 @@ async fn pitfall_13_replicas_do_not_ask_in_step() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_11_slow_checks_do_not_add_up() {
+async fn slow_checks_do_not_add_up() {
     let slow = || Scripted::new(Status::Pass).taking(ms(1_500));
     let health = start((0..10).map(|i| Check::new(format!("slow-{i}"), slow())));
     after(ms(1_800)).await;
@@ -281,7 +282,7 @@ async fn pitfall_11_slow_checks_do_not_add_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_12_runs_of_one_check_never_overlap() {
+async fn runs_of_one_check_never_overlap() {
     let slow = Scripted::new(Status::Pass).taking(ms(1_900));
     let hung = Scripted::hanging();
     let _health = start([
@@ -327,7 +328,7 @@ async fn a_run_that_is_given_up_gives_its_room_back() {
 // Timeouts, panics, blocking code
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_09_a_hung_check_is_cancelled_and_delays_nobody() {
+async fn a_hung_check_is_cancelled_and_delays_no_other() {
     let (hung, good) = (Scripted::hanging(), Scripted::new(Status::Pass));
     let health = start([
         Check::new("hung", hung.clone()),
@@ -349,7 +350,7 @@ async fn pitfall_09_a_hung_check_is_cancelled_and_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_10_a_panic_is_a_failure_and_the_check_runs_on() {
+async fn a_panic_is_a_failure_and_the_check_runs_on() {
     let db = Scripted::panicking("password=hunter2");
     let health = start([Check::new("db", db.clone())]);
     after(SECOND).await;
@@ -627,7 +628,7 @@ async fn a_paused_clock_does_not_age_a_result() {
 // Expiry
 
 #[test]
-fn pitfall_03_a_reader_does_not_believe_an_old_success_even_if_nothing_runs() {
+fn an_old_success_is_stale_for_a_reader_even_if_nothing_runs() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -6,7 +6,8 @@ use std::{
 };
 
 use tower_health::{
-    Failure, HealthCheck, Outcome, Reason, Status, Value, checks::Freshness, testing::Contract,
+    Failure, HealthCheck, Outcome, Reason, Status, checks::Freshness, outcome::Value,
+    testing::Contract,
 };
 
 use crate::support::thousand_runs;

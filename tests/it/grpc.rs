@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Code, Request, Response, client::Grpc};
 use tonic_prost::ProstCodec;
-use tower_health::{Check, Exposure, Health, Probe, Status, grpc::GrpcHealth};
+use tower_health::{Check, Health, Probe, Status, endpoint::Exposure, grpc::GrpcHealth};
 
 use crate::support::{SECOND, Scripted, after, ms};
 
@@ -173,7 +173,7 @@ async fn a_service_of_a_check_leaves_with_the_instance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_01_nothing_is_serving_before_it_is_known() {
+async fn nothing_is_serving_before_it_is_known() {
     let (health, _) = service().await;
     let grpc = health.grpc();
     let mut watch = watch(&grpc, "").await;

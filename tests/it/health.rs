@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tower_health::{Check, Health, Mistake, Probe, Reason, Status};
+use tower_health::{Check, Health, Probe, Reason, Status, error::ConfigError};
 
 use crate::support::{SECOND, Scripted, after, ms, ready};
 
@@ -27,7 +27,7 @@ async fn every_mistake_is_reported_at_once_each_with_its_cure() {
         .concurrency(0)
         .start()
         .unwrap_err();
-    assert_eq!(error.mistakes().len(), 11);
+    assert_eq!(error.problems().len(), 11);
     let text = error.to_string();
     for cure in [
         "try `orders-service`",
@@ -62,11 +62,33 @@ async fn a_single_mistake_stands_in_one_line() {
 #[test]
 fn without_a_runtime_both_cures_are_named() {
     let error = Health::builder("orders").start().unwrap_err();
-    assert_eq!(error.mistakes(), [Mistake::NoRuntime]);
+    assert_eq!(error.problems(), [ConfigError::NoRuntime]);
     let text = error.to_string();
     assert!(
         text.contains("call `start()` within one") && text.contains("`.runtime(handle)`"),
         "{text}"
+    );
+}
+
+#[test]
+fn without_a_runtime_every_other_problem_is_reported_as_well() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let error = Health::builder("orders")
+        .watchdog(Duration::from_millis(1))
+        .watch_runtime("a", runtime.handle())
+        .watch_runtime("a", runtime.handle())
+        .start()
+        .unwrap_err();
+    assert!(
+        matches!(
+            error.problems(),
+            [
+                ConfigError::NoRuntime,
+                ConfigError::Watchdog(_),
+                ConfigError::DuplicateName(_)
+            ]
+        ),
+        "{error}"
     );
 }
 
@@ -79,7 +101,7 @@ fn a_runtime_without_timers_is_a_mistake() {
         .runtime(runtime.handle().clone())
         .start()
         .unwrap_err();
-    assert_eq!(error.mistakes(), [Mistake::NoTimers]);
+    assert_eq!(error.problems(), [ConfigError::NoTimers]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +117,7 @@ async fn a_mistake_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_05_and_06_a_typo_or_a_duplicate_is_an_error_and_never_green() {
+async fn a_typo_or_a_duplicate_is_an_error_and_never_green() {
     let health = Health::builder("orders")
         .checks([check("db"), check("cache")])
         .start()

@@ -10,7 +10,10 @@ use std::{
 };
 
 use tokio::time::advance;
-use tower_health::{Check, Event, Health, Probe, Reason, Status, Subscription};
+use tower_health::{
+    Check, Health, Probe, Reason, Status,
+    event::{Event, Subscription},
+};
 
 use crate::support::{Gate, SECOND, Scripted, after, ask, ms, ready, reason};
 

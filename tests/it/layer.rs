@@ -40,7 +40,7 @@ fn answer(handle: &mut Handle) {
 }
 
 #[tokio::test]
-async fn pitfall_20_a_probe_is_answered_while_the_inner_service_is_not_ready() {
+async fn a_probe_is_answered_while_the_inner_service_is_not_ready() {
     let (mut service, mut handle) = probed();
     handle.allow(0);
     assert_ready_ok!(service.poll_ready());
@@ -370,8 +370,11 @@ async fn a_layer_and_a_wrapped_service_can_lower_the_exposure() {
     let health = health();
     let inner = tower::service_fn(crate::support::inner);
     for service in [
-        health.layer().endpoints(reserved()).unwrap().layer(inner),
-        health.wrap(inner).endpoints(reserved()).unwrap(),
+        health
+            .layer()
+            .endpoints(reserved().build().unwrap())
+            .layer(inner),
+        health.wrap(inner).endpoints(reserved().build().unwrap()),
     ] {
         assert_eq!(ask(&service, "/health").await.body, r#"{"status":"pass"}"#);
         assert_eq!(ask(&service, "/orders").await.body, "inner /orders");

@@ -7,8 +7,8 @@ use http::{Request, Response};
 use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt};
 use tower_health::{
-    Check, Event, Failure, Health, HealthCheck, Outcome, Probe, ProbeService, Reason, Status,
-    async_trait,
+    Check, Failure, Health, HealthCheck, Outcome, Probe, Reason, Status, async_trait,
+    endpoint::ProbeService, event::Event,
 };
 
 use crate::support::{
@@ -72,7 +72,7 @@ async fn the_reader_who_started_a_run_leaves_and_the_others_still_get_the_answer
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_08_a_run_whose_readers_all_left_goes_on_and_counts() {
+async fn a_run_completes_and_counts_after_all_its_readers_disconnected() {
     let db = Scripted::new(Status::Pass).taking(ms(50));
     let health = start(&db);
     let mut only = Box::pin(
@@ -110,7 +110,7 @@ async fn nothing_runs_unread_and_readers_in_the_process_start_nothing() {
         ask_with(&health.service(), "POST", "/ready").await.status,
         405
     );
-    let secretive = health.service().endpoints(reserved()).unwrap();
+    let secretive = health.service().endpoints(reserved().build().unwrap());
     assert_eq!(ask(&secretive, "/health/db").await.status, 404);
     after(SECOND).await;
     assert_eq!(db.runs(), 0);
@@ -289,7 +289,7 @@ impl HealthCheck for Upstream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_32_two_services_that_check_each_other_answer_at_once_for_ever() {
+async fn two_services_that_check_each_other_answer_at_once_for_ever() {
     let (a, b) = (Arc::default(), Arc::default());
     let service = |name: &str, other: &Arc<_>| {
         let check = Check::new("other", Upstream(Arc::clone(other)));

@@ -43,7 +43,7 @@ async fn as_the_last_line_it_covers_every_route_and_the_fallback() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_30_a_cors_layer_outside_answers_options_in_its_place() {
+async fn a_cors_layer_outside_answers_options_in_its_place() {
     let health = down().await;
     let hidden = app().layer(health.layer()).layer(CorsLayer::permissive());
     assert_eq!(
@@ -215,7 +215,7 @@ async fn a_route_of_the_application_below_health_is_hidden() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_20_what_refuses_everybody_inside_refuses_no_probe() {
+async fn what_refuses_everybody_inside_refuses_no_probe() {
     let health = down().await;
     let refuse = axum::middleware::from_fn(
         async |_: axum::extract::Request, _: axum::middleware::Next| StatusCode::UNAUTHORIZED,
@@ -261,7 +261,7 @@ async fn a_deeper_path_of_ours_goes_to_the_inner_service() {
     assert_eq!(
         ask(&service, "/healthz/admin").await.body,
         "inner /healthz/admin",
-        "pitfall 15"
+        "no prefix matches"
     );
     assert_eq!(
         ask(&service, "/health/history").await.status,

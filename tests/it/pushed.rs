@@ -10,8 +10,10 @@ use std::{
 
 use http::StatusCode;
 use tower_health::{
-    ChangeError, Check, Event, Health, Mistake, Outcome, Probe, Reason, Stage, Status,
-    VerdictReason,
+    Check, Health, Outcome, Probe, Reason, Status,
+    error::{ChangeError, ConfigError},
+    event::Event,
+    report::{Stage, VerdictReason},
 };
 
 use crate::support::{SECOND, Scripted, after, ask, ms, ready, reason};
@@ -112,7 +114,7 @@ async fn a_flood_of_reports_ends_with_the_last() {
     let recorded = health.check("leader").unwrap();
     assert_eq!(
         recorded.measurements[0].value,
-        tower_health::Value::Integer(99_999)
+        tower_health::outcome::Value::Integer(99_999)
     );
     assert!(recorded.streak < 10);
 }
@@ -140,22 +142,28 @@ async fn bad_names_and_times_are_mistakes_and_take_nothing() {
         .unwrap();
     health.wait_until_good(Probe::Readiness).await.unwrap();
     let mistakes = |error: ChangeError| match error {
-        ChangeError::Mistakes(mistakes) => mistakes,
+        ChangeError::Config(mistakes) => mistakes,
         other => panic!("{other}"),
     };
     let taken = health.heartbeat("db", TTL).await.unwrap_err();
-    assert!(matches!(mistakes(taken)[..], [Mistake::DuplicateName(_)]));
+    assert!(matches!(
+        mistakes(taken)[..],
+        [ConfigError::DuplicateName(_)]
+    ));
     let both = health.reporter("No", Duration::ZERO).runbook("nowhere");
     let mistakes_of_both = mistakes(both.await.unwrap_err());
     assert_eq!(mistakes_of_both.len(), 3, "{mistakes_of_both:?}");
     assert!(mistakes_of_both[0].to_string().contains("at least 1 ms"));
     let beat = health.heartbeat("worker", TTL).await.unwrap();
     let taken = health.heartbeat("worker", TTL).await.unwrap_err();
-    assert!(matches!(mistakes(taken)[..], [Mistake::DuplicateName(_)]));
+    assert!(matches!(
+        mistakes(taken)[..],
+        [ConfigError::DuplicateName(_)]
+    ));
     for name in ["worker", "warm-cache"] {
         let other = Check::new(name, Scripted::new(Status::Pass));
         let error = mistakes(health.replace(other).await.unwrap_err());
-        assert!(matches!(error[..], [Mistake::NotRun(_)]), "{name}");
+        assert!(matches!(error[..], [ConfigError::NotRun(_)]), "{name}");
     }
     // None of that took anything from whom it belongs to.
     assert_eq!(health.check("db").unwrap().status, Status::Pass);
@@ -192,7 +200,7 @@ async fn a_worker_that_ticks_is_at_work_and_one_that_does_not_is_stale() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_21_liveness_fails_for_a_worker_that_is_to_be_restarted_and_for_no_dependency() {
+async fn liveness_fails_for_a_worker_that_is_to_be_restarted_and_for_no_dependency() {
     let database = Scripted::new(Status::Fail);
     let health = Health::builder("orders")
         .check(Check::new("db", database))
@@ -276,7 +284,7 @@ async fn a_worker_that_ends_has_died_unless_it_says_that_it_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_23_workers_that_end_while_the_instance_leaves_fail_no_liveness() {
+async fn workers_that_end_while_the_instance_leaves_fail_no_liveness() {
     let health = service();
     let ends = health.heartbeat("ends", TTL).liveness().await.unwrap();
     let _silent = health.heartbeat("silent", SECOND).liveness().await.unwrap();
@@ -303,7 +311,7 @@ async fn speakers_do_not_keep_the_checks_running() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_24_a_start_up_task_that_fails_is_tried_again_until_it_is_done() {
+async fn a_start_up_task_that_fails_is_tried_again_until_it_is_done() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&attempts);
     let health = Health::builder("orders")
@@ -403,7 +411,7 @@ async fn liveness_lists_its_own_to_who_asks() {
     let _two = health.heartbeat("two", TTL).liveness().await.unwrap();
     health.wait_until_good(Probe::Readiness).await.unwrap();
     let kubernetes = tower_health::Endpoints::kubernetes();
-    let probes = health.service().endpoints(kubernetes).unwrap();
+    let probes = health.service().endpoints(kubernetes.build().unwrap());
     let body = async |path| ask(&probes, path).await.body;
     assert_eq!(body("/livez").await, "ok");
     let verbose = "[+]one ok\n[+]two ok\nlivez check passed\n";

@@ -7,7 +7,9 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::advance};
-use tower_health::{HealthCheck, Outcome, Reason, Status, Value, checks::Queue, testing::Contract};
+use tower_health::{
+    HealthCheck, Outcome, Reason, Status, checks::Queue, outcome::Value, testing::Contract,
+};
 
 use crate::support::thousand_runs;
 

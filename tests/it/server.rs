@@ -19,11 +19,13 @@ use tokio::{
 };
 use tower::{ServiceBuilder, limit::ConcurrencyLimitLayer};
 use tower_health::{
-    Check, Endpoints, Exposure, Health, Outcome, Probe, Reason, ServeError, Status, Unfinished,
+    Check, Endpoints, Health, Outcome, Reason, Status,
+    endpoint::{EndpointsBuilder, Exposure},
+    error::{ServeError, ServerError},
     server::Server,
 };
 
-use crate::support::{SECOND, Scripted, ms};
+use crate::support::{SECOND, Scripted, cut, ms};
 
 const TOKEN: &str = "c29tZS10b2tlbg==";
 
@@ -62,16 +64,15 @@ async fn health_of(db: &Scripted) -> Health {
     health
 }
 
-fn open() -> Endpoints {
-    Endpoints::default()
-        .exposure(Exposure::Full)
-        .bearer_token(TOKEN)
+fn open() -> EndpointsBuilder {
+    Endpoints::builder().bearer_token(TOKEN)
 }
 
 fn serve(health: &Health) -> Server {
     health
         .serve("127.0.0.1:0")
-        .endpoints(open())
+        .endpoints(open().build().unwrap())
+        .exposure(Exposure::Full)
         .start()
         .unwrap()
 }
@@ -250,7 +251,7 @@ async fn events_tell_strangers_no_more_than_they_may_see() {
     }
     let server = health
         .serve("127.0.0.1:0")
-        .endpoints(crate::support::reserved())
+        .endpoints(crate::support::reserved().build().unwrap())
         .start()
         .unwrap();
     let mut stream = reader(server.local_addr()).await;
@@ -335,7 +336,7 @@ async fn stick(address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn pitfall_20_a_saturated_service_answers_every_probe_on_both_ports() {
+async fn a_saturated_service_answers_every_probe_on_both_ports() {
     let health = health_of(&Scripted::new(Status::Pass)).await;
     let (began, end) = (
         std::sync::Arc::new(Notify::new()),
@@ -394,7 +395,8 @@ fn while_the_runtime_is_blocked_the_thread_of_its_own_answers() {
         let health = health_of(&Scripted::new(Status::Pass)).await;
         let server = health
             .serve("127.0.0.1:0")
-            .endpoints(open())
+            .endpoints(open().build().unwrap())
+            .exposure(Exposure::Full)
             .own_thread()
             .start()
             .unwrap();
@@ -572,14 +574,6 @@ fn what_cannot_be_served_says_why() {
         let error = health.serve(addr).own_thread().start().unwrap_err();
         assert!(matches!(error, ServeError::Address(_)), "{error}");
     }
-    let wrong = Endpoints::default().probe("up", Probe::Readiness);
-    let error = health
-        .serve("127.0.0.1:0")
-        .endpoints(wrong)
-        .own_thread()
-        .start()
-        .unwrap_err();
-    assert!(matches!(error, ServeError::Endpoints(_)), "{error}");
     let bare = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -628,7 +622,7 @@ async fn maintenance_is_switched_by_who_may() {
     }
     let long = format!("/maintenance?ttl=1m&reason={}", "x".repeat(20_000));
     assert!(says(&asked(address, "POST", &long, &token).await, 400));
-    assert_eq!(health.stage(), tower_health::Stage::Ready);
+    assert_eq!(health.stage(), tower_health::report::Stage::Ready);
     let answer = asked(address, "POST", begin, &token).await;
     assert!(says(&answer, 200), "{answer}");
     assert!(
@@ -649,10 +643,10 @@ async fn maintenance_is_switched_by_who_may() {
     let told = asked(nobody.local_addr(), "GET", "/maintenance", "").await;
     assert!(says(&told, 200) && !told.contains("db2"), "{told}");
     // Where the verdict alone is told, it is to those who may do more.
-    let status = Endpoints::default().exposure(Exposure::Status);
+    let status = Endpoints::builder().exposure(Exposure::Status);
     let status = health
         .serve("127.0.0.1:0")
-        .endpoints(status)
+        .endpoints(status.build().unwrap())
         .start()
         .unwrap();
     let hidden = asked(status.local_addr(), "GET", "/maintenance", "").await;
@@ -684,7 +678,7 @@ async fn maintenance_is_switched_by_who_may() {
 }
 
 /// The application, served by the crate at a port of its own until the drain is over.
-async fn run(health: &Health, app: Router) -> (SocketAddr, JoinHandle<Result<(), Unfinished>>) {
+async fn run(health: &Health, app: Router) -> (SocketAddr, JoinHandle<Result<(), ServerError>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(health.run_http(listener, health.wrap(app)));
@@ -695,7 +689,7 @@ async fn run(health: &Health, app: Router) -> (SocketAddr, JoinHandle<Result<(),
 async fn drained_by(
     delay: u64,
     cap: u64,
-) -> (Health, SocketAddr, JoinHandle<Result<(), Unfinished>>) {
+) -> (Health, SocketAddr, JoinHandle<Result<(), ServerError>>) {
     let health = Health::builder("orders")
         .drain_delay(ms(delay))
         .drain_finish(ms(cap))
@@ -743,7 +737,7 @@ async fn a_server_that_is_run_finishes_its_connections() {
         let body = response.into_body().collect().await.unwrap();
         assert_eq!(body.to_bytes(), "slow orders");
     }
-    assert_eq!(server.await.unwrap(), Ok(()));
+    server.await.unwrap().unwrap();
     drop(idle);
     assert!(TcpStream::connect(address).await.is_err());
 }
@@ -755,8 +749,8 @@ async fn a_server_that_is_run_cuts_what_is_stuck() {
     let probed = tokio::spawn(asked(address, "GET", "/ready", ""));
     assert!(says(&probed.await.unwrap(), 200));
     drop(health.drain());
-    let unfinished = server.await.unwrap().unwrap_err();
-    assert_eq!(unfinished.in_flight, 1);
+    let ended = server.await.unwrap();
+    assert_eq!(cut(ended), 1);
     assert_eq!(stuck.await.unwrap(), "", "its connection went");
     assert!(TcpStream::connect(address).await.is_err());
 }
@@ -767,7 +761,13 @@ async fn the_paths_of_the_port_are_its_own() {
     let health = Health::builder("orders").check(events).start().unwrap();
     let server = health
         .serve("127.0.0.1:0")
-        .endpoints(Endpoints::none().checks("/{check}").bearer_token(TOKEN))
+        .endpoints(
+            Endpoints::none()
+                .checks("/{check}")
+                .bearer_token(TOKEN)
+                .build()
+                .unwrap(),
+        )
         .start()
         .unwrap();
     for path in ["/events", "/events/"] {
@@ -799,7 +799,8 @@ async fn a_drain_is_begun_and_waited_for_by_who_may() {
     let nobody = health.serve("127.0.0.1:0").drain_paths().start().unwrap();
     let server = health
         .serve("127.0.0.1:0")
-        .endpoints(open())
+        .endpoints(open().build().unwrap())
+        .exposure(Exposure::Full)
         .drain_paths()
         .start()
         .unwrap();
@@ -815,7 +816,11 @@ async fn a_drain_is_begun_and_waited_for_by_who_may() {
         assert!(says(&answer, 200), "{path}: {answer}");
     }
     assert!(says(&asked(address, "GET", "/drained", &token).await, 409));
-    assert_eq!(health.stage(), tower_health::Stage::Ready, "nobody began");
+    assert_eq!(
+        health.stage(),
+        tower_health::report::Stage::Ready,
+        "nobody began"
+    );
     let app = Router::new().route("/stuck", get(std::future::pending::<&'static str>));
     let request = http::Request::get("/stuck").body(axum::body::Body::empty());
     let mut stuck = Box::pin(tower::ServiceExt::oneshot(
@@ -846,14 +851,18 @@ async fn a_drain_is_begun_and_waited_for_by_who_may() {
 #[tokio::test]
 async fn who_waits_for_a_drain_is_told_that_requests_were_cut() {
     let (health, address, server) = drained_by(50, 200).await;
-    let port = health.serve("127.0.0.1:0").endpoints(open()).drain_paths();
+    let port = health
+        .serve("127.0.0.1:0")
+        .endpoints(open().build().unwrap())
+        .exposure(Exposure::Full)
+        .drain_paths();
     let port = port.start().unwrap();
     let token = format!("authorization: Bearer {TOKEN}\r\n");
     let stuck = stick(address).await;
     drop(health.drain());
     let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
     assert!(says(&answer, 503), "{answer}");
-    assert_eq!(server.await.unwrap().unwrap_err().in_flight, 1);
+    assert_eq!(cut(server.await.unwrap()), 1);
     drop(stuck);
 }
 
@@ -865,7 +874,11 @@ async fn a_request_that_comes_while_servers_close_and_is_cut_is_told_as_such() {
         .drain_close(SECOND)
         .start()
         .unwrap();
-    let port = health.serve("127.0.0.1:0").endpoints(open()).drain_paths();
+    let port = health
+        .serve("127.0.0.1:0")
+        .endpoints(open().build().unwrap())
+        .exposure(Exposure::Full)
+        .drain_paths();
     let port = port.start().unwrap();
     let token = format!("authorization: Bearer {TOKEN}\r\n");
     let app = Router::new().route("/stuck", get(std::future::pending::<&'static str>));
@@ -884,13 +897,17 @@ async fn a_request_that_comes_while_servers_close_and_is_cut_is_told_as_such() {
     tokio::time::sleep(ms(100)).await;
     let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
     assert!(says(&answer, 503), "{answer}");
-    assert_eq!(server.await.unwrap().unwrap_err().in_flight, 1);
+    assert_eq!(cut(server.await.unwrap()), 1);
     let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
     assert!(says(&answer, 503), "{answer}");
     assert!(stuck.await.unwrap().is_err());
     // Where nothing runs, nothing is in flight.
     let fixed = Health::fixed(Status::Pass);
-    let port = fixed.serve("127.0.0.1:0").endpoints(open()).drain_paths();
+    let port = fixed
+        .serve("127.0.0.1:0")
+        .endpoints(open().build().unwrap())
+        .exposure(Exposure::Full)
+        .drain_paths();
     let port = port.start().unwrap();
     drop(fixed.drain());
     let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
@@ -920,7 +937,7 @@ async fn a_connection_of_http_2_that_never_asked_hears_goodbye_when_servers_clos
         kinds.push(kind);
     }
     assert!(kinds.contains(&GOAWAY), "{kinds:?}");
-    assert_eq!(server.await.unwrap(), Ok(()));
+    server.await.unwrap().unwrap();
 }
 
 /// A service that speaks another protocol after an upgrade, or a `CONNECT`: it sends so many bytes, and back what it is sent. It says when it
@@ -1024,7 +1041,7 @@ async fn connections_without_a_request_cost_a_drain_neither_its_time_nor_its_goo
     let deaf = deaf(address).await;
     let began = tokio::time::Instant::now();
     drop(health.drain());
-    assert_eq!(server.await.unwrap(), Ok(()));
+    server.await.unwrap().unwrap();
     let took = began.elapsed();
     assert!(took >= 5 * SECOND && took < 7 * SECOND, "{took:?}");
     drop((idle, half, deaf));
@@ -1044,7 +1061,7 @@ async fn nor_do_they_where_another_server_waits_for_them() {
     let deaf = deaf(address).await;
     let began = tokio::time::Instant::now();
     drop(health.drain());
-    server.await.unwrap().unwrap().unwrap();
+    server.await.unwrap().unwrap();
     let took = began.elapsed();
     assert!(took >= 5 * SECOND && took < 8 * SECOND, "{took:?}");
     drop((idle, half, deaf));
@@ -1073,7 +1090,7 @@ async fn an_answer_that_its_client_takes_slowly_is_waited_for() {
     assert!(!server.is_finished());
     stream.read_to_end(&mut answer).await.unwrap();
     assert!(answer.len() > length, "{}", answer.len());
-    assert_eq!(server.await.unwrap(), Ok(()));
+    server.await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -1114,7 +1131,7 @@ async fn connections_of_http_2_are_told_to_go_while_the_service_still_accepts() 
     }
     assert!(!server.is_finished());
     drop(stuck);
-    assert_eq!(server.await.unwrap(), Ok(()));
+    server.await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -1173,7 +1190,7 @@ async fn an_answer_over_http_2_that_waits_for_its_window_is_waited_for() {
     assert!(!server.is_finished());
     let rest = body.collect().await.unwrap().to_bytes();
     assert_eq!(first.len() + rest.len(), length);
-    assert_eq!(server.await.unwrap(), Ok(()));
+    server.await.unwrap().unwrap();
 }
 
 /// Slower than any limit of a connection, and never still.
@@ -1236,7 +1253,7 @@ async fn an_upgraded_connection_whose_peer_is_slow_holds_no_drain_up() {
     let ended = tokio::time::timeout(10 * SECOND, server)
         .await
         .expect("it ends");
-    assert_eq!(ended.unwrap(), Ok(()));
+    ended.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -1262,6 +1279,6 @@ async fn what_is_cut_while_its_client_takes_nothing_is_counted_once() {
         .unwrap();
     tokio::time::sleep(ms(300)).await;
     drop(health.drain());
-    let unfinished = server.await.unwrap().unwrap_err();
-    assert_eq!(unfinished.in_flight, 1);
+    let ended = server.await.unwrap();
+    assert_eq!(cut(ended), 1);
 }

@@ -119,7 +119,7 @@ async fn http_2_with_prior_knowledge_is_answered() {
 }
 
 #[tokio::test]
-async fn pitfall_08_a_probing_client_that_leaves_changes_nothing() {
+async fn a_probing_client_that_disconnects_changes_nothing() {
     let db = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .check(

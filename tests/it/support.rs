@@ -15,7 +15,11 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::{Service, ServiceExt};
-use tower_health::{Check, Endpoints, Exposure, Health, HealthCheck, Probe, Reason, Status};
+use tower_health::{
+    Check, Endpoints, Health, HealthCheck, Probe, Reason, Status,
+    endpoint::{EndpointsBuilder, Exposure},
+    error::ServerError,
+};
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -80,9 +84,17 @@ pub(crate) async fn thousand_runs(check: &impl HealthCheck) {
     assert_eq!(outcome.status(), Status::Pass, "{outcome:?}");
 }
 
+/// How many requests a server cut.
+pub(crate) fn cut<T: std::fmt::Debug>(ended: Result<T, ServerError>) -> usize {
+    match ended {
+        Err(ServerError::DrainTimeout(timeout)) => timeout.in_flight,
+        other => panic!("nothing was cut: {other:?}"),
+    }
+}
+
 /// Endpoints that tell anyone the verdict alone.
-pub(crate) fn reserved() -> Endpoints {
-    Endpoints::default().exposure(Exposure::Status)
+pub(crate) fn reserved() -> EndpointsBuilder {
+    Endpoints::builder().exposure(Exposure::Status)
 }
 
 /// An answer with its body read.

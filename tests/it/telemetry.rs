@@ -16,7 +16,7 @@ use metrics::{
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tower_health::{
-    Check, Endpoints, Event, Failure, Health, HealthBuilder, Outcome, Probe, Reason, Status,
+    Check, Endpoints, Failure, Health, HealthBuilder, Outcome, Probe, Reason, Status, event::Event,
 };
 use tracing::{Level, subscriber::DefaultGuard};
 
@@ -456,8 +456,8 @@ async fn requests_are_counted_by_probe_and_code() {
     assert_eq!(counts("startup"), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(counts("check"), [1.0, 1.0, 0.0, 0.0]);
     // By the code that was answered, whatever verdict it stands for.
-    let mapped = Endpoints::default().code(Status::Fail, http::StatusCode::IM_A_TEAPOT);
-    let mapped = health.service().endpoints(mapped).unwrap();
+    let mapped = Endpoints::builder().code(Status::Fail, http::StatusCode::IM_A_TEAPOT);
+    let mapped = health.service().endpoints(mapped.build().unwrap());
     assert_eq!(metrics.requests("readiness", 418), None);
     ask(&mapped, "/ready").await;
     after(15 * SECOND).await;
@@ -466,7 +466,7 @@ async fn requests_are_counted_by_probe_and_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_19_metrics_are_served_while_all_is_down_and_a_scrape_runs_nothing() {
+async fn metrics_are_served_while_all_is_down_and_a_scrape_runs_nothing() {
     let metrics = install();
     let (db, asked) = (Scripted::new(Status::Fail), Scripted::new(Status::Pass));
     let health = builder()
@@ -724,7 +724,7 @@ async fn each_transition_is_logged_once_with_how_long_it_lasted_and_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_27_ten_thousand_failures_in_a_row_log_two_lines() {
+async fn ten_thousand_failures_in_a_row_log_two_lines() {
     let (log, _guard) = Log::listen(Level::TRACE);
     let db = Scripted::new(Status::Pass);
     let health = builder()
@@ -757,7 +757,7 @@ async fn pitfall_27_ten_thousand_failures_in_a_row_log_two_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_27_a_first_failure_is_logged_too() {
+async fn a_first_failure_is_logged_too() {
     let (log, _guard) = Log::listen(Level::INFO);
     let _health = builder()
         .check(Check::new("db", Scripted::new(Status::Fail)))
@@ -828,7 +828,7 @@ async fn a_run_that_was_asked_for_and_waits_too_long_is_logged_once() {
 
 /// A password in whatever a check may say or be called by is in nothing that operators see.
 #[tokio::test(start_paused = true)]
-async fn pitfall_16_no_metric_no_log_and_no_event_tells_a_password() {
+async fn no_metric_log_or_event_contains_a_password() {
     const PASSWORD: &str = "hunter2";
     let (log, _guard) = Log::listen(Level::TRACE);
     let metrics = install();

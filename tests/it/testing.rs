@@ -13,8 +13,8 @@ use std::{
 use futures_like::catch;
 use tokio::sync::Semaphore;
 use tower_health::{
-    ChangeError, Check, Failure, Health, HealthCheck, Outcome, Probe, Reason, RunError, Status,
-    Stopped, async_trait,
+    Check, Failure, Health, HealthCheck, Outcome, Probe, Reason, Status, async_trait,
+    error::{ChangeError, RunError, Stopped},
     testing::{Contract, ScriptedCheck, assert_becomes, assert_stays, assert_verdict},
 };
 
@@ -70,7 +70,7 @@ async fn fixed_health_answers_probes_and_neither_ages_nor_changes() {
             "failed"
         );
     }
-    let secretive = health.service().endpoints(reserved()).unwrap();
+    let secretive = health.service().endpoints(reserved().build().unwrap());
     assert_eq!(ask(&secretive, "/ready").await.body, r#"{"status":"fail"}"#);
     let check = || Check::new("fixed", ScriptedCheck::new(Status::Pass)).on_demand(SECOND);
     let stopped = |change: Result<_, ChangeError>| matches!(change, Err(ChangeError::Stopped(_)));

@@ -15,8 +15,10 @@ use std::{
 use tokio::time::timeout;
 
 use tower_health::{
-    Check, CheckTransition, Event, Health, Outcome, Probe, Reason, Status, Stopped, Subscription,
-    VerdictReason, VerdictTransition,
+    Check, Health, Outcome, Probe, Reason, Status,
+    error::Stopped,
+    event::{CheckTransition, Event, Subscription, VerdictTransition},
+    report::VerdictReason,
 };
 
 use crate::support::{SECOND, Scripted, after, ask, ms, poll_once, ready, reason};
@@ -211,7 +213,7 @@ async fn an_expiry_is_told_and_that_of_an_unread_check_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pitfall_14_a_slow_subscriber_loses_the_oldest_and_slows_nobody() {
+async fn a_slow_subscriber_loses_the_oldest_events_and_delays_no_other() {
     let health = Health::builder("orders").start().unwrap();
     let (mut slow, mut quick) = (health.subscribe(), health.subscribe());
     for number in 0..200 {
@@ -449,8 +451,8 @@ async fn a_watch_does_not_tell_the_same_twice() {
     let seen = watch.current();
     if let Ok(Ok(next)) = timeout(30 * SECOND, watch.changed()).await {
         assert_eq!((next.status, next.reason), (seen.status, seen.reason));
-        let told = |verdict: &tower_health::Verdict| {
-            let check = |check: &tower_health::CheckReport| {
+        let told = |verdict: &tower_health::report::Verdict| {
+            let check = |check: &tower_health::report::CheckReport| {
                 (check.name.clone(), check.status, check.reason)
             };
             verdict.checks.iter().map(check).collect::<Vec<_>>()

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::runtime::{Builder, Runtime};
-use tower_health::{Check, Health, Mistake, Probe, Reason, Status};
+use tower_health::{Check, Health, Probe, Reason, Status, error::ConfigError};
 
 use crate::support::{SECOND, ms};
 
@@ -56,7 +56,7 @@ fn reason(health: &Health, runtime: &str) -> Option<Reason> {
 }
 
 #[test]
-fn pitfall_22_a_runtime_that_stalls_fails_liveness_and_recovers() {
+fn a_runtime_that_stalls_fails_liveness_and_recovers() {
     let runtime = workers(2);
     let health = Health::builder("orders")
         .runtime(runtime.handle().clone())
@@ -88,7 +88,7 @@ fn pitfall_22_a_runtime_that_stalls_fails_liveness_and_recovers() {
         .iter()
         .find(|it| it.name == "lag")
         .unwrap();
-    assert!(matches!(lag.value, tower_health::Value::Float(lag) if lag >= 1.0));
+    assert!(matches!(lag.value, tower_health::outcome::Value::Float(lag) if lag >= 1.0));
     assert!(report.since >= began);
     // Readiness is not what it decides.
     let readiness = health.verdict(Probe::Readiness);
@@ -104,7 +104,7 @@ fn pitfall_22_a_runtime_that_stalls_fails_liveness_and_recovers() {
     let told = other.block_on(async {
         let mut told = Vec::new();
         while !told.ends_with(&[Status::Fail, Status::Pass]) {
-            if let Some(tower_health::Event::Check(transition)) = events.next().await {
+            if let Some(tower_health::event::Event::Check(transition)) = events.next().await {
                 told.push(transition.to);
             }
         }
@@ -226,11 +226,11 @@ fn mistakes_of_watching_are_told_with_all_others() {
     let told = error.to_string();
     assert!(
         matches!(
-            error.mistakes(),
+            error.problems(),
             [
-                Mistake::Watchdog(_),
-                Mistake::DuplicateName(_),
-                Mistake::CheckName(_)
+                ConfigError::Watchdog(_),
+                ConfigError::DuplicateName(_),
+                ConfigError::CheckName(_)
             ]
         ),
         "{told}"
@@ -243,7 +243,7 @@ fn mistakes_of_watching_are_told_with_all_others() {
 
 #[cfg(feature = "server")]
 #[test]
-fn pitfall_22_a_management_port_on_a_thread_of_its_own_does_not_lie() {
+fn a_management_port_on_a_thread_of_its_own_does_not_lie() {
     let runtime = workers(1);
     let (health, server) = runtime.block_on(async {
         let health = Health::builder("orders")
@@ -281,7 +281,7 @@ fn code_of(address: std::net::SocketAddr, path: &str) -> Option<u16> {
 
 #[cfg(feature = "server")]
 #[test]
-fn pitfall_22_of_a_stall_the_management_port_tells_within_the_bound_and_of_its_end() {
+fn the_management_port_reports_a_stall_within_the_bound_and_its_end() {
     let runtime = workers(2);
     let (health, server) = runtime.block_on(async {
         let health = Health::builder("orders").watchdog(BOUND).start().unwrap();

@@ -19,7 +19,7 @@ use std::{
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
-use tower_health::{Check, Health, Probe, Reason, Status, VerdictReason};
+use tower_health::{Check, Health, Probe, Reason, Status, report::VerdictReason};
 
 const SECOND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(60);

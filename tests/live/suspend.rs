@@ -22,7 +22,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tower_health::{
-    Check, CheckTransition, Event, Health, Probe, Status, Subscription, VerdictTransition,
+    Check, Health, Probe, Status,
+    event::{CheckTransition, Event, Subscription, VerdictTransition},
 };
 
 const CHILD: &str = "TOWER_HEALTH_SUSPEND_CHILD";

@@ -10,7 +10,7 @@ use tower_health::{Failure, Reason};
 
 /// A protocol that speaks without TLS until it is asked for it.
 ///
-/// That of MySQL is not among them: a server blocks hosts that connect and do not log in. `MySql::certificate_below` asks over a connection that
+/// That of MySQL is not among them: a server blocks hosts that connect and do not log in. `MySql::warn_certificate_below` asks over a connection that
 /// has logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

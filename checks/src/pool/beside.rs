@@ -67,7 +67,7 @@ impl<M: Make> Beside<M> {
 impl<M: Make> Source for Beside<M> {
     async fn ask(&self) -> Outcome {
         let outcome = self.own.ask(self, |()| Outcome::pass()).await;
-        outcome.and(self.pool.usage().judge())
+        outcome.merge(self.pool.usage().judge())
     }
 }
 

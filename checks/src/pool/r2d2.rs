@@ -54,7 +54,7 @@ impl Pooled {
         Self::of(R2d2(BlockingCall::new(move || {
             let began = Instant::now();
             let outcome = at_once(own.ask(&link, |()| Outcome::pass()));
-            (began, outcome.and(usage(&pool).judge()))
+            (began, outcome.merge(usage(&pool).judge()))
         })))
     }
 }

@@ -9,7 +9,9 @@ use lapin::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::{BoxFuture, refused};
-use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
+use tower_health::{
+    ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait, checks::contradiction,
+};
 
 /// How it is with a queue of RabbitMQ: that it is there, how many messages wait in it, and who takes them.
 ///
@@ -151,7 +153,7 @@ impl RabbitMqQueue {
             false => Outcome::pass(),
         };
         backlog
-            .and(taken)
+            .merge(taken)
             .measure("messages", messages, "")
             .measure("consumers", consumers, "")
     }
@@ -306,6 +308,12 @@ impl HealthCheck for RabbitMqQueue {
 
     fn component_type(&self) -> ComponentType {
         ComponentType::Datastore
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let warn = ("warn_above", self.warn_above);
+        let fail = ("fail_above", self.fail_above);
+        contradiction(warn, fail).into_iter().collect()
     }
 }
 

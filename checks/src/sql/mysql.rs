@@ -20,14 +20,14 @@ use crate::{
 /// | it answers | pass |
 /// | the pool has no free slot | warn, busy |
 /// | the pool is closed | fail, misconfigured |
-/// | connections are near the server's limit ([`connections_above`](Self::connections_above)), or at it | warn, limit near; warn, busy |
+/// | connections are near the server's limit ([`warn_connections_above`](Self::warn_connections_above)), or at it | warn, limit near; warn, busy |
 /// | it takes no writes, and [`primary`](Self::primary) was called | fail, read-only |
 /// | a node of Galera that refuses queries: not ready, outside of its cluster, told to reject them | fail, unhealthy |
 /// | the same, but for reading, which it was set to allow | warn, degraded; with `primary` fail, read-only |
 /// | it is offline for all but administrators (`offline_mode`) | fail, unhealthy |
-/// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
+/// | a replica lags by more than [`warn_lag_above`](Self::warn_lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
 /// | a replica whose lag has a bound does not replicate | fail, degraded |
-/// | its certificate ends before long, or has ended ([`certificate_below`](Self::certificate_below)) | warn, expires soon; fail, expired |
+/// | its certificate ends before long, or has ended ([`warn_certificate_below`](Self::warn_certificate_below)) | warn, expires soon; fail, expired |
 /// | it does not tell when its certificate ends, and that has a bound | fail, unexpected answer |
 /// | wrong password, unknown user | fail, authentication failed |
 /// | no rights to the database, or to see the lag; a host that is blocked for its connection errors | fail, permission denied |
@@ -66,10 +66,10 @@ pub struct MySql {
 struct Expected {
     writable: bool,
     /// In percent, if the user has said how much.
-    connections_above: Option<f64>,
+    warn_connections_above: Option<f64>,
     lag: LagBounds,
     /// In days.
-    certificate_below: Option<u32>,
+    warn_certificate_below: Option<u32>,
 }
 
 /// What a server said: settings and figures by their names, and its lag.
@@ -119,9 +119,9 @@ impl MySql {
             own: Own::new::<Self>(),
             expected: Expected {
                 writable: false,
-                connections_above: None,
+                warn_connections_above: None,
                 lag: LagBounds::default(),
-                certificate_below: None,
+                warn_certificate_below: None,
             },
         }
     }
@@ -133,20 +133,20 @@ impl MySql {
     }
 
     /// How much of the connections that the server allows may be in use before it is a warning, in percent. Defaults to 90.
-    pub fn connections_above(mut self, percent: f64) -> Self {
-        self.expected.connections_above = Some(percent);
+    pub fn warn_connections_above(mut self, percent: f64) -> Self {
+        self.expected.warn_connections_above = Some(percent);
         self
     }
 
     /// How far a replica may be behind, as it says itself, before it is a warning. Of several that it replicates from, the
     /// worst counts, and one that is set up and stopped is worse than any that is late. A server that replicates from nobody passes, and
     /// measures no lag. Defaults to no bound, and then it is not asked.
-    pub fn lag_above(mut self, lag: Duration) -> Self {
+    pub fn warn_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.warn = Some(lag);
         self
     }
 
-    /// How far a replica may be [behind](Self::lag_above) before it fails. Defaults to no bound.
+    /// How far a replica may be [behind](Self::warn_lag_above) before it fails. Defaults to no bound.
     pub fn fail_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.fail = Some(lag);
         self
@@ -157,8 +157,8 @@ impl MySql {
     /// minutes at the latest. Defaults to no bound.
     ///
     /// This is what `Certificate` is for other servers. A server of MySQL counts handshakes without a login, and blocks the host.
-    pub fn certificate_below(mut self, days: u32) -> Self {
-        self.expected.certificate_below = Some(days);
+    pub fn warn_certificate_below(mut self, days: u32) -> Self {
+        self.expected.warn_certificate_below = Some(days);
         self
     }
 }
@@ -173,11 +173,15 @@ impl HealthCheck for MySql {
     async fn check(&self) -> Result<Outcome, Failure> {
         let outcome = self.own.ask(self, |answer| self.expected.judge(&answer));
         let outcome = outcome.await;
-        Ok(outcome.and(Usage::of(&self.pool).judge()))
+        Ok(outcome.merge(Usage::of(&self.pool).judge()))
     }
 
     fn component_type(&self) -> ComponentType {
         ComponentType::Datastore
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.expected.lag.problems()
     }
 }
 
@@ -311,8 +315,8 @@ impl Expected {
     fn judge(&self, answer: &Answer) -> Outcome {
         if let Some(untold) = &answer.untold {
             // What is expected and cannot be seen is not taken for granted.
-            let bound = self.connections_above.map(drop);
-            let bound = bound.or(self.certificate_below.map(drop));
+            let bound = self.warn_connections_above.map(drop);
+            let bound = bound.or(self.warn_certificate_below.map(drop));
             let is_expected = self.writable || bound.is_some();
             return match is_expected {
                 true => untold.clone(),
@@ -320,9 +324,9 @@ impl Expected {
             };
         }
         self.judge_node(answer)
-            .and(self.judge_connections(answer))
-            .and(self.judge_lag(answer.lag))
-            .and(self.judge_certificate(answer, OffsetDateTime::now_utc()))
+            .merge(self.judge_connections(answer))
+            .merge(self.judge_lag(answer.lag))
+            .merge(self.judge_certificate(answer, OffsetDateTime::now_utc()))
     }
 
     fn judge_node(&self, answer: &Answer) -> Outcome {
@@ -339,7 +343,7 @@ impl Expected {
             None => Outcome::pass(),
         };
         match self.writable && is_read_only {
-            true => outcome.and(Outcome::fail(Reason::ReadOnly).with_cause("it takes no writes")),
+            true => outcome.merge(Outcome::fail(Reason::ReadOnly).with_cause("it takes no writes")),
             false => outcome,
         }
     }
@@ -348,9 +352,9 @@ impl Expected {
         let number = |name| answer.fact(name).parse().ok();
         match (number("threads_connected"), number("max_connections")) {
             (Some(used), Some(allowed)) => {
-                Limit { used, allowed }.judge(self.connections_above.unwrap_or(FULL))
+                Limit { used, allowed }.judge(self.warn_connections_above.unwrap_or(FULL))
             }
-            _ if self.connections_above.is_some() => Outcome::fail(Reason::UnexpectedAnswer)
+            _ if self.warn_connections_above.is_some() => Outcome::fail(Reason::UnexpectedAnswer)
                 .with_cause("it does not tell how many of its connections are in use"),
             _ => Outcome::pass(),
         }
@@ -369,7 +373,7 @@ impl Expected {
 
 impl Expected {
     fn judge_certificate(&self, answer: &Answer, now: OffsetDateTime) -> Outcome {
-        let Some(bound) = self.certificate_below else {
+        let Some(bound) = self.warn_certificate_below else {
             return Outcome::pass();
         };
         let told = answer.fact("ssl_server_not_after");
@@ -418,9 +422,9 @@ mod tests {
     fn expected() -> Expected {
         Expected {
             writable: false,
-            connections_above: None,
+            warn_connections_above: None,
             lag: LagBounds::default(),
-            certificate_below: None,
+            warn_certificate_below: None,
         }
     }
 
@@ -501,7 +505,7 @@ mod tests {
     #[test]
     fn a_certificate_has_days_left() {
         let bounded = Expected {
-            certificate_below: Some(21),
+            warn_certificate_below: Some(21),
             ..expected()
         };
         let now = macros::datetime!(2026-11-29 20:04:12 UTC);
@@ -537,11 +541,11 @@ mod tests {
             ..expected()
         };
         let bounded = Expected {
-            connections_above: Some(90.0),
+            warn_connections_above: Some(90.0),
             ..expected()
         };
         let certified = Expected {
-            certificate_below: Some(21),
+            warn_certificate_below: Some(21),
             ..expected()
         };
         for expected in [writable, bounded, certified] {

@@ -146,7 +146,7 @@ impl HealthCheck for Sqlite {
         Ok(match self.expected.through_pool {
             // Its own connection may be on its way back.
             true => pool.measure(outcome),
-            false => outcome.and(pool.judge()),
+            false => outcome.merge(pool.judge()),
         })
     }
 

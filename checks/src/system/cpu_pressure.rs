@@ -57,34 +57,28 @@ impl CpuPressure {
     fn told_by(kernel: Kernel) -> Self {
         Self {
             seen: BlockingCall::new(move || Seen::now(&kernel)),
-            waiting: Bounds {
-                warn: Some(50.0),
-                fail: None,
-            },
-            throttled: Bounds {
-                warn: Some(25.0),
-                fail: None,
-            },
+            waiting: Bounds::of(Some(50.0), None),
+            throttled: Bounds::of(Some(25.0), None),
             last: Mutex::default(),
         }
     }
 
     /// Warns if something waited for more percent of the last minute. Defaults to 50 percent.
     pub fn warn_above(mut self, percent: f64) -> Self {
-        self.waiting.warn = Some(percent);
+        self.waiting.set_warn(percent);
         self
     }
 
     /// Fails if something waited for more percent of the last minute. Defaults to never.
     pub fn fail_above(mut self, percent: f64) -> Self {
-        self.waiting.fail = Some(percent);
+        self.waiting.set_fail(percent);
         self
     }
 
     /// Warns if the container used up its quota in more percent of the periods since that was judged last, which are ten at least.
     /// Defaults to 25 percent.
     pub fn warn_throttled_above(mut self, percent: f64) -> Self {
-        self.throttled.warn = Some(percent);
+        self.throttled.set_warn(percent);
         self
     }
 
@@ -253,11 +247,15 @@ impl HealthCheck for CpuPressure {
         let throttled = self
             .throttled(periods)
             .map_or(Outcome::pass(), |percent| self.judge_throttled(percent));
-        Ok(waiting.and(throttled))
+        Ok(waiting.merge(throttled))
     }
 
     fn component_type(&self) -> ComponentType {
         ComponentType::System
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.waiting.problems_high()
     }
 }
 
@@ -273,7 +271,7 @@ impl fmt::Debug for CpuPressure {
 #[cfg(test)]
 mod tests {
     use super::{super::cgroup::fixture::Fixture, *};
-    use tower_health::{Status, Value};
+    use tower_health::{Status, outcome::Value};
 
     const TWO: (&str, &str) = ("cgroup/cgroup.controllers", "cpu\n");
     const NESTED: (&str, &str) = ("proc/self/cgroup", "0::/pod/app\n");

@@ -9,7 +9,7 @@ use rustix::fs::{StatVfs, StatVfsMountFlags, stat, statvfs};
 use super::{Bounds, percent};
 use tower_health::{
     ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait,
-    checks::{BlockingCall, Forecast, Prediction},
+    checks::{BlockingCall, Forecast, Prediction, contradiction},
 };
 
 /// Whether a file system has space, and will have it for a while.
@@ -89,10 +89,7 @@ impl Disk {
         Self {
             path,
             space: BlockingCall::new(move || see(&asked)),
-            percents: Bounds {
-                warn: Some(10.0),
-                fail: Some(5.0),
-            },
+            percents: Bounds::of(Some(10.0), Some(5.0)),
             warn_below_bytes: None,
             fail_below_bytes: None,
             forecast: Forecasts::new(DAY),
@@ -103,14 +100,14 @@ impl Disk {
 
     /// Warns if fewer percent are free. Defaults to 10 percent.
     pub fn warn_below(mut self, percent: f64) -> Self {
-        self.percents.warn = Some(percent);
+        self.percents.set_warn(percent);
         self.warn_below_bytes = None;
         self
     }
 
     /// Fails if fewer percent are free; 0 is never. Defaults to 5 percent.
     pub fn fail_below(mut self, percent: f64) -> Self {
-        self.percents.fail = Some(percent);
+        self.percents.set_fail(percent);
         self.fail_below_bytes = None;
         self
     }
@@ -162,16 +159,14 @@ impl Disk {
         }
         let is_below = |bound: Option<u64>| bound.map(|bound| bytes.free < bound);
         // A bound in bytes stands for that in percent.
-        let bounds = Bounds {
-            warn: self
-                .percents
+        let bounds = Bounds::of(
+            self.percents
                 .warn
                 .filter(|_| self.warn_below_bytes.is_none()),
-            fail: self
-                .percents
+            self.percents
                 .fail
                 .filter(|_| self.fail_below_bytes.is_none()),
-        };
+        );
         let by_percent = bounds.judge_low(bytes.percent());
         let by_bytes = match (
             is_below(self.fail_below_bytes),
@@ -181,7 +176,7 @@ impl Disk {
             (_, Some(true)) => Outcome::warn(Reason::LimitNear),
             _ => Outcome::pass(),
         };
-        let outcome = told(by_percent.and(by_bytes), bytes, "bytes");
+        let outcome = told(by_percent.merge(by_bytes), bytes, "bytes");
         outcome.measure("free", bytes.free, "bytes").measure(
             "free_percent",
             bytes.percent(),
@@ -313,11 +308,19 @@ impl HealthCheck for Disk {
         let inodes = space
             .inodes
             .map_or(Outcome::pass(), |inodes| self.judge_inodes(inodes));
-        Ok(mount.and(bytes).and(inodes).and(self.foresee(&space)))
+        Ok(mount.merge(bytes).merge(inodes).merge(self.foresee(&space)))
     }
 
     fn component_type(&self) -> ComponentType {
         ComponentType::System
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let fail = ("fail_below_bytes", self.fail_below_bytes);
+        let warn = ("warn_below_bytes", self.warn_below_bytes);
+        let mut problems = self.percents.problems_low();
+        problems.extend(contradiction(fail, warn));
+        problems
     }
 }
 
@@ -345,7 +348,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use tower_health::{Cause, Status, Value};
+    use tower_health::{Cause, Status, outcome::Value};
 
     const GIB: u64 = 1 << 30;
 

@@ -50,23 +50,20 @@ impl FileHandles {
     fn told_by(kernel: Kernel) -> Self {
         Self {
             usage: BlockingCall::new(move || usage(&kernel)),
-            bounds: Bounds {
-                warn: Some(80.0),
-                fail: Some(95.0),
-            },
+            bounds: Bounds::of(Some(80.0), Some(95.0)),
             forecast: None,
         }
     }
 
     /// Warns if more percent are open. Defaults to 80 percent.
     pub fn warn_above(mut self, percent: f64) -> Self {
-        self.bounds.warn = Some(percent);
+        self.bounds.set_warn(percent);
         self
     }
 
     /// Fails if more percent are open. Defaults to 95 percent.
     pub fn fail_above(mut self, percent: f64) -> Self {
-        self.bounds.fail = Some(percent);
+        self.bounds.set_fail(percent);
         self
     }
 
@@ -143,7 +140,7 @@ impl HealthCheck for FileHandles {
             None => outcome,
         };
         Ok(outcome
-            .and(self.foresee(utilization))
+            .merge(self.foresee(utilization))
             .measure("open", open, "")
             .measure("limit", limit, "")
             .measure("utilization", utilization, "percent"))
@@ -151,6 +148,10 @@ impl HealthCheck for FileHandles {
 
     fn component_type(&self) -> ComponentType {
         ComponentType::System
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.bounds.problems_high()
     }
 }
 
@@ -167,7 +168,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::{super::cgroup::fixture::Fixture, *};
-    use tower_health::{Status, Value};
+    use tower_health::{Status, outcome::Value};
 
     const LIMITS: &str = "\
 Limit                     Soft Limit           Hard Limit           Units

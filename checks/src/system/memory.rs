@@ -54,23 +54,20 @@ impl Memory {
     fn told_by(kernel: Kernel) -> Self {
         Self {
             usage: BlockingCall::new(move || usage(&kernel)),
-            bounds: Bounds {
-                warn: Some(90.0),
-                fail: None,
-            },
+            bounds: Bounds::of(Some(90.0), None),
             forecast: None,
         }
     }
 
     /// Warns if more percent are used. Defaults to 90 percent.
     pub fn warn_above(mut self, percent: f64) -> Self {
-        self.bounds.warn = Some(percent);
+        self.bounds.set_warn(percent);
         self
     }
 
     /// Fails if more percent are used. Defaults to never.
     pub fn fail_above(mut self, percent: f64) -> Self {
-        self.bounds.fail = Some(percent);
+        self.bounds.set_fail(percent);
         self
     }
 
@@ -182,7 +179,7 @@ impl HealthCheck for Memory {
         let outcome = match &self.forecast {
             Some(forecast) => {
                 let bound = self.bounds.fail.unwrap_or(100.0);
-                outcome.and(forecast.observe(usage.percent(), bound).outcome())
+                outcome.merge(forecast.observe(usage.percent(), bound).outcome())
             }
             None => outcome,
         };
@@ -194,6 +191,10 @@ impl HealthCheck for Memory {
 
     fn component_type(&self) -> ComponentType {
         ComponentType::System
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.bounds.problems_high()
     }
 }
 
@@ -210,7 +211,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::{super::cgroup::fixture::Fixture, *};
-    use tower_health::{Reason, Status, Value};
+    use tower_health::{Reason, Status, outcome::Value};
 
     /// 1000 KiB, of which 400 are free.
     const MACHINE: (&str, &str) = (

@@ -14,16 +14,56 @@ pub use self::disk::Disk;
 #[cfg(target_os = "linux")]
 pub use self::{cpu_pressure::CpuPressure, file_handles::FileHandles, memory::Memory};
 
-use tower_health::{Outcome, Reason};
+use tower_health::{Outcome, Reason, checks::contradiction};
 
 /// Bounds in percent, either of which may be none.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     warn: Option<f64>,
     fail: Option<f64>,
+    /// Whether the user set them: a default contradicts nothing.
+    is_set: (bool, bool),
 }
 
 impl Bounds {
+    fn of(warn: Option<f64>, fail: Option<f64>) -> Self {
+        Self {
+            warn,
+            fail,
+            is_set: (false, false),
+        }
+    }
+
+    fn set_warn(&mut self, percent: f64) {
+        self.warn = Some(percent);
+        self.is_set.0 = true;
+    }
+
+    fn set_fail(&mut self, percent: f64) {
+        self.fail = Some(percent);
+        self.is_set.1 = true;
+    }
+
+    /// What the user set.
+    fn set(self) -> (Option<f64>, Option<f64>) {
+        let Self { warn, fail, is_set } = self;
+        (warn.filter(|_| is_set.0), fail.filter(|_| is_set.1))
+    }
+
+    /// The problems of bounds that are named `warn_above` and `fail_above`.
+    #[cfg(target_os = "linux")]
+    fn problems_high(self) -> Vec<String> {
+        let (warn, fail) = self.set();
+        let (warn, fail) = (("warn_above", warn), ("fail_above", fail));
+        problems(warn, fail)
+    }
+
+    /// The problems of bounds that are named `warn_below` and `fail_below`.
+    fn problems_low(self) -> Vec<String> {
+        let (warn, fail) = self.set();
+        problems(("fail_below", fail), ("warn_below", warn))
+    }
+
     /// Judges what should be low.
     #[cfg(target_os = "linux")]
     fn judge_high(self, percent: f64) -> Outcome {
@@ -44,6 +84,16 @@ impl Bounds {
             Outcome::pass()
         }
     }
+}
+
+type Named<'a> = (&'a str, Option<f64>);
+
+/// The problems of a lower and an upper bound.
+fn problems(lower: Named<'_>, upper: Named<'_>) -> Vec<String> {
+    let is_none = |(_, percent): &Named<'_>| percent.is_some_and(f64::is_nan);
+    let wrong = [lower, upper].into_iter().filter(is_none);
+    let wrong = wrong.map(|(name, _)| format!("`{name}` is not a number: give a percentage"));
+    wrong.chain(contradiction(lower, upper)).collect()
 }
 
 /// How much of a whole something is. Of nothing, all is taken.

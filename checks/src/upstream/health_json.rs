@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn pitfall_04_a_status_that_nobody_knows_is_not_good() {
+    fn an_unknown_status_does_not_pass() {
         let unexpected = Some((Status::Fail, Some(Reason::UnexpectedAnswer)));
         for kind in [Kind::Json, Kind::HealthJson] {
             assert_eq!(said(kind, r#"{"status":"UNKNOWN"}"#), unexpected);

@@ -184,7 +184,7 @@ impl HttpUpstream {
                 Outcome::fail(Reason::UnexpectedAnswer).with_cause("its body is not as expected")
             }
         };
-        body.and(says.unwrap_or_else(Outcome::pass))
+        body.merge(says.unwrap_or_else(Outcome::pass))
     }
 }
 

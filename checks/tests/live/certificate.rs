@@ -4,7 +4,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use time::OffsetDateTime;
 use tower_health::{
-    Cause, HealthCheck, Outcome, Reason, Status, Value,
+    Cause, HealthCheck, Outcome, Reason, Status,
+    outcome::Value,
     testing::{Contract, Fault, FaultProxy},
 };
 use tower_health_checks::{Certificate, StartTls};

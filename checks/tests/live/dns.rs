@@ -11,7 +11,8 @@ use hickory_resolver::{
 };
 use tokio::net::UdpSocket;
 use tower_health::{
-    HealthCheck, Outcome, Reason, Status, Value,
+    HealthCheck, Outcome, Reason, Status,
+    outcome::Value,
     testing::{Contract, Fault, FaultProxy},
 };
 use tower_health_checks::Dns;

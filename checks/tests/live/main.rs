@@ -1,5 +1,6 @@
 //! Each check of `checks`, against the real server, healthy and broken. `docs/checks.md` keeps what they say.
 
+mod bounds;
 mod certificate;
 mod dns;
 #[cfg(target_os = "linux")]

@@ -7,8 +7,8 @@ use std::{
 };
 
 use tower_health::{
-    Cause, Check, ComponentType, Failure, Health, HealthCheck, Outcome, Reason, Status, Value,
-    async_trait,
+    Cause, Check, ComponentType, Failure, Health, HealthCheck, Outcome, Reason, Status,
+    async_trait, outcome::Value,
 };
 
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);

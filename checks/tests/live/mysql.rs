@@ -170,7 +170,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
+async fn it_has_one_connection_and_leaves_none_behind() {
     let mut server = server(&[]);
     server.start();
     let mut admin = admin(server.address).await;
@@ -189,7 +189,7 @@ async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_26_a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
+async fn a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
     let mut server = server(&[]);
     server.start();
     drop(admin(server.address).await);
@@ -236,7 +236,7 @@ async fn what_a_server_is_expected_to_be() {
     let mut server = server(&[]);
     server.start();
     let mut admin = admin(server.address).await;
-    let near = check(server.address).connections_above(20.0);
+    let near = check(server.address).warn_connections_above(20.0);
     assert_eq!(told(&near).await, (Status::Pass, None));
     let options = options(server.address, "app");
     let mut taken = Vec::new();
@@ -254,11 +254,11 @@ async fn what_a_server_is_expected_to_be() {
     assert_refusal("mysql, as a primary", what, &primary).await;
 
     // The rest needs rights that this user lacks, or what is not there.
-    let lag = check(server.address).lag_above(Duration::from_secs(1));
+    let lag = check(server.address).warn_lag_above(Duration::from_secs(1));
     let denied = (Status::Fail, Some(Reason::PermissionDenied));
     assert_eq!(told(&lag).await, denied);
     assert_optional("mysql", "the lag, for its user", &any, &lag).await;
-    let certificate = check(server.address).certificate_below(21);
+    let certificate = check(server.address).warn_certificate_below(21);
     let what = "the end of its certificate, without TLS";
     assert_optional("mysql", what, &any, &certificate).await;
     let at = |database| {
@@ -289,7 +289,7 @@ async fn a_replica_is_as_far_behind_as_it_says() {
     let near = Duration::from_millis(500);
     let bounded = |user| MySql::sqlx(pool(replica.address, user));
     let (warns, fails) = (
-        bounded("admin").lag_above(near),
+        bounded("admin").warn_lag_above(near),
         bounded("admin").fail_lag_above(near),
     );
     let passes = (Status::Pass, None);

@@ -192,7 +192,7 @@ async fn jetstream_its_account_and_its_streams() {
     }
     let what = "its stream is full and discards what is new";
     assert_refusal("nats, with JetStream", what, &check).await;
-    let near = Nats::new(app.clone()).storage_above(0.01).jetstream();
+    let near = Nats::new(app.clone()).warn_storage_above(0.01).jetstream();
     assert_eq!(told(&near).await, (Status::Warn, Some(Reason::LimitNear)));
     let outcome = check.check().await.unwrap();
     let measured: Vec<&str> = outcome.measurements().iter().map(|m| &*m.name).collect();

@@ -25,7 +25,8 @@ use tokio_postgres::{
     tls::{MakeTlsConnect, NoTlsStream, TlsConnect},
 };
 use tower_health::{
-    BoxError, HealthCheck, Reason, Status, Value,
+    BoxError, HealthCheck, Reason, Status,
+    outcome::Value,
     testing::{Contract, Fault, FaultProxy},
 };
 use tower_health_checks::{Postgres, Schema};
@@ -293,7 +294,7 @@ async fn what_can_go_wrong_with_a_bare_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
+async fn it_has_one_connection_and_leaves_none_behind() {
     let (server, admin) = primary().await;
     let proxy = FaultProxy::start(server.address).await.unwrap();
     for check in [by_sqlx, by_deadpool, bare] {
@@ -330,7 +331,7 @@ async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_26_a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
+async fn a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
     let (mut server, _admin) = primary().await;
     let pool = pool(server.address);
     let row = Row::of("postgres", Postgres::sqlx(pool.clone())).await;
@@ -368,8 +369,7 @@ async fn pitfall_26_a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_26_a_pool_of_deadpool_that_is_exhausted_is_busy_and_its_database_stopped_is_down()
-{
+async fn a_pool_of_deadpool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
     let (mut server, _admin) = primary().await;
     let pool = deadpool(server.address);
     let check = Postgres::deadpool(pool.clone());
@@ -453,7 +453,7 @@ async fn a_replica_is_behind_when_it_has_not_replayed_what_it_received_or_receiv
     let passes = (Status::Pass, None);
     let lag = Duration::from_millis(100);
     let any = by_sqlx(replica.address);
-    let near = by_sqlx(replica.address).lag_above(lag);
+    let near = by_sqlx(replica.address).warn_lag_above(lag);
     let bounded = by_sqlx(replica.address).fail_lag_above(lag);
     assert_eq!(told(&any).await, passes);
     until("it streams", async || told(&bounded).await == passes).await;
@@ -493,7 +493,7 @@ async fn a_replica_is_behind_when_it_has_not_replayed_what_it_received_or_receiv
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_near_the_limit_of_the_server_are_a_warning() {
     let (server, _admin) = primary().await;
-    let check = by_sqlx(server.address).connections_above(50.0);
+    let check = by_sqlx(server.address).warn_connections_above(50.0);
     let told = async || {
         let outcome = check.check().await.unwrap();
         (outcome.status(), outcome.reason())
@@ -706,13 +706,17 @@ async fn what_nobody_asked_for_cannot_fail() {
         for check in [by_sqlx, by_deadpool, bare] {
             let check = || check(server.address).primary();
             assert_eq!(told(&check()).await, passes, "{revoke}");
-            let bounded = told(&check().connections_above(90.0)).await;
+            let bounded = told(&check().warn_connections_above(90.0)).await;
             assert_eq!(bounded, of_connections, "{revoke}");
-            assert_eq!(told(&check().lag_above(second)).await, of_lag, "{revoke}");
+            assert_eq!(
+                told(&check().warn_lag_above(second)).await,
+                of_lag,
+                "{revoke}"
+            );
             assert_eq!(told(&check().fail_lag_above(second)).await, of_lag);
         }
         let check = || by_sqlx(server.address).primary();
-        let bounded = check().connections_above(90.0).lag_above(second);
+        let bounded = check().warn_connections_above(90.0).warn_lag_above(second);
         assert_optional("postgres", what, &check(), &bounded).await;
         admin.batch_execute(grant).await.unwrap();
     }
@@ -720,7 +724,7 @@ async fn what_nobody_asked_for_cannot_fail() {
     let rename = "ALTER FUNCTION pg_catalog.pg_last_wal_receive_lsn() RENAME TO none_such";
     admin.batch_execute(rename).await.unwrap();
     assert_eq!(told(&by_sqlx(server.address)).await, passes);
-    let bounded = by_sqlx(server.address).lag_above(second);
+    let bounded = by_sqlx(server.address).warn_lag_above(second);
     let what = "a function, on a relative of PostgreSQL";
     assert_optional("postgres", what, &by_sqlx(server.address), &bounded).await;
     let lag = bounded.check().await;

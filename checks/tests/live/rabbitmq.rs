@@ -7,7 +7,8 @@ use lapin::{
     uri::AMQPUri,
 };
 use tower_health::{
-    HealthCheck, Outcome, Reason, Status, Value,
+    HealthCheck, Outcome, Reason, Status,
+    outcome::Value,
     testing::{Contract, Fault, FaultProxy},
 };
 use tower_health_checks::{RabbitMq, RabbitMqQueue};

@@ -164,6 +164,9 @@ async fn it_uses_the_connection_that_it_was_given() {
     let server = started(&[]);
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let connection = manager(proxy.address(), "default").await;
+    let check = Redis::new(connection.clone());
+    let check = check.warn_lag_above(2 * DELAY).fail_lag_above(DELAY);
+    assert_eq!(check.problems().len(), 1);
     let contract = || Contract::new(|| Redis::new(connection.clone())).secret(PASSWORD);
     contract().expect(Status::Pass).assert().await;
     wear(&Redis::new(connection.clone())).await;
@@ -201,7 +204,7 @@ async fn memory_is_judged_where_nothing_is_evicted_at_will() {
         assert_eq!(told(&check).await, expected, "{limit} {policy}");
     }
     command(&mut admin, "CONFIG SET maxmemory 100mb").await;
-    let early = Redis::new(manager(server.address, "default").await).memory_above(0.1);
+    let early = Redis::new(manager(server.address, "default").await).warn_memory_above(0.1);
     assert_eq!(told(&early).await, warns(Reason::LimitNear));
     let measured = early.check().await.unwrap();
     let measured = measured.measurements().iter().map(|m| &*m.name);
@@ -217,7 +220,7 @@ async fn memory_is_judged_where_nothing_is_evicted_at_will() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_near_the_limit_are_a_warning() {
     let server = started(&[]);
-    let check = Redis::new(manager(server.address, "default").await).connections_above(50.0);
+    let check = Redis::new(manager(server.address, "default").await).warn_connections_above(50.0);
     assert_eq!(told(&check).await, PASSES);
     let mut taken = Vec::new();
     for _ in 0..MAX_CLIENTS / 2 {
@@ -269,7 +272,7 @@ async fn a_replica_is_no_primary_and_misses_its_own() {
         told(&any).await == warns(Reason::Degraded)
     })
     .await;
-    let late = Redis::new(manager().await).lag_above(Duration::ZERO);
+    let late = Redis::new(manager().await).warn_lag_above(Duration::ZERO);
     until("it lags", async || {
         told(&late).await == warns(Reason::LimitExceeded)
     })
@@ -358,19 +361,22 @@ async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
     // A write tells that as well.
     assert_eq!(told(&check().await.primary()).await, PASSES);
     let lag = Duration::from_secs(20);
-    assert_eq!(told(&check().await.lag_above(lag)).await, denied);
+    assert_eq!(told(&check().await.warn_lag_above(lag)).await, denied);
     assert_eq!(told(&check().await.fail_lag_above(lag)).await, denied);
-    assert_eq!(told(&check().await.connections_above(90.0)).await, denied);
-    assert_eq!(told(&check().await.memory_above(90.0)).await, denied);
-    let bounded = check().await.memory_above(90.0);
+    assert_eq!(
+        told(&check().await.warn_connections_above(90.0)).await,
+        denied
+    );
+    assert_eq!(told(&check().await.warn_memory_above(90.0)).await, denied);
+    let bounded = check().await.warn_memory_above(90.0);
     assert_optional("redis", "`INFO`, for its user", &check().await, &bounded).await;
 
     let renamed = started(&["--rename-command", "INFO", "nobodys"]);
     let check = async || Redis::new(manager(renamed.address, "default").await);
     assert_eq!(told(&check().await).await, PASSES);
     assert_eq!(told(&check().await.primary()).await, PASSES);
-    assert_eq!(told(&check().await.lag_above(lag)).await, denied);
-    let bounded = check().await.lag_above(lag);
+    assert_eq!(told(&check().await.warn_lag_above(lag)).await, denied);
+    let bounded = check().await.warn_lag_above(lag);
     let what = "`INFO`, where it is renamed";
     assert_optional("redis", what, &check().await, &bounded).await;
 }

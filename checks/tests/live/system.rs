@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::advance;
 use tower_health::{
-    ComponentType, HealthCheck, Outcome, Reason, Status, Value, checks::Freshness,
+    ComponentType, HealthCheck, Outcome, Reason, Status, checks::Freshness, outcome::Value,
     testing::Contract,
 };
 use tower_health_checks::{CpuPressure, Disk, FileHandles, Memory};

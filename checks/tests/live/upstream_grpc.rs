@@ -119,7 +119,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
+async fn it_has_one_connection_and_leaves_none_behind() {
     let server = process();
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let contract = |status| {

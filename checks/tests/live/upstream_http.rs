@@ -22,7 +22,8 @@ use tokio::{
     net::TcpListener,
 };
 use tower_health::{
-    Cause, Check, Failure, Health, HealthCheck, Outcome, Reason, Status, Value,
+    Cause, Check, Failure, Health, HealthCheck, Outcome, Reason, Status,
+    outcome::Value,
     testing::{Contract, Fault, FaultProxy},
 };
 use tower_health_checks::HttpUpstream;
@@ -112,7 +113,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pitfall_12_it_has_one_connection_and_leaves_none_behind() {
+async fn it_has_one_connection_and_leaves_none_behind() {
     let server = service();
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let contract = |status| {

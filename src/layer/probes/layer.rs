@@ -3,7 +3,7 @@ use tower_layer::Layer;
 use super::Probes;
 use crate::{
     Health,
-    endpoint::{Endpoints, EndpointsError, ProbeService},
+    endpoint::{Endpoints, ProbeService},
 };
 
 /// Answers probes in front of a service: made by [`Health::layer`].
@@ -21,9 +21,7 @@ impl Health {
     /// It belongs outermost: make it the last line of a router. See [the module](super) for what happens
     /// elsewhere.
     pub fn layer(&self) -> ProbesLayer {
-        ProbesLayer {
-            endpoint: self.service(),
-        }
+        ProbesLayer::new(self)
     }
 
     /// Wraps a finished service, so that nothing that is in it can stand outside the probes.
@@ -33,15 +31,37 @@ impl Health {
 }
 
 impl ProbesLayer {
-    /// What is answered where, to whom, and how. Defaults to [`Endpoints::default`].
+    /// A layer that answers probes of `health`; the same as [`Health::layer`].
     ///
-    /// # Errors
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::{Request, Response, StatusCode};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    /// use tower_health::{Health, layer::probes::ProbesLayer};
     ///
-    /// [`EndpointsError`] lists every mistake.
-    pub fn endpoints(self, endpoints: Endpoints) -> Result<Self, EndpointsError> {
-        Ok(Self {
-            endpoint: self.endpoint.endpoints(endpoints)?,
-        })
+    /// let health = Health::builder("orders").start()?;
+    /// let orders = service_fn(|_: Request<String>| async {
+    ///     Ok::<_, std::convert::Infallible>(Response::new("no orders".to_owned()))
+    /// });
+    /// let app = ServiceBuilder::new().layer(ProbesLayer::new(&health)).service(orders);
+    ///
+    /// let response = app.oneshot(Request::get("/ready").body(String::new())?).await?;
+    /// assert_eq!(response.status(), StatusCode::OK);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn new(health: &Health) -> Self {
+        Self {
+            endpoint: health.service(),
+        }
+    }
+
+    /// Sets the paths, and what is answered there to whom. Defaults to [`Endpoints::default`].
+    pub fn endpoints(self, endpoints: Endpoints) -> Self {
+        Self {
+            endpoint: self.endpoint.endpoints(endpoints),
+        }
     }
 }
 

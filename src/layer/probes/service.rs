@@ -4,7 +4,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{ResponseBody, ResponseFuture};
-use crate::endpoint::{Endpoints, EndpointsError, ProbeService};
+use crate::endpoint::{Endpoints, ProbeService};
 
 /// Answers probes in front of the service `S`: made by [`ProbesLayer`](super::ProbesLayer) and
 /// [`Health::wrap`](crate::Health::wrap).
@@ -28,14 +28,25 @@ impl<S> Probes<S> {
         }
     }
 
-    /// What is answered where, to whom, and how. Defaults to [`Endpoints::default`].
-    ///
-    /// # Errors
-    ///
-    /// [`EndpointsError`] lists every mistake.
-    pub fn endpoints(self, endpoints: Endpoints) -> Result<Self, EndpointsError> {
-        let endpoint = self.endpoint.endpoints(endpoints)?;
-        Ok(Self::new(self.inner, endpoint))
+    /// Sets the paths, and what is answered there to whom. Defaults to [`Endpoints::default`].
+    pub fn endpoints(self, endpoints: Endpoints) -> Self {
+        let endpoint = self.endpoint.endpoints(endpoints);
+        Self::new(self.inner, endpoint)
+    }
+
+    /// A reference to the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// A mutable reference to the inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 

@@ -1,4 +1,4 @@
-//! One thread of the process, which waits for signals, whatever becomes of any runtime.
+//! One thread per process, which waits for signals independently of any runtime.
 
 use std::{
     io, process,
@@ -18,8 +18,9 @@ use crate::{
     engine::{Board, DrainCause, Hurry},
 };
 
-/// How long after a signal another is the same: supervisors forward one to a whole group that had it already, and tell their children to
-/// end when they are interrupted. Who presses a key twice means it.
+/// How long after a signal another one counts as the same. Supervisors forward a signal to a
+/// process group that has already received it, and terminate their children when they are
+/// interrupted. A person who presses a key twice intends two signals.
 const fn same(signal: i32) -> Duration {
     Duration::from_millis(match signal {
         SIGTERM => 1000,
@@ -27,17 +28,17 @@ const fn same(signal: i32) -> Duration {
     })
 }
 
-/// How much longer than a drain may take a process has to end where nobody runs a server to its end.
+/// How much longer than the longest drain the process may run if no server is run until it ends.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much longer than a drain may take a process has to end where somebody runs a server to its end: to write what it has, and to wait for
-/// code that blocks.
+/// How much longer than the longest drain the process may run if a server is run until it ends. In
+/// this time it can write its data, and wait for blocking code.
 const CLEANUP: Duration = Duration::from_secs(60);
 
-/// How often it is looked at a drain under way.
+/// How often a drain in progress is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How much longer than it may take a drain is waited for, before its runtime is taken for one that stands still.
+/// How long after its limit a drain is still awaited, before its runtime is considered stalled.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// The services that signals are handled for.
@@ -54,7 +55,7 @@ pub(super) fn handle(board: &Arc<Board>) -> io::Result<()> {
     drop(services);
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*installed {
-        // First who handles them: without, they would do nothing.
+        // Start the thread that handles the signals first. Without it they would have no effect.
         let signals = Arc::new(Mutex::new(None));
         let taken = Arc::clone(&signals);
         detached::spawn("health-signals", Box::new(move || wait_for(&taken)))?;
@@ -69,7 +70,7 @@ fn services() -> MutexGuard<'static, Vec<Weak<Board>>> {
     SERVICES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Watches the signals once they are there, unless nobody puts them there any more.
+/// Watches the signals once they are installed. Returns if they can no longer be installed.
 fn wait_for(signals: &Arc<Mutex<Option<Signals>>>) {
     loop {
         let is_last = Arc::strong_count(signals) == 1;
@@ -86,7 +87,7 @@ fn wait_for(signals: &Arc<Mutex<Option<Signals>>>) {
 }
 
 fn watch(mut signals: Signals) {
-    // Those that were told to end.
+    // The services that were notified to end.
     let mut told: Vec<Leaving> = Vec::new();
     let mut last = SIGTERM;
     let mut counted: Option<Instant> = None;
@@ -107,7 +108,8 @@ fn watch(mut signals: Signals) {
             deliver(signal, &mut told);
         }
         if !told.is_empty() && told.iter().all(Leaving::is_settled) {
-            // Who runs a server to its end ends the process, unless another service stands still, or it takes too long.
+            // A service that runs a server until it ends also ends the process, unless another
+            // service is stalled, or it takes too long.
             let stands_still = told.iter().any(|leaving| !has_ended(&leaving.board));
             let runs = told.iter().any(Leaving::is_run);
             if stands_still || !runs || told.iter().all(|leaving| leaving.is_late(CLEANUP)) {
@@ -118,14 +120,15 @@ fn watch(mut signals: Signals) {
     }
 }
 
-/// Has every service leave that does not yet, and those that do go on. If there is none, nobody but the default action
-/// ends the process.
+/// Begins the drain of each service that is not draining, and ends the current phase of those that
+/// are. If there is no service left, only the default action ends the process.
 fn deliver(signal: i32, told: &mut Vec<Leaving>) {
     let alive: Vec<Arc<Board>> = services().iter().filter_map(Weak::upgrade).collect();
     let mut nobody = true;
     for board in alive {
         if has_ended(&board) {
-            // It was told to leave otherwise, as by the hook of a container, and who ran its server ends the process.
+            // The drain began otherwise, for instance by a `preStop` hook, and the code that runs
+            // the server ends the process.
             if board.departure.is_run() && board.departure.count_signal() == 0 {
                 nobody = false;
                 let limit = Instant::now();
@@ -135,7 +138,7 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
         }
         nobody = false;
         let (before, policy) = (board.departure.count_signal(), board.departure.policy);
-        // A runtime that stands still is waited for no longer than one that does not.
+        // A stalled runtime has the same limit as one that is not stalled.
         let within = match (before, signal) {
             (0, SIGINT) | (1, _) => policy.longest_without_delay(),
             (0, _) => policy.longest(),
@@ -157,7 +160,7 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
         match signal {
             SIGINT => {
                 board.drain(DrainCause::Interrupted);
-                // It may leave already, because the application said so.
+                // The application may have begun a drain already.
                 board.hurry(Hurry::Delay);
             }
             _ => board.drain(DrainCause::Terminated),
@@ -169,23 +172,24 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
     }
 }
 
-/// A service that was told to end.
+/// A service that was notified to end.
 struct Leaving {
     board: Arc<Board>,
-    /// When its drain has to be over.
+    /// When its drain must be over.
     limit: Instant,
 }
 
 impl Leaving {
-    /// Whether it is known who ends the process.
+    /// Whether it is known how the process ends.
     fn is_settled(&self) -> bool {
         let departure = &self.board.departure;
         if !has_ended(&self.board) {
-            // Its runtime stands still.
+            // Its runtime is stalled.
             self.is_late(SLACK)
         } else {
-            // Who merely waits for the drain ends the process, as one that serves by itself does, or does not, as a worker.
-            // Where nobody waits, the last bytes have their time all the same.
+            // Code that only waits for the drain may end the process, as a server does that runs
+            // separately, or may not, as a worker. If nothing waits, the last bytes still have
+            // their time.
             match (departure.is_run(), departure.is_taken()) {
                 (true, _) => true,
                 (false, true) => self.is_late(PATIENCE),
@@ -196,28 +200,29 @@ impl Leaving {
         }
     }
 
-    /// Whether its time is over by so much.
+    /// Whether `by` has passed since its limit.
     fn is_late(&self, by: Duration) -> bool {
         Instant::now() >= self.limit + by
     }
 
-    /// Whether somebody ends the process, since the drain is over. Where the drain is not, though it should be, nobody can.
+    /// Whether the process is expected to end by itself, because the drain is over. If the drain is
+    /// not over in time, that is impossible.
     fn is_run(&self) -> bool {
         has_ended(&self.board) && self.board.departure.is_run()
     }
 }
 
-/// Whether nothing is left to wait for: nothing is in flight, or it was cut.
+/// Whether nothing is left to wait for: nothing is in flight, or what was in flight was cut.
 fn has_ended(board: &Board) -> bool {
     board.departure.ended().is_some() || board.is_stopped()
 }
 
-/// Does what the signal would have done, which is to end the process.
+/// Performs the default action of the signal, which ends the process.
 fn end(signal: i32) {
     if process::id() == 1 {
-        // The first process of a container: its kernel ignores what a signal would do by default.
+        // For PID 1 of a container, the kernel ignores the default action of a signal.
         exit(128 + signal);
     }
-    // It fails for signals alone that there are not.
+    // This fails only for signals that do not exist.
     _ = emulate_default_handler(signal);
 }

@@ -96,7 +96,7 @@ pub const HEALTH_CHECK_DURATION_SECONDS: &str = "health_check_duration_seconds";
 pub const HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS: &str =
     "health_check_last_success_timestamp_seconds";
 
-/// The transitions of a check: see [`CheckTransition`](crate::CheckTransition). Labels `service`, `check` and `to`, one
+/// The transitions of a check: see [`CheckTransition`](crate::event::CheckTransition). Labels `service`, `check` and `to`, one
 /// of `pass`, `warn` and `fail`.
 pub const HEALTH_CHECK_TRANSITIONS_TOTAL: &str = "health_check_transitions_total";
 

@@ -72,7 +72,7 @@ async fn main() -> Result<(), BoxError> {
         "axum" => {
             let app = app.layer(health.layer());
             let server = axum::serve(listener, app).with_graceful_shutdown(health.drained());
-            health.run(server).await??;
+            health.run(server).await?;
         }
         "tonic" => {
             let server = Server::builder()
@@ -80,7 +80,7 @@ async fn main() -> Result<(), BoxError> {
                 .layer(health.layer())
                 .add_routes(Routes::from(app))
                 .serve_with_incoming_shutdown(TcpIncoming::from(listener), health.drained());
-            health.run(server).await??;
+            health.run(server).await?;
         }
         other => return Err(format!("there is no server {other}").into()),
     }

@@ -60,12 +60,12 @@ impl Service {
             grpc: grpc.local_addr().unwrap(),
             agent: agent.local_addr(),
         };
-        let endpoints = Endpoints::default()
+        let endpoints = Endpoints::builder()
             .probe("/", Probe::Readiness)
             .envoy_cluster(CLUSTER);
         let app = Router::new()
             .route("/orders", get(|| async { "no orders" }))
-            .layer(health.layer().endpoints(endpoints).unwrap());
+            .layer(health.layer().endpoints(endpoints.build().unwrap()));
         runtime.spawn(axum::serve(http, app).into_future());
         let server = Server::builder().add_service(health.grpc());
         runtime.spawn(server.serve_with_incoming(TcpIncoming::from(grpc)));

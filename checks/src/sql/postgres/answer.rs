@@ -111,7 +111,7 @@ fn columns<const N: usize>(cells: Vec<Option<String>>) -> Result<[Option<String>
 pub(super) struct Expected {
     pub(super) writable: bool,
     /// In percent, if the user has said how much.
-    pub(super) connections_above: Option<f64>,
+    pub(super) warn_connections_above: Option<f64>,
     pub(super) lag: LagBounds,
 }
 
@@ -122,8 +122,8 @@ impl Expected {
     pub(super) fn judge(&self, answer: &Answer) -> Outcome {
         let outcome = self.judge_writes(answer.read_only.as_deref());
         outcome
-            .and(self.judge_connections(&answer.connections))
-            .and(self.judge_lag(&answer.lag))
+            .merge(self.judge_connections(&answer.connections))
+            .merge(self.judge_lag(&answer.lag))
     }
 
     fn judge_writes(&self, read_only: Option<&str>) -> Outcome {
@@ -136,18 +136,18 @@ impl Expected {
     fn judge_connections(&self, answer: &Told<3>) -> Outcome {
         let [max, reserved, used] = match answer {
             Ok(cells) => cells,
-            Err(untold) => return of_bound(untold, self.connections_above.is_some()),
+            Err(untold) => return of_bound(untold, self.warn_connections_above.is_some()),
         };
         let number = |text: &Option<String>| text.as_deref()?.parse::<usize>().ok();
         match (number(max), number(reserved), number(used)) {
             (Some(max), Some(reserved), Some(used)) => {
                 let allowed = max.saturating_sub(reserved);
-                Limit { used, allowed }.judge(self.connections_above.unwrap_or(FULL))
+                Limit { used, allowed }.judge(self.warn_connections_above.unwrap_or(FULL))
             }
             _ => {
                 let cause = "its settings are no numbers";
                 let untold = Outcome::fail(Reason::UnexpectedAnswer).with_cause(cause);
-                of_bound(&untold, self.connections_above.is_some())
+                of_bound(&untold, self.warn_connections_above.is_some())
             }
         }
     }
@@ -193,7 +193,7 @@ mod tests {
     fn each_finding_by_itself_and_the_worst_of_them() {
         let bounds = Expected {
             writable: true,
-            connections_above: Some(90.0),
+            warn_connections_above: Some(90.0),
             lag: LagBounds {
                 warn: Some(Duration::from_secs(1)),
                 fail: Some(Duration::from_secs(10)),

@@ -20,9 +20,9 @@ use crate::pool::Usage;
 /// | it answers | pass |
 /// | the pool has no free slot | warn, busy |
 /// | the pool is closed | fail, misconfigured |
-/// | connections are near the server's limit ([`connections_above`](Self::connections_above)), or at it | warn, limit near; warn, busy |
+/// | connections are near the server's limit ([`warn_connections_above`](Self::warn_connections_above)), or at it | warn, limit near; warn, busy |
 /// | it takes no writes, and [`primary`](Self::primary) was called | fail, read-only |
-/// | a replica lags by more than [`lag_above`](Self::lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
+/// | a replica lags by more than [`warn_lag_above`](Self::warn_lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
 /// | it starts or stops | fail, starting up |
 /// | wrong password, unknown role | fail, authentication failed |
 /// | no such database | fail, not found |
@@ -81,20 +81,20 @@ impl Postgres {
 
     /// How much of the connections that the server allows may be in use before it is a warning, in percent. The last that are
     /// reserved, for superusers and by `reserved_connections`, do not count as allowed. Defaults to 90.
-    pub fn connections_above(mut self, percent: f64) -> Self {
-        self.expected.connections_above = Some(percent);
+    pub fn warn_connections_above(mut self, percent: f64) -> Self {
+        self.expected.warn_connections_above = Some(percent);
         self
     }
 
     /// How far a replica may be behind before it is a warning. While a replica is connected to its primary and has
     /// replayed all that it received, it is not behind at all; else it is as far behind as its last replayed commit is old.
     /// A server that is no replica passes, and measures no lag. Defaults to no bound.
-    pub fn lag_above(mut self, lag: Duration) -> Self {
+    pub fn warn_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.warn = Some(lag);
         self
     }
 
-    /// How far a replica may be [behind](Self::lag_above) before it fails. Defaults to no bound.
+    /// How far a replica may be [behind](Self::warn_lag_above) before it fails. Defaults to no bound.
     pub fn fail_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.fail = Some(lag);
         self
@@ -106,13 +106,17 @@ impl HealthCheck for Postgres {
     async fn check(&self) -> Result<Outcome, Failure> {
         let outcome = self.source.ask(&self.expected).await;
         Ok(match self.source.pool() {
-            Some(pool) => outcome.and(pool.judge()),
+            Some(pool) => outcome.merge(pool.judge()),
             None => outcome,
         })
     }
 
     fn component_type(&self) -> ComponentType {
         ComponentType::Datastore
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.expected.lag.problems()
     }
 }
 

@@ -1,17 +1,17 @@
 use std::fmt;
 
-/// Tells what cannot be done, and every mistake that keeps it from being done.
-pub(crate) fn write_mistakes(
+/// Writes what failed, and every problem that it failed for.
+pub(crate) fn write_problems(
     f: &mut fmt::Formatter<'_>,
     what: &str,
-    mistakes: &[impl fmt::Display],
+    problems: &[impl fmt::Display],
 ) -> fmt::Result {
-    match mistakes {
+    match problems {
         [only] => write!(f, "{what}: {only}"),
         all => {
             write!(f, "{what}, for {} reasons:", all.len())?;
             all.iter()
-                .try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+                .try_for_each(|problem| write!(f, "\n  - {problem}"))
         }
     }
 }

@@ -1,0 +1,93 @@
+//! Bounds that contradict each other are problems of each check that has a pair of them.
+
+use std::time::Duration;
+
+use lapin::{Connection, ConnectionProperties};
+use sqlx::{MySqlPool, PgPool};
+use tower_health::HealthCheck;
+use tower_health_checks::{Certificate, Disk, MySql, Postgres, RabbitMqQueue};
+
+const LOW: Duration = Duration::from_secs(1);
+const HIGH: Duration = Duration::from_secs(2);
+
+fn problems(check: impl HealthCheck) -> Vec<String> {
+    check.problems()
+}
+
+/// One that says so of these two settings.
+fn contradicts(check: impl HealthCheck, [lower, upper]: [&str; 2]) {
+    let problems = problems(check);
+    let [problem] = &problems[..] else {
+        panic!("{problems:?}");
+    };
+    assert!(
+        problem.starts_with(&format!("`{lower}` (")) && problem.contains(&format!("`{upper}` (")),
+        "{problem}"
+    );
+}
+
+#[tokio::test]
+async fn bounds_of_a_replica() {
+    let names = ["warn_lag_above", "fail_lag_above"];
+    let postgres = || Postgres::sqlx(PgPool::connect_lazy("postgres://app@127.0.0.1").unwrap());
+    contradicts(postgres().warn_lag_above(HIGH).fail_lag_above(LOW), names);
+    assert!(problems(postgres().warn_lag_above(LOW).fail_lag_above(HIGH)).is_empty());
+    let mysql = || MySql::sqlx(MySqlPool::connect_lazy("mysql://app@127.0.0.1").unwrap());
+    contradicts(mysql().warn_lag_above(HIGH).fail_lag_above(LOW), names);
+    assert!(problems(mysql().warn_lag_above(LOW)).is_empty());
+}
+
+#[test]
+fn bounds_of_a_queue_and_a_certificate() {
+    let queue = || {
+        RabbitMqQueue::new("orders", || {
+            Connection::connect("amqp://127.0.0.1", ConnectionProperties::default())
+        })
+    };
+    contradicts(
+        queue().warn_above(2).fail_above(1),
+        ["warn_above", "fail_above"],
+    );
+    assert!(problems(queue().warn_above(1).fail_above(2)).is_empty());
+    let certificate = || Certificate::of_file("/etc/tls.pem");
+    let names = ["fail_below", "warn_below"];
+    contradicts(certificate().warn_below(7).fail_below(21), names);
+    assert!(
+        problems(certificate().fail_below(30)).is_empty(),
+        "a default contradicts nothing"
+    );
+}
+
+#[test]
+fn bounds_of_a_disk() {
+    let disk = || Disk::new("/");
+    let names = ["fail_below", "warn_below"];
+    contradicts(disk().warn_below(5.0).fail_below(10.0), names);
+    let names = ["fail_below_bytes", "warn_below_bytes"];
+    contradicts(disk().warn_below_bytes(5).fail_below_bytes(10), names);
+    assert!(
+        problems(disk().fail_below(15.0)).is_empty(),
+        "a default contradicts nothing"
+    );
+    assert!(problems(disk().warn_below(5.0).fail_below_bytes(10)).is_empty());
+    let problems = problems(disk().warn_below(f64::NAN));
+    assert_eq!(
+        problems,
+        ["`warn_below` is not a number: give a percentage"]
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn bounds_of_what_a_process_runs_out_of() {
+    use tower_health_checks::{CpuPressure, FileHandles, Memory};
+
+    let names = ["warn_above", "fail_above"];
+    contradicts(Memory::new().warn_above(90.0).fail_above(80.0), names);
+    contradicts(FileHandles::new().warn_above(90.0).fail_above(80.0), names);
+    contradicts(CpuPressure::new().warn_above(90.0).fail_above(80.0), names);
+    assert!(
+        problems(Memory::new().fail_above(80.0)).is_empty(),
+        "a default contradicts nothing"
+    );
+}
