@@ -47,11 +47,11 @@
 //!    in [`tower-health-checks`](https://docs.rs/tower-health-checks).
 //! 4. [`layer::probes`]: where the layer stands, and what it promises the service below it.
 //! 5. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them; [`Endpoints`] sets them.
-//! 6. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`]: what real services need beyond
-//!    a fixed list of checks. [`ProbeService::respond`]: frameworks that are not tower.
+//! 6. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`](config::HealthConfig): what real services need beyond
+//!    a fixed list of checks. [`ProbeService::respond`](endpoint::ProbeService::respond): frameworks that are not tower.
 //! 7. [`Health::drain`], [`Health::run`], `HealthBuilder::handle_signals`: leaving. [`Health::maintenance`],
 //!    [`Health::reporter`], [`Health::heartbeat`], [`HealthBuilder::startup_task`], [`HealthBuilder::watchdog`]: living.
-//!    [`Stage`] draws it all.
+//!    [`Stage`](report::Stage) draws it all.
 //! 8. The other faces, each a feature: `server`, a port of its own; `grpc`; `agent`, for HAProxy; `exec`, a probe without
 //!    curl.
 //! 9. `metrics`: what is measured, and the alerts that go with it.

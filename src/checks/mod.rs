@@ -15,7 +15,7 @@
 //! # For those who write checks
 //!
 //! * [`BlockingCall`] calls code that blocks, such as the system's resolver and file system, from an async check.
-//! * [`contradiction`] finds bounds that contradict each other, for [`HealthCheck::problems`](crate::HealthCheck::problems).
+//! * [`contradiction()`] finds bounds that contradict each other, for [`HealthCheck::problems`](crate::HealthCheck::problems).
 //! * [`Forecast`] warns of a value that will meet its bound before long.
 //! * [`Reason::of`](crate::Reason::of) and [`Reason::from_message`](crate::Reason::from_message) find the public reason of an error.
 //! * `testing::Contract` (feature `testing`) holds a check to what the engine expects of it.

@@ -8,6 +8,6 @@ pub enum Exposure {
     #[default]
     Checks,
     /// Measurements, runbooks and [causes](crate::Cause), as redaction left them, too. They name hosts, roles and files, so only
-    /// callers whom a [rule](super::Endpoints::authorize) knows see them, or those of a management port.
+    /// callers whom a [rule](crate::endpoint::EndpointsBuilder::authorize) knows see them, or those of a management port.
     Full,
 }

@@ -12,7 +12,7 @@
 //!
 //! A path matches whole, with or without one trailing slash; `/health/a/b` is not ours. What is answered:
 //!
-//! * a pass or a warning is **200**, a fail is **503** ([unless](Endpoints::code) told otherwise), an unknown check
+//! * a pass or a warning is **200**, a fail is **503** ([unless](EndpointsBuilder::code) told otherwise), an unknown check
 //!   **404**, another method **405**;
 //! * `HEAD` gets the status and the headers of `GET`; so does `OPTIONS`, with its body and an `Allow`: HAProxy
 //!   probes with a bare `OPTIONS`, and neither a 405 nor a fixed 204 would tell it the truth;
@@ -31,7 +31,7 @@
 //! | `application/vnd.spring-boot.actuator.v3+json` | the JSON of [Actuator](Dialect::Actuator) |
 //!
 //! Of several the one of the highest quality is taken, then the one that is named most exactly; no `Accept` is ever
-//! refused. Such an answer says `Vary: Accept`. A path can have [one dialect](Endpoints::dialect) for all, as those of the
+//! refused. Such an answer says `Vary: Accept`. A path can have [one dialect](EndpointsBuilder::dialect) for all, as those of the
 //! presets do. 404 and 405 are problems ([RFC 9457]) in every dialect.
 //!
 //! Where a check is pending, stale or fails, MicroProfile and Actuator say `DOWN` of it, the latter `UNKNOWN` while it is
@@ -45,7 +45,7 @@
 //!
 //! # Who sees what
 //!
-//! Strangers see as much as the [`Exposure`] says, and whom a [rule](Endpoints::authorize) knows sees everything. With
+//! Strangers see as much as the [`Exposure`] says, and whom a [rule](EndpointsBuilder::authorize) knows sees everything. With
 //! [`Exposure::Status`] there are no checks: not in a body, not at a path, not for a query.
 //!
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
@@ -177,7 +177,7 @@ impl ProbeService {
     /// `method`, `path` and `query` are those of the request line, as they came. What is no method is answered 405,
     /// and headers that are none are left out. The response has every header that belongs to it. For `HEAD` its body is
     /// empty and its `Content-Length` that of `GET`; a framework that counts the length itself, and leaves out the body
-    /// of `HEAD`, is to ask with `GET`. [Rules](Endpoints::authorize) see no extensions, and HTTP/1.1 as
+    /// of `HEAD`, is to ask with `GET`. [Rules](EndpointsBuilder::authorize) see no extensions, and HTTP/1.1 as
     /// the version.
     ///
     /// The future is ready at once, unless it waits for a check that runs [on demand](crate::Check::on_demand).

@@ -3,15 +3,15 @@
 //! It serves what a [layer](crate::layer::probes) serves. Nothing else of the service is reachable
 //! through it, so it may expose more:
 //!
-//! * [`Exposure::Full`](crate::endpoint::Exposure::Full), if its
+//! * [`Exposure::Full`], if its
 //!   [exposure](ServerBuilder::exposure) is set to that.
 //! * `POST` to the path of a check runs that check immediately, for callers that a
-//!   [rule](crate::Endpoints::authorize) accepts. The response is that of `GET`, after the run.
+//!   [rule](crate::endpoint::EndpointsBuilder::authorize) accepts. The response is that of `GET`, after the run.
 //!   Other callers receive 401. If there is no rule, all callers receive 403.
 //! * `POST /maintenance?ttl=10m&reason=reindexing` takes the instance [out of
 //!   rotation](crate::Health::maintenance) temporarily, and `DELETE /maintenance` ends that, for
 //!   the same callers. Both, and `GET`, return the stage of the instance and the time that is left.
-//!   With [`Exposure::Status`](crate::endpoint::Exposure::Status), `GET` is limited to these
+//!   With [`Exposure::Status`], `GET` is limited to these
 //!   callers as well.
 //! * If the port [enables them](ServerBuilder::drain_paths), `POST /drain` begins a
 //!   [drain](crate::Health::drain), and `GET /drained` responds once nothing is in flight, for the
@@ -168,7 +168,7 @@ impl ServerBuilder {
     }
 
     /// Enables the paths `/drain` and `/drained`, which begin a [drain](Health::drain) and wait for
-    /// it, for callers that a [rule](Endpoints::authorize) accepts. Defaults to disabled: these
+    /// it, for callers that a [rule](crate::endpoint::EndpointsBuilder::authorize) accepts. Defaults to disabled: these
     /// paths are then handled as any other.
     ///
     /// `POST /drain` begins a drain and returns 202 immediately. `GET /drain` does the same,

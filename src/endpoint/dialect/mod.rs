@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// A wire format, for [paths](super::Endpoints::dialect) whose answers are all in the same.
+/// A wire format, for [paths](crate::endpoint::EndpointsBuilder::dialect) whose answers are all in the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
