@@ -26,7 +26,7 @@ fn main() {
     let mut goals = Goals::default();
     let passes = |name| counted.get("pass-through", name);
     goals.at_most(
-        "a request that is no probe: more than through an identity layer",
+        "a request that is not a probe: overhead over an identity layer",
         passes("probes layer") - passes("identity layer"),
         0.0,
     );
@@ -38,7 +38,7 @@ fn main() {
     goals.conclude();
 }
 
-/// What a map of four headers allocates when it is cloned.
+/// Returns the number of allocations of a clone of a map with four headers.
 fn header_map() -> f64 {
     use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
     let names = [

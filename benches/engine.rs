@@ -1,4 +1,5 @@
-//! What many checks cost while nobody asks, how their runs are spread, and what a crowd of probes adds to them.
+//! The cost of many checks while nothing reads them, the distribution of their runs over time, and
+//! the runs that concurrent probes add.
 
 mod goals;
 
@@ -37,7 +38,7 @@ fn main() {
     for probes in [1_000, 10_000] {
         crowd(probes, &mut goals);
     }
-    // It stays.
+    // The recorder stays installed.
     let recorder = PrometheusBuilder::new().install_recorder();
     let recorder = recorder.expect("the first recorder");
     println!("with the recorder of metrics-exporter-prometheus:");
@@ -47,7 +48,7 @@ fn main() {
     goals.conclude();
 }
 
-/// Every check counts its runs in the same place.
+/// Starts a health with this many checks. All checks count their runs in `runs`.
 fn start(runtime: &Runtime, checks: usize, runs: &Arc<AtomicU64>) -> Health {
     let check = |index| {
         let check = Check::with(
@@ -72,7 +73,7 @@ fn start(runtime: &Runtime, checks: usize, runs: &Arc<AtomicU64>) -> Health {
 fn memory(goals: &mut Goals) {
     let bytes = |checks| {
         let mut kept = None;
-        // It counts what this thread allocates.
+        // `measure` counts the allocations of this thread only.
         let counts = allocation_counter::measure(|| {
             let runtime = Builder::new_current_thread().enable_time().build();
             let runtime = runtime.expect("a runtime");
@@ -85,13 +86,13 @@ fn memory(goals: &mut Goals) {
     goals.at_most("bytes a check", each, 2048.0);
 }
 
-/// The share of a core that the engine takes, in per cent.
+/// Returns the share of a core that the engine uses, in percent.
 fn time(goals: &mut Goals) -> f64 {
     let runtime = Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let runs: Arc<AtomicU64> = Arc::default();
     let _health = start(&runtime, CHECKS, &runs);
-    // The second runs are spread over a period and a tenth.
+    // The second runs are spread over a period and a tenth of it.
     thread::sleep(PERIOD * 12 / 10);
 
     let (cpu_before, began) = (cpu_time(), Instant::now());
@@ -112,7 +113,7 @@ fn time(goals: &mut Goals) -> f64 {
     share * 100.0
 }
 
-/// The processor time of this process, in user code and in the kernel.
+/// Returns the processor time of this process, in user mode and in the kernel.
 fn cpu_time() -> Duration {
     const TICK: Duration = Duration::from_millis(10);
     let stat = fs::read_to_string("/proc/self/stat").expect("Linux");
@@ -123,7 +124,7 @@ fn cpu_time() -> Duration {
         .sum()
 }
 
-/// Many ask for readiness at the same time: while the check, which takes a while, runs first, and after.
+/// Sends many concurrent probes of readiness, during the first run of a slow check and after it.
 fn crowd(probes: u64, goals: &mut Goals) {
     let runtime = Builder::new_multi_thread().enable_all().build();
     let runs: Arc<AtomicU64> = Arc::default();

@@ -1,4 +1,5 @@
-//! Counts the instructions of every call, which are the same each time, by callgrind: `apt-get install valgrind`.
+//! Counts the instructions of every call with callgrind. The counts are reproducible. Needs
+//! valgrind: `apt-get install valgrind`.
 
 mod counts;
 mod goals;
@@ -26,37 +27,38 @@ fn main() {
     let mut goals = Goals::default();
     let passes = |name| counted.get("pass-through", name);
     goals.at_most(
-        "a request that is no probe: more than through an identity layer",
+        "a request that is not a probe: overhead over an identity layer",
         passes("probes layer") - passes("identity layer"),
         350.0,
     );
     let ready = |name| counted.get("ready", name);
     goals.at_most(
-        "/ready over an axum route with a static body and the same headers",
+        "/ready, relative to an axum route with a static body and the same headers",
         ready("wrapped round a router, 10 checks") / ready("axum route, static body, same headers"),
         0.34,
     );
     goals.at_most(
-        "/ready with 10,000 checks over 1 check",
+        "/ready with 10,000 checks, relative to 1 check",
         ready("wrapped round a router, 10,000 checks") / ready("wrapped round a router, 1 check"),
         1.05,
     );
     let record = |name| counted.get("record", name);
     goals.at_most(
-        "a result among 10,000 checks over one among 100",
+        "a result among 10,000 checks, relative to 100 checks",
         record("among 10,000") / record("among 100"),
         2.0,
     );
     let health = |name| counted.get("health", name);
     goals.at_most(
-        "/health: a check among 10,000 over one among 1,000",
+        "/health: a check among 10,000, relative to 1,000",
         health("10,000 checks") / health("1,000 checks") / 10.0,
         1.2,
     );
     goals.conclude();
 }
 
-/// Counts every subject, as many at a time as there are processors: a count is the same however busy the machine is.
+/// Counts every subject, with one process for each processor at a time. The load of the machine
+/// does not change a count.
 fn count_all() -> Vec<(&'static str, &'static str, f64)> {
     let subjects = ALL.into_iter().flat_map(|question| {
         question
@@ -88,7 +90,7 @@ fn count_all() -> Vec<(&'static str, &'static str, f64)> {
         .collect()
 }
 
-/// Counts the instructions of a call, in a process of its own.
+/// Counts the instructions of a call in a separate process.
 fn count(question: &Question, subject: &Subject) -> f64 {
     let program = env::current_exe().expect("a path");
     let output = Command::new("valgrind")

@@ -1,4 +1,4 @@
-//! Times every call. The figures of one run can be compared with each other, and with nothing else.
+//! Measures the time of every call. The figures of one run can be compared only with each other.
 
 mod questions;
 

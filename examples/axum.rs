@@ -1,7 +1,7 @@
 //! The smallest axum service that answers probes.
 //!
-//! `cargo run --example axum`, then `curl -i localhost:3000/ready`: 200 once the first run of the check ended.
-//! `PORT` sets another port.
+//! Run `cargo run --example axum`, then `curl -i localhost:3000/ready`. The response is a 200 once
+//! the first run of the check has ended. Set `PORT` to use another port.
 
 use std::{env, io, net::Ipv4Addr, sync::Arc};
 
@@ -9,7 +9,7 @@ use axum::{Router, routing::get};
 use tokio::net::TcpListener;
 use tower_health::{BoxError, Check, Health};
 
-/// Stands for a client of yours.
+/// Stands for a client that your service uses.
 struct Ledger;
 
 impl Ledger {
@@ -18,11 +18,11 @@ impl Ledger {
     }
 }
 
-/// Says hello, and how it is.
+/// Serves a greeting and the probes.
 pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
     let app = Router::new()
         .route("/", get(|| async { "Hello" }))
-        .layer(health.layer()); // the last line: outermost
+        .layer(health.layer()); // The last line, so that the layer is outermost.
 
     axum::serve(listener, app).await
 }

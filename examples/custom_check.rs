@@ -1,7 +1,7 @@
-//! A check type of your own, with measurements, a warning and a reason.
+//! A check type of your own, with a measurement, a warning and a reason.
 //!
-//! `cargo run --example custom_check` prints what it says as the backlog grows. No port is opened: readers
-//! need none.
+//! `cargo run --example custom_check` prints the state of the check while the backlog grows. It
+//! opens no port, because a `Health` can be read without one.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use tower_health::{
     BoxError, Check, ComponentType, Failure, Health, HealthCheck, Outcome, Reason, async_trait,
 };
 
-/// How many messages wait in a queue, against two bounds.
+/// The number of messages in a queue, with two limits.
 struct Backlog {
     waiting: Arc<AtomicU64>,
     warn_above: u64,
@@ -25,7 +25,7 @@ struct Backlog {
 #[async_trait]
 impl HealthCheck for Backlog {
     async fn check(&self) -> Result<Outcome, Failure> {
-        // A real one would ask its queue here, and `?` would make a failure of any error.
+        // A real check would query its queue here. `?` turns any error into a failure.
         let waiting = self.waiting.load(Ordering::Relaxed);
         let outcome = match waiting {
             n if n > self.fail_above => Outcome::fail(Reason::LimitExceeded),

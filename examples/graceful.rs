@@ -1,17 +1,21 @@
-//! A service that starts, lives and leaves as its orchestrator would have it: a roll of it loses no request.
+//! A service with a complete lifecycle. A rolling update of it drops no requests.
 //!
-//! `cargo run --example graceful --features server`, then
+//! Run `cargo run --example graceful --features server`, then:
 //!
 //! ```text
-//! curl -i localhost:3000/startup   503 until the cache is warm; if that failed, it would be tried again
+//! curl -i localhost:3000/startup   503 until the cache is warm; a failed attempt would be retried
 //! curl -i localhost:3000/ready     200 after that
-//! curl -i localhost:9000/live      on a port and a thread of its own: 503 if the runtime stalls, or the worker dies
-//! curl localhost:3000/slow &       one second long
-//! kill -TERM <the pid it prints>   not ready at once, 5 s of service, and then the end, when nothing is in flight
+//! curl -i localhost:3001/live      503 if the runtime stalls or the worker ends
+//! curl localhost:3000/slow &       takes 1 s
+//! kill -TERM <the printed pid>     not ready immediately; serves for 5 s, then ends once idle
 //! ```
 //!
-//! `PORT` sets another port (management is on the one above it, but for port 0), `DRAIN_DELAY` how many milliseconds it
-//! serves on, and `DRAIN=off` has it end as it would without all this.
+//! The management server has its own port and thread. Environment variables:
+//!
+//! * `PORT` sets another port. The management port is one above it. `PORT=0` selects a free port,
+//!   and management is on port 1.
+//! * `DRAIN_DELAY` sets the time for which requests are served after the signal, in milliseconds.
+//! * `DRAIN=off` disables signal handling, so that the process ends immediately.
 
 use std::{env, net::Ipv4Addr, time::Duration};
 
@@ -24,7 +28,7 @@ async fn warm_cache() -> Result<(), std::io::Error> {
     Ok(())
 }
 
-/// Works in the background, and is of no use if it does not.
+/// Runs in the background. The service is useless without it, so its heartbeat decides liveness.
 async fn worker(health: Health) -> Result<(), BoxError> {
     let heartbeat = health
         .heartbeat("consumer", Duration::from_secs(30))
@@ -33,7 +37,7 @@ async fn worker(health: Health) -> Result<(), BoxError> {
     let mut drained = std::pin::pin!(health.drained());
     loop {
         tokio::select! {
-            () = drained.as_mut() => break heartbeat.stop(), // on purpose
+            () = drained.as_mut() => break heartbeat.stop(), // This end is intended.
             () = sleep(Duration::from_secs(1)) => heartbeat.tick(),
         }
     }

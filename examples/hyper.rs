@@ -1,7 +1,7 @@
 //! The smallest hyper service that answers probes.
 //!
-//! `cargo run --example hyper`, then `curl -i localhost:3000/ready`: 200 once the first run of the check ended.
-//! `PORT` sets another port.
+//! Run `cargo run --example hyper`, then `curl -i localhost:3000/ready`. The response is a 200 once
+//! the first run of the check has ended. Set `PORT` to use another port.
 
 use std::{convert::Infallible, env, io, net::Ipv4Addr};
 
@@ -21,7 +21,7 @@ async fn hello(_: Request<hyper::body::Incoming>) -> Result<Response<Full<Bytes>
     Ok(Response::new(Full::from("Hello")))
 }
 
-/// Says hello, and how it is.
+/// Serves a greeting and the probes.
 pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
     let service = TowerToHyperService::new(health.wrap(service_fn(hello)));
     loop {

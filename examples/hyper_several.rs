@@ -1,8 +1,10 @@
-//! Several parts in one process, on one port: each has a [`Health`] of its own and answers below its own path, so
-//! that a load balancer can take one out of rotation and leave the others in.
+//! Several parts in one process, on one port. Each part has its own [`Health`] and answers probes
+//! below its own path, so that a load balancer can take one part out of rotation and keep the
+//! others.
 //!
-//! `cargo run --example hyper_several`, then `curl -i localhost:3000/orders/ready` is 200, and
-//! `curl -i localhost:3000/billing/ready` 503, for its ledger is down. `PORT` sets another port.
+//! Run `cargo run --example hyper_several`. Then `curl -i localhost:3000/orders/ready` returns 200,
+//! and `curl -i localhost:3000/billing/ready` returns 503, because its ledger is down. Set `PORT`
+//! to use another port.
 
 use std::{convert::Infallible, env, io, net::Ipv4Addr, sync::Arc};
 
@@ -17,7 +19,7 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower_health::{BoxError, Check, Health, Outcome, Reason, Status, endpoint::ProbeService};
 
-/// A part of the process, and the path that it is found below.
+/// A part of the process, and its path prefix.
 struct Part {
     prefix: String,
     probes: ProbeService,
@@ -43,13 +45,14 @@ async fn answer(parts: Arc<[Part]>, request: Request<Incoming>) -> Response<Full
     if request.uri().path() == "/" {
         return Response::new(Full::from("Hello"));
     }
-    // A prober that asks for `/ready` asks for no part: to say hello to it would tell it that all is well.
+    // A probe of `/ready` matches no part. With the greeting as its response, the prober would
+    // assume that all is well.
     let mut response = Response::default();
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
-/// Says hello, and how each part is, below its path.
+/// Serves a greeting, and the probes of each part below its path.
 pub async fn serve<const N: usize>(
     listener: TcpListener,
     parts: [(&str, Health); N],

@@ -1,19 +1,20 @@
-//! A service with every face: probes on its own port, more of them on a management port, gRPC, HAProxy's agent-check,
-//! and a probe of itself for images without curl.
+//! A service with every transport: probes on its own port, more detail on a management port, gRPC,
+//! HAProxy's agent-check, and a probe of itself for images without curl.
 //!
-//! `cargo run --example management --features agent,exec,grpc,server`, then
+//! Run `cargo run --example management --features agent,exec,grpc,server`, then:
 //!
 //! ```text
-//! curl -i localhost:3000/ready            anyone is told names and reasons
-//! curl -i localhost:3000/readyz?verbose   as the Kubernetes API server would say it
-//! curl -i localhost:9000/health           on the management port causes and measurements, too
-//! curl -N localhost:9000/events           each verdict, and each that becomes another
-//! curl -i -X POST -H 'Authorization: Bearer let-me' localhost:9000/health/spool    runs a check now
-//! nc localhost 9001 < /dev/null           what HAProxy's agent-check is told
+//! curl -i localhost:3000/ready            names and reasons, for anyone
+//! curl -i localhost:3000/readyz?verbose   in the format of the Kubernetes API server
+//! curl -i localhost:9000/health           causes and measurements too, on the management port
+//! curl -N localhost:9000/events           each current verdict, and each verdict that changes
+//! curl -i -X POST -H 'Authorization: Bearer let-me' localhost:9000/health/spool   runs it now
+//! nc localhost 9001 < /dev/null           the response for HAProxy's agent-check
 //! target/debug/examples/management --health-probe; echo $?
 //! ```
 //!
-//! gRPC is on 50051. `BASE` sets another base for all ports, which are 0, 1, 2 and 3 above it.
+//! gRPC is on port 50051. Set `BASE` to use other ports: the four ports are then `BASE` and the
+//! three ports above it.
 
 use std::{env, net::Ipv4Addr, process::ExitCode, time::Duration};
 
@@ -34,7 +35,7 @@ fn ports() -> Result<[u16; 4], BoxError> {
 }
 
 fn main() -> ExitCode {
-    // With `--health-probe` this process asks the one that serves, and ends.
+    // With `--health-probe` this process probes the process that serves, and exits.
     let port = ports().map_or(3000, |[port, ..]| port);
     if let Some(code) = exec::run_if_asked(&format!("http://127.0.0.1:{port}/ready")) {
         return code;
@@ -65,16 +66,16 @@ async fn serve() -> Result<(), BoxError> {
         )
         .start()?;
 
-    // Anyone may ask these, and sees names and reasons.
+    // Anyone may query these endpoints, and sees names and reasons.
     let public = Endpoints::builder()
         .merge(Endpoints::kubernetes())
         .envoy_cluster("orders")
         .build()?;
     let app = Router::new()
         .route("/orders", get(|| async { "no orders" }))
-        .layer(health.layer().endpoints(public)); // the last line: outermost
+        .layer(health.layer().endpoints(public)); // The last line, so that the layer is outermost.
 
-    // Only operators reach these; while all else stands still they are answered.
+    // For operators only. The port answers even while the runtime of the service is stalled.
     let operators = Endpoints::builder().bearer_token("let-me").build()?;
     let _management = health
         .serve(here(management))

@@ -1,8 +1,9 @@
-//! A tonic service that answers probes, on the port that it serves gRPC on.
+//! A tonic service that answers probes on its gRPC port.
 //!
-//! `cargo run --example tonic`, then `curl -i localhost:3000/ready`, or the same with `--http2-prior-knowledge`:
-//! 200 once the first run of the check ended. `PORT` sets another port. Told to end, it drains: calls in flight end, and clients are
-//! told to go elsewhere.
+//! Run `cargo run --example tonic`, then `curl -i localhost:3000/ready`, with or without
+//! `--http2-prior-knowledge`. The response is a 200 once the first run of the check has ended. Set
+//! `PORT` to use another port. On SIGTERM the service drains: calls in flight are completed, and
+//! clients are asked to reconnect elsewhere.
 
 use std::{
     convert::Infallible,
@@ -24,14 +25,14 @@ use tonic_prost::ProstCodec;
 use tower::{Service, service_fn};
 use tower_health::{BoxError, Check, Health};
 
-/// Whom to greet.
+/// The request: the name of the person to greet.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Name {
     #[prost(string, tag = "1")]
     pub(crate) name: String,
 }
 
-/// What to say to them.
+/// The response: the greeting.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Greeting {
     #[prost(string, tag = "1")]
@@ -43,7 +44,8 @@ async fn greet(request: Request<Name>) -> Result<Response<Greeting>, Status> {
     Ok(Response::new(Greeting { text }))
 }
 
-/// What a build script would make of `service Greeter { rpc Greet (Name) returns (Greeting); }`.
+/// The code that a build script would generate from `service Greeter { rpc Greet (Name) returns
+/// (Greeting); }`.
 #[derive(Clone)]
 struct Greeter;
 
@@ -71,10 +73,10 @@ impl Service<http::Request<Body>> for Greeter {
     }
 }
 
-/// Says hello, and how it is, until a drain is over.
+/// Serves a greeting and the probes until a drain is over.
 pub async fn serve(listener: TcpListener, health: Health) -> Result<(), BoxError> {
     let server = Server::builder()
-        .accept_http1(true) // what probes over HTTP/1 would not be understood without it
+        .accept_http1(true) // Probes over HTTP/1 need this.
         .layer(health.layer())
         .add_service(Greeter)
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), health.drained());

@@ -1,23 +1,23 @@
-//! The documents that come with the crate.
+//! The documents of the crate: architecture, benchmarks, changelog, configurations and examples.
 
-/// How the crate holds together, for those who change it.
+/// The architecture of the crate, for contributors.
 pub mod architecture {
     #![doc = include_str!("../ARCHITECTURE.md")]
 }
 
-/// What it costs, and the commands that say so.
+/// The cost of the crate, and the commands that measure it.
 pub mod benchmarks {
     #![doc = include_str!("../BENCHMARKS.md")]
 }
 
-/// What changed, release by release.
+/// The changes of each release.
 pub mod changelog {
     #![doc = include_str!("../CHANGELOG.md")]
 }
 
 /// Starting configurations for probers.
 pub mod configurations {
-    //! The tests validate each of them with the program that it is for.
+    //! The tests validate each configuration with its own program.
     //!
     //! # Kubernetes
     //!
@@ -44,18 +44,19 @@ pub mod configurations {
     //! ```
 }
 
-/// Whole programs. Each begins with the command that runs it, in a clone of the repository or the unpacked package.
+/// Complete programs. Each begins with the command that runs it, in a clone of the repository or in
+/// the unpacked package.
 pub mod examples {
-    //! The repository has more, which are heavier to compile: actix-web, poem, OpenTelemetry, and the quickstart, whose dependencies can be
-    //! broken and mended.
+    //! The repository has more examples, which take longer to compile: actix-web, poem,
+    //! OpenTelemetry, and the quickstart, whose dependencies you can break and repair.
     //!
-    //! # A service in axum: `axum`
+    //! # An axum service: `axum`
     //!
     //! ```rust
     #![doc = include_str!("../examples/axum.rs")]
     //! ```
     //!
-    //! # Start, live and leave so that a rolling update drops no request: `graceful`
+    //! # Startup and shutdown in a rolling update that drops no requests: `graceful`
     //!
     //! ```rust
     #![doc = include_str!("../examples/graceful.rs")]
@@ -67,7 +68,7 @@ pub mod examples {
     #![doc = include_str!("../examples/management.rs")]
     //! ```
     //!
-    //! # A bare hyper service: `hyper`
+    //! # A hyper service without a framework: `hyper`
     //!
     //! ```rust
     #![doc = include_str!("../examples/hyper.rs")]
@@ -92,7 +93,7 @@ pub mod examples {
     //! ```
 }
 
-/// How each prober sees each state of a service.
+/// The results of each prober in each state of a service.
 pub mod probers {
     #![doc = include_str!("../docs/probers.md")]
 }

@@ -1,9 +1,7 @@
-//! Health checks and probes for tower services: register what a service depends on, answer every prober, and
-//! never run a check on a probe.
+//! Health checks and probes for tower services. Register what the service depends on, answer every
+//! prober, and never run a check on a probe.
 //!
 //! ```
-//! use std::time::Duration;
-//!
 //! use axum::{Router, routing::get};
 //! use tower_health::{Check, Health};
 //!
@@ -28,41 +26,62 @@
 //! # }
 //! ```
 //!
-//! # The one idea: probes never run checks
+//! The service now answers `/ready`, `/live`, `/startup` and `/health`.
 //!
-//! An engine runs each check on its schedule, with a time limit, and writes what it learns to a board. Whoever
-//! asks reads the board: one lock-free read, and a body that is rendered once per change. So a thousand probes
-//! cost a database nothing, a check that hangs hangs no probe, a prober that goes away cancels nothing, and two
-//! services that probe each other cannot wait for each other.
+//! # How it works
 //!
-//! Where there is no time in the background, a check may run [on demand](Check::on_demand). Its readers share the
-//! runs, and wait only where nothing is known.
+//! An engine runs each check on its schedule, with a time limit, and writes the result to a board.
+//! Probes only read the board. A read takes no lock, and a body is rendered once per change. As a
+//! result:
 //!
-//! # Order of reading
+//! * A thousand probes cost the database nothing.
+//! * A check that hangs delays no probe.
+//! * A prober that disconnects cancels nothing.
+//! * Two services that probe each other cannot wait for each other.
 //!
-//! 1. [`Health`]: starting it, reading it, and how long it lives.
-//! 2. [`Check`]: the forms of a check, and its policy with all defaults. [`Criticality`] is the setting to
-//!    think about.
-//! 3. [`checks`]: checks that need no driver. Checks of databases, caches, brokers, upstreams, names, certificates and the system are
-//!    in [`tower-health-checks`](https://docs.rs/tower-health-checks).
-//! 4. [`layer::probes`]: where the layer stands, and what it promises the service below it.
-//! 5. [`endpoint`]: paths, codes, methods, headers and bodies, as probers see them; [`Endpoints`] sets them.
-//! 6. [`Health::add`], [`Health::watch`], [`Health::subscribe`], [`HealthConfig`](config::HealthConfig): what real services need beyond
-//!    a fixed list of checks. [`ProbeService::respond`](endpoint::ProbeService::respond): frameworks that are not tower.
-//! 7. [`Health::drain`], [`Health::run`], `HealthBuilder::handle_signals`: leaving. [`Health::maintenance`],
-//!    [`Health::reporter`], [`Health::heartbeat`], [`HealthBuilder::startup_task`], [`HealthBuilder::watchdog`]: living.
-//!    [`Stage`](report::Stage) draws it all.
-//! 8. The other faces, each a feature: `server`, a port of its own; `grpc`; `agent`, for HAProxy; `exec`, a probe without
-//!    curl.
-//! 9. `metrics`: what is measured, and the alerts that go with it.
-//! 10. [`HealthCheck`], to write a check type; [`Outcome`], [`Failure`] and [`Reason`], which it speaks in.
+//! A process that gets no time in the background can run a check [on demand](Check::on_demand)
+//! instead. All its readers share the runs. They wait only if there is no result yet, or if the
+//! result is stale.
+//!
+//! # Where to start
+//!
+//! Read these five first, in this order:
+//!
+//! 1. [`Health`]: how to start it, how to read it, and how long it lives.
+//! 2. [`Check`]: the forms of a check, and its settings with all defaults. The setting that needs
+//!    thought is [`Criticality`].
+//! 3. [`layer::probes`]: where to put the layer, and what it guarantees to the service below it.
+//! 4. [`endpoint`]: the paths, status codes, headers and bodies that probers see. [`Endpoints`]
+//!    configures them.
+//! 5. [`Health::drain`] and [`Health::run`]: graceful shutdown. `HealthBuilder::handle_signals`
+//!    begins it on a signal.
+//!
+//! The rest can wait until you need it:
+//!
+//! | you need | see |
+//! | --- | --- |
+//! | checks that need no driver | [`checks`] |
+//! | checks of databases, caches, brokers, upstreams, DNS names, certificates and the system | [`tower-health-checks`](https://docs.rs/tower-health-checks) |
+//! | a check type of your own | [`HealthCheck`], [`Outcome`], [`Failure`], [`Reason`] |
+//! | checks that come and go while the service runs | [`Health::add`] |
+//! | settings from a file | [`HealthConfig`](config::HealthConfig) |
+//! | to react to changes | [`Health::watch`], [`Health::subscribe`] |
+//! | results that the application reports itself | [`Health::reporter`], [`Health::heartbeat`] |
+//! | work that must succeed once before the service counts as started | [`HealthBuilder::startup_task`] |
+//! | to detect a runtime that stalls | [`HealthBuilder::watchdog`] |
+//! | to take an instance out of rotation temporarily | [`Health::maintenance`] |
+//! | all stages of an instance in one diagram | [`Stage`](report::Stage) |
+//! | a framework that is not tower | [`ProbeService::respond`](endpoint::ProbeService::respond) |
+//! | a separate port for probes | `server` |
+//! | gRPC, HAProxy's `agent-check`, or a probe without curl | `grpc`, `agent`, `exec` |
+//! | the metrics that are recorded, and alerts for them | `metrics` |
 //!
 //! # Features
 //!
 //! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `metrics` | yes | `metrics`: tells the recorder of the `metrics` facade that you install |
-//! | `signals` | yes | `HealthBuilder::handle_signals`; without it no signal is ever touched |
+//! | `metrics` | yes | `metrics`: records to the recorder that you install for the `metrics` facade |
+//! | `signals` | yes | `HealthBuilder::handle_signals`; no signal is touched unless it is called |
 //! | `server` | no | `server`: a management port, and `Health::run_http`, a server that finishes its connections |
 //! | `grpc` | no | `grpc`: `grpc.health.v1` with `Check`, `Watch` and `List`, for tonic 0.14 |
 //! | `agent` | no | `agent`: HAProxy's `agent-check` |
@@ -70,39 +89,62 @@
 //! | `exec` | no | `exec`: a probe without curl, for `main`, and the program `tower-health-probe` |
 //! | `testing` | no | `testing`: fixed health, scripted checks, assertions on verdicts, a contract for checks |
 //!
-//! Checks of databases, caches, brokers, upstreams, names, certificates and the system are features of
-//! [`tower-health-checks`](https://docs.rs/tower-health-checks), one for each driver. They were features of this crate; it no
-//! longer has them: [what moved where](https://docs.rs/tower-health/latest/tower_health/guide/changelog/index.html).
+//! Checks of databases, caches, brokers, upstreams, DNS names, certificates and the system are
+//! features of [`tower-health-checks`](https://docs.rs/tower-health-checks), one for each driver.
+//! They were features of this crate in the past. The changelog lists [what moved
+//! where](https://docs.rs/tower-health/latest/tower_health/guide/changelog/index.html).
 //!
-//! # What is public and what is private
+//! # Public and private
 //!
-//! A [`Reason`] comes from a closed set and may be read by anyone. A [`Cause`] is an error's own text: it is
-//! redacted when it is made, and no body, label, `Debug` or serialised value shows it; logs, and code that asks for
-//! it, see what redaction left. A panic in a check is reported by its place; its payload is shown to nobody.
+//! A [`Reason`] comes from a closed set, and anyone may read it. A [`Cause`] is the text of an
+//! error, and is private. It is redacted when it is created. It does not appear in any `Debug`
+//! output, serialized value or metric label. A body contains the redacted text only for callers
+//! with [full exposure](endpoint::Exposure::Full). Logs contain it, and code can read it with
+//! [`Cause::redacted`].
 //!
-//! # What operators see
+//! A check that panics fails with the location of the panic as its cause. The payload of the panic
+//! is never shown.
 //!
-//! Each transition is logged once through [`tracing`], with the target `tower_health` and the fields `service`, `check`
-//! or `probe`, `from`, `to`, `reason`, `blocked_by`, `cause` (redacted) and `lasted_seconds`. A check that warns or fails is a
-//! warning, one that recovers an information, and one that passes for the first time for debugging; a verdict is an information, a warning or an error (that of health
-//! is the worst of two others, and not logged). Repeats are not logged: a check
-//! that fails ten thousand times in a row leaves two lines, one when it begins to and one when it is over.
+//! # Logs
 //!
-//! A line is written by the engine's own task, when readers have seen what it tells. A subscriber whose writer blocks
-//! holds it up, as it does whoever else logs: write through one that does not, such as that of `tracing-appender`.
+//! Each transition is logged once through [`tracing`]. The target is `tower_health`, and the fields
+//! are `service`, `check` or `probe`, `from`, `to`, `reason`, `blocked_by` (of a check), `cause`
+//! (redacted) and `lasted_seconds`.
 //!
-//! The same as a stream is [`Health::subscribe`], bounded; as numbers, the module `metrics` (a feature that is on by
-//! default).
+//! | transition | level |
+//! | --- | --- |
+//! | a check passes for the first time | debug |
+//! | a check recovers | info |
+//! | a check warns or fails | warn |
+//! | a verdict passes, warns, fails | info, warn, error |
+//!
+//! The verdict of [`Probe::Health`] is the worst of readiness and liveness, and is not logged.
+//! Repeats are not logged. A check that fails ten thousand times in a row produces two lines: one
+//! when it begins to fail, and one when it recovers.
+//!
+//! The task of the engine writes these lines, after readers can see the change. A subscriber whose
+//! writer blocks therefore stalls the engine, as it stalls everything else that logs. Use a writer
+//! that does not block, such as that of `tracing-appender`.
+//!
+//! [`Health::subscribe`] returns the transitions as a bounded stream. The module `metrics`, a
+//! feature that is enabled by default, records them as numbers.
 //!
 //! # Time
 //!
-//! The engine uses [`tokio::time`], so on a runtime with a paused clock everything here is deterministic, as
-//! long as it is read within that runtime. Elsewhere a reader uses the operating system's clock. The age of a
-//! result is measured on a clock that goes on while the machine sleeps and that nobody sets (`CLOCK_BOOTTIME` on Linux), so
-//! a step of the wall clock makes nothing stale. The wall clock is for showing.
+//! The engine uses [`tokio::time`]. On a runtime with a paused clock everything here is
+//! deterministic, if it is read within that runtime. Elsewhere a reader uses the clock of the
+//! operating system.
 //!
-//! A process that was suspended, or whose machine slept, is no failure: runs that were cut are repeated,
-//! everything is asked anew at once, and heartbeats get their time anew.
+//! The age of a result is measured on a clock that continues while the machine sleeps and that
+//! nobody sets (`CLOCK_BOOTTIME` on Linux). A step of the wall clock therefore makes no result
+//! stale. The wall clock is only used for display.
+//!
+//! A suspension of the process, or of its machine, does not count as a failure. After it:
+//!
+//! * Runs that were interrupted are repeated.
+//! * A scheduled check runs again immediately, with jitter. The exception is a suspension shorter
+//!   than 30 s and than half of the check's period.
+//! * Heartbeats and reports have their full time again.
 #![warn(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -127,7 +169,7 @@ pub mod exec;
 #[cfg(feature = "grpc")]
 #[cfg_attr(docsrs, doc(cfg(feature = "grpc")))]
 pub mod grpc;
-// Its examples are compiled as such.
+// The examples that it includes are compiled as examples, so they are not doctests as well.
 #[cfg(all(doc, not(doctest)))]
 pub mod guide;
 mod health;
@@ -146,7 +188,8 @@ mod telemetry;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 
-/// Lets [`HealthCheck`] have an async method; re-exported from the crate of that name.
+/// Attribute for implementations of [`HealthCheck`], which has an async method. Re-exported from
+/// the crate [async-trait](https://docs.rs/async-trait).
 pub use async_trait::async_trait;
 pub use check::{Check, HealthCheck};
 #[doc(inline)]
@@ -156,15 +199,15 @@ pub use model::{
     BoxError, Cause, ComponentType, Criticality, Failure, Outcome, Probe, Reason, Status,
 };
 
-/// What a service reports: verdicts, reports of checks, and the stage of its life.
+/// What can be read from a service: verdicts, reports of checks, and the stage of the instance.
 pub mod report {
     pub use crate::model::{CheckReport, LastRun, Name, Report, Stage, Verdict, VerdictReason};
 }
 
-/// What changed: events, and the streams that deliver them.
+/// Events, and the streams that deliver them.
 ///
-/// [`Health::subscribe`](crate::Health::subscribe) delivers every transition, and
-/// [`Health::watch`](crate::Health::watch) the latest verdict of one probe.
+/// [`Health::subscribe`](crate::Health::subscribe) delivers every transition.
+/// [`Health::watch`](crate::Health::watch) delivers the latest verdict of one probe.
 pub mod event {
     pub use crate::{
         health::{Subscription, VerdictWatch},
@@ -172,7 +215,7 @@ pub mod event {
     };
 }
 
-/// What the result of a check is made of, and what is accepted as a check and as a result.
+/// The parts of an outcome, and the traits of what is accepted as a check and as an outcome.
 pub mod outcome {
     pub use crate::{
         check::{IntoHealthCheck, IntoOutcome, Success},
@@ -180,25 +223,26 @@ pub mod outcome {
     };
 }
 
-/// Results that the application reports itself, without a check that runs.
+/// Results that the application reports itself. No check runs for them.
 ///
-/// [`Health::reporter`](crate::Health::reporter) registers a [`Reporter`](crate::push::Reporter), and
-/// [`Health::heartbeat`](crate::Health::heartbeat) a [`Heartbeat`](crate::push::Heartbeat).
+/// [`Health::reporter`](crate::Health::reporter) registers a [`Reporter`](crate::push::Reporter).
+/// [`Health::heartbeat`](crate::Health::heartbeat) registers a
+/// [`Heartbeat`](crate::push::Heartbeat).
 pub mod push {
     pub use crate::lifecycle::{Heartbeat, HeartbeatBuilder, Reporter, ReporterBuilder};
 }
 
-/// Settings that are read from a file, and changes to the checks of a running service.
+/// Settings from a file, and changes to the checks of a running service.
 pub mod config {
     pub use crate::health::{Change, CheckConfig, HealthConfig};
 }
 
-/// What a graceful shutdown waits for, and what its servers return.
+/// Types of a graceful shutdown: what it waits for, and the output of its servers.
 pub mod drain {
     pub use crate::lifecycle::{Draining, InFlightGuard, ServerOutput};
 }
 
-/// The futures that methods return.
+/// Futures that methods return.
 pub mod future {
     pub use crate::{
         health::{RunNow, WaitUntil},
@@ -206,7 +250,7 @@ pub mod future {
     };
 }
 
-/// What can go wrong, each error with its remedy.
+/// Errors. The message of each error contains its remedy.
 pub mod error {
     #[cfg(any(feature = "server", feature = "agent"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "server", feature = "agent"))))]

@@ -1,6 +1,8 @@
 //! The messages of `grpc.health.v1`.
 //!
-//! Source: [health.proto](https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto).
+//! Source: [health.proto].
+//!
+//! [health.proto]: https://github.com/grpc/grpc-proto/blob/master/grpc/health/v1/health.proto
 
 use std::collections::BTreeMap;
 
@@ -51,7 +53,7 @@ pub(crate) enum ServingStatus {
     Unknown = 0,
     Serving = 1,
     NotServing = 2,
-    /// Of `Watch` alone.
+    /// Sent by `Watch` only.
     ServiceUnknown = 3,
 }
 
@@ -63,7 +65,7 @@ impl From<ServingStatus> for HealthCheckResponse {
     }
 }
 
-/// Asks a server that is ready how a service is.
+/// Queries a server for the status of a service. The server must be ready.
 #[cfg(feature = "exec")]
 pub(crate) async fn ask<S>(grpc: &mut Grpc<S>, service: &str) -> Result<ServingStatus, Status>
 where

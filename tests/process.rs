@@ -1,4 +1,4 @@
-//! What only a process of its own can show: that it ends, and what it prints.
+//! Behavior that needs a separate process: that it ends, and what it prints.
 //!
 //! The test starts itself again as a child, which then runs a service with checks that misbehave.
 
@@ -30,20 +30,20 @@ const PATHS: [&str; 8] = [
 ];
 
 #[test]
-fn misbehaving_checks_neither_hold_the_process_nor_print_their_secrets() {
+fn misbehaving_checks_do_not_block_the_exit_or_print_secrets() {
     if env::var_os(CHILD).is_some() {
         return child();
     }
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "--nocapture"])
-        .arg("misbehaving_checks_neither_hold_the_process_nor_print_their_secrets")
+        .arg("misbehaving_checks_do_not_block_the_exit_or_print_secrets")
         .env(CHILD, "1")
         .env("RUST_BACKTRACE", "1")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // The blocked thread sleeps for an hour: a process that waited for it would be ended here.
+    // The blocked thread sleeps for an hour. A process that waits for it would fail here.
     let deadline = Instant::now() + Duration::from_secs(120);
     let status = loop {
         match child.try_wait().unwrap() {
@@ -88,7 +88,7 @@ fn child() {
         .build()
         .unwrap();
     runtime.block_on(serve());
-    // The runtime is dropped here, and waits for its blocking pool if anything is in it.
+    // The runtime is dropped here. It waits for its blocking pool if the pool is not empty.
 }
 
 struct PanicsWhenDropped;
@@ -144,7 +144,7 @@ async fn serve() {
     }
     for path in PATHS {
         let request = Request::get(path).body(()).unwrap();
-        // One poll, and nothing is waited for.
+        // One poll, without waiting.
         let response = tokio_test::task::spawn(health.service().call(request)).poll();
         let Poll::Ready(Ok(response)) = response else {
             panic!("{path} waits");

@@ -1,4 +1,4 @@
-//! Processes that are told to end, by signals that only a process of its own can be sent.
+//! Processes that receive signals. Each of them is a separate process.
 //!
 //! The tests start themselves again as a child, which runs a service and prints what happens to it.
 #![cfg(unix)]
@@ -22,7 +22,7 @@ use tower_health::{Health, HealthBuilder, Probe, Status};
 const CHILD: &str = "TOWER_HEALTH_SIGNALS_CHILD";
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Longer than anything here takes that does not hang.
+/// Longer than anything in these tests takes, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn builder() -> HealthBuilder {
@@ -32,7 +32,7 @@ fn builder() -> HealthBuilder {
         .drain_close(SECOND)
 }
 
-/// Whether this is a child, which is to run `main`. It has one worker.
+/// Runs `main` on a runtime with one worker if this process is a child. Returns whether it is one.
 fn is_child(main: impl Future<Output = ()>) -> bool {
     if env::var_os(CHILD).is_none() {
         return false;
@@ -43,7 +43,8 @@ fn is_child(main: impl Future<Output = ()>) -> bool {
     true
 }
 
-/// What of this test is run in a child, and what in the test: once with each kind of child.
+/// Runs one part of a test in a child, and the other part in the test itself, once with each kind
+/// of child.
 macro_rules! both {
     ($test:ident, $main:expr, |$child:ident| $body:block) => {{
         if is_child($main) {
@@ -54,9 +55,9 @@ macro_rules! both {
 }
 
 #[test]
-fn a_service_that_is_told_to_end_drains_and_ends_by_itself() {
+fn after_sigterm_a_service_drains_and_ends_by_itself() {
     both!(
-        a_service_that_is_told_to_end_drains_and_ends_by_itself,
+        after_sigterm_a_service_drains_and_ends_by_itself,
         async {
             let health = builder().handle_signals().start().unwrap();
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -84,11 +85,11 @@ fn a_service_that_is_told_to_end_drains_and_ends_by_itself() {
 }
 
 #[test]
-fn a_process_that_takes_no_future_ends_all_the_same() {
+fn a_process_that_does_not_wait_for_the_drain_is_ended_by_the_signal() {
     let main = async {
         let health = builder().handle_signals().start().unwrap();
         println!("ready");
-        // One that was made, and one that was dropped, end nothing.
+        // A future that is never polled and a future that was dropped do not end anything.
         let _unpolled = health.drained();
         tokio::select! {
             () = health.drained() => {}
@@ -101,7 +102,7 @@ fn a_process_that_takes_no_future_ends_all_the_same() {
     }
     for (signal, delay) in [(Signal::TERM, SECOND), (Signal::INT, Duration::ZERO)] {
         for kind in Kind::ALL {
-            let test = "a_process_that_takes_no_future_ends_all_the_same";
+            let test = "a_process_that_does_not_wait_for_the_drain_is_ended_by_the_signal";
             let Some(mut child) = Running::start_as(kind, test, "NOTHING_MORE") else {
                 continue;
             };
@@ -128,7 +129,7 @@ fn a_signal_is_not_handled_unless_requested() {
             child.wait_for("ready");
             child.send(Signal::TERM);
             if child.kind == Kind::First {
-                // The kernel does nothing of it for the first process, whatever it is.
+                // The kernel ignores the signal for the first process, whatever that process is.
                 thread::sleep(Duration::from_millis(200));
                 assert!(child.process.try_wait().unwrap().is_none());
                 return;
@@ -139,9 +140,9 @@ fn a_signal_is_not_handled_unless_requested() {
 }
 
 #[test]
-fn a_process_that_is_told_to_end_during_start_up_ends() {
+fn a_signal_during_startup_ends_the_process() {
     both!(
-        a_process_that_is_told_to_end_during_start_up_ends,
+        a_signal_during_startup_ends_the_process,
         async {
             let health = builder()
                 .handle_signals()
@@ -166,9 +167,9 @@ fn a_process_that_is_told_to_end_during_start_up_ends() {
 }
 
 #[test]
-fn each_signal_after_the_first_ends_a_part_of_the_drain() {
+fn each_further_signal_ends_a_phase_of_the_drain() {
     both!(
-        each_signal_after_the_first_ends_a_part_of_the_drain,
+        each_further_signal_ends_a_phase_of_the_drain,
         async {
             let health = builder()
                 .drain_delay(600 * SECOND)
@@ -177,7 +178,7 @@ fn each_signal_after_the_first_ends_a_part_of_the_drain() {
                 .handle_signals()
                 .start()
                 .unwrap();
-            // Before a signal can come.
+            // Before any signal can arrive.
             let mut readiness = health.watch(Probe::Readiness);
             let mut app = health.wrap(tower::service_fn(|_: http::Request<()>| async {
                 println!("ready");
@@ -211,14 +212,14 @@ fn each_signal_after_the_first_ends_a_part_of_the_drain() {
 }
 
 #[test]
-fn a_runtime_that_stands_still_keeps_no_process_from_ending() {
+fn a_stalled_runtime_does_not_prevent_the_process_from_ending() {
     both!(
-        a_runtime_that_stands_still_keeps_no_process_from_ending,
+        a_stalled_runtime_does_not_prevent_the_process_from_ending,
         async {
             let health = builder().handle_signals().start().unwrap();
             let drained = health.drained();
             println!("ready");
-            // The only worker, and the thread that blocks on the runtime.
+            // These block the only worker, and the thread that drives the runtime.
             tokio::spawn(async { thread::sleep(3600 * SECOND) });
             thread::sleep(3600 * SECOND);
             drained.await;
@@ -232,9 +233,8 @@ fn a_runtime_that_stands_still_keeps_no_process_from_ending() {
 }
 
 #[test]
-fn who_interrupts_waits_for_no_delay_whoever_began_the_drain_and_whatever_stands_still() {
-    let test =
-        "who_interrupts_waits_for_no_delay_whoever_began_the_drain_and_whatever_stands_still";
+fn sigint_skips_the_delay_even_in_a_drain_begun_otherwise_or_on_a_stalled_runtime() {
+    let test = "sigint_skips_the_delay_even_in_a_drain_begun_otherwise_or_on_a_stalled_runtime";
     let stalls = env::var_os("STALLS").is_some();
     let main = async {
         let health = builder()
@@ -268,14 +268,14 @@ fn who_interrupts_waits_for_no_delay_whoever_began_the_drain_and_whatever_stands
 }
 
 #[test]
-fn a_worker_that_waits_for_the_drain_keeps_no_process_from_ending() {
+fn a_worker_that_waits_for_the_drain_does_not_prevent_the_process_from_ending() {
     both!(
-        a_worker_that_waits_for_the_drain_keeps_no_process_from_ending,
+        a_worker_that_waits_for_the_drain_does_not_prevent_the_process_from_ending,
         async {
             let health = builder().handle_signals().start().unwrap();
             tokio::spawn(health.drained());
             println!("ready");
-            // Beside a server that nobody closes.
+            // In addition to a server that nothing closes.
             pending().await
         },
         |child| {
@@ -284,19 +284,19 @@ fn a_worker_that_waits_for_the_drain_keeps_no_process_from_ending() {
             let told = Instant::now();
             child.send(Signal::TERM);
             child.is_ended_by(Signal::TERM);
-            // The parts are 1 s each.
+            // The phases take 1 s each.
             assert!(told.elapsed() >= 3 * SECOND, "{:?}", told.elapsed());
         }
     );
 }
 
 #[test]
-fn a_service_that_stands_still_beside_one_that_has_ended_keeps_no_process_from_ending() {
+fn a_stalled_service_next_to_an_ended_one_does_not_prevent_the_process_from_ending() {
     both!(
-        a_service_that_stands_still_beside_one_that_has_ended_keeps_no_process_from_ending,
+        a_stalled_service_next_to_an_ended_one_does_not_prevent_the_process_from_ending,
         async {
             let health = builder().handle_signals().start().unwrap();
-            // On a runtime of its own, of which the only worker is blocked.
+            // On a separate runtime whose only worker is blocked.
             let stuck = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
@@ -325,9 +325,9 @@ fn a_service_that_stands_still_beside_one_that_has_ended_keeps_no_process_from_e
 }
 
 #[test]
-fn two_signals_to_end_within_a_second_are_one() {
+fn two_sigterms_within_a_second_count_as_one() {
     both!(
-        two_signals_to_end_within_a_second_are_one,
+        two_sigterms_within_a_second_count_as_one,
         async {
             let health = builder()
                 .drain_delay(2 * SECOND)
@@ -350,11 +350,11 @@ fn two_signals_to_end_within_a_second_are_one() {
     );
 }
 
-/// As the hook of a container begins it, which the signal follows when that is over.
+/// The hook of a container begins the drain, and the signal follows after the hook.
 #[test]
-fn a_signal_after_a_drain_that_was_begun_otherwise_leaves_the_process_to_end_by_itself() {
+fn after_a_signal_late_in_a_drain_begun_otherwise_the_process_ends_by_itself() {
     both!(
-        a_signal_after_a_drain_that_was_begun_otherwise_leaves_the_process_to_end_by_itself,
+        after_a_signal_late_in_a_drain_begun_otherwise_the_process_ends_by_itself,
         async {
             let health = builder()
                 .drain_delay(Duration::ZERO)
@@ -365,7 +365,7 @@ fn a_signal_after_a_drain_that_was_begun_otherwise_leaves_the_process_to_end_by_
             drop(health.drain());
             server.await.unwrap();
             println!("ready");
-            // It writes what it has.
+            // It writes its data.
             tokio::time::sleep(SECOND).await;
             println!("written");
         },
@@ -378,11 +378,11 @@ fn a_signal_after_a_drain_that_was_begun_otherwise_leaves_the_process_to_end_by_
     );
 }
 
-/// As process managers do, whose children had what the terminal sent.
+/// Process managers do this when the terminal has already signalled their children.
 #[test]
-fn a_signal_to_end_that_follows_an_interrupt_at_once_is_the_same() {
+fn a_sigterm_directly_after_a_sigint_counts_as_the_same_signal() {
     both!(
-        a_signal_to_end_that_follows_an_interrupt_at_once_is_the_same,
+        a_sigterm_directly_after_a_sigint_counts_as_the_same_signal,
         async {
             let health = builder().handle_signals().start().unwrap();
             let message = health.in_flight();
@@ -408,12 +408,13 @@ fn a_signal_to_end_that_follows_an_interrupt_at_once_is_the_same() {
     );
 }
 
-/// A terminal sends it to a whole group, of which some forward it to their children.
+/// A terminal sends the signal to a whole process group, and some processes forward it to their
+/// children.
 #[cfg(feature = "server")]
 #[test]
-fn an_interrupt_that_is_forwarded_at_once_is_one() {
+fn a_forwarded_sigint_counts_as_the_same_signal() {
     both!(
-        an_interrupt_that_is_forwarded_at_once_is_one,
+        a_forwarded_sigint_counts_as_the_same_signal,
         async {
             let health = builder().handle_signals().start().unwrap();
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -482,7 +483,7 @@ fn a_signal_after_the_drain_ends_a_process_that_hangs() {
             thread::sleep(Duration::from_millis(200));
             child.send(Signal::INT);
             child.wait_for("drained");
-            // Later than one that is forwarded.
+            // Later than a forwarded signal would arrive.
             thread::sleep(Duration::from_millis(1_100));
             assert!(
                 child.process.try_wait().unwrap().is_none(),
@@ -495,9 +496,9 @@ fn a_signal_after_the_drain_ends_a_process_that_hangs() {
 }
 
 #[test]
-fn of_two_services_each_is_drained_before_the_process_ends() {
+fn both_of_two_services_drain_before_the_process_ends() {
     both!(
-        of_two_services_each_is_drained_before_the_process_ends,
+        both_of_two_services_drain_before_the_process_ends,
         async {
             let quick = builder()
                 .drain_delay(Duration::ZERO)
@@ -525,13 +526,13 @@ fn of_two_services_each_is_drained_before_the_process_ends() {
     );
 }
 
-/// Each probe on a connection of its own, as a kubelet asks: on the port of the service until it stops accepting, and on that of
-/// its management, which has a thread of its own, until the process ends.
+/// Each probe uses a new connection, as a kubelet does. The port of the service answers until it
+/// stops accepting. The management port has its own thread, and answers until the process ends.
 #[cfg(feature = "server")]
 #[test]
-fn a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last() {
+fn liveness_passes_during_a_drain_with_a_stuck_request() {
     both!(
-        a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last,
+        liveness_passes_during_a_drain_with_a_stuck_request,
         async {
             let health = builder().handle_signals().start().unwrap();
             let management = health.serve("127.0.0.1:0").own_thread().start().unwrap();
@@ -539,7 +540,7 @@ fn a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last() {
             let address = listener.local_addr().unwrap();
             let app = Router::new().route("/stuck", get(pending::<&'static str>));
             tokio::spawn(async move {
-                // Until the process ends: nobody answers.
+                // Until the process ends, because the handler never responds.
                 let mut stuck = tokio::net::TcpStream::connect(address).await.unwrap();
                 let request = b"GET /stuck HTTP/1.1\r\nhost: x\r\n\r\n";
                 tokio::io::AsyncWriteExt::write_all(&mut stuck, request)
@@ -567,7 +568,7 @@ fn a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last() {
                 if accepted {
                     let answer = ask(addresses.0, "/live");
                     accepted = answer.is_some();
-                    // The parts are 1 s each.
+                    // The phases take 1 s each.
                     assert!(
                         accepted || told.elapsed() >= 2 * SECOND,
                         "{:?}",
@@ -578,7 +579,7 @@ fn a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last() {
                 }
                 match ask(addresses.1, "/live") {
                     Some(answer) => assert!(answer.contains(" 200 OK"), "{answer}"),
-                    // The process ended since.
+                    // The process has ended since.
                     None => break,
                 }
                 thread::sleep(Duration::from_millis(10));
@@ -591,7 +592,7 @@ fn a_drain_with_a_request_that_is_stuck_is_alive_from_first_to_last() {
     );
 }
 
-/// What is answered to a probe on a connection of its own; none if there is nobody, or nobody any more.
+/// Returns the response to a probe on a new connection. Returns `None` if nothing answers there.
 #[cfg(feature = "server")]
 fn ask(address: &str, path: &str) -> Option<String> {
     use std::io::{Read, Write};
@@ -604,18 +605,19 @@ fn ask(address: &str, path: &str) -> Option<String> {
     (!answer.is_empty()).then_some(answer)
 }
 
-/// What a child is of its system.
+/// The role of a child in its system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Ordinary,
-    /// The first process, as of a container without an init: signals do nothing to it by default.
+    /// The first process, as in a container without an init. By default, signals have no effect on
+    /// it.
     First,
 }
 
 impl Kind {
     const ALL: [Self; 2] = [Self::Ordinary, Self::First];
 
-    /// Tests both kinds of child, side by side.
+    /// Tests both kinds of child concurrently.
     fn each(test: &str, body: impl Fn(Running) + Sync) {
         thread::scope(|scope| {
             for kind in Self::ALL {
@@ -629,11 +631,12 @@ impl Kind {
         });
     }
 
-    /// The command that runs another as such; none where that is not allowed.
+    /// Returns the command that runs a program as this kind of child. Returns `None` if that is not
+    /// permitted.
     fn command(self, program: &Path) -> Option<Command> {
         let unshare = || {
             let mut command = Command::new("unshare");
-            // Whoever is not root is root of a namespace of its own.
+            // An unprivileged user is root in a new user namespace.
             if !rustix::process::geteuid().is_root() {
                 command.args(["--user", "--map-root-user"]);
             }
@@ -645,8 +648,8 @@ impl Kind {
             Self::First => {
                 let tried = unshare().arg("true").output();
                 if !tried.as_ref().is_ok_and(|tried| tried.status.success()) {
-                    // Of a test that passes, only this way.
-                    _ = writeln!(io::stderr(), "NOT TRIED as the first process: {tried:?}");
+                    // The only output that is visible for a test that passes.
+                    _ = writeln!(io::stderr(), "NOT TESTED as the first process: {tried:?}");
                     return None;
                 }
                 let mut command = unshare();
@@ -657,9 +660,9 @@ impl Kind {
     }
 }
 
-/// A child and what it prints.
+/// A child and its output.
 struct Running {
-    /// It, or what waits for it.
+    /// The child, or the process that waits for it.
     process: Child,
     pid: Pid,
     kind: Kind,
@@ -700,7 +703,8 @@ impl Running {
         kill_process(self.pid, signal).unwrap();
     }
 
-    /// As if nobody had handled it; the first process exits as a shell would tell it.
+    /// Asserts that the child ended as if the signal had not been handled. The first process exits
+    /// with the code that a shell would report.
     #[track_caller]
     fn is_ended_by(&mut self, signal: Signal) {
         let ended = self.ended();
@@ -715,7 +719,7 @@ impl Running {
         self.lines_until(wanted);
     }
 
-    /// What it prints until then.
+    /// Returns the printed lines up to this one.
     #[track_caller]
     fn lines_until(&self, wanted: &str) -> Vec<String> {
         let deadline = Instant::now() + PATIENCE;
@@ -745,7 +749,7 @@ impl Running {
     }
 }
 
-/// The process that one has started and waits for.
+/// Returns the process that this process has started and waits for.
 fn child_of(process: &Child) -> Pid {
     let id = process.id();
     let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,5 @@
-//! What systemd is told: by a child of this test, whose `NOTIFY_SOCKET` this test listens on.
+//! Notifications to systemd. A child of this test sends them to `NOTIFY_SOCKET`, which this test
+//! listens on.
 #![cfg(unix)]
 
 use std::{
@@ -16,11 +17,11 @@ use std::{
 use tower_health::{Check, Health, Outcome, Reason, Status};
 
 const CHILD: &str = "TOWER_HEALTH_SYSTEMD_CHILD";
-const TEST: &str = "systemd_is_told_how_the_service_is_from_start_to_stop";
+const TEST: &str = "systemd_is_notified_of_the_state_from_start_to_stop";
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn systemd_is_told_how_the_service_is_from_start_to_stop() {
+fn systemd_is_notified_of_the_state_from_start_to_stop() {
     if env::var_os(CHILD).is_some() {
         return service();
     }
@@ -32,37 +33,37 @@ fn systemd_is_told_how_the_service_is_from_start_to_stop() {
             "STATUS=starting: db pending, warm-cache pending"
         ]
     );
-    systemd.say("start");
+    systemd.command("start");
     systemd.hears("READY=1");
     systemd.hears("STATUS=ready");
-    // At half the interval that was set, again and again.
+    // Repeatedly, at half the configured interval.
     let began = Instant::now();
     for _ in 0..4 {
         systemd.hears("WATCHDOG=1");
     }
     let took = began.elapsed();
     assert!(took >= SECOND && took < 30 * SECOND, "{took:?}");
-    systemd.say("warn");
+    systemd.command("warn");
     systemd.hears("STATUS=ready: db busy");
-    systemd.say("fail");
+    systemd.command("fail");
     systemd.hears("STATUS=not ready: db authentication failed");
-    systemd.say("pass");
+    systemd.command("pass");
     systemd.hears("STATUS=ready");
-    systemd.say("maintain");
+    systemd.command("maintain");
     systemd.hears("STATUS=maintenance");
-    // Somebody has to restart it, and the watchdog is what does.
-    systemd.say("die");
+    // The process must be restarted, which is what the watchdog does.
+    systemd.command("die");
     let silent = systemd.silence();
     assert!(silent >= SECOND, "{silent:?}");
-    systemd.say("revive");
+    systemd.command("revive");
     systemd.hears("WATCHDOG=1");
-    // A runtime that stands still is noticed after the bound, here 1 s.
-    systemd.say("block");
+    // A stalled runtime is detected after the bound, which is 1 s here.
+    systemd.command("block");
     let silent = systemd.silence();
     assert!(silent >= SECOND, "{silent:?}");
-    // It goes on after a while.
+    // The runtime resumes after a while.
     systemd.hears("WATCHDOG=1");
-    systemd.say("drain");
+    systemd.command("drain");
     systemd.hears("STOPPING=1");
     systemd.hears("STATUS=draining");
     assert!(
@@ -76,7 +77,7 @@ fn systemd_is_told_how_the_service_is_from_start_to_stop() {
     assert!(systemd.heard.iter().all(|line| !line.contains("hunter2")));
 }
 
-/// The child: a service that does what it is told on its standard input.
+/// The child: a service that follows commands on its standard input.
 fn service() {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
@@ -113,11 +114,11 @@ fn service() {
             for line in told {
                 match &*line {
                     "start" => start.send(true).unwrap(),
-                    "warn" => db.say(Outcome::warn(Reason::Busy)),
-                    "fail" => db.say(
+                    "warn" => db.set_outcome(Outcome::warn(Reason::Busy)),
+                    "fail" => db.set_outcome(
                         Outcome::fail(Reason::AuthenticationFailed).with_cause("password=hunter2"),
                     ),
-                    "pass" => db.say(Status::Pass),
+                    "pass" => db.set_outcome(Status::Pass),
                     "maintain" => health.maintenance("password=hunter2", 3600 * SECOND),
                     "die" => drop(beat.take()),
                     "revive" => {
@@ -137,13 +138,13 @@ fn service() {
     });
 }
 
-/// Whoever started the service.
+/// The service manager that started the service.
 struct Systemd {
     socket: UnixDatagram,
     path: PathBuf,
     service: Child,
     heard: Vec<String>,
-    /// How many of these were waited for, or passed over.
+    /// The number of lines that were expected or skipped so far.
     read: usize,
 }
 
@@ -171,12 +172,12 @@ impl Systemd {
         }
     }
 
-    fn say(&mut self, line: &str) {
+    fn command(&mut self, line: &str) {
         let stdin = self.service.stdin.as_mut().unwrap();
         writeln!(stdin, "{line}").unwrap();
     }
 
-    /// The lines of the next message.
+    /// Returns the lines of the next message.
     fn hear(&mut self) -> Vec<String> {
         let mut message = [0; 4096];
         let length = self.socket.recv(&mut message).unwrap();
@@ -186,7 +187,7 @@ impl Systemd {
         lines
     }
 
-    /// Waits for a line that comes after the one that was waited for before.
+    /// Waits for a line after the line of the previous call.
     #[track_caller]
     fn hears(&mut self, wanted: &str) {
         let deadline = Instant::now() + 60 * SECOND;
@@ -201,7 +202,7 @@ impl Systemd {
         }
     }
 
-    /// How long nobody says that the service is alive, once nobody does.
+    /// Returns how long the keep-alive notifications are missing, once they stop.
     fn silence(&mut self) -> Duration {
         self.socket.set_read_timeout(Some(2 * SECOND)).unwrap();
         let mut last = Instant::now();

@@ -1,6 +1,6 @@
-//! What was counted of each subject.
+//! The counts of each subject.
 
-/// How many calls are enough where each is counted.
+/// Returns the number of calls that is sufficient when each call is counted.
 pub(crate) fn calls(question: &str) -> u32 {
     match question {
         "health" => 20,

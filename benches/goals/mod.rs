@@ -1,4 +1,4 @@
-//! How far a figure may go.
+//! Limits for the figures.
 
 #[derive(Debug, Default)]
 pub(crate) struct Goals {
@@ -7,7 +7,7 @@ pub(crate) struct Goals {
 
 impl Goals {
     pub(crate) fn at_most(&mut self, what: &str, figure: f64, limit: f64) {
-        // What is no number has met nothing.
+        // NaN meets no limit.
         let met = figure <= limit;
         let missed = !met;
         let verdict = if missed { "MISSED" } else { "met" };
@@ -15,7 +15,7 @@ impl Goals {
         self.missed |= missed;
     }
 
-    /// Ends the process with an error if a goal was missed.
+    /// Exits with an error if a goal was missed.
     pub(crate) fn conclude(self) {
         if self.missed {
             std::process::exit(1);

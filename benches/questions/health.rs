@@ -1,4 +1,4 @@
-//! What does a list of all checks cost, when it has to be made anew each time?
+//! What does a list of all checks cost when it is rendered for each call?
 
 use http::StatusCode;
 
@@ -27,7 +27,7 @@ const SUBJECTS: &[Subject] = &[
     },
 ];
 
-/// One check changes, and then all are listed.
+/// Changes one check, and then lists all checks.
 fn list(checks: usize) -> Box<dyn FnMut()> {
     let (runtime, health) = health(checks);
     let name = name(checks / 2);

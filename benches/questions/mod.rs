@@ -1,4 +1,5 @@
-//! What is asked of the crate. Each question is a module, and has subjects that are measured side by side.
+//! The questions that the benches answer. Each question is a module, and has subjects that are
+//! measured side by side.
 
 pub(crate) mod health;
 pub(crate) mod pass_through;
@@ -13,7 +14,7 @@ pub(crate) struct Question {
 
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
-    /// Sets it up. What is returned does it once more, and asserts what came of it.
+    /// Sets the subject up. Each call of the returned closure runs it once and asserts the result.
     pub(crate) set_up: fn() -> Box<dyn FnMut()>,
 }
 

@@ -1,4 +1,4 @@
-//! What does a request that is no probe pay for the layer?
+//! What does the layer cost for a request that is not a probe?
 
 use std::{
     convert::Infallible,
@@ -61,7 +61,7 @@ const SUBJECTS: &[Subject] = &[
 
 const ANSWER: &str = "no orders";
 
-/// The least that a service can be.
+/// The smallest possible service.
 #[derive(Clone)]
 struct Orders;
 

@@ -1,4 +1,4 @@
-//! What does a verdict cost, beside the cheapest answer that a router gives, and among many checks?
+//! What does a verdict cost, compared with the cheapest response of a router, and with many checks?
 
 use axum::{Router, routing};
 use bytes::Bytes;
@@ -64,7 +64,7 @@ fn wrapped(checks: usize) -> Box<dyn FnMut()> {
     ready(health.layer().layer(application()), body(checks), runtime)
 }
 
-/// The body of the answer to `/ready`.
+/// Returns the body of the response to `/ready`.
 fn body(checks: usize) -> &'static str {
     let (_runtime, health) = health(checks);
     let answer = health.service().respond("GET", "/ready", None, []);
@@ -79,7 +79,7 @@ fn handler(body: &'static str) -> routing::MethodRouter {
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (VARY, "Accept"),
     ];
-    // The router adds the length.
+    // The router adds the `Content-Length`.
     routing::get(move || async move { (headers, body) })
 }
 

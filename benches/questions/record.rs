@@ -1,4 +1,4 @@
-//! What does a run cost whose result changes a verdict, and does it matter how many other checks there are?
+//! What does a run cost whose result changes a verdict, and does the number of other checks matter?
 
 use tower_health::Probe;
 
@@ -27,7 +27,7 @@ const SUBJECTS: &[Subject] = &[
     },
 ];
 
-/// A whole run: asked for, started, recorded, published, told.
+/// A complete run: it is requested, started, recorded and published, and subscribers are notified.
 fn record(checks: usize) -> Box<dyn FnMut()> {
     let (runtime, health) = health(checks);
     let name = name(checks / 2);

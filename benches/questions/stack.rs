@@ -1,4 +1,4 @@
-//! Services, and a caller that is as near to them as can be.
+//! Services, and a caller in the same thread.
 
 use std::{
     future::Future,
@@ -19,11 +19,11 @@ use tokio::runtime::{Builder, Runtime};
 use tower::Service;
 use tower_health::{Check, Health, Probe, Status};
 
-/// What a caller sends.
+/// The body of a request.
 pub(crate) type Nothing = Empty<Bytes>;
 
-/// A service with so many checks, each of which changes with each of its runs. After the first they run when they
-/// are asked to, and nothing does while the runtime is not driven.
+/// A service with this many checks. The state of a check changes with each of its runs. After the
+/// first run the checks run only on request, and nothing runs while the runtime is not driven.
 pub(crate) fn health(checks: usize) -> (Runtime, Health) {
     let runtime = Builder::new_current_thread()
         .enable_time()
@@ -62,7 +62,8 @@ pub(crate) fn get(path: &'static str) -> Request<Nothing> {
     request
 }
 
-/// Has a service answer, and reads its body as a server does. Of all subjects alike, whatever the compiler thinks of it.
+/// Calls a service, and reads the body of the response as a server does. It is never inlined, so
+/// that the measurement is the same for all subjects.
 #[inline(never)]
 pub(crate) fn ask<S, B>(service: &mut S, request: Request<Nothing>) -> (Response<()>, usize)
 where
@@ -79,7 +80,7 @@ where
     let mut length = 0;
     while !body.is_end_stream() {
         let Poll::Ready(frame) = body.as_mut().poll_frame(&mut cx) else {
-            panic!("a body that is not there");
+            panic!("a body that is not ready");
         };
         let Some(frame) = frame else { break };
         let Ok(frame) = frame else {

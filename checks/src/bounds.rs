@@ -1,11 +1,11 @@
-//! What is full of a server, and how late a replica is.
+//! The connection limit of a server, and the lag of a replica.
 
 use std::time::Duration;
 
 use super::percent;
 use tower_health::{Outcome, Reason, checks::contradiction};
 
-/// How many of the connections that a server allows are in use.
+/// The number of connections that are in use, and that a server allows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
     pub(super) used: usize,
@@ -13,7 +13,7 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// `above` is in percent.
+    /// Warns if the utilization is above `above`, which is in percent, or at 100 %.
     pub(super) fn judge(self, above: f64) -> Outcome {
         let Self { used, allowed } = self;
         let utilization = percent(used, allowed);
@@ -36,7 +36,7 @@ impl Limit {
     }
 }
 
-/// How far a replica may be behind.
+/// The bounds of a replica's lag.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LagBounds {
     pub(super) warn: Option<Duration>,
@@ -44,7 +44,7 @@ pub(super) struct LagBounds {
 }
 
 impl LagBounds {
-    /// The problems of what the user set.
+    /// Returns the problems of the configured bounds.
     pub(super) fn problems(&self) -> Vec<String> {
         let warn = ("warn_lag_above", self.warn);
         let fail = ("fail_lag_above", self.fail);

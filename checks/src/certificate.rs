@@ -26,34 +26,37 @@ use super::lookup::Lookup;
 use tower_health::checks::{BlockingCall, contradiction};
 use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
 
-/// A file that is longer is none of certificates.
+/// How much of a file is read, in bytes.
 const READ: u64 = 1024 * 1024;
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// Whether a certificate is valid, and for how long.
+/// Health check of a TLS certificate: whether it is valid, and for how long.
 ///
-/// It is that of [a server](Self::of_address), as its clients see it, or that of [a file](Self::of_file). Of a chain the
-/// certificate that ends first counts; but not a root that is sent along, for clients go by their own, nor what a server sends that has ended
-/// already and that the handshake did without. Of a file that holds nothing but roots, as one of those whom a client trusts, all count.
+/// It checks the certificate of [a server](Self::of_address), as clients see it, or of
+/// [a file](Self::of_file). In a chain, the certificate that expires first counts. A root that the
+/// server sends does not count, because clients use their own. Nor does another certificate of the
+/// chain that has already expired, if the handshake succeeded without it. In a file that contains
+/// only roots, such as a list of trusted authorities, all of them count.
 ///
 /// | finding | outcome |
 /// | --- | --- |
 /// | valid for long enough | pass |
-/// | fewer days left than [one bound](Self::warn_below) | warn, expires soon |
-/// | fewer days left than [another](Self::fail_below) | fail, expires soon |
-/// | past its end, or before its beginning | fail, expired |
-/// | of an issuer that the client does not trust, revoked, or of another name | fail, untrusted |
-/// | no TLS, none that both sides speak; or a file without certificates, or with one that cannot be read | fail, unexpected answer |
-/// | a server that has no TLS to start, though it speaks the protocol ([`start_tls`](Self::start_tls)) | fail, misconfigured |
-/// | nothing listens there, the connection is cut, no answer | fail, connection refused, connection lost, timed out |
-/// | a name that has no address that can be found | fail, unreachable |
-/// | there is no such file, or it may not be read | fail, not found, permission denied |
-/// | an address or name that is none | fail, misconfigured |
+/// | fewer days left than [`warn_below`](Self::warn_below) | warn, expires soon |
+/// | fewer days left than [`fail_below`](Self::fail_below) | fail, expires soon |
+/// | expired, or not yet valid | fail, expired |
+/// | the client does not trust its issuer, it is revoked, or it is for another name | fail, untrusted |
+/// | the server has no TLS, or none that both sides support; or the file contains no certificate, or one that cannot be read | fail, unexpected answer |
+/// | the server does not offer TLS in its protocol ([`start_tls`](Self::start_tls)) | fail, misconfigured |
+/// | nothing listens there, the connection is cut, no response | fail, connection refused, connection lost, timed out |
+/// | no address was found for the name | fail, unreachable |
+/// | the file does not exist, or may not be read | fail, not found, permission denied |
+/// | the address or the server name is not valid | fail, misconfigured |
 ///
-/// Measured are the `days_left`, whole ones: 0 on the last day, and fewer than that once it has ended. The time is that of the system's clock. A run of an
-/// address is one handshake, which is never a resumed one: that would show the certificate of the first. One of a file reads it on a thread
-/// of its own. Once an hour is often enough:
+/// It measures `days_left`, in whole days: 0 on the last day, and negative after expiry. The time
+/// is that of the system clock. A run for an address is one handshake. Sessions are not resumed,
+/// because a resumed session would show the certificate of its first handshake. A file is read on a
+/// separate thread. One run per hour is enough:
 ///
 /// ```
 /// # fn example(config: std::sync::Arc<rustls::ClientConfig>) {
@@ -66,10 +69,11 @@ const DAY: i64 = 24 * 60 * 60;
 /// # }
 /// ```
 ///
-/// # The service's own
+/// # The service's own certificate
 ///
-/// Ask for the file that the service serves with; that warns of a renewal that did not come. A service that has not taken up the
-/// renewed file is found by its address: that of its own port with the name that clients use, trusted by a config that has their roots.
+/// Check the file that the service uses. That warns if a renewal is missing. A service that has not
+/// loaded the renewed file is detected by its address: use its own port, the name that clients use,
+/// and a config that trusts their roots.
 ///
 /// ```
 /// # fn example(config: std::sync::Arc<rustls::ClientConfig>) {
@@ -80,7 +84,7 @@ const DAY: i64 = 24 * 60 * 60;
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Certificate {
     source: Source,
     warn_below: Option<u32>,
@@ -92,14 +96,16 @@ enum Source {
     File(BlockingCall<io::Result<Vec<u8>>>),
 }
 
-/// How many days before its end a certificate warns, unless the user says otherwise.
+/// The default of [`Certificate::warn_below`], in days.
 const WARN_BELOW: u32 = 21;
 
 impl Certificate {
-    /// A check of the certificate that a server shows at a host and its port, such as `stock.internal:443`. The config decides whom to
-    /// trust, by which protocols, and whether to show a certificate, as it does for the service's own calls.
+    /// Creates a check of the certificate of the server at a host and port, such as
+    /// `stock.internal:443`.
     ///
-    /// What is no such address fails with [`Reason::Misconfigured`].
+    /// As in the service's own calls, the config determines which issuers are trusted, which
+    /// protocol versions are used, and whether a client certificate is sent. If the address is not
+    /// valid, each run fails with [`Reason::Misconfigured`].
     pub fn of_address(address: impl Into<String>, config: Arc<ClientConfig>) -> Self {
         let lookup = Lookup::new(address);
         let mut config = Arc::unwrap_or_clone(config);
@@ -112,7 +118,19 @@ impl Certificate {
         }))
     }
 
-    /// A check of the certificates of a file in PEM, which may hold a key too.
+    /// Creates a check of the certificates in a PEM file, which may also contain a key. At most the
+    /// first 1 MiB is read.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Certificate;
+    ///
+    /// let missing = Certificate::of_file("/nowhere/fullchain.pem");
+    /// assert_eq!(missing.check().await.unwrap_err().reason(), Reason::NotFound);
+    /// # }
+    /// ```
     pub fn of_file(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         Self::new(Source::File(BlockingCall::new(move || {
@@ -130,8 +148,9 @@ impl Certificate {
         }
     }
 
-    /// The name that the server is asked for, and that its certificate has to be of; for a file it means nothing. Defaults to the host
-    /// of the address.
+    /// Sets the name that is requested from the server, and that its certificate must be valid for.
+    /// It has no effect for a file. If the name is not valid, each run fails with
+    /// [`Reason::Misconfigured`]. Defaults to the host of the address.
     pub fn server_name(mut self, of: impl AsRef<str>) -> Self {
         if let Source::Server(server) = &mut self.source {
             server.name = name(of.as_ref());
@@ -139,7 +158,7 @@ impl Certificate {
         self
     }
 
-    /// Begins TLS as a protocol does that first speaks without it; for a file it means nothing. Defaults to TLS from the first byte.
+    /// Sets the protocol that is spoken before TLS begins. It has no effect for a file.
     ///
     /// ```
     /// # fn example(config: std::sync::Arc<rustls::ClientConfig>) {
@@ -148,6 +167,8 @@ impl Certificate {
     /// let database = Certificate::of_address("db.internal:5432", config).start_tls(StartTls::Postgres);
     /// # }
     /// ```
+    ///
+    /// Defaults to TLS from the first byte.
     pub fn start_tls(mut self, protocol: StartTls) -> Self {
         if let Source::Server(server) = &mut self.source {
             server.start_tls = Some(protocol);
@@ -155,13 +176,14 @@ impl Certificate {
         self
     }
 
-    /// How many days it has to be valid for without a warning. Defaults to 21.
+    /// Sets the number of remaining days below which the check warns. Defaults to 21.
     pub fn warn_below(mut self, days: u32) -> Self {
         self.warn_below = Some(days);
         self
     }
 
-    /// How many days it has to be valid for without failing. Defaults to 0: on its last day it does not fail.
+    /// Sets the number of remaining days below which the check fails. Defaults to 0: the check does
+    /// not fail on the last day.
     pub fn fail_below(mut self, days: u32) -> Self {
         self.fail_below = Some(days);
         self
@@ -190,8 +212,8 @@ impl HealthCheck for Certificate {
             Source::File(file) => read(&file.call().await??)?,
         };
         Ok(match found {
-            Found::Valid(validity) => self.judge(validity, now()),
-            Found::Refused(outcome) => outcome,
+            Inspected::Valid(validity) => self.judge(validity, now()),
+            Inspected::Refused(outcome) => outcome,
         })
     }
 
@@ -202,23 +224,23 @@ impl HealthCheck for Certificate {
     }
 }
 
-/// What there is to judge.
-enum Found {
+/// The result of a handshake, or of reading a file.
+enum Inspected {
     Valid(Validity),
-    /// The handshake has judged it already.
+    /// The handshake failed with this outcome.
     Refused(Outcome),
 }
 
 struct Server {
     lookup: Lookup,
-    /// Or what is wrong with it.
+    /// The error if the name is not valid.
     name: Result<ServerName<'static>, String>,
     connector: TlsConnector,
     start_tls: Option<StartTls>,
 }
 
 impl Server {
-    async fn ask(&self) -> Result<Found, Failure> {
+    async fn ask(&self) -> Result<Inspected, Failure> {
         let name = match &self.name {
             Ok(name) => name.clone(),
             Err(fault) => return Err(Failure::new(Reason::Misconfigured).with_cause(fault)),
@@ -233,15 +255,15 @@ impl Server {
         };
         let (_, connection) = stream.get_ref();
         let chain = connection.peer_certificates().unwrap_or_default();
-        let validity = Validity::shown(chain, now());
-        // The server is told that this was all; whether it hears it is its own affair.
+        let validity = Validity::of_server(chain, now());
+        // Announces the end of the connection. Whether that reaches the server does not matter.
         _ = poll_fn(|cx| Pin::new(&mut stream).poll_shutdown(cx)).await;
-        validity.map(Found::Valid)
+        validity.map(Inspected::Valid)
     }
 }
 
-/// What a handshake that failed tells.
-fn refused(error: io::Error) -> Result<Found, Failure> {
+/// Converts the error of a failed handshake.
+fn refused(error: io::Error) -> Result<Inspected, Failure> {
     let inner = error.get_ref();
     let Some(tls) = inner.and_then(|error| error.downcast_ref::<rustls::Error>()) else {
         return Err(error.into());
@@ -259,7 +281,7 @@ fn refused(error: io::Error) -> Result<Found, Failure> {
         _ => (Reason::UnexpectedAnswer, None),
     };
     let outcome = Outcome::fail(reason).with_cause(tls);
-    Ok(Found::Refused(match ends {
+    Ok(Inspected::Refused(match ends {
         Some(ends) => {
             let days_left = Validity { begins: 0, ends }.days_left(now());
             outcome.measure("days_left", days_left, "")
@@ -268,18 +290,18 @@ fn refused(error: io::Error) -> Result<Found, Failure> {
     }))
 }
 
-fn read(pem: &[u8]) -> Result<Found, Failure> {
+fn read(pem: &[u8]) -> Result<Inspected, Failure> {
     let pem = pem::plain(pem)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.text.as_bytes()).collect();
     let chain = chain.map_err(|error| unreadable(&error))?;
-    // One that is skipped may be the one that ends first.
+    // A certificate that is skipped may be the one that expires first.
     if chain.len() < pem.certificates {
-        let (read, held) = (chain.len(), pem.certificates);
+        let (read, of_file) = (chain.len(), pem.certificates);
         return Err(unreadable(&format_args!(
-            "{read} of {held} certificates could be read"
+            "{read} of {of_file} certificates could be read"
         )));
     }
-    Validity::held(&chain).map(Found::Valid)
+    Validity::of_file(&chain).map(Inspected::Valid)
 }
 
 fn unreadable(fault: &dyn fmt::Display) -> Failure {
@@ -288,7 +310,7 @@ fn unreadable(fault: &dyn fmt::Display) -> Failure {
 
 struct Parsed {
     validity: Validity,
-    /// Whether it is its own issuer.
+    /// Whether its subject is its issuer.
     is_root: bool,
 }
 
@@ -311,11 +333,11 @@ fn parse(chain: &[CertificateDer<'_>]) -> Result<Vec<Parsed>, Failure> {
     chain.iter().map(Parsed::of).collect()
 }
 
-fn none() -> Failure {
+fn no_certificate() -> Failure {
     unreadable(&"there is no certificate")
 }
 
-/// From when on and until when all certificates of a chain are valid, in seconds since 1970.
+/// The time in which all certificates of a chain are valid, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Validity {
     begins: i64,
@@ -323,22 +345,24 @@ struct Validity {
 }
 
 impl Validity {
-    /// Of what a server shows: of its own certificate, which comes first, and of those others that count.
-    fn shown(chain: &[CertificateDer<'_>], now: i64) -> Result<Self, Failure> {
+    /// Returns the validity of a server's chain: of its own certificate, which is the first, and of
+    /// the others that count.
+    fn of_server(chain: &[CertificateDer<'_>], now: i64) -> Result<Self, Failure> {
         let chain = parse(chain)?;
-        let (own, others) = chain.split_first().ok_or_else(none)?;
+        let (own, others) = chain.split_first().ok_or_else(no_certificate)?;
         let others = others.iter();
         let counts = others.filter(|one| !one.is_root && one.validity.ends >= now);
         Ok(counts.fold(own.validity, |whole, one| whole.merge(one.validity)))
     }
 
-    /// Of what a file holds: of all but roots, or of all roots if there is nothing else.
-    fn held(chain: &[CertificateDer<'_>]) -> Result<Self, Failure> {
+    /// Returns the validity of a file: of all certificates except roots, or of all roots if there
+    /// is nothing else.
+    fn of_file(chain: &[CertificateDer<'_>]) -> Result<Self, Failure> {
         let chain = parse(chain)?;
         let are_roots = chain.iter().all(|one| one.is_root);
         let counts = chain.iter().filter(|one| one.is_root == are_roots);
         let validities = counts.map(|one| one.validity);
-        validities.reduce(Self::merge).ok_or_else(none)
+        validities.reduce(Self::merge).ok_or_else(no_certificate)
     }
 
     fn merge(self, other: Self) -> Self {
@@ -356,12 +380,12 @@ impl Validity {
 fn now() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
-        // A clock that was never set.
+        // The clock is before 1970.
         Err(_) => 0,
     }
 }
 
-/// That of an address with a port.
+/// Returns the host of an address with a port.
 fn host(address: &str) -> &str {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']')
@@ -385,7 +409,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_whole_and_may_be_past() {
+    fn days_left_is_rounded_down_and_may_be_negative() {
         let valid = Validity {
             begins: 0,
             ends: 100 * DAY,

@@ -15,33 +15,36 @@ use hickory_resolver::{
 
 use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
 
-/// Whether a name resolves, as name servers tell it.
+/// Checks whether name servers resolve a name.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | the name has [as many](Self::at_least) addresses as it should, and [those](Self::expect) that it should | pass |
-/// | fewer | warn, limit exceeded |
-/// | other ones | fail, unexpected answer |
-/// | there is no such name (`NXDOMAIN`), or it has no address | fail, not found |
-/// | the server cannot tell (`SERVFAIL`) | fail, unhealthy |
-/// | the server does not want to tell (`REFUSED`) | fail, permission denied |
-/// | another error of the server, or what is no DNS | fail, unexpected answer |
-/// | the resolver has too many questions open | warn, busy |
-/// | no answer, and over UDP no server | fail, timed out |
-/// | over TCP: nothing listens there, or the connection is cut | fail, unreachable |
-/// | what is no name, or is an address; a name that no name server is asked for, such as `localhost` | fail, misconfigured |
-/// | a resolver that has a cache, or reads the system's file of hosts | fail, misconfigured |
+/// | the name has [enough](Self::at_least) addresses, including the [expected](Self::expect) ones | pass |
+/// | the name has fewer addresses | warn, limit exceeded |
+/// | an expected address is missing | fail, unexpected answer |
+/// | the name does not exist (`NXDOMAIN`), or has no address | fail, not found |
+/// | the server cannot resolve the name (`SERVFAIL`) | fail, unhealthy |
+/// | the server refuses the query (`REFUSED`) | fail, permission denied |
+/// | the server returns another error, or a response that is not DNS | fail, unexpected answer |
+/// | the resolver has too many queries in progress | warn, busy |
+/// | no server answers, or over UDP no server listens on the port | fail, timed out |
+/// | over TCP: nothing listens on the port, or the connection is cut | fail, unreachable |
+/// | the name is not valid, is an address, or is never sent to a name server, such as `localhost` | fail, misconfigured |
+/// | the resolver has a cache, or reads the system's hosts file | fail, misconfigured |
 ///
-/// Measured are the `addresses`. A run asks for those of IPv4 and of IPv6, as the resolver is set up, and leaves the rest to the
-/// resolver: which server it asks, how often, and how long it waits. Let its `timeout` be shorter than that of the check, so
-/// that it learns itself of a connection that is dead.
+/// The check measures the number of `addresses`.
 ///
-/// Let the resolver ask over TCP as well: an answer that is too long for UDP, such as one of a hundred addresses, is else none, and the name *not
-/// found*.
+/// A run looks up IPv4 and IPv6 addresses as the resolver is configured. The resolver also
+/// determines the name servers, the retries and the timeouts:
 ///
-/// An answer from a cache or from the system's file of hosts tells nothing of name servers, and a resolver that does without them for a check's
-/// sake would fail the service that lives on them. So give the check a resolver of its own, with a `cache_size` of 0 and with
-/// [`ResolveHosts::Never`]; by default it has both. Hosts that were given to it by `set_hosts` are not seen: give it none.
+/// * Set its `timeout` below the timeout of the check, so that the resolver itself detects a dead
+///   connection.
+/// * Enable TCP. A response that is too long for UDP, such as one with a hundred addresses, is lost
+///   otherwise, and the name is reported as *not found*.
+/// * Give the check a separate resolver with a `cache_size` of 0 and with [`ResolveHosts::Never`].
+///   By default a resolver has a cache and reads the system's hosts file. An answer from either
+///   says nothing about the name servers. The resolver of the service should keep both.
+/// * Do not call `set_hosts` on it. The check cannot detect hosts that were set this way.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -64,20 +67,43 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Dns {
     resolver: TokioResolver,
-    /// Or what is wrong with it.
+    /// The name, or the reason why it is not valid.
     name: Result<Name, String>,
     at_least: usize,
     expected: BTreeSet<IpAddr>,
 }
 
 impl Dns {
-    /// A check of a name, such as `db.internal.`; one that does not end in a dot is looked for in the resolver's domains too.
+    /// Creates a check for a name, such as `db.internal.`. A name without a trailing dot is also
+    /// looked up in the search domains of the resolver.
     ///
-    /// What is no name fails with [`Reason::Misconfigured`]; and so do names that resolvers answer by themselves, as those of `localhost`, and a
-    /// resolver that has a cache, or reads the system's file of hosts.
+    /// A run fails with [`Reason::Misconfigured`] if the name is not valid, if resolvers answer it
+    /// themselves, such as `localhost`, or if the resolver has a cache or reads the system's hosts
+    /// file.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use hickory_resolver::{
+    ///     TokioResolver,
+    ///     config::{NameServerConfig, ResolverConfig},
+    ///     net::runtime::TokioRuntimeProvider,
+    /// };
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Dns;
+    ///
+    /// let servers = vec![NameServerConfig::udp_and_tcp([10, 0, 0, 2].into())];
+    /// let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+    /// let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    /// // The resolver has a cache by default.
+    /// let failure = Dns::new(resolver.build()?, "db.internal.").check().await.unwrap_err();
+    /// assert_eq!(failure.reason(), Reason::Misconfigured);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(resolver: TokioResolver, name: impl AsRef<str>) -> Self {
         Self {
             resolver,
@@ -87,26 +113,30 @@ impl Dns {
         }
     }
 
-    /// How many addresses there should be; fewer are a warning, none a failure. Defaults to 1.
+    /// Sets the minimum number of addresses. The check warns if there are fewer, and fails if there
+    /// are none. Defaults to 1.
     pub fn at_least(mut self, addresses: usize) -> Self {
         self.at_least = addresses;
         self
     }
 
-    /// An address that has to be among them; again for another one. Defaults to any.
+    /// Adds an address that must be in the answer. Call it repeatedly for several addresses.
+    /// Defaults to accepting any address.
     pub fn expect(mut self, address: impl Into<IpAddr>) -> Self {
         self.expected.insert(address.into());
         self
     }
 
     fn judge(&self, found: &BTreeSet<IpAddr>) -> Outcome {
-        let lacks: Vec<_> = self.expected.difference(found).collect();
-        let outcome = if !lacks.is_empty() {
+        let missing: Vec<_> = self.expected.difference(found).collect();
+        let outcome = if !missing.is_empty() {
             Outcome::fail(Reason::UnexpectedAnswer)
-                .with_cause(format_args!("{lacks:?} not among {found:?}"))
+                .with_cause(format_args!("{missing:?} missing from {found:?}"))
         } else if found.len() < self.at_least {
-            Outcome::warn(Reason::LimitExceeded)
-                .with_cause(format_args!("fewer than {}: {found:?}", self.at_least))
+            Outcome::warn(Reason::LimitExceeded).with_cause(format_args!(
+                "fewer than {} addresses: {found:?}",
+                self.at_least
+            ))
         } else {
             Outcome::pass()
         };
@@ -116,30 +146,33 @@ impl Dns {
 
 fn parse(name: &str) -> Result<Name, String> {
     if name.parse::<IpAddr>().is_ok() {
-        return Err(format!("{name} is an address, which nobody resolves"));
+        return Err(format!("{name} is an IP address, which is not resolved"));
     }
     let parsed = name.into_name().map_err(|error| error.to_string())?;
     match parsed.num_labels() {
-        0 => Err("it is empty".to_owned()),
-        _ if is_loopback(&parsed) => Err(format!("{name} is the resolver's own to answer")),
+        0 => Err("the name is empty".to_owned()),
+        _ if is_loopback(&parsed) => Err(format!("{name} is answered by the resolver itself")),
         _ => Ok(parsed),
     }
 }
 
-/// Whether a resolver answers by itself, with an address of loopback.
+/// Whether a resolver answers the name itself, with a loopback address.
 ///
 /// Source: [RFC 6761, section 6.3](https://www.rfc-editor.org/rfc/rfc6761#section-6.3).
 fn is_loopback(name: &Name) -> bool {
     name.is_localhost() || IN_ADDR_ARPA_127.zone_of(name) || IP6_ARPA_1.zone_of(name)
 }
 
-/// What would answer in place of name servers, and how to be rid of it.
-fn hindrance(options: &ResolverOpts) -> Option<&'static str> {
+/// Returns the option of the resolver that would answer in place of name servers, and how to
+/// disable it.
+fn unsuitable_option(options: &ResolverOpts) -> Option<&'static str> {
     if options.cache_size > 0 {
-        Some("the resolver has a cache: give the check one of its own, with a `cache_size` of 0")
+        Some(
+            "the resolver has a cache: give the check a separate resolver with a `cache_size` of 0",
+        )
     } else if options.use_hosts_file != ResolveHosts::Never {
         Some(
-            "the resolver reads the system's file of hosts: give the check one of its own, with `ResolveHosts::Never`",
+            "the resolver reads the system's hosts file: give the check a separate resolver with `ResolveHosts::Never`",
         )
     } else {
         None
@@ -154,7 +187,7 @@ impl HealthCheck for Dns {
             Ok(name) => name.clone(),
             Err(fault) => return Err(misconfigured(fault)),
         };
-        if let Some(fault) = hindrance(self.resolver.options()) {
+        if let Some(fault) = unsuitable_option(self.resolver.options()) {
             return Err(misconfigured(fault));
         }
         match self.resolver.lookup_ip(name).await {
@@ -178,7 +211,7 @@ impl HealthCheck for Dns {
 fn reason(error: &NetError) -> Reason {
     match error {
         NetError::Timeout => Reason::TimedOut,
-        // All that the resolver tells of connections that failed.
+        // The resolver reports no other error for a connection that failed.
         NetError::NoConnections => Reason::Unreachable,
         NetError::Io(error) => match Reason::of(error.as_ref()) {
             Reason::Failed => Reason::ConnectionLost,

@@ -1,34 +1,37 @@
-//! Health checks of what services depend on, for [`tower_health`].
+//! Health checks for the dependencies of a service, for use with [`tower_health`].
 //!
-//! Each is a [`HealthCheck`](tower_health::HealthCheck) for [`Check::new`](tower_health::Check::new), made of the pool or client that the
-//! service has already. Only the features that you enable are compiled:
+//! Each type is a [`HealthCheck`](tower_health::HealthCheck) for
+//! [`Check::new`](tower_health::Check::new). Where the service already has a pool or a client for
+//! the dependency, the check is built from it. No feature is enabled by default, so only the
+//! drivers that you enable are compiled:
 //!
-//! | what is asked | feature | driver | check |
+//! | dependency | feature | driver | check |
 //! | --- | --- | --- | --- |
 //! | PostgreSQL | `sqlx-postgres` | sqlx 0.9 | [`Postgres`] |
 //! | | `deadpool-postgres` | deadpool-postgres 0.14 | [`Postgres`] |
 //! | | `tokio-postgres` | tokio-postgres 0.7 | [`Postgres`] |
 //! | MySQL, MariaDB | `sqlx-mysql` | sqlx 0.9 | [`MySql`] |
 //! | SQLite | `sqlx-sqlite` | sqlx 0.9 | [`Sqlite`]; SQLite is bundled |
-//! | a pool of connections, of any make | `pool` | – | [`pool::Pooled`], over what implements [`pool::Pool`] |
+//! | any connection pool | `pool` | – | [`pool::Pooled`], for types that implement [`pool::Pool`] |
 //! | | `bb8` | bb8 0.9 | [`pool::Pooled`] |
 //! | | `deadpool` | deadpool 0.13 | [`pool::Pooled`] |
 //! | | `r2d2` | r2d2 0.8 | [`pool::Pooled`] |
 //! | | `diesel-async`, with `bb8` or `deadpool` | diesel-async 0.9 | [`pool::Pooled`] |
-//! | the migrations of a database | `sqlx-migrate`, with one of the former | sqlx 0.9 | [`Schema`] |
+//! | database migrations | `sqlx-migrate`, with one of the sqlx features above | sqlx 0.9 | [`Schema`] |
 //! | Redis, Valkey | `redis` | redis 1 | [`Redis`] |
 //! | a Redis cluster | `redis-cluster` | redis 1 | [`Redis`] |
-//! | RabbitMQ, and its queues | `rabbitmq` | lapin 4 | [`RabbitMq`], [`RabbitMqQueue`] |
-//! | NATS, JetStream | `nats` | async-nats 0.51 | [`Nats`]; with the `ring` of rustls |
+//! | RabbitMQ and its queues | `rabbitmq` | lapin 4 | [`RabbitMq`], [`RabbitMqQueue`] |
+//! | NATS, JetStream | `nats` | async-nats 0.51 | [`Nats`]; with the `ring` provider of rustls |
 //! | a service, over HTTP | `upstream-http` | reqwest 0.13 | [`HttpUpstream`] |
 //! | a service, over gRPC | `upstream-grpc` | tonic 0.14 | [`GrpcUpstream`] |
-//! | a port | `tcp` | – | [`Tcp`] |
-//! | a name | `dns` | hickory-resolver 0.26 | [`Dns`] |
+//! | a TCP port | `tcp` | – | [`Tcp`] |
+//! | a DNS name | `dns` | hickory-resolver 0.26 | [`Dns`] |
 //! | a TLS certificate | `certificate` | rustls 0.23 | [`Certificate`], [`StartTls`] |
-//! | space on a disk | `system`, on Unix | – | [`Disk`] |
-//! | memory, file handles, processor time | `system`, on Linux | – | [`Memory`], [`FileHandles`], [`CpuPressure`] |
+//! | disk space | `system`, on Unix | – | [`Disk`] |
+//! | memory, file handles, CPU time | `system`, on Linux | – | [`Memory`], [`FileHandles`], [`CpuPressure`] |
 //!
-//! The age of a file, a queue of the process, and several checks in one need no driver: they are in [`tower_health::checks`].
+//! Checks that need no driver are in [`tower_health::checks`]: the age of a file, a queue in the
+//! process, and a combination of several checks.
 //!
 //! ```
 //! # #[cfg(feature = "tcp")] {
@@ -39,22 +42,31 @@
 //! # }
 //! ```
 //!
-//! # What they have in common
+//! # Common behavior
 //!
-//! * A run asks once. [`Check`](tower_health::Check) sets the period, the timeout, and the duration above which a run is
-//!   [slow](tower_health::Check::warn_above).
-//! * *Busy* is not *down*: a pool without a free slot and a server at its limit are warnings. Redis is the exception: if the server
-//!   refuses the service's only connection, the check fails with *busy*.
-//! * None takes a slot of a pool, waits in its queue, or blocks its thread. A run that is dropped leaves nothing behind.
-//! * When what they ask is back, the first run that begins after that passes.
-//! * A password is in nothing that they say.
+//! * A run probes its dependency once. If a kept connection was lost between two runs, the same run
+//!   opens a new one and probes once more. [`Check`](tower_health::Check) sets the period, the
+//!   timeout, and the duration above which a run is [slow](tower_health::Check::warn_above).
+//! * *Busy* is not *down*: a pool without a free connection and a server at its connection limit
+//!   are warnings. Redis is the exception: if the server refuses the service's only connection, the
+//!   check fails with *busy*.
+//! * No check takes a slot of a pool or waits in its queue. The exceptions are
+//!   [`pool::Pooled::new`] and [`Sqlite::through_pool`], which borrow a free connection for the
+//!   duration of a run.
+//! * No check blocks the thread that polls it, and a run may be dropped at any time. Its connection
+//!   is then closed in the background. A blocking call, such as a lookup by the system's resolver,
+//!   continues on its own thread. The next run waits for that call and starts no second thread.
+//! * The first run that begins after the dependency has recovered passes. A connection manager of
+//!   Redis that was refused is the exception: see [`faults`].
+//! * No check reports a password.
 //!
 //! [`faults`] lists what each check reports for each fault, as observed on real servers.
 //!
 //! # Other clients
 //!
-//! [`recipes`] has checks for MongoDB, Kafka, S3, ClickHouse, Cassandra, Elasticsearch, SMTP, Vault, etcd, MQTT and SeaORM, each with the right that
-//! it needs and what it does not tell. Any client that is `Clone` can be checked in one line:
+//! [`recipes`] has checks for MongoDB, Kafka, S3, ClickHouse, Cassandra, Elasticsearch, SMTP,
+//! Vault, etcd, MQTT and SeaORM. Each recipe lists the permissions that it needs and the faults
+//! that it does not detect. Any client that is `Clone` can be checked in one line:
 //!
 //! ```
 //! use tower_health::Check;
@@ -66,8 +78,8 @@
 //! let valkey = Check::with("valkey", client, |client| async move { client.ping().await });
 //! ```
 //!
-//! See to it that the client's own waiting and retrying end within the [timeout](tower_health::Check::timeout). A pool of connections has a check of its
-//! own: [`pool`].
+//! Make sure that the waits and retries of the client itself end within the
+//! [timeout](tower_health::Check::timeout). For a connection pool, use [`pool`].
 #![warn(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -87,12 +99,6 @@
 mod bounds;
 #[cfg(feature = "certificate")]
 mod certificate;
-#[cfg(feature = "dns")]
-mod dns;
-#[cfg(any(feature = "certificate", feature = "tcp"))]
-mod lookup;
-#[cfg(feature = "nats")]
-mod nats;
 #[cfg(any(
     feature = "bb8",
     feature = "deadpool",
@@ -102,7 +108,13 @@ mod nats;
     feature = "sqlx-postgres",
     feature = "tokio-postgres"
 ))]
-mod own;
+mod dedicated;
+#[cfg(feature = "dns")]
+mod dns;
+#[cfg(any(feature = "certificate", feature = "tcp"))]
+mod lookup;
+#[cfg(feature = "nats")]
+mod nats;
 #[cfg(feature = "pool")]
 #[cfg_attr(docsrs, doc(cfg(feature = "pool")))]
 pub mod pool;
@@ -178,7 +190,7 @@ pub use self::upstream::GrpcUpstream;
 #[cfg_attr(docsrs, doc(cfg(feature = "upstream-http")))]
 pub use self::upstream::HttpUpstream;
 
-/// How much of a whole it is.
+/// Returns `part` in percent of `whole`. Returns 100 if `whole` is 0.
 #[cfg(any(feature = "nats", feature = "pool", feature = "redis"))]
 fn percent(part: usize, whole: usize) -> f64 {
     match whole {
@@ -187,19 +199,19 @@ fn percent(part: usize, whole: usize) -> f64 {
     }
 }
 
-/// What each check says when what it asks breaks.
+/// What each check reports for each fault of its dependency.
 #[cfg(all(doc, not(doctest)))]
 pub mod faults {
     #![doc = include_str!("../docs/checks.md")]
 }
 
-/// Checks of clients that this crate has no feature for.
+/// Checks for clients without a feature in this crate.
 #[cfg(all(doc, not(doctest)))]
 pub mod recipes {
     #![doc = include_str!("../docs/recipes.md")]
 }
 
-/// What changed, release by release.
+/// The changes of each release.
 #[cfg(all(doc, not(doctest)))]
 pub mod changelog {
     #![doc = include_str!("../CHANGELOG.md")]

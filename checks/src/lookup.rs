@@ -13,9 +13,10 @@ use tokio::{net::TcpStream, time::timeout};
 
 use tower_health::{Failure, Reason, checks::BlockingCall};
 
-/// What finds the addresses of a host, as the system does it. That may block for half a minute if the name server is silent.
+/// Resolves the addresses of a host with the system's resolver, which may block for 30 s if the
+/// name server does not answer.
 pub(super) struct Lookup {
-    /// The host and its port.
+    /// The host and the port.
     target: Arc<str>,
     resolver: BlockingCall<io::Result<Vec<SocketAddr>>>,
 }
@@ -35,7 +36,7 @@ impl Lookup {
         &self.target
     }
 
-    /// A connection to that of the addresses which accepts it first.
+    /// Connects to the first address that accepts a connection.
     pub(super) async fn connect(&self) -> Result<TcpStream, Failure> {
         let addresses = self.addresses().await?;
         race(addresses, connect)
@@ -43,7 +44,7 @@ impl Lookup {
             .map_err(|error| self.failure(error))
     }
 
-    /// The addresses; never none.
+    /// Returns the addresses, at least one.
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(address) = self.target.parse() {
             return Ok(vec![address]);
@@ -51,13 +52,13 @@ impl Lookup {
         match self.resolver.call().await? {
             Ok(addresses) if !addresses.is_empty() => Ok(addresses),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Err(self.failure(error)),
-            // The system says in words alone what was wrong.
+            // The error of the system's resolver has no kind, only a text.
             Err(error) => Err(Failure::new(Reason::Unreachable).with_cause(error)),
             Ok(_) => Err(Failure::new(Reason::Unreachable)),
         }
     }
 
-    /// What cannot be an address is the fault of whoever gave it.
+    /// Converts an error. An invalid address is a misconfiguration.
     fn failure(&self, error: io::Error) -> Failure {
         match error.kind() {
             io::ErrorKind::InvalidInput => Failure::new(Reason::Misconfigured)
@@ -68,28 +69,32 @@ impl Lookup {
 }
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    not_to_itself(TcpStream::connect(address).await?)
+    reject_self_connection(TcpStream::connect(address).await?)
 }
 
-/// Where nothing listens at a port that the system gives to clients, it may give that very port to the client, which then meets itself.
+/// Rejects a connection of the socket to itself. If nothing listens on a port of the ephemeral
+/// range, the system may assign that port to the client, which then connects to itself.
 ///
-/// Source: [RFC 9293, section 3.5](https://www.rfc-editor.org/rfc/rfc9293#section-3.5), simultaneous opens.
-fn not_to_itself(stream: TcpStream) -> io::Result<TcpStream> {
+/// Source: [RFC 9293, section 3.5](https://www.rfc-editor.org/rfc/rfc9293#section-3.5),
+/// simultaneous opens.
+fn reject_self_connection(stream: TcpStream) -> io::Result<TcpStream> {
     match (stream.local_addr(), stream.peer_addr()) {
         (Ok(own), Ok(peer)) if own == peer => Err(io::Error::new(
             io::ErrorKind::ConnectionRefused,
-            "nothing listens there: the connection has met itself",
+            "nothing listens on the port: the socket connected to itself",
         )),
         _ => Ok(stream),
     }
 }
 
-/// How long an address has to itself, before the next is tried beside it.
+/// The delay after which the next address is tried concurrently.
 ///
 /// Source: [RFC 8305, section 8](https://www.rfc-editor.org/rfc/rfc8305#section-8).
-const HEAD_START: Duration = Duration::from_millis(250);
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Tries addresses one after another, the next when one fails or is slow: one that is dead without a word is not the end of all.
+/// Tries addresses in order. The next one is started when an attempt fails, or when the attempts
+/// take longer than [`ATTEMPT_DELAY`]. An address that never answers therefore does not prevent the
+/// others.
 async fn race<T, F>(addresses: Vec<SocketAddr>, attempt: impl Fn(SocketAddr) -> F) -> io::Result<T>
 where
     F: Future<Output = io::Result<T>> + Send,
@@ -106,7 +111,7 @@ where
         let first = first(&mut attempts);
         let ended = match rest.len() {
             0 => Some(first.await),
-            _ => timeout(HEAD_START, first).await.ok(),
+            _ => timeout(ATTEMPT_DELAY, first).await.ok(),
         };
         match ended {
             Some(Ok(done)) => return Ok(done),
@@ -116,7 +121,7 @@ where
     }
 }
 
-/// What ends first, which is taken out.
+/// Waits for the first attempt that ends, and removes it.
 async fn first<F: Future>(attempts: &mut Vec<Pin<Box<F>>>) -> F::Output {
     poll_fn(|cx| {
         for index in (0..attempts.len()).rev() {
@@ -150,7 +155,8 @@ mod tests {
 
     use super::*;
 
-    /// Addresses of which each behaves as its port says: it fails at once, hangs, or answers after so many seconds.
+    /// Races addresses whose port sets their behavior: 0 fails immediately, 1 hangs, and any other
+    /// port answers after that number of seconds.
     async fn raced(ports: &[u16]) -> io::Result<u16> {
         let address = |&port| (Ipv4Addr::LOCALHOST, port).into();
         race(
@@ -182,7 +188,7 @@ mod tests {
         ] {
             let began = Instant::now();
             assert_eq!(raced(ports).await.unwrap(), answers, "{ports:?}");
-            // Timers are of whole milliseconds, rounded up.
+            // Timers have a resolution of 1 ms and are rounded up.
             let took = began.elapsed().as_millis();
             assert!((millis..millis + 5).contains(&took), "{ports:?}: {took}");
         }
@@ -192,12 +198,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_meets_itself_is_refused() {
+    async fn a_self_connection_is_refused() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = socket.local_addr().unwrap();
         let itself = socket.connect(address).await.unwrap();
-        let refused = not_to_itself(itself).unwrap_err();
+        let refused = reject_self_connection(itself).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();

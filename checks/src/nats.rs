@@ -7,25 +7,33 @@ use tokio::time::{sleep, timeout};
 use super::percent;
 use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
 
-/// Whether a NATS server answers, and by choice whether JetStream does.
+/// Health check of a NATS server, and optionally of JetStream.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | it answers | pass |
-/// | the client is not connected, whatever keeps it from that; see [below](#what-it-cannot-tell-apart) | fail, connection lost |
+/// | the server responds | pass |
+/// | the client is not connected, for any reason: see [below](#limitations) | fail, connection lost |
 /// | JetStream is not enabled for the account ([`jetstream`](Self::jetstream)) | fail, misconfigured |
+/// | the name of a domain or stream is not valid in a subject | fail, misconfigured |
 /// | JetStream has no leader | fail, unhealthy |
-/// | no such stream ([`stream`](Self::stream)) | fail, not found |
-/// | the account's storage or memory, or that of one of its tiers, or a stream that refuses what is new, is near its limit ([`warn_storage_above`](Self::warn_storage_above)) | warn, limit near |
+/// | the stream does not exist ([`stream`](Self::stream)) | fail, not found |
+/// | the storage or memory of the account or of one of its tiers, or a stream that discards new messages, is near its limit ([`warn_storage_above`](Self::warn_storage_above)) | warn, limit near |
 /// | the same at its limit | warn, limit exceeded |
+/// | a response of JetStream cannot be parsed | fail, unexpected answer |
 ///
-/// A run sends a message to itself, or a request to JetStream; so the user has to be allowed to publish to
-/// `_INBOX.>`, or to the client's own prefix of that, and, for JetStream, to `$JS.API.INFO` and `$JS.API.STREAM.INFO.*`, with a
-/// [domain](Self::domain) in place of `API` `orders.API`. It goes over the connection of the client that it is given, which comes back by itself: a run waits a quarter of a
-/// second for that. A client waits longer between its attempts each time, up to four seconds unless its `reconnect_delay_callback` says otherwise.
+/// A run sends a message to itself, or requests to JetStream. The user must therefore be allowed to
+/// publish to `_INBOX.>`, or to the client's own prefix for inboxes. For JetStream the user must be
+/// allowed to publish to `$JS.API.INFO` and `$JS.API.STREAM.INFO.*`. With a [domain](Self::domain)
+/// named `orders`, `orders.API` takes the place of `API`.
 ///
-/// It measures the account's `storage_used` and `memory_used` in bytes, `storage_utilization` and `memory_utilization` where they have a limit, of
-/// several tiers that of the fullest, and of a stream `messages`, `bytes` and, where it has a limit, `stream_utilization`.
+/// A run uses the connection of the given client, which reconnects by itself, and waits up to 250
+/// ms for that. A client waits longer before each further attempt, up to 4 s unless its
+/// `reconnect_delay_callback` returns another delay.
+///
+/// With JetStream it measures the account's `storage_used` and `memory_used` in bytes. It measures
+/// `storage_utilization` and `memory_utilization` in percent where the account has a limit. If
+/// there are several tiers, these are the values of the fullest one. For a stream it measures
+/// `messages`, `bytes` and, if the stream has a limit, `stream_utilization` in percent.
 ///
 /// ```no_run
 /// # async fn check() -> Result<tower_health::Check, async_nats::ConnectError> {
@@ -38,12 +46,14 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// # }
 /// ```
 ///
-/// # What it cannot tell apart
+/// # Limitations
 ///
-/// A client that is not connected does not say why. That nothing listens there, that the name has no address, that the password is wrong or the user
-/// unknown, that the server has no room or the TLS of neither side suits the other: all are *connection lost*. That the user was refused,
-/// the client tells its `event_callback`; the rest is in its traces. A message that the user may not publish gets no answer, which is *timed out*.
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+/// A client that is not connected does not report why. All of these are *connection lost*: nothing
+/// listens there, the name has no address, the password is wrong, the user is unknown, the server
+/// is at its connection limit, the two sides do not agree on TLS. The client reports only a
+/// rejected user, to its `event_callback`. The rest is in its traces. A message that the user may
+/// not publish receives no response, which is *timed out*.
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Nats {
     client: Client,
     jetstream: bool,
@@ -53,12 +63,12 @@ pub struct Nats {
     warn_storage_above: f64,
 }
 
-/// How long a run waits for a client that connects anew.
-const PATIENCE: Duration = Duration::from_millis(250);
-const LOOK: Duration = Duration::from_millis(10);
+/// How long a run waits for the client to reconnect.
+const RECONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Nats {
-    /// A check of the server that a client is connected to.
+    /// Creates a check of the server that `client` is connected to.
     pub fn new(client: Client) -> Self {
         Self {
             client,
@@ -69,26 +79,29 @@ impl Nats {
         }
     }
 
-    /// Asks JetStream, too, for the account. Defaults to not asking.
+    /// Sends a request for the account to JetStream, instead of a message. Defaults to no request.
     pub fn jetstream(mut self) -> Self {
         self.jetstream = true;
         self
     }
 
-    /// Asks the JetStream of a domain, as behind a leaf node. Defaults to that of the server which the client is connected to.
+    /// Sets the JetStream domain, such as one behind a leaf node, and enables
+    /// [`jetstream`](Self::jetstream). Defaults to the domain of the server that the client is
+    /// connected to.
     pub fn domain(mut self, name: impl Into<String>) -> Self {
         self.domain = Some(name.into());
         self.jetstream()
     }
 
-    /// Asks JetStream for the account, and for this stream. Defaults to none.
+    /// Sets a stream to check, and enables [`jetstream`](Self::jetstream). Defaults to no stream.
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.stream = Some(name.into());
         self.jetstream()
     }
 
-    /// How much of the account's storage and memory may be in use before it is a warning, in percent; and of a stream that discards what is
-    /// new. One that discards what is old is meant to be full. Defaults to 90.
+    /// Sets the utilization in percent above which the check warns. It applies to the account's
+    /// storage and memory, and to a stream that discards new messages. A stream that discards old
+    /// messages is meant to be full. Defaults to 90.
     pub fn warn_storage_above(mut self, percent: f64) -> Self {
         self.warn_storage_above = percent;
         self
@@ -97,17 +110,18 @@ impl Nats {
     async fn connected(&self) -> bool {
         let connected = async {
             while self.client.connection_state() != State::Connected {
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         };
-        timeout(PATIENCE, connected).await.is_ok()
+        timeout(RECONNECT_TIMEOUT, connected).await.is_ok()
     }
 
-    /// Nobody, or who answers. A reply comes to a place of its own, which goes with the run.
+    /// Sends a request and returns the response, or `None` if there are no responders. The response
+    /// arrives at an inbox of this run alone.
     async fn request(&self, subject: String, inbox: String) -> Result<Option<Message>, Failure> {
         let request = Request::new().inbox(inbox).timeout(None);
         let connects = self.connects();
-        // What was on its way when the connection was lost is never answered.
+        // A request in flight when the connection is lost never receives a response.
         let answered = tokio::select! {
             answered = self.client.send_request(subject, request) => answered,
             () = self.lost(connects) => return Err(lost("the connection was lost")),
@@ -124,20 +138,20 @@ impl Nats {
 
     async fn lost(&self, connects: u64) {
         while self.client.connection_state() == State::Connected && self.connects() == connects {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// How often the client has connected.
+    /// The number of times that the client has connected.
     fn connects(&self) -> u64 {
         self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
-    async fn api<T: DeserializeOwned>(&self, question: &str) -> Result<T, Failure> {
+    async fn api<T: DeserializeOwned>(&self, endpoint: &str) -> Result<T, Failure> {
         let inbox = self.client.new_inbox();
         let subject = match &self.domain {
-            Some(domain) => format!("$JS.{domain}.API.{question}"),
-            None => format!("$JS.API.{question}"),
+            Some(domain) => format!("$JS.{domain}.API.{endpoint}"),
+            None => format!("$JS.API.{endpoint}"),
         };
         let Some(answer) = self.request(subject, inbox).await? else {
             let cause = "JetStream is not enabled";
@@ -199,11 +213,12 @@ impl Nats {
             near if near > self.warn_storage_above => Reason::LimitNear,
             _ => return Outcome::pass(),
         };
-        Outcome::warn(reason).with_cause(format_args!("{what} is filled to {utilization:.0} %"))
+        Outcome::warn(reason).with_cause(format_args!("{what} is {utilization:.0} % full"))
     }
 }
 
-/// In percent, where there is a limit. None is -1, or 0.
+/// Returns the utilization in percent, or `None` if there is no limit. The server represents that
+/// as -1 or 0.
 fn full(used: u64, limit: i64) -> Option<f64> {
     let limit = usize::try_from(limit).ok().filter(|&limit| limit > 0)?;
     Some(percent(usize::try_from(used).unwrap_or(usize::MAX), limit))
@@ -216,7 +231,8 @@ impl HealthCheck for Nats {
             return Err(lost("the client is not connected"));
         }
         if !self.jetstream {
-            // It comes back, whoever listens to all that is sent; to a client that hears nothing of its own, as that nobody listens.
+            // The message returns even if others subscribe to all subjects. A client that does not
+            // receive its own messages (`no_echo`) is notified that there are no responders.
             let inbox = self.client.new_inbox();
             self.request(inbox.clone(), inbox).await?;
             return Ok(Outcome::pass());
@@ -249,18 +265,19 @@ fn lost(cause: impl fmt::Display) -> Failure {
     Failure::new(Reason::ConnectionLost).with_cause(cause)
 }
 
-/// What JetStream's API answers.
+/// A response of the JetStream API.
 ///
-/// Source: [NATS, JetStream API reference](https://docs.nats.io/reference/reference-protocols/nats_api_reference).
+/// Source: [NATS, JetStream API
+/// reference](https://docs.nats.io/reference/reference-protocols/nats_api_reference).
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Told<T> {
-    Error { error: Refused },
+    Error { error: ApiError },
     Answer(T),
 }
 
 #[derive(Deserialize)]
-struct Refused {
+struct ApiError {
     code: u16,
     #[serde(default)]
     err_code: u32,
@@ -268,10 +285,10 @@ struct Refused {
     description: String,
 }
 
-impl From<Refused> for Failure {
-    fn from(refused: Refused) -> Self {
+impl From<ApiError> for Failure {
+    fn from(refused: ApiError) -> Self {
         let reason = match (refused.code, refused.err_code) {
-            // Not enabled, for the account and at all.
+            // JetStream is not enabled: for this account, or on this server.
             (_, 10_039 | 10_076) => Reason::Misconfigured,
             (404, _) => Reason::NotFound,
             (503, _) => Reason::Unhealthy,
@@ -281,8 +298,8 @@ impl From<Refused> for Failure {
     }
 }
 
-/// What an account holds as a whole, and in each of its tiers, which are told apart by their number of replicas. Where it has tiers, the limits
-/// are theirs.
+/// The use of an account as a whole and in each of its tiers. Each tier has a number of replicas.
+/// If there are tiers, the limits are theirs.
 #[derive(Deserialize)]
 struct Account {
     #[serde(flatten)]
@@ -309,7 +326,7 @@ struct Limits {
 #[derive(Deserialize)]
 struct Stream {
     config: Config,
-    state: Holds,
+    state: StreamState,
 }
 
 #[derive(Deserialize)]
@@ -323,7 +340,7 @@ struct Config {
 }
 
 #[derive(Deserialize)]
-struct Holds {
+struct StreamState {
     messages: u64,
     bytes: u64,
 }
@@ -332,9 +349,9 @@ struct Holds {
 mod tests {
     use super::*;
 
-    /// Of an account whose limits are those of its tiers.
+    /// The account has limits only in its tiers.
     #[test]
-    fn of_several_tiers_the_fullest_counts() {
+    fn the_fullest_tier_counts() {
         let told = r#"{"memory":5,"storage":120,"limits":{"max_memory":0,"max_storage":0,"max_streams":0},
             "tiers":{
                 "R1":{"memory":5,"storage":20,"limits":{"max_memory":-1,"max_storage":1000}},

@@ -8,38 +8,45 @@ use super::{
 };
 use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
 
-/// Whether a Redis or Valkey server answers, and how it is.
+/// Health check of a Redis or Valkey server, or of a cluster.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | it answers | pass |
-/// | it loads its data | fail, starting up |
-/// | memory above [`warn_memory_above`](Self::warn_memory_above) of a server that does not evict | warn, limit near; past the limit limit exceeded |
-/// | connections are near the server's limit, or at it, as it tells (`INFO`) | warn, limit near; warn, busy |
-/// | it has no room for the connection of the service | fail, busy |
-/// | it could not write to its disk | warn, degraded |
-/// | it is a replica, or refuses writes for another reason (`NOREPLICAS`, `MISCONF`, `OOM`), and [`primary`](Self::primary) was called | fail, read-only |
+/// | the server responds | pass |
+/// | it is loading its data | fail, starting up |
+/// | memory use is above [`warn_memory_above`](Self::warn_memory_above), and the server does not evict arbitrary keys | warn, limit near; at the limit, limit exceeded |
+/// | its connections are near its limit, or at its limit (`INFO`) | warn, limit near; warn, busy |
+/// | it is at its limit and refuses the connection of the service | fail, busy |
+/// | it failed to write to its disk | warn, degraded |
+/// | [`primary`](Self::primary) was called, and it is a replica, or refuses writes for another reason (`NOREPLICAS`, `MISCONF`, `OOM`) | fail, read-only |
 /// | a replica has lost its primary | warn, degraded |
 /// | a replica lags by more than [`warn_lag_above`](Self::warn_lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
-/// | a script keeps it from answering anything else | warn, busy |
+/// | a script blocks all other commands | warn, busy |
 /// | wrong password, unknown user | fail, authentication failed |
-/// | it does not tell (`INFO`) of itself, and a bound was set, or `primary` and it does not tell that either | fail, permission denied |
-/// | it tells of itself, but not what a bound was set for | fail, unexpected answer |
-/// | not all slots of a cluster are served, whether or not it needs them all; or its state is not `ok` | fail, unhealthy |
-/// | a primary of a cluster does not answer at the address that the cluster announces for it | fail, with the network's reason |
-/// | a cluster does not tell its state, its slots or its nodes | fail, unexpected answer |
-/// | it cannot be reached | fail, with the network's reason |
+/// | `INFO` is not available, and a bound was set; or `primary` was called, and writes cannot be tested either | fail, permission denied |
+/// | `INFO` lacks a field that a bound on memory or connections needs | fail, unexpected answer |
+/// | not all slots of a cluster are served, even if the cluster does not require all of them; or its state is not `ok` | fail, unhealthy |
+/// | a primary of a cluster does not respond at the address that the cluster announces for it | fail, with the reason of the network error |
+/// | a cluster does not report its state, its slots or its nodes | fail, unexpected answer |
+/// | the server cannot be reached | fail, with the reason of the network error |
 ///
-/// A run is one `INFO`; where that is forbidden or unknown, a `PING` tells whether it answers, and nothing more. Of one that is to be a
-/// primary it is a write that changes nothing as well: `SETRANGE tower-health:takes-writes 0 ""`, of a key that there is not. A user who may not
-/// write that key is told of the role alone. Of a cluster it is `CLUSTER INFO`, and a `PING` of each primary. Give the check a
-/// [`ConnectionManager`](redis::aio::ConnectionManager): a bare multiplexed connection does not come back once it is lost. A manager waits between
-/// its attempts, for longer each time; see to it by its `set_max_delay` that this stays below the check's
-/// [timeout](tower_health::Check::timeout), or the check passes some runs late. A manager that is refused when it reconnects, for its password or
-/// because the server has no room, does not try again (as of redis 1.8): the check then fails for as long as the connection is of no use.
+/// A run sends one `INFO`. If that command is forbidden or unknown, it sends a `PING`, which shows
+/// only that the server responds. With [`primary`](Self::primary) it also sends a write that
+/// changes nothing: `SETRANGE tower-health:takes-writes 0 ""`, for a key that does not exist. If
+/// the user may not write that key, the check judges the role alone. For a cluster, a run sends
+/// `CLUSTER INFO`, and a `PING` to each primary.
 ///
-/// It measures `memory_used` in bytes and `memory_utilization`; `connections` and `connection_utilization`; and of a replica `lag`, the time since it
-/// last heard of its primary, in seconds, which is up to ten in peace.
+/// Use a [`ConnectionManager`](redis::aio::ConnectionManager), because a bare multiplexed
+/// connection does not reconnect after it is lost. A manager waits longer before each further
+/// attempt. Limit that wait to less than the check's [timeout](tower_health::Check::timeout) with
+/// `set_max_delay`. Otherwise the check passes some runs late. A manager that is refused when it
+/// reconnects, because of its password or because the server is at its limit, does not try again
+/// (as of redis 1.8). The check then fails for as long as that connection is unusable.
+///
+/// It measures `memory_used` in bytes, `memory_utilization` in percent, `connections`, and
+/// `connection_utilization` in percent. For a replica it measures `lag`, the time in seconds since
+/// the replica last heard from its primary, which is up to 10 s in normal operation. For a cluster
+/// it measures `nodes` and `slots_ok` instead.
 ///
 /// ```no_run
 /// # async fn check() -> redis::RedisResult<tower_health::Check> {
@@ -57,31 +64,33 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// # }
 /// ```
 ///
-/// # What it cannot tell apart
+/// # Limitations
 ///
-/// The driver keeps some things to itself. With RESP2 and `set_skip_set_lib_name` it reports a server without room as a password that is wrong: both are
-/// *authentication failed*. By default it drops what such a server said, and reports a connection that was lost. A cluster's connection may not say
-/// why it has no node to ask: that nothing listens there and that the network is gone are both *connection lost*, or *unreachable*.
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+/// The driver does not report everything. With RESP2 and `set_skip_set_lib_name` it reports a
+/// server at its connection limit as a wrong password: both are *authentication failed*. By default
+/// it drops the response of such a server, and reports a lost connection. A cluster connection may
+/// not report why it has no node to use. That nothing listens there and that the network is gone
+/// are then both *connection lost*, or both *unreachable*.
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Redis {
-    connection: Box<dyn Ask>,
+    connection: Box<dyn Source>,
     expected: Expected,
 }
 
-/// How full memory, or the table of connections, may be by default, in percent.
-const FULL: f64 = 90.0;
+/// The default bound for memory and for connections, in percent.
+const DEFAULT_WARN_ABOVE: f64 = 90.0;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Expected {
     primary: bool,
-    /// In percent, if the user has said how much.
+    /// In percent. `None` if the user set no bound: [`DEFAULT_WARN_ABOVE`] applies.
     warn_memory_above: Option<f64>,
     warn_connections_above: Option<f64>,
     lag: LagBounds,
 }
 
 impl Redis {
-    /// A check of the server of a connection.
+    /// Creates a check of the server that `connection` is connected to.
     pub fn new<C>(connection: C) -> Self
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
@@ -89,50 +98,60 @@ impl Redis {
         Self::of(Server(connection))
     }
 
-    /// A check of a cluster: whether its slots are served, as a node of it tells. The bounds of a single server are not looked at.
+    /// Creates a check of a cluster: whether one of its nodes reports that all slots are served,
+    /// and whether its primaries respond. The bounds for a single server do not apply, and neither
+    /// does [`primary`](Self::primary).
     #[cfg(feature = "redis-cluster")]
     #[cfg_attr(docsrs, doc(cfg(feature = "redis-cluster")))]
     pub fn cluster(connection: redis::cluster_async::ClusterConnection) -> Self {
         Self::of(cluster::Cluster(connection))
     }
 
-    fn of(connection: impl Ask) -> Self {
+    fn of(connection: impl Source) -> Self {
         Self {
             connection: Box::new(connection),
             expected: Expected::default(),
         }
     }
 
-    /// Expects a server that takes writes: a replica then fails, and one that refuses them though it is none. Defaults to either.
+    /// Requires a server that accepts writes. The check then fails for a replica, and for a primary
+    /// that refuses writes. Defaults to accepting both.
     pub fn primary(mut self) -> Self {
         self.expected.primary = true;
         self
     }
 
-    /// How much of `maxmemory` may be in use before it is a warning, in percent. A server that evicts whatever key it likes is meant
-    /// to be full, and is never warned of; without a limit there is nothing to be near. A server that does not tell its `used_memory` and
-    /// its `maxmemory` fails once this was called. Defaults to 90.
+    /// Sets the share of `maxmemory` in percent above which the check warns.
+    ///
+    /// A server that may evict any key (`allkeys-*`) is meant to be full, and causes no warning.
+    /// Nor does a server without a limit. If a bound is set here and the server does not report
+    /// `used_memory` and `maxmemory`, the check fails. Defaults to 90.
     pub fn warn_memory_above(mut self, percent: f64) -> Self {
         self.expected.warn_memory_above = Some(percent);
         self
     }
 
-    /// How much of `maxclients` may be connected before it is a warning, in percent. Only clients are counted (`connected_clients`): the
-    /// connections of its replicas, and of other nodes of a cluster, take room as well, and such a server is full sooner. A server that
-    /// does not tell its `maxclients`, as old ones do not, fails once this was called. Defaults to 90.
+    /// Sets the share of `maxclients` in percent above which the check warns.
+    ///
+    /// Only clients count (`connected_clients`). The connections of replicas, and of other nodes of
+    /// a cluster, take up the same limit, so such a server is full sooner. If a bound is set here
+    /// and the server does not report `maxclients`, as old versions do not, the check fails.
+    /// Defaults to 90.
     pub fn warn_connections_above(mut self, percent: f64) -> Self {
         self.expected.warn_connections_above = Some(percent);
         self
     }
 
-    /// How long ago a replica may have last heard of its primary before it is a warning; at least the ten seconds between the primary's own
-    /// pings. Defaults to no bound.
+    /// Sets the time since a replica last heard from its primary above which the check warns. Use
+    /// at least 10 s, because that is the interval between the primary's own pings. Defaults to no
+    /// bound.
     pub fn warn_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.warn = Some(lag);
         self
     }
 
-    /// How long ago a replica may have [last heard](Self::warn_lag_above) of its primary before it fails. Defaults to no bound.
+    /// Sets the time since a replica [last heard](Self::warn_lag_above) from its primary above
+    /// which the check fails. Defaults to no bound.
     pub fn fail_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.fail = Some(lag);
         self
@@ -152,11 +171,11 @@ impl HealthCheck for Redis {
         let outcome = match answer {
             Ok(Answer::Info(info)) => expected.judge(&info),
             Ok(Answer::Outcome(outcome)) => outcome,
-            Ok(Answer::NoInfo(error)) => expected.judge_without_info(error, &writes),
+            Ok(Answer::InfoUnavailable(error)) => expected.judge_without_info(error, &writes),
             Err(error) => refusal(error),
         };
         Ok(match writes {
-            Some(Err(error)) => outcome.merge(no_write(error)),
+            Some(Err(error)) => outcome.merge(judge_rejected_write(error)),
             Some(Ok(())) | None => outcome,
         })
     }
@@ -185,23 +204,23 @@ enum Answer {
         expect(dead_code, reason = "a cluster judges itself")
     )]
     Outcome(Outcome),
-    /// It answers, but tells nothing of itself, for this reason.
-    NoInfo(RedisError),
+    /// The server responds, but rejects `INFO` with this error.
+    InfoUnavailable(RedisError),
 }
 
 #[async_trait]
-trait Ask: Send + Sync + 'static {
+trait Source: Send + Sync + 'static {
     async fn ask(&self) -> Result<Answer, RedisError>;
 
-    /// Writes what changes nothing.
+    /// Sends a write that changes nothing.
     async fn write(&self) -> Result<(), RedisError>;
 }
 
-/// One server.
+/// A single server.
 struct Server<C>(C);
 
 #[async_trait]
-impl<C> Ask for Server<C>
+impl<C> Source for Server<C>
 where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
@@ -210,14 +229,15 @@ where
             Ok(info) => Ok(Answer::Info(info)),
             Err(error) if is_forbidden(&error) => {
                 self.command::<()>(&redis::cmd("PING")).await?;
-                Ok(Answer::NoInfo(error))
+                Ok(Answer::InfoUnavailable(error))
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Nothing is put behind nothing: a key that there is not stays so, and one that there is stays as it is. All that keeps a server
-    /// from writing keeps it from this, memory that is full included.
+    /// Writes an empty string at offset 0. A key that does not exist is not created, and an
+    /// existing key stays as it is. Every condition that keeps the server from writing rejects this
+    /// command too, including full memory.
     async fn write(&self) -> Result<(), RedisError> {
         let mut command = redis::cmd("SETRANGE");
         command.arg("tower-health:takes-writes").arg(0).arg("");
@@ -229,7 +249,8 @@ impl<C> Server<C>
 where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
-    /// Who is told that a connection was lost makes a new one for who asks next. So that is asked again, at once.
+    /// Runs a command. A connection manager reconnects only after a command has failed with a lost
+    /// connection. Such a command is therefore repeated once, immediately.
     async fn command<T: redis::FromRedisValue>(
         &self,
         command: &redis::Cmd,
@@ -246,7 +267,8 @@ fn is_lost(error: &RedisError) -> bool {
     !error.is_timeout() && (error.is_io_error() || error.is_unrecoverable_error())
 }
 
-/// To the user, or to everybody: an administrator may have taken a command away, and proxies do not know all.
+/// Whether the command is not available, to this user or to any user: an administrator may have
+/// removed it, and proxies do not support all commands.
 fn is_forbidden(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::NoPerm) => true,
@@ -273,15 +295,16 @@ mod cluster {
     pub(super) struct Cluster(pub(super) ClusterConnection);
 
     #[async_trait]
-    impl Ask for Cluster {
+    impl Source for Cluster {
         async fn ask(&self) -> Result<Answer, RedisError> {
             let mut command = Cmd::new();
             command.arg("CLUSTER").arg("INFO");
-            let anyone = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
+            let random_node = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
             let mut connection = self.0.clone();
-            let told = connection.route_command(command, anyone).await?;
+            let told = connection.route_command(command, random_node).await?;
             let info: InfoDict = redis::from_redis_value(told)?;
-            // Each slot is asked for at the address that the cluster announces, which may be one that is not to be had from here.
+            // Clients reach each slot at the address that the cluster announces, which may not be
+            // reachable from here.
             let primaries = MultipleNodeRoutingInfo::AllMasters;
             let all = RoutingInfo::MultiNode((primaries, Some(ResponsePolicy::AllSucceeded)));
             let reached = connection.route_command(redis::cmd("PING"), all).await;
@@ -297,9 +320,10 @@ mod cluster {
         }
     }
 
-    /// Of every cluster.
+    /// The number of hash slots in every cluster.
     ///
-    /// Source: [Redis cluster specification](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model).
+    /// Source: [Redis cluster
+    /// specification](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model).
     const SLOTS: u64 = 16_384;
 
     fn judge(info: &InfoDict) -> Outcome {
@@ -309,11 +333,11 @@ mod cluster {
             number("cluster_slots_ok"),
             number("cluster_known_nodes"),
         ) else {
-            let cause = "it does not tell its state, its slots or its nodes";
+            let cause = "it does not report its state, its slots or its nodes";
             return Outcome::fail(Reason::UnexpectedAnswer).with_cause(cause);
         };
         let outcome = match (&*state, served) {
-            // One that does without full coverage is `ok` whatever it has lost.
+            // A cluster that does not require full coverage is `ok` even if it has lost slots.
             ("ok", SLOTS) => Outcome::pass(),
             _ => Outcome::fail(Reason::Unhealthy)
                 .with_cause(format_args!("{served} of {SLOTS} slots are served")),
@@ -328,7 +352,7 @@ mod cluster {
         use super::*;
 
         #[test]
-        fn all_slots_are_served_or_it_fails() {
+        fn fails_unless_all_slots_are_served() {
             let told = |state: &str, served: &str| {
                 let info = format!("{state}\r\n{served}\r\ncluster_known_nodes:6\r\n");
                 judge(&InfoDict::new(&info)).reason()
@@ -345,15 +369,15 @@ mod cluster {
 }
 
 impl Expected {
-    /// What is expected and cannot be seen is not taken for granted.
+    /// A requirement that cannot be verified fails the check.
     fn judge_without_info(
         &self,
         error: RedisError,
         writes: &Option<Result<(), RedisError>>,
     ) -> Outcome {
         let bound = self.warn_memory_above.or(self.warn_connections_above);
-        let is_untold = matches!(writes, Some(Err(error)) if is_withheld(error));
-        match is_untold || bound.is_some() || self.lag.is_bound() {
+        let is_unverified = matches!(writes, Some(Err(error)) if proves_nothing(error));
+        match is_unverified || bound.is_some() || self.lag.is_bound() {
             true => Outcome::fail(Reason::PermissionDenied).with_cause(error),
             false => Outcome::pass(),
         }
@@ -362,12 +386,12 @@ impl Expected {
     fn judge(&self, info: &InfoDict) -> Outcome {
         let word = |key| info.get::<String>(key).unwrap_or_default();
         let starting = match word("loading").as_str() {
-            "1" => Outcome::fail(Reason::StartingUp).with_cause("it loads its data"),
+            "1" => Outcome::fail(Reason::StartingUp).with_cause("it is loading its data"),
             _ => Outcome::pass(),
         };
         let disk = ["rdb_last_bgsave_status", "aof_last_write_status"];
         let disk = match disk.iter().any(|key| word(key) == "err") {
-            true => Outcome::warn(Reason::Degraded).with_cause("it could not write to its disk"),
+            true => Outcome::warn(Reason::Degraded).with_cause("it failed to write to its disk"),
             false => Outcome::pass(),
         };
         starting
@@ -398,7 +422,7 @@ impl Expected {
         let lag = info
             .get::<i64>(seconds)
             .and_then(|lag| u64::try_from(lag).ok());
-        // One that has never had a primary has missed it since it started.
+        // A replica that never had a primary counts as lagging since it started.
         let lag = lag.or_else(|| info.get("uptime_in_seconds"));
         let lag = self.lag.judge(Duration::from_secs(lag.unwrap_or_default()));
         role.merge(lag).merge(link)
@@ -408,16 +432,16 @@ impl Expected {
         match (count(info, "connected_clients"), count(info, "maxclients")) {
             (Some(used), Some(allowed)) => {
                 let server = Limit { used, allowed };
-                server.judge(self.warn_connections_above.unwrap_or(FULL))
+                server.judge(self.warn_connections_above.unwrap_or(DEFAULT_WARN_ABOVE))
             }
-            _ => untold("connections", self.warn_connections_above),
+            _ => unreported("connections", self.warn_connections_above),
         }
     }
 
     fn judge_memory(&self, info: &InfoDict) -> Outcome {
         let (used, max) = (count(info, "used_memory"), count(info, "maxmemory"));
         let (Some(used), Some(max)) = (used, max) else {
-            let outcome = untold("memory", self.warn_memory_above);
+            let outcome = unreported("memory", self.warn_memory_above);
             return match used {
                 Some(used) => outcome.measure("memory_used", used, "bytes"),
                 None => outcome,
@@ -431,7 +455,7 @@ impl Expected {
         let outcome = match utilization {
             _ if policy.starts_with("allkeys-") => Outcome::pass(),
             full if full >= 100.0 => Outcome::warn(Reason::LimitExceeded),
-            near if near > self.warn_memory_above.unwrap_or(FULL) => {
+            near if near > self.warn_memory_above.unwrap_or(DEFAULT_WARN_ABOVE) => {
                 Outcome::warn(Reason::LimitNear)
             }
             _ => Outcome::pass(),
@@ -448,11 +472,11 @@ impl Expected {
     }
 }
 
-/// What a server does not tell is amiss if there is a bound for it.
-fn untold(what: &str, bound: Option<f64>) -> Outcome {
+/// Judges a value that the server does not report. It is required only if it has a bound.
+fn unreported(what: &str, bound: Option<f64>) -> Outcome {
     match bound {
         Some(_) => Outcome::fail(Reason::UnexpectedAnswer).with_cause(format_args!(
-            "it does not tell how much of its {what} is in use"
+            "it does not report how much of its {what} is in use"
         )),
         None => Outcome::pass(),
     }
@@ -462,10 +486,11 @@ fn count(info: &InfoDict, key: &str) -> Option<usize> {
     info.get(key)
 }
 
-/// What a write tells that was refused. One that the user may not make, or that another node of a cluster would take, tells nothing.
-fn no_write(error: RedisError) -> Outcome {
+/// Judges a rejected write. A write that the user may not make, or that another node of a cluster
+/// would accept, proves nothing.
+fn judge_rejected_write(error: RedisError) -> Outcome {
     match error.code() {
-        _ if is_withheld(&error) => Outcome::pass(),
+        _ if proves_nothing(&error) => Outcome::pass(),
         Some("NOREPLICAS" | "MISCONF" | "OOM" | "READONLY") => {
             Outcome::fail(Reason::ReadOnly).with_cause(error)
         }
@@ -473,11 +498,11 @@ fn no_write(error: RedisError) -> Outcome {
     }
 }
 
-fn is_withheld(error: &RedisError) -> bool {
+fn proves_nothing(error: &RedisError) -> bool {
     is_forbidden(error) || matches!(error.code(), Some("MOVED" | "ASK" | "CROSSSLOT"))
 }
 
-/// What an error of a connection says that somebody else has made.
+/// Converts an error from a connection that a pool made.
 #[cfg(feature = "pool")]
 pub(crate) fn of_redis(error: &RedisError) -> crate::refusal::Refusal {
     let outcome = refusal(error.clone());
@@ -489,7 +514,7 @@ pub(crate) fn of_redis(error: &RedisError) -> crate::refusal::Refusal {
 
 fn refusal(error: RedisError) -> Outcome {
     let outcome = match error.code() {
-        // It runs somebody's script, and nothing else meanwhile.
+        // The server runs a script, and rejects other commands meanwhile.
         Some("BUSY") => Outcome::warn(Reason::Busy),
         _ => Outcome::fail(reason(&error)),
     };
@@ -507,7 +532,7 @@ fn reason(error: &RedisError) -> Reason {
             ServerErrorKind::ReadOnly => Reason::ReadOnly,
             ServerErrorKind::NoPerm => Reason::PermissionDenied,
             ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown => Reason::Unhealthy,
-            _ if is_turned_away(error) => Reason::Busy,
+            _ if is_at_connection_limit(error) => Reason::Busy,
             _ => Reason::Failed,
         },
         _ => match error.code() {
@@ -522,8 +547,9 @@ fn reason(error: &RedisError) -> Reason {
     }
 }
 
-/// By a server at its limit, for which there is no code. It says so to a connection and closes that.
-fn is_turned_away(error: &RedisError) -> bool {
+/// Whether a server at its connection limit rejected the connection. It sends this message, which
+/// has no error code, and closes the connection.
+fn is_at_connection_limit(error: &RedisError) -> bool {
     let told = error.detail().unwrap_or_default();
     told.contains("max number of clients reached")
 }
@@ -533,7 +559,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_a_bound_and_is_not_told_is_not_skipped() {
+    fn missing_fields_fail_if_they_have_a_bound() {
         let none = Expected::default();
         let of_connections = Expected {
             warn_connections_above: Some(90.0),

@@ -1,17 +1,17 @@
-//! Why a server or a pool does not answer.
+//! Errors of a probe: a server or a pool that refuses it, or a connection that is lost.
 
 use tower_health::{Cause, Failure, Outcome, Reason};
 
-/// Why there is no answer.
+/// The reason why a probe was not answered.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     outcome: Outcome,
-    /// Whether it was the server that said so, over a connection that works.
+    /// Whether the server reported it, over a connection that works.
     said: bool,
 }
 
 impl Refusal {
-    /// What the server says.
+    /// Creates a refusal that the server reported.
     pub(crate) fn said(outcome: Outcome) -> Self {
         Self {
             outcome,
@@ -19,7 +19,7 @@ impl Refusal {
         }
     }
 
-    /// What became of the connection.
+    /// Creates a refusal for a connection that could not be opened or was lost.
     pub(crate) fn lost(failure: impl Into<Failure>) -> Self {
         Self::lost_with(failure.into().into())
     }
@@ -35,18 +35,19 @@ impl Refusal {
         self.outcome
     }
 
-    /// Whether nothing was answered.
+    /// Whether the server sent no answer.
     pub(crate) fn is_lost(&self) -> bool {
         !self.said
     }
 
-    /// Whether the server answers, and not to this question: what it lacks, or keeps to itself.
+    /// Whether the server answers but rejects this query, because it does not support it or does
+    /// not permit it.
     #[cfg(any(
         feature = "sqlx-mysql",
         feature = "sqlx-postgres",
         feature = "tokio-postgres"
     ))]
-    pub(crate) fn is_of_the_question(&self) -> bool {
+    pub(crate) fn is_rejected_query(&self) -> bool {
         let reason = self.outcome.reason();
         let is_withheld = matches!(
             reason,
@@ -56,15 +57,16 @@ impl Refusal {
     }
 }
 
-/// What becomes of a check whose pool was closed: a server that answers is of no use to the service then.
+/// Returns the outcome of a check whose pool was closed. It fails even if the server answers,
+/// because the service gets no connection to it any more.
 pub(crate) fn closed() -> Outcome {
     Outcome::fail(Reason::Misconfigured).with_cause("the pool is closed")
 }
 
-/// The public word for what a server said, and its own.
+/// Creates a refusal from the reason of a server's error, with the error's text as its cause.
 pub(crate) fn said(reason: Reason, text: impl std::fmt::Display) -> Refusal {
     let outcome = match reason {
-        // It is there, and has no room.
+        // The server is up, but at its limit.
         Reason::Busy => Outcome::warn(reason),
         _ => Outcome::fail(reason),
     };

@@ -9,27 +9,30 @@ use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
 
 use super::lookup::Lookup;
 
-/// Whether a port accepts connections.
+/// Checks whether a TCP port accepts connections.
 ///
-/// That something listens is all it tells: the kernel accepts for a server that hangs. Where there is a check that speaks the
-/// server's protocol, use that.
+/// The check only shows that something listens on the port, because the kernel also accepts
+/// connections for a server that hangs. Use a check for the server's protocol if there is one.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | a connection to one of the host's addresses | pass |
-/// | a server that counts connections without a login as errors: MySQL, MariaDB, SSH | warn, misconfigured |
-/// | a MySQL or MariaDB that takes no more connections | warn, busy |
-/// | the same that refuses the host, or has blocked it for its connection errors | fail, permission denied |
-/// | nothing listens there; or the connection has met itself, as one to a port for clients may | fail, connection refused |
-/// | the name has no address that can be found | fail, unreachable |
-/// | no answer | fail, timed out |
+/// | one of the host's addresses accepts a connection | pass |
+/// | the server counts connections without a login as errors: MySQL, MariaDB, SSH | warn, misconfigured |
+/// | a MySQL or MariaDB server is at its connection limit | warn, busy |
+/// | a MySQL or MariaDB server refuses the host, or has blocked it for its connection errors | fail, permission denied |
+/// | nothing listens on the port, or the socket connected to itself, as is possible for an ephemeral port | fail, connection refused |
+/// | no address is found for the name | fail, unreachable |
+/// | no address answers | fail, timed out |
 ///
-/// Each run opens a connection, waits for a greeting for 100 ms at most, and closes it: one of SMTP, FTP or POP3 with `QUIT`. Of several
-/// addresses the next is tried when one fails, or beside it after 250 ms. A name is looked up each time, as the system does it, on a thread of
-/// its own.
+/// Each run opens a connection, waits up to 100 ms for a greeting, and closes the connection. If
+/// the greeting is that of SMTP, FTP or POP3, it sends `QUIT` first. If the host has several
+/// addresses, the next address is tried when an attempt fails, and concurrently after 250 ms. Each
+/// run resolves the name with the system's resolver, on a separate thread.
 ///
-/// A server of MySQL blocks a host that connected `max_connect_errors` times without a login, and one of SSH may shut it out. So once one of these
-/// has greeted, it is not connected to again: what it needs is another check, such as [`MySql`](crate::MySql).
+/// MySQL blocks a host that connected `max_connect_errors` times without a login, and SSH servers
+/// may block it too. The check therefore does not connect again after it has received such a
+/// greeting, and continues to warn. Use another check for such a server, such as
+/// [`MySql`](crate::MySql).
 ///
 /// ```
 /// use tower_health::Check;
@@ -38,34 +41,57 @@ use super::lookup::Lookup;
 /// let smtp = Check::new("smtp", Tcp::new("mail.internal:25")).non_critical();
 /// ```
 #[derive(Debug)]
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Tcp {
     lookup: Lookup,
-    /// Who is there, if it is one that must not be connected to.
-    shy: OnceLock<Shy>,
+    /// Set if the server must not be connected to again.
+    login_required: OnceLock<LoginRequired>,
 }
 
-/// A server that counts connections without a login.
+/// A server that counts connections without a login as errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shy {
+enum LoginRequired {
     MySql,
     Ssh,
 }
 
-/// How long a greeting is waited for, and a goodbye. Servers that greet do so at once.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// The maximum time to wait for the greeting, and for the end of the connection. Servers that send
+/// a greeting send it immediately.
+const GREETING_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// How much of a greeting is read, in bytes.
+/// The maximum number of bytes of a greeting that are read.
 const READ: usize = 512;
 
 impl Tcp {
-    /// A check of a host and its port, such as `mail.internal:25`, `10.0.0.7:25` or `[::1]:25`.
+    /// Creates a check for a host and a port, such as `mail.internal:25`, `10.0.0.7:25` or
+    /// `[::1]:25`.
     ///
-    /// What is no such thing fails with [`Misconfigured`](tower_health::Reason::Misconfigured).
+    /// If `address` is not valid, each run fails with
+    /// [`Misconfigured`](tower_health::Reason::Misconfigured).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use tokio::net::TcpListener;
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Tcp;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let check = Tcp::new(listener.local_addr()?.to_string());
+    /// assert_eq!(check.check().await.unwrap().status(), Status::Pass);
+    ///
+    /// drop(listener);
+    /// assert_eq!(check.check().await.unwrap_err().reason(), Reason::ConnectionRefused);
+    ///
+    /// let without_port = Tcp::new("mail.internal").check().await.unwrap_err();
+    /// assert_eq!(without_port.reason(), Reason::Misconfigured);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(address: impl Into<String>) -> Self {
         Self {
             lookup: Lookup::new(address),
-            shy: OnceLock::new(),
+            login_required: OnceLock::new(),
         }
     }
 }
@@ -73,49 +99,51 @@ impl Tcp {
 #[async_trait]
 impl HealthCheck for Tcp {
     async fn check(&self) -> Result<Outcome, Failure> {
-        if let Some(shy) = self.shy.get() {
-            return Ok(shy.outcome());
+        if let Some(login_required) = self.login_required.get() {
+            return Ok(login_required.outcome());
         }
         let mut stream = self.lookup.connect().await?;
         let mut greeting = [0; READ];
-        // Most servers say nothing before they are asked.
-        let read = timeout(PATIENCE, stream.read(&mut greeting)).await;
+        // Most servers send nothing before they receive a request.
+        let read = timeout(GREETING_TIMEOUT, stream.read(&mut greeting)).await;
         let length = match read {
             Ok(Ok(length)) => length,
             Ok(Err(_)) | Err(_) => 0,
         };
         let greeting = Greeting::of(greeting.get(..length).unwrap_or_default());
-        part(stream, &greeting).await;
+        close(stream, &greeting).await;
         Ok(match greeting {
             Greeting::None | Greeting::Lines => Outcome::pass(),
-            Greeting::Shy(shy) => self.shy.get_or_init(|| shy).outcome(),
+            Greeting::LoginRequired(login_required) => {
+                self.login_required.get_or_init(|| login_required).outcome()
+            }
             Greeting::Refused(outcome) => outcome,
         })
     }
 }
 
-/// Ends the connection so that the server sees an end and no reset.
-async fn part(mut stream: TcpStream, greeting: &Greeting) {
+/// Closes the connection so that the server sees an end of file and no reset.
+async fn close(mut stream: TcpStream, greeting: &Greeting) {
     let goodbye = async {
         if matches!(greeting, Greeting::Lines) {
             stream.write_all(b"QUIT\r\n").await?;
         }
         stream.shutdown().await?;
-        // Until it has ended too. What it says is of no interest.
+        // Reads until the server has closed its side. The content does not matter.
         while stream.read(&mut [0; READ]).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // A server that waits on is left.
-    _ = timeout(PATIENCE, goodbye).await;
+    // If the server does not close its side in time, the connection is dropped.
+    _ = timeout(GREETING_TIMEOUT, goodbye).await;
 }
 
-/// What a server says to who has just connected.
+/// The first bytes that a server sends to a new connection.
 #[derive(Debug, PartialEq)]
 enum Greeting {
     None,
-    /// Of a protocol of lines that has `QUIT`: SMTP, FTP, POP3.
+    /// The greeting of a line-based protocol with `QUIT`: SMTP, FTP, POP3.
     Lines,
-    Shy(Shy),
+    LoginRequired(LoginRequired),
     Refused(Outcome),
 }
 
@@ -123,10 +151,13 @@ impl Greeting {
     fn of(said: &[u8]) -> Self {
         match said {
             [b'2', b'2', b'0', b' ' | b'-', ..] | [b'+', b'O', b'K', ..] => Self::Lines,
-            [b'S', b'S', b'H', b'-', ..] => Self::Shy(Shy::Ssh),
-            // A packet of MySQL: its length, its number, and what it is. Protocol 10, with a version.
-            [length, _, 0, 0, 10, b'0'..=b'9', ..] if *length > 30 => Self::Shy(Shy::MySql),
-            // An error, with its number.
+            [b'S', b'S', b'H', b'-', ..] => Self::LoginRequired(LoginRequired::Ssh),
+            // A packet of MySQL: its length, its number, and the handshake of protocol 10, which
+            // begins with a version.
+            [length, _, 0, 0, 10, b'0'..=b'9', ..] if *length > 30 => {
+                Self::LoginRequired(LoginRequired::MySql)
+            }
+            // An error packet of MySQL with an error number.
             [_, _, 0, 0, 0xff, low, high, text @ ..] => {
                 Self::refused(u16::from_le_bytes([*low, *high]), text)
             }
@@ -134,7 +165,8 @@ impl Greeting {
         }
     }
 
-    /// Source: [MySQL, server error message reference](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
+    /// Source: [MySQL, server error message
+    /// reference](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
     fn refused(number: u16, text: &[u8]) -> Self {
         let outcome = match number {
             1040 | 1203 => Outcome::warn(Reason::Busy),
@@ -145,13 +177,13 @@ impl Greeting {
     }
 }
 
-impl Shy {
+impl LoginRequired {
     fn outcome(self) -> Outcome {
         let cause = match self {
             Self::MySql => {
                 "it is a MySQL server, which blocks hosts that connect without a login: use the check `MySql`"
             }
-            Self::Ssh => "it is an SSH server, which shuts hosts out that connect without a login",
+            Self::Ssh => "it is an SSH server, which may block hosts that connect without a login",
         };
         Outcome::warn(Reason::Misconfigured).with_cause(cause)
     }
@@ -175,9 +207,12 @@ mod tests {
             (b"220-ftp.internal\r\n", Greeting::Lines),
             (b"+OK POP3\r\n", Greeting::Lines),
             (b"2200", Greeting::None),
-            (b"SSH-2.0-OpenSSH_9.2\r\n", Greeting::Shy(Shy::Ssh)),
-            (mysql, Greeting::Shy(Shy::MySql)),
-            (mariadb, Greeting::Shy(Shy::MySql)),
+            (
+                b"SSH-2.0-OpenSSH_9.2\r\n",
+                Greeting::LoginRequired(LoginRequired::Ssh),
+            ),
+            (mysql, Greeting::LoginRequired(LoginRequired::MySql)),
+            (mariadb, Greeting::LoginRequired(LoginRequired::MySql)),
             (b"INFO {}", Greeting::None),
         ] {
             assert_eq!(Greeting::of(said), greeting, "{said:?}");

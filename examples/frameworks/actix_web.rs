@@ -1,8 +1,8 @@
-//! An actix-web service that answers probes: actix-web is no tower, so a middleware asks
+//! An actix-web service that answers probes. actix-web is not based on tower, so a middleware calls
 //! [`ProbeService::respond`].
 //!
-//! `cargo run -p frameworks --example actix_web`, then `curl -i localhost:3000/ready`: 200 once the first run of the check ended.
-//! `PORT` sets another port.
+//! Run `cargo run -p frameworks --example actix_web`, then `curl -i localhost:3000/ready`. The
+//! response is a 200 once the first run of the check has ended. Set `PORT` to use another port.
 
 use std::{
     env, io,
@@ -21,15 +21,15 @@ use actix_web::{
 use bytes::Bytes;
 use tower_health::{BoxError, Check, Health, Status, endpoint::ProbeService};
 
-/// Answers probes, and passes every other request on.
+/// Answers probes, and forwards every other request.
 async fn answer_probes(
     probes: ProbeService,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let method = match request.method() {
-        // actix-web counts `Content-Length` from the body, and leaves out the body of `HEAD` by itself: it needs
-        // the one that `GET` has.
+        // actix-web computes `Content-Length` from the body, and omits the body of a response to
+        // `HEAD` by itself. It therefore needs the body of `GET`.
         &Method::HEAD => Method::GET.as_str(),
         method => method.as_str(),
     };
@@ -48,7 +48,7 @@ async fn answer_probes(
     }
 }
 
-/// actix-web speaks the types of an older `http`.
+/// Converts a response, because actix-web uses the types of an older `http`.
 fn to_actix(response: http::Response<Bytes>) -> HttpResponse {
     let status = StatusCode::from_u16(response.status().as_u16());
     let mut builder = HttpResponse::build(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
@@ -58,7 +58,7 @@ fn to_actix(response: http::Response<Bytes>) -> HttpResponse {
     builder.body(response.into_body())
 }
 
-/// Says hello, and how it is.
+/// Serves a greeting and the probes.
 pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
     let app = move || {
         let probes = health.service();
@@ -66,14 +66,14 @@ pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
             .route("/", web::get().to(|| async { "Hello" }))
             .wrap(from_fn(move |request, next| {
                 answer_probes(probes.clone(), request, next)
-            })) // the last line: outermost
+            })) // The last line: outermost.
     };
     let server = HttpServer::new(app).listen(listener)?.run();
     server.await
 }
 
 fn main() -> Result<(), BoxError> {
-    // The checks run on the runtime they were started in.
+    // The checks run on the runtime that they are started in.
     System::new().block_on(async {
         let health = Health::builder("orders")
             .check(Check::new("clock", || async { Status::Pass }))

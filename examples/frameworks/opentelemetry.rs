@@ -1,7 +1,8 @@
-//! An axum service that traces its requests with OpenTelemetry, and not its probes.
+//! An axum service that traces its requests with OpenTelemetry, but not its probes.
 //!
-//! `cargo run -p frameworks --example opentelemetry`, then `curl localhost:3000/` prints a span, and `curl localhost:3000/ready` none:
-//! the probes layer answers before a request comes to the trace layer. `PORT` sets another port.
+//! Run `cargo run -p frameworks --example opentelemetry`. Then `curl localhost:3000/` prints a
+//! span, and `curl localhost:3000/ready` does not, because the probes layer responds before the
+//! request reaches the trace layer. Set `PORT` to use another port.
 
 use std::{env, net::Ipv4Addr};
 
@@ -14,22 +15,23 @@ use tower_http::trace::{DefaultMakeSpan, TraceLayer};
 use tracing::{Level, Subscriber};
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt};
 
-/// What is inside is traced; what answers outside it is not.
+/// Returns a router that traces the requests that reach it. The probes layer is outside the trace
+/// layer, so probes are not traced.
 pub fn app(health: &Health) -> Router {
     let spans = DefaultMakeSpan::new().level(Level::INFO);
     Router::new()
         .route("/", get(|| async { "Hello" }))
         .layer(TraceLayer::new_for_http().make_span_with(spans))
-        .layer(health.layer()) // the last line: outermost
+        .layer(health.layer()) // The last line, so that the layer is outermost.
 }
 
-/// Exports each span as it ends. A service that has many takes `with_batch_exporter`, and OTLP.
+/// Exports each span as it ends. Services with many spans use `with_batch_exporter` and OTLP.
 pub fn tracing(exporter: impl SpanExporter + 'static) -> (SdkTracerProvider, impl Subscriber) {
     let provider = SdkTracerProvider::builder()
         .with_simple_exporter(exporter)
         .build();
     let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("orders"));
-    // What the checks come to is told by events, which are logged.
+    // Transitions of checks are events, which are logged and not traced.
     let logs = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let subscriber = tracing_subscriber::registry()
         .with(spans.with_filter(LevelFilter::INFO))

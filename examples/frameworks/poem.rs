@@ -1,7 +1,8 @@
-//! A poem service that answers probes: poem is no tower, so a middleware asks [`ProbeService::respond`].
+//! A poem service that answers probes. poem is not based on tower, so a middleware calls
+//! [`ProbeService::respond`].
 //!
-//! `cargo run -p frameworks --example poem`, then `curl -i localhost:3000/ready`: 200 once the first run of the check ended.
-//! `PORT` sets another port.
+//! Run `cargo run -p frameworks --example poem`, then `curl -i localhost:3000/ready`. The response
+//! is a 200 once the first run of the check has ended. Set `PORT` to use another port.
 
 use std::{env, io, net::Ipv4Addr, sync::Arc};
 
@@ -13,7 +14,7 @@ use poem::{
 use tokio::net::TcpListener;
 use tower_health::{BoxError, Check, Health, Status, endpoint::ProbeService};
 
-/// Answers probes, and passes every other request on.
+/// Answers probes, and forwards every other request.
 async fn answer_probes(
     probes: ProbeService,
     app: Arc<impl Endpoint>,
@@ -36,12 +37,12 @@ fn to_poem(response: http::Response<Bytes>) -> Response {
     response
 }
 
-/// Says hello, and how it is.
+/// Serves a greeting and the probes.
 pub async fn serve(listener: TcpListener, health: Health) -> io::Result<()> {
     let probes = health.service();
     let app = Route::new()
         .at("/", get(make_sync(|_| "Hello")))
-        .around(move |app, request| answer_probes(probes.clone(), app, request)); // the last line: outermost
+        .around(move |app, request| answer_probes(probes.clone(), app, request)); // outermost
 
     Server::new_with_acceptor(TcpAcceptor::from_tokio(listener)?)
         .run(app)

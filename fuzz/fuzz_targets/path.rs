@@ -1,4 +1,5 @@
-//! Whatever paths a service has, and whatever path is asked for: only what was set is answered, segment by segment.
+//! Whatever paths a service has, and whatever path is asked for: only what was set is answered,
+//! segment by segment.
 
 #![no_main]
 

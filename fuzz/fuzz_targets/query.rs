@@ -1,5 +1,5 @@
-//! Whatever a query says, nothing of it but what could be the name of a check is repeated, and the check that fails still
-//! does unless it was left out.
+//! Whatever a query says, nothing of it but what could be the name of a check is repeated, and the
+//! check that fails still does unless it was left out.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A probe for images without curl; see `tower_health::exec`.
+//! A probe for images without curl. See `tower_health::exec`.
 
 use std::{
     env,
@@ -14,17 +14,17 @@ const USAGE: &str = "\
 usage: tower-health-probe [--timeout SECONDS] TARGET
 
 TARGET is one of
-    http://HOST:PORT/PATH      healthy if GET is answered with 2xx
+    http://HOST:PORT/PATH      healthy if GET returns 2xx
     unix:/SOCKET:/PATH         the same, on a Unix socket
-    grpc://HOST:PORT[/SERVICE] healthy if grpc.health.v1 says SERVING
+    grpc://HOST:PORT[/SERVICE] healthy if grpc.health.v1 returns SERVING
 
-Exits with 0 if it is healthy, else with 1. Gives up after 0.8 s, unless told otherwise.";
+Exits with 0 if the target is healthy, and with 1 otherwise. The timeout defaults to 0.8 s.";
 
 fn main() -> ExitCode {
     match probe(env::args_os().skip(1).map(OsString::into_string)) {
         Ok(probe) => probe.run().print(),
         Err(error) => {
-            // Who does not listen reads the code.
+            // If stdout is closed, the exit code is still reported.
             _ = writeln!(io::stdout(), "{error}");
             ExitCode::FAILURE
         }

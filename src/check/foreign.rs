@@ -8,7 +8,7 @@ use crate::{
     model::{Failure, Reason},
 };
 
-/// Code that is not ours. Wherever its last owner happens to be, a panic while it is dropped is kept to itself.
+/// Code of the application. A panic while it is dropped is caught, wherever its last owner is.
 pub(crate) struct Foreign<T: ?Sized + Send + 'static> {
     /// None while it is dropped.
     code: Option<Box<T>>,
@@ -31,7 +31,7 @@ impl<T: ?Sized + Send + 'static> Foreign<T> {
         }
     }
 
-    /// The code; none while it is dropped, when nobody can ask.
+    /// Returns the code. It is none while it is dropped, when nothing can call this.
     pub(crate) fn get(&self) -> Option<&T> {
         self.code.as_deref()
     }
@@ -42,9 +42,11 @@ impl<T: ?Sized + Send + 'static> Drop for Foreign<T> {
         let Some(code) = self.code.take() else {
             return;
         };
-        // A client that blocks may have a runtime of its own, which must not be dropped by a thread of another.
+        // A blocking client may own a runtime, which must not be dropped by a thread of another
+        // runtime.
         let elsewhere = self.blocks && Handle::try_current().is_ok();
-        // What is thrown is withheld. Without a thread to be had, it is dropped here.
+        // The payload of a panic is discarded. If no thread can be started, the code is dropped
+        // here.
         _ = guard(|| match elsewhere {
             true => {
                 let dropped = move || _ = guard(|| drop(code));
@@ -55,7 +57,7 @@ impl<T: ?Sized + Send + 'static> Drop for Foreign<T> {
     }
 }
 
-/// Why a function that blocks cannot be run.
+/// Returns the failure of a blocking function that no thread could be started for.
 pub(crate) fn no_thread(error: io::Error) -> Failure {
     Failure::new(Reason::LimitExceeded)
         .with_cause(format_args!("no thread could be started: {error}"))

@@ -1,4 +1,5 @@
-//! Keeping a panic of a check to itself: it becomes an outcome, and its payload is shown to nobody.
+//! Catches panics in the code of checks. A panic becomes an outcome, and its payload is never
+//! shown.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,14 +11,14 @@ use std::{
 use crate::model::{Failure, Outcome, Reason};
 
 thread_local! {
-    /// Whether this thread is in the code of a check.
+    /// Whether this thread runs the code of a check.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
     /// Where that code panicked.
     static LOCATION: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Makes the process's panic hook withhold the payload of panics in the code of checks, which may hold a
-/// password. All other panics go to the hook that was there before.
+/// Wraps the panic hook of the process, so that it withholds the payload of panics in the code of
+/// checks, which may contain a password. All other panics are passed to the previous hook.
 pub(crate) fn install() {
     static INSTALL: Once = Once::new();
     if thread::panicking() {
@@ -26,7 +27,7 @@ pub(crate) fn install() {
     INSTALL.call_once(|| {
         let inner = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            // A thread that is being torn down has no such value, and is in no check.
+            // A thread that is being torn down has no such value, and runs no check.
             if GUARDED.try_with(Cell::get).unwrap_or(false) {
                 withhold(info);
             } else {
@@ -36,32 +37,34 @@ pub(crate) fn install() {
     });
 }
 
-/// Keeps the place of a panic, and nothing else of it.
+/// Keeps the location of a panic and discards the rest.
 fn withhold(info: &PanicHookInfo<'_>) {
     let location = info.location().map(ToString::to_string);
     if cfg!(panic = "abort") {
-        last_words(location.as_deref());
+        print_location(location.as_deref());
     }
     _ = LOCATION.try_with(|slot| slot.replace(location));
 }
 
-/// The process is about to end, and nobody else will say why.
+/// Prints the location of a panic to stderr, because the process is about to abort and nothing else
+/// will report it.
 #[expect(
     clippy::print_stderr,
-    reason = "no subscriber is sure to get it out in time"
+    reason = "a subscriber may not write it before the process aborts"
 )]
-fn last_words(location: Option<&str>) {
+fn print_location(location: Option<&str>) {
     let location = location.unwrap_or("an unknown place");
     eprintln!("a health check panicked at {location}; its message is withheld");
 }
 
-/// Calls `f`, the code of a check. A panic comes back as a failure that names the place and not the payload.
+/// Calls `f`, which is the code of a check. A panic is returned as a failure that contains its
+/// location and not its payload.
 pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Failure> {
     let outer = GUARDED.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
-        // A thread that is being torn down knows no place any more.
+        // A thread that is being torn down no longer has a location.
         let location = LOCATION.try_with(RefCell::take).ok().flatten();
-        // It may panic itself when it is dropped, and say as much.
+        // The payload may itself panic when it is dropped.
         let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
         std::mem::forget(dropped);
         let failure = Failure::new(Reason::Panicked);
@@ -74,7 +77,7 @@ pub(crate) fn guard<T>(f: impl FnOnce() -> T) -> Result<T, Failure> {
     result
 }
 
-/// The outcome of a run that panicked.
+/// Returns the outcome of a run that panicked.
 pub(crate) fn panicked() -> Outcome {
     Outcome::fail(Reason::Panicked)
 }
@@ -94,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_panic_goes_through() {
+    fn a_value_is_returned_if_nothing_panics() {
         assert!(matches!(guard(|| 1), Ok(1)));
         assert!(!GUARDED.get());
     }

@@ -5,10 +5,29 @@ use async_trait::async_trait;
 use super::HealthCheck;
 use crate::model::{BoxError, Failure, Outcome, Status};
 
-/// What [`Check::new`](crate::Check::new) takes: a [`HealthCheck`], or a function without arguments whose
-/// future says how it went.
+/// Conversion into the code of a check, as [`Check::new`](crate::Check::new) accepts it: a
+/// [`HealthCheck`], or a function without arguments whose future returns the result of the run.
 ///
-/// `M` tells the two apart and is always inferred.
+/// `M` distinguishes the two and is always inferred.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, HealthCheck, Status, outcome::IntoHealthCheck};
+///
+/// fn clock<C, M>(code: C) -> Check
+/// where
+///     C: IntoHealthCheck<M>,
+///     C::Check: HealthCheck,
+/// {
+///     Check::new("clock", code)
+/// }
+///
+/// let health = Health::builder("orders").check(clock(|| async { Status::Pass })).start()?;
+/// assert_eq!(health.run_now("clock").await?.status, Status::Pass);
+/// # Ok(())
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a health check",
     label = "neither a `HealthCheck` nor a function that returns a future",
@@ -18,14 +37,14 @@ use crate::model::{BoxError, Failure, Outcome, Status};
     note = "if the type does implement `HealthCheck`, it does so for another version of tower-health: see `cargo tree --duplicates`"
 )]
 pub trait IntoHealthCheck<M> {
-    /// The check that comes of it.
+    /// The resulting check.
     type Check;
 
-    /// Makes it a check.
+    /// Converts the value into a check.
     fn into_health_check(self) -> Self::Check;
 }
 
-/// Tells the implementations of [`IntoHealthCheck`] apart.
+/// Markers that distinguish the implementations of [`IntoHealthCheck`].
 mod marker {
     use std::marker::PhantomData;
 
@@ -56,7 +75,7 @@ where
     }
 }
 
-/// A function as a check.
+/// A check that calls a function.
 pub struct FnCheck<F>(F);
 
 impl<F> fmt::Debug for FnCheck<F> {
@@ -77,7 +96,7 @@ where
     }
 }
 
-/// A function with the value that it is given a clone of on every run.
+/// A check that calls a function with a clone of a value on each run.
 pub(super) struct StateCheck<S, F> {
     pub(super) state: S,
     pub(super) function: F,
@@ -96,18 +115,30 @@ where
     }
 }
 
-/// What the function of a check may return: a [`Status`], an [`Outcome`], or a [`Result`] of `()` or of
-/// either, with any error (a [`Failure`] too).
+/// Conversion into an [`Outcome`], for the values that the function of a check may return: a
+/// [`Status`], an [`Outcome`], or a [`Result`] of `()` or of either, with any error (including a
+/// [`Failure`]).
 ///
-/// A bare `()` is refused: `async { ledger.ping().await; }` drops the error and would be green for ever.
+/// A bare `()` is not accepted, because `async { ledger.ping().await; }` discards the error and
+/// would always pass.
+///
+/// ```
+/// use std::io;
+///
+/// use tower_health::{Outcome, Reason, Status, outcome::IntoOutcome};
+///
+/// assert_eq!(Status::Pass.into_outcome(), Outcome::pass());
+/// let refused: io::Result<()> = Err(io::ErrorKind::ConnectionRefused.into());
+/// assert_eq!(refused.into_outcome().reason(), Some(Reason::ConnectionRefused));
+/// ```
 #[diagnostic::on_unimplemented(
-    message = "a check must say how it went, and `{Self}` does not",
+    message = "a check must return its result, and `{Self}` does not",
     label = "must return a `Status`, an `Outcome` or a `Result`",
-    note = "a bare `()` is refused, for a check that drops its result would be green for ever: \
-            return the `Result` of the call, without a `;` behind it"
+    note = "a bare `()` is not accepted, because a check that discards its result would always pass: \
+            return the `Result` of the call, without a `;` after it"
 )]
 pub trait IntoOutcome {
-    /// Makes it an outcome.
+    /// Converts the value into an outcome.
     fn into_outcome(self) -> Outcome;
 }
 
@@ -132,15 +163,22 @@ impl<T: Success, E: Into<BoxError>> IntoOutcome for Result<T, E> {
     }
 }
 
-/// What may stand in the `Ok` of the [`Result`] that the function of a check returns: `()`, a [`Status`] or an
-/// [`Outcome`].
+/// A value in the `Ok` of the [`Result`] that the function of a check returns: `()`, a [`Status`]
+/// or an [`Outcome`].
+///
+/// ```
+/// use tower_health::{Outcome, Status, outcome::Success};
+///
+/// assert_eq!(().into_outcome(), Outcome::pass());
+/// assert_eq!(Status::Warn.into_outcome().status(), Status::Warn);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a check cannot return `Ok({Self})`",
     label = "must be `Ok` of `()`, a `Status` or an `Outcome`",
-    note = "map the value away: `.map(|_| ())`, or judge it: `.map(|value| if … {{ Status::Pass }} else {{ Status::Warn }})`"
+    note = "discard the value: `.map(|_| ())`, or evaluate it: `.map(|value| if … {{ Status::Pass }} else {{ Status::Warn }})`"
 )]
 pub trait Success {
-    /// Makes it an outcome.
+    /// Converts the value into an outcome.
     fn into_outcome(self) -> Outcome;
 }
 

@@ -1,6 +1,6 @@
-//! What a check is: its code ([`HealthCheck`]), and its name and policy ([`Check`]).
+//! Checks: their code ([`HealthCheck`]), and their name and policy ([`Check`]).
 //!
-//! Nothing here knows who asks or how the answer travels.
+//! This module does not depend on the transports of probes or on the formats of responses.
 
 mod foreign;
 mod guard;
@@ -16,21 +16,28 @@ use crate::model::{ComponentType, Failure, Outcome};
 pub(crate) use foreign::{Foreign, no_thread};
 pub(crate) use guard::{guard, install as guard_panics, panicked};
 pub use into::{IntoHealthCheck, IntoOutcome, Success};
-pub(crate) use policy::{Part, Policy, duration_fault};
+pub(crate) use policy::{AffectedProbe, Policy, duration_problem};
 pub use registered::Check;
 pub(crate) use registered::Code;
 
-/// The code of a check: one question about one thing that the service needs.
+/// The code of a check: it tests one dependency of the service.
 ///
-/// The engine calls [`check`](Self::check) on its schedule, one run at a time; no prober ever does. It gives each
-/// run a time limit and drops the future when that is over, so a run must be cancel-safe: what it holds when it
-/// is dropped is given back. Code that blocks its thread costs the runtime that it shares with the service one worker for as long
-/// as it blocks, as it would in a handler; readers on other threads are answered rightly all the same. For such code there is
-/// [`Check::blocking`]. A panic is a failing outcome, unless panics
-/// abort the process (`panic = "abort"`).
+/// The engine calls [`check`](Self::check) on its schedule, one run at a time. A prober never calls
+/// it. Each run has a time limit. When that is over, the future is dropped, so a run must be
+/// cancel-safe: it must release what it holds when it is dropped.
+///
+/// Code that blocks its thread occupies one worker of the runtime that it shares with the service,
+/// for as long as it blocks, as it would in a handler. Readers on other threads still receive
+/// correct answers. Use [`Check::blocking`] for such code.
+///
+/// A panic is a failing outcome, unless panics abort the process (`panic = "abort"`).
 ///
 /// ```
-/// use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{
+///     Check, ComponentType, Failure, Health, HealthCheck, Outcome, Reason, Status, async_trait,
+/// };
 ///
 /// struct Ledger { /* a client */ }
 ///
@@ -50,6 +57,14 @@ pub(crate) use registered::Code;
 ///         ComponentType::Datastore
 ///     }
 /// }
+///
+/// let health = Health::builder("orders").check(Check::new("ledger", Ledger {})).start()?;
+/// let report = health.run_now("ledger").await?;
+/// assert_eq!(report.status, Status::Pass);
+/// assert_eq!(report.component_type, ComponentType::Datastore);
+/// assert_eq!(report.measurements[0].name, "backlog");
+/// # Ok(())
+/// # }
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a health check",
@@ -57,23 +72,25 @@ pub(crate) use registered::Code;
 )]
 #[async_trait]
 pub trait HealthCheck: Send + Sync + 'static {
-    /// Asks once.
+    /// Runs the check once.
     ///
     /// # Errors
     ///
-    /// A [`Failure`] is a failing outcome. `?` makes one of any error.
+    /// A [`Failure`] is a failing outcome. `?` converts any error into one.
     async fn check(&self) -> Result<Outcome, Failure>;
 
-    /// What kind of thing it asks. Defaults to [`ComponentType::Component`].
+    /// Returns the kind of component that is checked. Defaults to [`ComponentType::Component`].
     fn component_type(&self) -> ComponentType {
         ComponentType::default()
     }
 
-    /// Returns what is wrong with the check's own settings, such as bounds that contradict each other: a sentence for each problem,
-    /// with its remedy. It is called once, where the check is registered, and must not block.
+    /// Returns the problems in the check's own settings, such as bounds that contradict each other.
+    /// Each problem is a sentence that includes its remedy. This is called once, when the check is
+    /// registered, and must not block.
     ///
-    /// [`HealthBuilder::start`](crate::HealthBuilder::start) and [`Health::add`](crate::Health::add) refuse a check that has problems.
-    /// Defaults to none.
+    /// [`HealthBuilder::start`](crate::HealthBuilder::start), [`Health::add`](crate::Health::add)
+    /// and [`Health::replace`](crate::Health::replace) reject a check that has problems. Defaults
+    /// to none.
     ///
     /// ```
     /// use tower_health::{Failure, HealthCheck, Outcome, async_trait, checks::contradiction};

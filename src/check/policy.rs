@@ -2,30 +2,31 @@ use std::{fmt, time::Duration};
 
 use crate::model::{Criticality, Probe};
 
-/// The longest duration that a policy may name: a year.
+/// The longest duration of a setting: a year.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// The shortest: what tokio's timers resolve.
+/// The shortest duration of a setting: the resolution of tokio's timers.
 const MIN_DURATION: Duration = Duration::from_millis(1);
 
 const PERIOD: Duration = Duration::from_secs(10);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How often at least a start-up task that fails is tried again, and how soon first.
+/// The longest delay before a failing start-up task is retried. The first delay is
+/// `TASK_RETRY_PERIOD`.
 const TASK_PERIOD: Duration = Duration::from_secs(30);
 const TASK_RETRY_PERIOD: Duration = Duration::from_secs(1);
 const WAIT: Duration = Duration::from_millis(500);
 
-/// When a check runs, how long it may take, and what its outcomes count for.
+/// When a check runs, how long a run may take, and how its outcomes affect the verdicts.
 ///
-/// What the user did not set is `None` where its default follows from the others.
+/// A setting that the user did not set is `None` if its default depends on other settings.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
-    pub(crate) part: Part,
+    pub(crate) affects: AffectedProbe,
     pub(crate) criticality: Criticality,
     pub(crate) shared_grace: Option<Duration>,
     pub(crate) period: Option<Duration>,
-    /// Set for a check that runs when it is read and its result is older than this.
+    /// Set for a check that runs on demand: when it is read and its result is older than this.
     pub(crate) on_demand: Option<Duration>,
     pub(crate) wait: Option<Duration>,
     pub(crate) retry_period: Option<Duration>,
@@ -35,25 +36,26 @@ pub(crate) struct Policy {
     pub(crate) warn_above: Option<Duration>,
     pub(crate) fail_after: u32,
     pub(crate) pass_after: u32,
-    /// Whether it holds readiness while it is pending, as a check does that is registered before the start.
-    pub(crate) holds_while_pending: bool,
+    /// Whether it fails readiness while it is pending. Only checks that are registered before the
+    /// start do.
+    pub(crate) blocks_while_pending: bool,
 }
 
-/// Which verdict a check has a part in.
+/// The verdict that a check affects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum AffectedProbe {
     #[default]
     Readiness,
-    /// That of a worker or a runtime. It tells of this process alone.
+    /// The check of a worker or a runtime. It depends only on this process.
     Liveness,
-    /// That of a task that has to be done once.
+    /// A task that must succeed once.
     Startup,
 }
 
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            part: Part::default(),
+            affects: AffectedProbe::default(),
             criticality: Criticality::default(),
             shared_grace: None,
             period: None,
@@ -65,31 +67,32 @@ impl Default for Policy {
             warn_above: None,
             fail_after: 1,
             pass_after: 1,
-            holds_while_pending: true,
+            blocks_while_pending: true,
         }
     }
 }
 
 impl Policy {
-    /// How long after a good run the next one is due.
+    /// Returns the delay between a good run and the next run.
     pub(crate) fn period(&self) -> Duration {
         self.on_demand.or(self.period).unwrap_or(PERIOD)
     }
 
-    /// The policy of what is told by the application itself, and holds for so long.
-    pub(crate) fn pushed(part: Part, ttl: Duration) -> Self {
+    /// Returns the policy of a check whose result the application reports (push). A report is valid
+    /// for `ttl`.
+    pub(crate) fn pushed(affects: AffectedProbe, ttl: Duration) -> Self {
         Self {
-            part,
+            affects,
             max_age: Some(ttl),
-            holds_while_pending: false,
+            blocks_while_pending: false,
             ..Self::default()
         }
     }
 
-    /// The policy of what has to be done once, however long it takes.
+    /// Returns the policy of a task that must succeed once and has no time limit.
     pub(crate) fn task() -> Self {
         Self {
-            part: Part::Startup,
+            affects: AffectedProbe::Startup,
             period: Some(TASK_PERIOD),
             retry_period: Some(TASK_RETRY_PERIOD),
             timeout: MAX_DURATION,
@@ -97,53 +100,53 @@ impl Policy {
         }
     }
 
-    /// Whether it is done for good once it was good.
+    /// Whether it is done permanently after one good run.
     pub(crate) fn is_task(&self) -> bool {
-        self.part == Part::Startup
+        self.affects == AffectedProbe::Startup
     }
 
-    /// Whether it has a part in what is told of `probe`.
+    /// Whether it is affects of the report for `probe`.
     pub(crate) fn concerns(&self, probe: Probe) -> bool {
-        match (probe, self.part) {
+        match (probe, self.affects) {
             (Probe::Health, _) => true,
-            (Probe::Liveness, part) => part == Part::Liveness,
-            (Probe::Readiness | Probe::Startup, part) => part != Part::Liveness,
+            (Probe::Liveness, affects) => affects == AffectedProbe::Liveness,
+            (Probe::Readiness | Probe::Startup, affects) => affects != AffectedProbe::Liveness,
         }
     }
 
-    /// Whether it is there for `probe` and for no other.
+    /// Whether it belongs to `probe` and to no other probe.
     pub(crate) fn is_for(&self, probe: Probe) -> bool {
         match probe {
             Probe::Health => true,
-            Probe::Liveness => self.part == Part::Liveness,
-            Probe::Readiness => self.part == Part::Readiness,
-            Probe::Startup => self.part == Part::Startup,
+            Probe::Liveness => self.affects == AffectedProbe::Liveness,
+            Probe::Readiness => self.affects == AffectedProbe::Readiness,
+            Probe::Startup => self.affects == AffectedProbe::Startup,
         }
     }
 
-    /// How old a result may be.
+    /// Returns how old a result may be.
     pub(crate) fn max_age(&self) -> Duration {
         self.max_age.unwrap_or(self.period() * 3 + self.timeout)
     }
 
-    /// The first delay after a failure; a short period shortens it.
+    /// Returns the first delay after a failure. It is at most the period.
     pub(crate) fn retry_period(&self) -> Duration {
         self.retry_period.unwrap_or(RETRY_PERIOD).min(self.period())
     }
 
-    /// Whether a run that took so long is slow.
+    /// Whether a run of this duration is slow.
     pub(crate) fn is_slow(&self, took: Duration) -> bool {
         self.warn_above.is_some_and(|bound| took > bound)
     }
 
-    /// How long a reader may wait for a run on demand.
+    /// Returns how long a reader may wait for a run on demand.
     pub(crate) fn wait(&self) -> Duration {
         self.wait.unwrap_or(WAIT)
     }
 
-    /// All that is wrong with it, each with its cure.
-    pub(crate) fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+    /// Returns all problems of the settings, each with its remedy.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
         let durations = [
             ("period", self.period),
             ("on_demand", self.on_demand),
@@ -154,25 +157,25 @@ impl Policy {
             ("shared_grace", self.shared_grace),
         ];
         for (setting, value) in durations {
-            faults.extend(value.and_then(|value| duration_fault(setting, value)));
+            problems.extend(value.and_then(|value| duration_problem(setting, value)));
         }
         for (setting, value) in [
             ("fail_after", self.fail_after),
             ("pass_after", self.pass_after),
         ] {
             if value == 0 {
-                faults.push(format!(
+                problems.push(format!(
                     "`{setting}` is 0: it takes at least 1 outcome to change a state"
                 ));
             }
         }
         let too_long = self.wait.filter(|&wait| wait > MAX_DURATION);
-        faults.extend(too_long.and_then(|wait| duration_fault("wait", wait)));
-        // What is compared below would be nonsense where a duration is.
-        if faults.is_empty() {
-            faults.extend(self.contradictions());
+        problems.extend(too_long.and_then(|wait| duration_problem("wait", wait)));
+        // Comparisons are only meaningful between valid durations.
+        if problems.is_empty() {
+            problems.extend(self.contradictions());
         }
-        faults
+        problems
     }
 
     fn contradictions(&self) -> impl Iterator<Item = String> {
@@ -182,13 +185,13 @@ impl Policy {
         };
         let retry = self.retry_period.filter(|&retry| retry > period).map(|retry| {
             format!(
-                "`retry_period` ({}) is longer than `{interval}` ({}): a failing check is asked at least as \
+                "`retry_period` ({}) is longer than `{interval}` ({}): a failing check runs at least as \
                  often as a passing one, so shorten it",
                 Human(retry),
                 Human(period),
             )
         });
-        // The jitter may put the next run off by a tenth. A run on demand comes with the reader.
+        // The jitter may delay the next run by 10 %. A run on demand is started by a reader.
         let (least, sum) = match self.on_demand {
             Some(ttl) => (ttl, "`on_demand`"),
             None => (
@@ -209,13 +212,13 @@ impl Policy {
                 "`shared_grace` is set on a check that is not shared: add `.shared()`".to_owned()
             });
         let both = (self.on_demand.is_some() && self.period.is_some()).then(|| {
-            "`period` is set on a check that runs on demand: drop one of the two".to_owned()
+            "`period` is set on a check that runs on demand: remove one of the two".to_owned()
         });
         let task = (self.is_task() && self.on_demand.is_some()).then(|| {
-            "`on_demand` is set on a start-up task: it is run at the start, until it is done, so drop it".to_owned()
+            "`on_demand` is set on a start-up task: it runs at the start until it is done, so remove it".to_owned()
         });
         let wait = (self.wait.is_some() && self.on_demand.is_none()).then(|| {
-            "`wait` is set on a check that does not run on demand: readers never wait for it, so drop it"
+            "`wait` is set on a check that does not run on demand: readers never wait for it, so remove it"
                 .to_owned()
         });
         let bound = self.warn_above.filter(|&bound| bound >= self.timeout).map(|bound| {
@@ -231,7 +234,7 @@ impl Policy {
     }
 }
 
-pub(crate) fn duration_fault(setting: &str, value: Duration) -> Option<String> {
+pub(crate) fn duration_problem(setting: &str, value: Duration) -> Option<String> {
     if value < MIN_DURATION {
         Some(format!(
             "`{setting}` is {}: give it at least 1 ms",
@@ -247,7 +250,7 @@ pub(crate) fn duration_fault(setting: &str, value: Duration) -> Option<String> {
     }
 }
 
-/// A duration as a person writes it.
+/// A duration, formatted for human readers.
 struct Human(Duration);
 
 impl fmt::Display for Human {
@@ -261,9 +264,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_sound() {
+    fn the_defaults_are_valid() {
         let policy = Policy::default();
-        assert_eq!(policy.faults(), [""; 0]);
+        assert_eq!(policy.problems(), [""; 0]);
         assert_eq!(policy.max_age(), Duration::from_secs(32));
         assert_eq!(policy.retry_period(), Duration::from_secs(2));
     }
@@ -274,12 +277,12 @@ mod tests {
             period: Some(Duration::from_secs(1)),
             ..Policy::default()
         };
-        assert_eq!(policy.faults(), [""; 0]);
+        assert_eq!(policy.problems(), [""; 0]);
         assert_eq!(policy.retry_period(), Duration::from_secs(1));
     }
 
     #[test]
-    fn zero_absurd_and_contradictory_settings_are_all_named() {
+    fn zero_excessive_and_contradictory_settings_are_all_reported() {
         let absurd = Policy {
             period: Some(Duration::MAX),
             timeout: Duration::ZERO,
@@ -287,13 +290,13 @@ mod tests {
             pass_after: 0,
             ..Policy::default()
         };
-        assert_eq!(absurd.faults().len(), 4);
+        assert_eq!(absurd.problems().len(), 4);
         let contradictory = Policy {
             retry_period: Some(Duration::from_secs(11)),
             max_age: Some(Duration::from_millis(12_999)),
             shared_grace: Some(Duration::from_secs(1)),
             ..Policy::default()
         };
-        assert_eq!(contradictory.faults().len(), 3);
+        assert_eq!(contradictory.problems().len(), 3);
     }
 }

@@ -19,11 +19,14 @@ use crate::model::{Cause, ComponentType, Criticality, Outcome};
 /// | [`fail_after`](Self::fail_after), [`pass_after`](Self::pass_after) | 1, 1 |
 /// | criticality | [`Critical`](Criticality::Critical) |
 ///
-/// A bad name or setting is reported when the service's [`Health`](crate::Health) starts, with all others.
+/// An invalid name or setting is reported when the service's [`Health`](crate::Health) starts, with
+/// all other problems. Durations must be within 1 ms and 365 days, except that `wait` may be zero.
 ///
 /// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use std::time::Duration;
-/// use tower_health::{Check, Status};
+/// use tower_health::{Check, Health, Status};
 ///
 /// #[derive(Clone)]
 /// struct Ledger;
@@ -32,12 +35,17 @@ use crate::model::{Cause, ComponentType, Criticality, Outcome};
 /// }
 ///
 /// let ledger = Ledger;
-/// // The paved path: the closure is given a clone of the value on each run.
+/// // The usual form: the closure receives a clone of the value on each run.
 /// let with = Check::with("ledger", ledger, |ledger| async move { ledger.ping().await });
 /// // A function, or a closure that owns what its future needs.
 /// let new = Check::new("clock", || async { Status::Pass }).period(Duration::from_secs(30));
 /// // Code that blocks its thread, on a thread of its own.
 /// let blocking = Check::blocking("mount", || std::fs::metadata("/").map(|_| ())).non_critical();
+///
+/// let health = Health::builder("orders").checks([with, new, blocking]).start()?;
+/// assert_eq!(health.report().checks.len(), 3);
+/// # Ok(())
+/// # }
 /// ```
 #[must_use = "a check does nothing until it is given to `HealthBuilder::check`"]
 pub struct Check {
@@ -49,7 +57,7 @@ pub struct Check {
     pub(crate) policy: Policy,
 }
 
-/// How a check's code is run.
+/// How the code of a check runs.
 #[derive(Clone)]
 pub(crate) enum Code {
     /// On the runtime, as a task.
@@ -59,7 +67,7 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    /// What is wrong with the settings of the code itself.
+    /// Returns the problems in the code's own settings.
     pub(crate) fn problems(&self) -> Vec<String> {
         let Self::Async(check) = self else {
             return Vec::new();
@@ -73,11 +81,11 @@ impl Code {
 }
 
 impl Check {
-    /// A check of a type that implements [`HealthCheck`], an `Arc` of one, an async function, or a closure
-    /// that returns a future.
+    /// Creates a check from a type that implements [`HealthCheck`], an `Arc` of one, an async
+    /// function, or a closure that returns a future.
     ///
-    /// The future is `'static`: it cannot borrow what the closure captured. Where it needs a value, use
-    /// [`with`](Self::with).
+    /// The future is `'static`: it cannot borrow what the closure captured. Use
+    /// [`with`](Self::with) if it needs a value.
     pub fn new<C, M>(name: impl Into<String>, code: C) -> Self
     where
         C: IntoHealthCheck<M>,
@@ -86,9 +94,9 @@ impl Check {
         Self::of(name, code.into_health_check())
     }
 
-    /// A check of a function that is given a clone of `state` on each run.
+    /// Creates a check from a function that receives a clone of `state` on each run.
     ///
-    /// Pools and clients are cheap to clone; anything else goes into an [`Arc`].
+    /// Pools and clients are cheap to clone. Put any other value into an [`Arc`].
     pub fn with<S, F, Fut>(name: impl Into<String>, state: S, function: F) -> Self
     where
         S: Clone + Send + Sync + 'static,
@@ -99,11 +107,12 @@ impl Check {
         Self::of(name, StateCheck { state, function })
     }
 
-    /// A check of a function that blocks its thread.
+    /// Creates a check from a function that blocks its thread.
     ///
-    /// Each run has a thread of its own, never one of tokio's: a run that hangs delays no other check, no
-    /// probe and no exit of the process. It cannot be cancelled; while it has not ended, no other is started.
-    /// The function is dropped outside the runtime, so it may hold a client that has a runtime of its own.
+    /// Each run has its own thread, which is never a thread of tokio. A run that hangs therefore
+    /// delays no other check, no probe and no exit of the process. It cannot be cancelled, and no
+    /// other run starts until it has ended. The function is dropped outside the runtime, so it may
+    /// own a client that has its own runtime.
     pub fn blocking<F, O>(name: impl Into<String>, function: F) -> Self
     where
         F: Fn() -> O + Send + Sync + 'static,
@@ -131,139 +140,164 @@ impl Check {
         }
     }
 
-    /// This instance cannot serve without it: see [`Criticality::Critical`]. Defaults to critical.
+    /// Marks the check as critical: this instance cannot serve without it. See
+    /// [`Criticality::Critical`]. Defaults to critical.
     pub fn critical(self) -> Self {
         self.criticality(Criticality::Critical)
     }
 
-    /// Every replica loses it at once: see [`Criticality::Shared`]. Defaults to critical.
+    /// Marks the dependency as shared: all replicas lose it at the same time. See
+    /// [`Criticality::Shared`]. Defaults to critical.
     pub fn shared(self) -> Self {
         self.criticality(Criticality::Shared)
     }
 
-    /// The service can do without it: see [`Criticality::NonCritical`]. Defaults to critical.
+    /// Marks the check as non-critical: the service works without it. See
+    /// [`Criticality::NonCritical`]. Defaults to critical.
     pub fn non_critical(self) -> Self {
         self.criticality(Criticality::NonCritical)
     }
 
-    /// What it does to readiness. Defaults to [`Criticality::Critical`].
+    /// Sets how a failure of this check affects readiness. Defaults to [`Criticality::Critical`].
     pub fn criticality(mut self, criticality: Criticality) -> Self {
         self.policy.criticality = criticality;
         self
     }
 
-    /// For how long a shared check that was good may fail before this instance is not ready. When the check is
-    /// good again after that, the instance returns after a random part of a period, so that replicas do not
-    /// return all at once. Defaults to no limit.
+    /// Sets how long a shared check that was good may fail before this instance is not ready. When
+    /// the check is good again after that, the instance becomes ready after a random part of a
+    /// period, so that replicas do not return all at once. Setting it on a check that is not shared
+    /// is a problem. Defaults to no limit.
     pub fn shared_grace(mut self, grace: Duration) -> Self {
         self.policy.shared_grace = Some(grace);
         self
     }
 
-    /// How long after the end of a run the next one starts, jittered by ±10 %. Defaults to 10 s.
+    /// Sets the delay between the end of a run and the start of the next one, with a jitter of
+    /// ±10 %. The first such delay is drawn from 10 % to 110 % of the period, so that replicas do
+    /// not run in step. Defaults to 10 s.
     pub fn period(mut self, period: Duration) -> Self {
         self.policy.period = Some(period);
         self
     }
 
-    /// Runs the check when somebody reads it, rather than on a schedule: for a process that has no time in the
-    /// background, such as one whose processor is taken away between requests. Defaults to a
+    /// Runs the check when it is read, and not on a schedule. Use it for a process that has no time
+    /// in the background, for example because it has no CPU between requests.
+    ///
+    /// A result that is older than `ttl`, but not yet [stale](Self::max_age), is returned
+    /// immediately, and starts one run in the background. A reader [waits](Self::wait) only before
+    /// the first run and once the result is stale. While the check fails, its [retry
+    /// period](Self::retry_period) applies instead of a longer `ttl`. Runs are shared by all
+    /// readers and belong to the engine: a reader that disconnects cancels nothing.
+    ///
+    /// Only these readers run the check: probes over HTTP, the method `Check` of gRPC, and
+    /// [`Health::run_now`](crate::Health::run_now). A probe of readiness or health, or of the check
+    /// itself, runs it. A probe of startup runs it until it has run once. Other readers in the
+    /// process see the last known result. Without a reader it runs once when its dependencies have
+    /// [recovered](Self::depends_on), and when it is [added](crate::Health::add) or
+    /// [replaced](crate::Health::replace).
+    ///
+    /// Two services that check each other on demand cannot wait for each other for long. But if
+    /// each is [critical](Criticality::Critical) to the other, neither is ever ready. Let them
+    /// probe liveness, or mark the checks as [non-critical](Self::non_critical). Defaults to a
     /// [period](Self::period).
-    ///
-    /// An answer that is older than `ttl`, but not yet [stale](Self::max_age), is given at once, and starts one
-    /// run behind it. Only before the first run, and once the answer is stale, does a reader over HTTP
-    /// [wait](Self::wait). While the check fails, its [retry period](Self::retry_period) stands for a longer
-    /// `ttl`. Runs are shared by all readers, and belong to none of them: one that goes away cancels nothing.
-    ///
-    /// Only probes over HTTP and gRPC run it, and [`Health::run_now`](crate::Health::run_now): those of readiness and
-    /// health, of the check itself, and of startup until the check has run once. Readers in the process see what
-    /// is known. It runs without a reader once, when what it [depends on](Self::depends_on) is back.
-    ///
-    /// Two services that check each other on demand cannot wait for each other for long; but if each is
-    /// [critical](Criticality::Critical) to the other, neither is ever ready. Let them ask for liveness, or be
-    /// [non-critical](Self::non_critical).
     pub fn on_demand(mut self, ttl: Duration) -> Self {
         self.policy.on_demand = Some(ttl);
         self
     }
 
-    /// The longest that a reader waits for a run [on demand](Self::on_demand) of a check of which nothing is
-    /// known, or only what is stale. Then it is told that. Zero is allowed. Defaults to 500 ms.
+    /// Sets the longest time that a reader waits for a run [on demand](Self::on_demand), if there
+    /// is no result yet or only a stale one. After that the reader receives the pending or stale
+    /// result. Zero is allowed. Defaults to 500 ms.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.policy.wait = Some(wait);
         self
     }
 
-    /// How long after a failing run the next one starts, also while the failures are fewer than
-    /// [`fail_after`](Self::fail_after); each further failure makes it 1.5 times as long, up to the period. A
-    /// shared check keeps its period, so that a falling database is not asked more often.
-    /// Defaults to 2 s, or the period if that is shorter.
+    /// Sets the delay between a failing run and the next one, even while there are fewer failures
+    /// than [`fail_after`](Self::fail_after). Each further failure makes the delay 1.5 times as
+    /// long, up to the period. A shared check keeps its period, because a failing database must not
+    /// be queried more often. Defaults to 2 s, or the period if that is shorter.
     pub fn retry_period(mut self, retry_period: Duration) -> Self {
         self.policy.retry_period = Some(retry_period);
         self
     }
 
-    /// How long a run may take. Defaults to 2 s.
+    /// Sets the time limit of a run. Defaults to 2 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.policy.timeout = timeout;
         self
     }
 
-    /// How old a result may be before it is not believed and the check reads as
-    /// [stale](crate::Reason::Stale); at least 1.1 × period + timeout, as the next result may be that late, and
-    /// on demand at least the ttl. Defaults to 3 × period + timeout, the period being the ttl on demand.
+    /// Sets how old a result may be before the check is [stale](crate::Reason::Stale). It must be
+    /// at least 1.1 × period + timeout, because the next result may be that late. On demand it must
+    /// be at least the `ttl`. Defaults to 3 × period + timeout, where the period of a check on
+    /// demand is its `ttl`.
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.policy.max_age = Some(max_age);
         self
     }
 
-    /// How long a run may take before it is a warning, [`Slow`](crate::Reason::Slow); shorter than the
-    /// [timeout](Self::timeout). Reports then show a [smoothed](crate::report::CheckReport::smoothed_duration) value beside the last.
-    /// Defaults to no such bound.
+    /// Sets how long a run may take before it is a warning with the reason
+    /// [`Slow`](crate::Reason::Slow). It must be shorter than the [timeout](Self::timeout). Bodies
+    /// in health+json then contain a [smoothed](crate::report::CheckReport::smoothed_duration)
+    /// duration beside that of the last run. Defaults to no limit.
     pub fn warn_above(mut self, bound: Duration) -> Self {
         self.policy.warn_above = Some(bound);
         self
     }
 
-    /// How many failing outcomes in a row make it fail. The first failure of a check that has not been good
-    /// yet counts at once. Defaults to 1.
+    /// Sets the number of consecutive failing outcomes after which the check fails. The first
+    /// failure of a check that has not been good yet counts immediately. A value of 0 is a problem.
+    /// Defaults to 1.
     pub fn fail_after(mut self, outcomes: u32) -> Self {
         self.policy.fail_after = outcomes;
         self
     }
 
-    /// How many good outcomes in a row make it good. Defaults to 1.
+    /// Sets the number of consecutive good outcomes after which the check is good. A value of 0 is
+    /// a problem. Defaults to 1.
     pub fn pass_after(mut self, outcomes: u32) -> Self {
         self.policy.pass_after = outcomes;
         self
     }
 
-    /// What kind of thing it asks. Defaults to what its [`HealthCheck::component_type`] says, and to
-    /// [`ComponentType::Component`] for functions.
+    /// Sets the kind of component that is checked. Defaults to [`HealthCheck::component_type`], and
+    /// to [`ComponentType::Component`] for functions.
     pub fn component_type(mut self, component_type: ComponentType) -> Self {
         self.component_type = component_type;
         self
     }
 
-    /// What to do when it fails: the `http` or `https` URL of a page for operators. Only callers who may see
-    /// [everything](crate::endpoint::Exposure::Full) are told of it, for such a page names more than strangers are to know. One with a
-    /// user in it, or with what [redaction](crate::Cause::new) would take out, such as `?key=…`, is a mistake. Defaults to none.
+    /// Sets the `http` or `https` URL of a page that tells operators what to do when the check
+    /// fails. Only callers with [full](crate::endpoint::Exposure::Full) exposure receive it,
+    /// because such a page contains internal names. A URL of more than 1024 bytes is a problem. So
+    /// is a URL with a user in it, or with something that [redaction](crate::Cause::new) would
+    /// remove, such as `?key=…`. Defaults to none.
     pub fn runbook(mut self, url: impl Into<String>) -> Self {
         self.runbook = Some(url.into());
         self
     }
 
-    /// Depends on another check: while that fails, this one is not run, and fails with the reason
-    /// [`Blocked`](crate::Reason::Blocked), «blocked by network». So a report shows the cause and not its echoes, and what cannot be
-    /// reached is not asked. As soon as nothing that it depends on fails any more it is pending, and run; a
-    /// [shared](Self::shared) one not before its period is over. It may depend on several, and they on others. Defaults to none.
+    /// Adds a dependency on another check. While that check fails, this one is not run, and fails
+    /// with the reason [`Blocked`](crate::Reason::Blocked), as in "blocked by network". A report
+    /// thus shows the root cause and not its consequences, and a dependency that cannot be reached
+    /// is not queried. As soon as no dependency fails any more, this check is pending and runs. A
+    /// [shared](Self::shared) check does not run before a period has passed since its last run. A
+    /// check may have several dependencies, which may have dependencies of their own.
     ///
-    /// What it does to readiness is for its own [criticality](Self::criticality) to say, as if it had failed itself: what depends
-    /// on a shared check should be shared too, and a critical one is warned of at start. A root [on demand](Self::on_demand) is
-    /// asked by who asks for readiness, or for a check on demand that depends on it; one that nobody has asked for lately blocks
-    /// nothing.
-    /// To depend on what is not registered, or in a circle, is a mistake; to remove what others depend on is an error. A heartbeat
-    /// or reporter that stops may be depended on all the same: it blocks nothing until there is one of its name again.
+    /// A blocked check affects readiness according to its own [criticality](Self::criticality), as
+    /// if it had failed itself. A check that depends on a shared check should therefore be shared
+    /// too. A critical one is logged as a warning at the start.
+    ///
+    /// A dependency [on demand](Self::on_demand) runs when readiness or health is probed, or when a
+    /// run of a check that depends on it is requested. If it has not run lately, so that its result
+    /// is stale, it blocks nothing.
+    ///
+    /// A dependency that is not registered and a cycle are problems, and removing a check that
+    /// others depend on is an error. A heartbeat or reporter that others depend on may still stop.
+    /// It then blocks nothing until a check with the same name is registered again. Defaults to
+    /// none.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

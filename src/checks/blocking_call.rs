@@ -11,17 +11,20 @@ use crate::{
     model::{Failure, Reason},
 };
 
-/// Calls a function that blocks its thread, such as the system's resolver or file system, from an async check.
+/// A call of a function that blocks its thread, such as the system's resolver or file system, for
+/// use in an async check.
 ///
-/// * The function runs on a detached thread of its own, named `health-check`, and on never more than one at a time. Neither the exit of the
-///   process nor tokio's blocking pool waits for it.
-/// * A [`call`](Self::call) whose future is dropped leaves the function running. The next call waits for the same return, so calls that are
-///   given up while the function hangs add no threads.
-/// * A return that came while no call waited for it is discarded, because what it says may be out of date. The next call runs the function
-///   again.
+/// * Each run of the function has its own detached thread, named `health-check`. At most one run is
+///   in progress at a time. Neither the exit of the process nor tokio's blocking pool waits for it.
+/// * If the future of a [`call`](Self::call) is dropped, the function continues to run. The next
+///   call waits for the same run. Calls that are dropped while the function hangs therefore add no
+///   threads.
+/// * If the function returns while no call is waiting, its return value is discarded, because it
+///   may be out of date. The next call runs the function again.
 ///
-/// Unlike with [`Check::blocking`](crate::Check::blocking), the check stays async, and can do other work before and after the call. The
-/// function may be dropped on a thread of its own, as a client that blocks needs; what it returns is dropped by whoever awaits the call.
+/// Unlike with [`Check::blocking`](crate::Check::blocking), the check stays async, and can do other
+/// work before and after the call. The function may be dropped on its own thread, because a
+/// blocking client may require that. The caller that awaits the call drops the return value.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -50,14 +53,14 @@ use crate::{
 /// ```
 pub struct BlockingCall<T: 'static> {
     function: Arc<Foreign<Function<T>>>,
-    /// The return that is still awaited, perhaps by a call after the one that started the thread.
+    /// The run in progress. A later call than the one that started it may wait for it.
     pending: Mutex<Option<oneshot::Receiver<Result<T, Failure>>>>,
 }
 
 type Function<T> = dyn Fn() -> T + Send + Sync;
 
 impl<T: Send + 'static> BlockingCall<T> {
-    /// A call of `function`, which has not run yet.
+    /// Creates a call of `function`. The function first runs in [`call`](Self::call).
     pub fn new(function: impl Fn() -> T + Send + Sync + 'static) -> Self {
         guard_panics();
         Self {
@@ -66,14 +69,17 @@ impl<T: Send + 'static> BlockingCall<T> {
         }
     }
 
-    /// Runs the function and waits for its return. Concurrent calls take turns; a run whose call was dropped is joined by the next.
+    /// Runs the function and resolves to its return value. Concurrent calls take turns. If an
+    /// earlier call was dropped and its run is still in progress, this call waits for that run.
     ///
-    /// Bound the wait by the check's [timeout](crate::Check::timeout): the call itself has no limit. It is cancel-safe.
+    /// The call itself has no time limit: set the check's [timeout](crate::Check::timeout). The
+    /// call is cancel-safe.
     ///
     /// # Errors
     ///
-    /// [`Panicked`](Reason::Panicked) if the function panicked: the cause tells where, and its message is withheld.
-    /// [`LimitExceeded`](Reason::LimitExceeded) if the operating system gives no thread.
+    /// - [`Panicked`](Reason::Panicked): the function panicked. The cause contains the location of
+    ///   the panic. The panic message is withheld.
+    /// - [`LimitExceeded`](Reason::LimitExceeded): the operating system cannot start a thread.
     pub async fn call(&self) -> Result<T, Failure> {
         let mut pending = self.pending.lock().await;
         let is_over = |returned: &mut oneshot::Receiver<_>| {
@@ -88,7 +94,7 @@ impl<T: Send + 'static> BlockingCall<T> {
         };
         let returned = returned.await;
         *pending = None;
-        // A thread that ended without a word was ended by something that cannot be foreseen.
+        // A thread that ends without sending a result ended for an unforeseen reason.
         returned.unwrap_or_else(|_| Err(Failure::new(Reason::Panicked)))
     }
 
@@ -100,7 +106,7 @@ impl<T: Send + 'static> BlockingCall<T> {
                 Some(function) => guard(function),
                 None => Err(Failure::new(Reason::Panicked)),
             };
-            // Where nobody waits any more, it is dropped here.
+            // If the receiver is gone, the return value is dropped here.
             _ = guard(|| sender.send(returned));
         };
         detached::spawn("health-check", Box::new(call))?;

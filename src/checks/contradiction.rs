@@ -1,10 +1,11 @@
 use std::fmt::Debug;
 
-/// Returns the problem of two bounds of which the lower one is above the upper one, for
-/// [`HealthCheck::problems`](crate::HealthCheck::problems). Each bound has the name of its setter. A bound that is not set, or that
-/// equals the other, is no problem.
+/// Returns the problem of a lower bound that is above its upper bound, for
+/// [`HealthCheck::problems`](crate::HealthCheck::problems). Returns `None` if the bounds are equal,
+/// or if one of them is not set. Name each bound after its setter.
 ///
-/// Where more is worse, the lower bound is that of the warning; where less is worse, that of the failure.
+/// If higher values are worse, the lower bound is that of the warning. If lower values are worse,
+/// the lower bound is that of the failure.
 ///
 /// ```
 /// use tower_health::checks::contradiction;

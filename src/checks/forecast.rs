@@ -1,4 +1,4 @@
-//! When something runs out.
+//! Prediction of when a rising value reaches its bound.
 
 use std::{
     array,
@@ -12,17 +12,22 @@ use tokio::time::Instant;
 
 use crate::model::{Outcome, Reason};
 
-/// Foresees when a value that rises meets its bound, from what the last runs of a check measured.
+/// A forecast of when a rising value reaches its bound, based on the measurements of the last runs
+/// of a check.
 ///
-/// 1. Each run gives its value and the bound to [`observe`](Self::observe), once.
-/// 2. The forecast looks ahead for its horizon, and back for a quarter of that, or for eight runs if that is longer.
-/// 3. It predicts only what rises for certain: neither noise nor a single step. A rise is believed for five times as long as it has lasted.
-/// 4. A prediction [is near](Prediction::is_near) once three runs in a row put the bound within the horizon.
-/// 5. A value below all those that it remembers begins a new series: somebody cleaned up.
+/// 1. Each run passes its value and the bound to [`observe`](Self::observe) once.
+/// 2. The forecast looks ahead for its horizon. It looks back for a quarter of the horizon, or for
+///    eight runs if that is longer.
+/// 3. It predicts only from a clear rise. Neither noise nor a single step is a rise. A rise is
+///    extrapolated for five times as long as it has lasted.
+/// 4. A prediction [is near](Prediction::is_near) once three runs in a row predict that the bound
+///    is reached within the horizon.
+/// 5. A value below all remembered values begins a new series, because it indicates a cleanup.
 ///
 /// A slow oscillation counts as a rise while its slope would reach the bound within the horizon.
 ///
-/// It remembers 129 means at most, however short the period is. Time is [`tokio::time`].
+/// The forecast remembers at most 129 means, however short the period is. It measures time with
+/// [`tokio::time`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -46,23 +51,23 @@ use crate::model::{Outcome, Reason};
 #[derive(Debug)]
 pub struct Forecast {
     horizon: Duration,
-    seen: Mutex<Seen>,
+    seen: Mutex<History>,
 }
 
 #[derive(Debug)]
-struct Seen {
+struct History {
     trend: Trend,
-    /// How many runs in a row put the bound within the horizon.
+    /// The number of runs in a row that predict the bound within the horizon.
     near: u32,
 }
 
-/// How many runs in a row have to agree.
+/// The number of runs in a row that have to agree.
 const AGREEING: u32 = 3;
 
 impl Forecast {
-    /// A forecast with this horizon. A horizon of zero disables it.
+    /// Creates a forecast with this horizon. A horizon of zero disables it.
     pub fn new(horizon: Duration) -> Self {
-        let seen = Seen {
+        let seen = History {
             trend: Trend::new(horizon),
             near: 0,
         };
@@ -72,8 +77,9 @@ impl Forecast {
         }
     }
 
-    /// Takes the value that this run measured, and predicts when it meets `bound`, which has the same unit. A value or a bound that is
-    /// not finite predicts nothing, and is not remembered.
+    /// Records the value that this run measured, and predicts when it reaches `bound`, which has
+    /// the same unit. If the value or the bound is not finite, nothing is recorded and nothing is
+    /// predicted.
     pub fn observe(&self, value: f64, bound: f64) -> Prediction {
         if self.horizon.is_zero() || !value.is_finite() || !bound.is_finite() {
             return Prediction::default();
@@ -92,7 +98,23 @@ impl Forecast {
     }
 }
 
-/// When a value meets its bound: what [`Forecast::observe`] predicts. The default predicts nothing.
+/// A prediction of when a value reaches its bound. Returned by [`Forecast::observe`]. The default
+/// predicts nothing.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_health::checks::{Forecast, Prediction};
+///
+/// let forecast = Forecast::new(Duration::from_secs(60));
+/// let full = forecast.observe(10.0, 10.0);
+/// assert_eq!(full.time_left(), Some(Duration::ZERO));
+/// assert!(!full.is_near(), "a single run is not enough");
+///
+/// let nothing = Prediction::default();
+/// assert_eq!(nothing.time_left(), None);
+/// assert_eq!(nothing.or(full), full);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "a prediction says nothing until its outcome is returned"]
 pub struct Prediction {
@@ -101,19 +123,22 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// The time until the bound is met, where the value rises for certain; zero if it is met already.
+    /// Returns the time until the bound is reached, or zero if the value has reached it already.
+    /// Returns `None` if there is no clear rise, or if the rise has not lasted long enough to be
+    /// extrapolated to the bound.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         self.time_left
     }
 
-    /// Whether three runs in a row put the bound within the horizon.
+    /// Returns whether three runs in a row predict that the bound is reached within the horizon.
     #[must_use]
     pub fn is_near(&self) -> bool {
         self.is_near
     }
 
-    /// What two predictions say together, for a check that has two bounds: the shorter time, and near if either is.
+    /// Combines two predictions, for a check with two bounds. The result has the shorter time, and
+    /// is near if one of the two is.
     pub fn or(self, other: Self) -> Self {
         Self {
             time_left: self.time_left.into_iter().chain(other.time_left).min(),
@@ -121,8 +146,8 @@ impl Prediction {
         }
     }
 
-    /// A warning, [`LimitNear`](Reason::LimitNear), if it is near; else a pass. Either has the measurement `time_left`, in s, where
-    /// the time is known.
+    /// Returns a warning with the reason [`LimitNear`](Reason::LimitNear) if the bound is near, and
+    /// a pass otherwise. If the time is known, the outcome has the measurement `time_left`, in s.
     pub fn outcome(self) -> Outcome {
         let Some(left) = self.time_left else {
             return Outcome::pass();
@@ -137,28 +162,35 @@ impl Prediction {
     }
 }
 
-/// How fast a value rises, by what the last runs saw.
+/// The trend of a value over the last runs.
 ///
-/// 1. It looks ahead for a horizon, and back for a quarter of that, or for [`FEWEST`] runs if that is longer. Of each [`MOST`]th of what
-///    it looks back for it keeps the mean.
-/// 2. It judges all of that, then ever shorter ends of it, each three quarters of the one before, down to [`FEWEST`] means: what begins to
-///    rise after hours of rest is seen before those are forgotten. The longest end that is a rise tells the rate.
-/// 3. An end is cut into [`FEWEST`] blocks. It is a rise if the last block is above the first by [`CERTAIN`] times the error that the
-///    steps from block to block have. Neither noise nor a single step is a rise, and what wanders seldom is one: its steps are unequal.
-/// 4. A rise tells of no more than [`REACH`] times the time that it has lasted: a fifth of what is left has been seen to fill.
-/// 5. A value below all others begins anew: somebody cleaned up.
+/// 1. It looks ahead for a horizon. It looks back over a window of a quarter of the horizon, or
+///    over [`MIN_MEANS`] runs if that is longer. It keeps one mean for each [`MAX_MEANS`]th of the
+///    window.
+/// 2. It evaluates all means, and then ever shorter suffixes of them. Each suffix has three
+///    quarters of the length of the one before, down to [`MIN_MEANS`] means. A rise that begins
+///    after hours without one is thus detected before those hours are forgotten. The rate is that
+///    of the longest rising suffix that has the bound in its reach.
+/// 3. A suffix is divided into [`MIN_MEANS`] blocks. It rises if the last block is above the first
+///    by at least [`MIN_SIGNIFICANCE`] times the error that the steps between the blocks imply.
+///    Neither noise nor a single step is a rise. A random walk rarely is one, because its steps are
+///    unequal.
+/// 4. A rise is extrapolated for at most [`REACH`] times the time that it has lasted. The rise that
+///    was observed is thus at least a fifth of what is left to the bound.
+/// 5. A value below all others begins a new series, because it indicates a cleanup.
 ///
-/// What swings rises too. One whose rise would meet the bound if it went on is told of, for what is to come cannot be seen in it.
+/// An oscillation rises, too. It is reported if its current rise would reach the bound, because its
+/// turning point cannot be foreseen.
 #[derive(Debug)]
 struct Trend {
     window: Duration,
-    /// One more than [`MOST`] at most.
+    /// At most one more than [`MAX_MEANS`].
     means: VecDeque<Mean>,
 }
 
-const FEWEST: usize = 8;
-const MOST: u32 = 128;
-const CERTAIN: f64 = 6.0;
+const MIN_MEANS: usize = 8;
+const MAX_MEANS: u32 = 128;
+const MIN_SIGNIFICANCE: f64 = 6.0;
 const REACH: f64 = 5.0;
 
 impl Trend {
@@ -174,18 +206,19 @@ impl Trend {
             self.means.clear();
         }
         match self.means.back_mut() {
-            Some(last) if at.duration_since(last.began) <= self.window / MOST => {
+            Some(last) if at.duration_since(last.began) <= self.window / MAX_MEANS => {
                 last.add(at, value);
             }
             _ => self.means.push_back(Mean::new(at, value)),
         }
         let is_old = |mean: &Mean| at.duration_since(mean.began) > self.window;
-        while self.means.len() > FEWEST && self.means.front().is_some_and(is_old) {
+        while self.means.len() > MIN_MEANS && self.means.front().is_some_and(is_old) {
             self.means.pop_front();
         }
     }
 
-    /// The time until the value rises to the bound: none if it does not or that is out of reach, zero if it is not below that.
+    /// Returns the time until the value rises to the bound. Returns zero if it has reached the
+    /// bound, and `None` if it does not rise or if the bound is out of reach.
     fn time_to(&self, bound: f64) -> Option<Duration> {
         let last = self.means.back()?.last;
         if last >= bound {
@@ -198,30 +231,30 @@ impl Trend {
         Duration::try_from_secs_f64(left?).ok()
     }
 
-    /// Those ends that rise, the longest first.
+    /// Returns the suffixes that rise, the longest first.
     fn rises(&self) -> impl Iterator<Item = Rise> {
-        let shorter = |&size: &usize| (size > FEWEST).then(|| (size * 3 / 4).max(FEWEST));
+        let shorter = |&size: &usize| (size > MIN_MEANS).then(|| (size * 3 / 4).max(MIN_MEANS));
         successors(Some(self.means.len()), shorter).filter_map(|size| self.rise(size))
     }
 
     fn rise(&self, size: usize) -> Option<Rise> {
-        let skipped = self.means.len().checked_sub(size.max(FEWEST))?;
+        let skipped = self.means.len().checked_sub(size.max(MIN_MEANS))?;
         let origin = self.means.back()?;
-        let start = |block: usize| skipped + block * size / FEWEST;
+        let start = |block: usize| skipped + block * size / MIN_MEANS;
         let blocks = array::from_fn(|block| {
             let means = self.means.range(start(block)..start(block + 1));
-            Point::amid(means.map(|mean| mean.seen_from(origin)))
+            Point::mean_of(means.map(|mean| mean.relative_to(origin)))
         });
         Rise::through(blocks)
     }
 }
 
-/// What the runs of a while saw.
+/// The values of consecutive runs, combined to their mean.
 #[derive(Debug)]
 struct Mean {
     began: Instant,
     count: f64,
-    /// In the mean, in s since it began.
+    /// The mean time of the runs, in s since `began`.
     at: f64,
     value: f64,
     lowest: f64,
@@ -249,8 +282,8 @@ impl Mean {
         self.last = value;
     }
 
-    /// From nearby, which keeps the digits of big numbers.
-    fn seen_from(&self, origin: &Self) -> Point {
+    /// Returns the mean relative to `origin`. This preserves the precision of large numbers.
+    fn relative_to(&self, origin: &Self) -> Point {
         let before = origin.began.duration_since(self.began).as_secs_f64();
         Point {
             at: self.at - before,
@@ -267,7 +300,7 @@ struct Point {
 }
 
 impl Point {
-    fn amid(points: impl ExactSizeIterator<Item = Self>) -> Self {
+    fn mean_of(points: impl ExactSizeIterator<Item = Self>) -> Self {
         let count = points.len() as f64;
         let (at, value) = points.fold((0.0, 0.0), |(at, value), point| {
             (at + point.at, value + point.value)
@@ -286,15 +319,15 @@ impl Point {
     }
 }
 
-/// How much more there is each second, and for how many that is known.
+/// A rise: its rate per second, and how long it has lasted in s.
 struct Rise {
     rate: f64,
     lasted: f64,
 }
 
 impl Rise {
-    /// None of what does not rise for certain.
-    fn through(blocks: [Point; FEWEST]) -> Option<Self> {
+    /// Returns `None` if there is no clear rise.
+    fn through(blocks: [Point; MIN_MEANS]) -> Option<Self> {
         let [first, .., last] = blocks;
         let whole = last.minus(first);
         let rate = whole.value / whole.at;
@@ -305,10 +338,10 @@ impl Rise {
         let unexplained: f64 = steps
             .map(|step| (step.value - rate * step.at).powi(2))
             .sum();
-        // Of the sum of the steps, which is the whole.
-        let count = (FEWEST - 1) as f64;
+        // The error of the sum of all steps, which is `whole`.
+        let count = (MIN_MEANS - 1) as f64;
         let error = (unexplained / (count - 1.0) * count).sqrt();
-        let is_certain = whole.value > 0.0 && whole.value >= CERTAIN * error;
+        let is_certain = whole.value > 0.0 && whole.value >= MIN_SIGNIFICANCE * error;
         (whole.at > 0.0 && is_certain).then_some(Self {
             rate,
             lasted: whole.at,
@@ -328,7 +361,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_not_finite_is_not_remembered() {
+    async fn values_that_are_not_finite_are_ignored() {
         let forecast = Forecast::new(HOUR);
         let mut prediction = Prediction::default();
         for used in 900..960 {
@@ -342,13 +375,13 @@ mod tests {
         assert!(prediction.is_near());
     }
 
-    /// A trend of values, `every` apart, looked ahead from for a day.
+    /// Returns the trend of values that are `every` apart. Its horizon is one day.
     fn trend(every: Duration, values: impl IntoIterator<Item = f64>) -> Trend {
         let mut trend = Trend::new(DAY);
         let start = Instant::now();
         for (number, value) in values.into_iter().enumerate() {
             trend.add(start + every * number as u32, value);
-            assert!(trend.means.len() <= MOST as usize + 1);
+            assert!(trend.means.len() <= MAX_MEANS as usize + 1);
         }
         trend
     }
@@ -359,14 +392,14 @@ mod tests {
         assert_eq!(trend(MINUTE, []).time_to(1.0), None);
         assert_eq!(trend(HOUR, rising(7)).time_to(10.0), None);
         assert!(trend(HOUR, rising(8)).time_to(10.0).is_some());
-        // A sixteenth of what it looks back for.
+        // Eight means cover a sixteenth of the window.
         assert_eq!(trend(10 * SECOND, rising(100)).time_to(200.0), None);
         assert!(trend(10 * SECOND, rising(6 * 23)).time_to(200.0).is_some());
     }
 
     #[test]
-    fn a_rise_tells_of_no_more_than_five_times_what_it_lasted() {
-        // From the middle of the first block to that of the last.
+    fn a_rise_is_extrapolated_for_at_most_five_times_its_duration() {
+        // A rise lasts from the middle of its first block to the middle of its last block.
         let left = |bound| trend(MINUTE, (0..80).map(f64::from)).time_to(bound);
         assert_eq!(left(79.0 + 340.0).unwrap(), 340 * MINUTE);
         assert_eq!(left(79.0 + 360.0), None);
@@ -383,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cleaned_up_begins_anew() {
+    fn a_cleanup_begins_a_new_series() {
         let before = (0..60).map(|number| 50.0 + f64::from(number) * 0.5);
         let after = |count| (0..count).map(|number| 20.0 + f64::from(number) * 0.25);
         assert_eq!(
@@ -391,12 +424,12 @@ mod tests {
             None
         );
         let left = trend(MINUTE, before.chain(after(81))).time_to(100.0);
-        // From 40 to 100 by a quarter per minute.
+        // From 40 to 100, by 0.25 per minute.
         assert_eq!(left.unwrap().as_secs_f64().round(), 240.0 * 60.0);
     }
 
     #[test]
-    fn what_was_cleaned_up_a_little_is_no_false_alarm_and_known_again_in_a_while() {
+    fn a_partial_cleanup_is_no_false_alarm_and_the_rise_is_detected_later() {
         let before = (0..120).map(|number| 10.0 + f64::from(number) * 0.5);
         let after = |count| (0..count).map(|number| 50.0 + f64::from(number) * 0.1);
         for count in 1..60 {
@@ -424,24 +457,25 @@ mod tests {
         assert_eq!(trend.means.len(), 1);
     }
 
-    /// Numbers by chance, the same each time.
+    /// A pseudorandom number generator with a fixed sequence for each seed.
     struct Chance(u64);
 
     impl Chance {
-        /// Below one.
+        /// Returns a number from 0 to 1, exclusive.
         fn number(&mut self) -> f64 {
             self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
             self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
             (self.0 >> 33) as f64 / f64::from(1_u32 << 31)
         }
 
-        /// Spread like a bell around zero, by one.
+        /// Returns an approximately normal number with mean 0 and standard deviation 1.
         fn bell(&mut self) -> f64 {
             (0..12).map(|_| self.number()).sum::<f64>() - 6.0
         }
     }
 
-    /// The runs, 10 s apart, that warn of values which meet a bound within a horizon.
+    /// Returns the runs that warn because a value reaches the bound within the horizon. The runs
+    /// are 10 s apart.
     async fn warned(
         horizon: Duration,
         bound: f64,
@@ -461,7 +495,7 @@ mod tests {
     const EIGHT_HOURS: usize = 8 * 60 * 6;
     const SERIES: usize = 8;
 
-    /// How many percent of the runs warn of a bound of 1000 within an hour.
+    /// Returns the percentage of runs that warn of a bound of 1000 within an hour.
     async fn percent_warned<V: Iterator<Item = f64>>(series: impl Fn(u64) -> V) -> f64 {
         let mut count = 0;
         for seed in 0..SERIES as u64 {
@@ -474,7 +508,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_queue_that_comes_and_goes_is_seldom_a_false_alarm() {
-        // Around 150 by 50, and what is one now is a third in five minutes.
+        // The mean is 150 and the standard deviation is 50. A deviation decays to a factor of 1/e
+        // in five minutes.
         let queue = |seed| {
             let (mut chance, mut above) = (Chance(seed), 0.0);
             let keeps = (-10.0_f64 / 300.0).exp();
@@ -488,7 +523,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_wanders_is_seldom_a_false_alarm() {
+    async fn a_random_walk_is_seldom_a_false_alarm() {
         for step in [5.0, 15.0, 40.0] {
             // Between 0 and 400.
             let walk = |seed| {
@@ -514,8 +549,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_swings_is_told_of_if_its_rise_meets_the_bound_within_the_horizon() {
-        // Between 50 and 80, in a day. As straight lines see it, it is 6 h from 95 at least.
+    async fn an_oscillation_is_reported_if_its_rise_reaches_the_bound_within_the_horizon() {
+        // Between 50 and 80, with a period of one day. A straight line through the rise reaches 95
+        // in 6 h at the earliest.
         let swing = || {
             (0..2 * 24 * 360).map(|run| {
                 let turns = f64::from(run) / (24.0 * 360.0);
@@ -527,7 +563,9 @@ mod tests {
         assert!(warned(5 * HOUR, 95.0, swing()).await.is_empty());
     }
 
-    /// 500 of 1000 GiB are used, and from a run on each `seconds` one more, with noise. How many minutes passed and were left when it warned.
+    /// A disk of 1000 GiB has 500 GiB used and a bound of 950 GiB. After `rest`, 1 GiB more is used
+    /// every `seconds`, with noise. Returns the minutes since the fill began and the minutes left
+    /// to the bound, both at the first warning.
     async fn warned_of_a_fill(rest: Duration, seconds: f64, noise: f64) -> (f64, f64) {
         let mut chance = Chance(7);
         let full = 450.0 * seconds;
@@ -540,7 +578,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_disk_that_begins_to_fill_is_told_of_well_before_it_is_full() {
+    async fn a_disk_that_begins_to_fill_is_reported_well_before_it_is_full() {
         for rest in [Duration::ZERO, 10 * HOUR] {
             for noise in [0.0, 2.0, 10.0] {
                 for (seconds, least_left) in [(6.0, 20.0), (12.0, 65.0), (20.0, 115.0)] {
@@ -553,9 +591,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_queue_that_begins_to_grow_is_told_of() {
+    async fn a_queue_that_begins_to_grow_is_reported() {
         let mut chance = Chance(3);
-        // 200 ± 20 for two hours, then 20 more a minute: full in 40 min.
+        // 200 ± 20 for two hours, then 20 more per minute: full in 40 min.
         let values = (0..960).map(|run| {
             let grown = f64::from((run - 720).max(0)) * 20.0 / 6.0;
             200.0 + grown + 20.0 * chance.bell()
@@ -587,7 +625,7 @@ mod tests {
             let rise = |number: u32| rate * (u64::from(number) * every) as f64;
             let trend = trend(Duration::from_secs(every), (0..count).map(|number| start + rise(number)));
             let last = start + rise(count - 1);
-            // A rise that gets lost in the digits of a big number is none.
+            // A rise that is tiny compared to `start` is lost in floating-point rounding.
             prop_assume!(rate * every as f64 > start * 1e-9);
             let seconds = part * (u64::from(count) * every) as f64;
             let left = trend.time_to(last + rate * seconds).unwrap().as_secs_f64();
@@ -595,7 +633,7 @@ mod tests {
         }
 
         #[test]
-        fn what_stands_still_or_falls_has_time(
+        fn a_constant_or_falling_value_has_no_prediction(
             start in -1e12..1e12_f64,
             fall in prop_oneof![Just(0.0), 0.0..1e6_f64],
             every in 1_u64..3_600,
@@ -606,7 +644,7 @@ mod tests {
         }
 
         #[test]
-        fn what_stays_below_a_fifth_of_the_way_has_time(
+        fn a_value_below_a_fifth_of_the_way_has_no_prediction(
             values in proptest::collection::vec(-1.0..1.0_f64, 0..400),
             distance in 11.0..1e6_f64,
         ) {

@@ -16,24 +16,23 @@ use crate::{
     model::{BoxError, Failure, Outcome, Reason},
 };
 
-/// How long ago something was done last: a file written, a backup made, a row imported.
+/// A check of the age of something, such as a written file, a backup or an imported row.
 ///
 /// | finding | outcome |
 /// | --- | --- |
 /// | young enough | pass |
 /// | older than [`warn_above`](Self::warn_above) | warn, limit near |
-/// | older than it may be | fail, limit exceeded |
-/// | the file is not there; no file that counts is in the directory | fail, not found |
-/// | the file is smaller than it has to be ([`at_least_bytes`](Self::at_least_bytes)) | fail, unexpected answer |
-/// | its time is more than a minute ahead of the clock | fail, unexpected answer |
-/// | a directory with more files than are looked at ([`MAX_FILES`](Self::MAX_FILES)), none of which is young enough | fail, misconfigured |
-/// | the file system hangs | fail, timed out |
+/// | older than `fail_above` of the constructor | fail, limit exceeded |
+/// | the file does not exist, or no file in the directory counts | fail, not found |
+/// | the file is smaller than [`at_least_bytes`](Self::at_least_bytes) | fail, unexpected answer |
+/// | its time is more than 1 min ahead of the clock | fail, unexpected answer |
+/// | the directory has more entries than [`MAX_FILES`](Self::MAX_FILES), and none of the examined files is young enough | fail, misconfigured |
+/// | the file system hangs until the check's timeout | fail, timed out |
 ///
-/// It measures `age` in s.
+/// The check measures `age` in s.
 ///
-/// A run reads the attributes of one file, or of each file in the directory, on a thread of its own: a network mount that
-/// hangs holds up that thread, and nothing else.
-///
+/// A run reads the attributes of one file, or of each file in the directory, on a separate thread.
+/// A network mount that hangs blocks that thread and nothing else.
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -43,7 +42,7 @@ use crate::{
 ///
 /// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 ///
-/// // Neither an empty file nor one that is being written is a backup.
+/// // Neither an empty file nor one that is still being written is a backup.
 /// let backup = Freshness::newest_in("/var/backups/orders", 2 * DAY)
 ///     .warn_above(DAY + DAY / 4)
 ///     .named(|name| name.ends_with(".sql.gz"))
@@ -56,60 +55,81 @@ use crate::{
 /// assert_eq!(export.check().await.unwrap().status(), Status::Pass);
 /// # }
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Freshness {
     clock: Clock,
     warn_above: Option<Duration>,
     fail_above: Duration,
 }
 
-/// Where the time is from.
+/// The source of the time.
 enum Clock {
     Files(Files, BlockingCall<Result<Newest, Failure>>),
-    Function(Box<dyn Fn() -> Stamp + Send + Sync>),
+    Function(Box<dyn Fn() -> TimeFuture + Send + Sync>),
 }
 
-/// Which files are looked at.
+/// The files that are examined.
 #[derive(Clone)]
 struct Files {
     path: Arc<Path>,
-    /// Whether those in the path are meant.
-    are_in: bool,
+    /// Whether to examine the files in the path, instead of the path itself.
+    is_directory: bool,
     named: Option<Arc<Named>>,
     at_least_bytes: u64,
 }
 
 type Named = dyn Fn(&str) -> bool + Send + Sync;
 
-type Stamp = Pin<Box<dyn Future<Output = Result<SystemTime, BoxError>> + Send>>;
+type TimeFuture = Pin<Box<dyn Future<Output = Result<SystemTime, BoxError>> + Send>>;
 
-/// The last time that was found.
+/// The most recent time that was found.
 struct Newest {
     at: SystemTime,
-    /// There was more to look at.
+    /// Whether there were more entries to examine.
     is_partial: bool,
 }
 
-/// How far clocks may be apart: of a file server, or of who wrote the row.
-const CLOCKS_APART: Duration = Duration::from_secs(60);
+/// The permitted difference between clocks, such as those of a file server or of the writer of a
+/// row.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 impl Freshness {
-    /// How many entries of a directory are looked at.
+    /// The maximum number of entries of a directory that are examined.
     pub const MAX_FILES: usize = 10_000;
 
-    /// A check of when a file was modified last. Links are followed.
+    /// Creates a check of the modification time of a file. It fails if the file is older than
+    /// `fail_above`. Links are followed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{HealthCheck, Reason, checks::Freshness};
+    ///
+    /// let directory = tempfile::tempdir().unwrap();
+    /// let path = directory.path().join("orders.sql");
+    /// std::fs::write(&path, "half").unwrap();
+    /// let dump = Freshness::of_file(path, Duration::from_secs(3600)).at_least_bytes(1_000);
+    /// assert_eq!(dump.check().await.unwrap_err().reason(), Reason::UnexpectedAnswer);
+    /// # }
+    /// ```
     pub fn of_file(path: impl Into<PathBuf>, fail_above: Duration) -> Self {
         Self::new(Clock::of(Files::new(path.into(), false)), fail_above)
     }
 
-    /// A check of when any file in a directory was modified last, not counting those in directories within. Links are followed.
+    /// Creates a check of the most recent modification time of the files in a directory. It fails
+    /// if all of them are older than `fail_above`. Files in subdirectories do not count. Links are
+    /// followed.
     ///
-    /// A file that was just begun is as new as one that is whole: see [`at_least_bytes`](Self::at_least_bytes) and [`named`](Self::named).
+    /// A file that is still being written is as recent as a complete one. Exclude such files with
+    /// [`at_least_bytes`](Self::at_least_bytes) and [`named`](Self::named).
     pub fn newest_in(directory: impl Into<PathBuf>, fail_above: Duration) -> Self {
         Self::new(Clock::of(Files::new(directory.into(), true)), fail_above)
     }
 
-    /// A check of a time that a function tells, such as that of the newest row. An error of it fails the run.
+    /// Creates a check of a time that a function returns, such as that of the newest row. It fails
+    /// if the time is more than `fail_above` ago. An error of the function fails the run.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -129,7 +149,7 @@ impl Freshness {
         Fut: Future<Output = Result<SystemTime, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let time = move || -> Stamp {
+        let time = move || -> TimeFuture {
             let time = time();
             Box::pin(async move { time.await.map_err(Into::into) })
         };
@@ -144,20 +164,22 @@ impl Freshness {
         }
     }
 
-    /// Warns of what is older than this. Defaults to never.
+    /// Warns if the age is above this bound. Defaults to never.
     pub fn warn_above(mut self, age: Duration) -> Self {
         self.warn_above = Some(age);
         self
     }
 
-    /// How many bytes a file has to have: a smaller one fails, and in a directory does not count. Means nothing of a function's time.
-    /// Defaults to 0.
+    /// Sets the minimum size of a file, in bytes. A single file that is smaller fails the check. In
+    /// a directory, smaller files do not count. Ignored if the time comes from a function. Defaults
+    /// to 0.
     pub fn at_least_bytes(self, bytes: u64) -> Self {
         self.with(|files| files.at_least_bytes = bytes)
     }
 
-    /// Which files of a directory count, by their names, of which what is no UTF-8 is shown as U+FFFD. Means nothing of a single file, and of
-    /// a function's time. Defaults to all.
+    /// Sets which files of a directory count, by their names. Bytes of a name that are not valid
+    /// UTF-8 are replaced by U+FFFD. Ignored for a single file, and if the time comes from a
+    /// function. Defaults to all files.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -168,7 +190,8 @@ impl Freshness {
     ///
     /// let directory = tempfile::tempdir().unwrap();
     /// std::fs::write(directory.path().join("orders.sql.gz.part"), "half").unwrap();
-    /// let dump = Freshness::newest_in(directory.path(), Duration::from_secs(3600)).named(|name| name.ends_with(".sql.gz"));
+    /// let dump = Freshness::newest_in(directory.path(), Duration::from_secs(3600))
+    ///     .named(|name| name.ends_with(".sql.gz"));
     /// assert_eq!(dump.check().await.unwrap_err().reason(), Reason::NotFound);
     /// # }
     /// ```
@@ -221,17 +244,17 @@ impl Clock {
 }
 
 impl Files {
-    fn new(path: PathBuf, are_in: bool) -> Self {
+    fn new(path: PathBuf, is_directory: bool) -> Self {
         Self {
             path: path.into(),
-            are_in,
+            is_directory,
             named: None,
             at_least_bytes: 0,
         }
     }
 
     fn newest(&self) -> Result<Newest, Failure> {
-        match self.are_in {
+        match self.is_directory {
             true => Ok(self.newest_in()?),
             false => self.of_file(),
         }
@@ -259,7 +282,7 @@ impl Files {
                 continue;
             }
             let file = match fs::metadata(entry.path()) {
-                // Gone in the meantime, or a link to nowhere.
+                // Removed in the meantime, or a dangling link.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
             };
@@ -276,7 +299,7 @@ impl Files {
             }),
             None => Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                "no file that counts is in the directory",
+                "no matching file is in the directory",
             )),
         }
     }
@@ -288,7 +311,7 @@ impl HealthCheck for Freshness {
         let newest = self.newest().await?;
         let age = match SystemTime::now().duration_since(newest.at) {
             Ok(age) => age,
-            Err(ahead) if ahead.duration() <= CLOCKS_APART => Duration::ZERO,
+            Err(ahead) if ahead.duration() <= MAX_CLOCK_SKEW => Duration::ZERO,
             Err(ahead) => {
                 return Err(
                     Failure::new(Reason::UnexpectedAnswer).with_cause(format_args!(
@@ -301,7 +324,7 @@ impl HealthCheck for Freshness {
         let outcome = self.judge(age);
         if newest.is_partial && outcome.reason().is_some() {
             return Err(Failure::new(Reason::Misconfigured).with_cause(format_args!(
-                "more than {} files are in the directory",
+                "the directory has more than {} entries",
                 Self::MAX_FILES
             )));
         }

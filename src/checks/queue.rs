@@ -9,22 +9,25 @@ use crate::{
     model::{Failure, Outcome, Reason},
 };
 
-/// How much waits in a queue of this process, and whether it will be too much before long.
+/// A check of the backlog of a queue in this process. It can also warn before the backlog becomes
+/// too long.
 ///
 /// | finding | outcome |
 /// | --- | --- |
 /// | within its bounds | pass |
 /// | more than [`warn_above`](Self::warn_above) | warn, limit near |
-/// | it meets its bound within [`warn_before`](Self::warn_before), if it goes on as it does | warn, limit near |
+/// | its growth reaches the bound within [`warn_before`](Self::warn_before) | warn, limit near |
 /// | full | warn, busy |
 /// | more than [`fail_above`](Self::fail_above) | fail, limit exceeded |
-/// | nobody receives from the channel any more, or nobody can send to it | fail, died |
+/// | the channel has no receiver, or no sender, any more | fail, died |
 ///
-/// A full queue is no failure unless you say so: it holds back who fills it, as it is meant to, and works. An instance that
-/// should get no more work while its queue is long wants [`fail_above`](Self::fail_above).
+/// A full queue is not a failure by default, because it works: it applies backpressure to its
+/// producers. Set [`fail_above`](Self::fail_above) if the instance should receive no more work
+/// while its queue is long.
 ///
-/// It measures `backlog`, `utilization` in percent where it knows the capacity, and `time_left` in s, until the backlog meets
-/// its bound, where it grows steadily and that is foreseen. A run reads a number.
+/// The check measures `backlog`. If the capacity is known, it measures `utilization` in percent. If
+/// the backlog grows steadily and `warn_before` is set, it measures `time_left`, the time until the
+/// backlog reaches its bound, in s. It is 0 once the bound is reached. A run only reads a number.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -43,7 +46,7 @@ use crate::{
 /// # drop(receiver);
 /// # }
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Queue {
     gauge: Box<dyn Fn() -> Result<u64, Failure> + Send + Sync>,
     capacity: Option<u64>,
@@ -53,35 +56,46 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// A check of a channel with a bound. It does not keep the channel open. Permits that are [reserved](Sender::reserve) count as
-    /// taken.
+    /// Creates a check of a bounded channel. It does not keep the channel open.
+    /// [Reserved](Sender::reserve) permits count as used.
     pub fn of_channel<T: Send + 'static>(sender: &Sender<T>) -> Self {
         let weak = sender.downgrade();
         let capacity = sender.max_capacity();
         let gauge = move || {
-            let sender = weak.upgrade().ok_or("nobody can send to it any more");
+            let sender = weak
+                .upgrade()
+                .ok_or("all senders of the channel were dropped");
             match sender {
                 Ok(sender) if !sender.is_closed() => {
                     Ok(sender.max_capacity().saturating_sub(sender.capacity()) as u64)
                 }
-                Ok(_) => Err(dead("nobody receives from it any more")),
+                Ok(_) => Err(dead("the receiver of the channel was dropped or closed")),
                 Err(cause) => Err(dead(cause)),
             }
         };
         Self::new(gauge).capacity(capacity as u64)
     }
 
-    /// A check of anything that can tell how much waits in it: a channel without a bound, a list, the jobs of a table that
-    /// the service counts itself. The function must not block.
+    /// Creates a check of anything whose backlog a function can return, such as an unbounded
+    /// channel, a list, or the jobs of a table that the service counts itself. The function must
+    /// not block.
     ///
     /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
     /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
     ///
-    /// use tower_health::checks::Queue;
+    /// use tower_health::{HealthCheck, Reason, checks::Queue};
     ///
     /// let waiting = Arc::new(AtomicU64::new(0));
     /// let counted = Arc::clone(&waiting);
-    /// let jobs = Queue::of(move || counted.load(Ordering::Relaxed)).warn_above(1_000).fail_above(10_000);
+    /// let jobs = Queue::of(move || counted.load(Ordering::Relaxed))
+    ///     .warn_above(1_000)
+    ///     .fail_above(10_000);
+    ///
+    /// waiting.store(1_001, Ordering::Relaxed);
+    /// assert_eq!(jobs.check().await.unwrap().reason(), Some(Reason::LimitNear));
+    /// # }
     /// ```
     pub fn of(gauge: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self::new(move || Ok(gauge()))
@@ -97,30 +111,37 @@ impl Queue {
         }
     }
 
-    /// How much it can hold. Defaults to that of the channel, else to no bound.
+    /// Sets the capacity of the queue. Defaults to the capacity of the channel, or else to none.
     pub fn capacity(mut self, capacity: u64) -> Self {
         self.capacity = Some(capacity);
         self
     }
 
-    /// Warns of a backlog of more than this. Defaults to 80 percent of the capacity; without one, to never.
+    /// Warns if the backlog is above this bound. Defaults to 80 percent of the capacity, or to
+    /// never if there is no capacity.
     pub fn warn_above(mut self, backlog: u64) -> Self {
         self.warn_above = Some(backlog);
         self
     }
 
-    /// Fails on a backlog of more than this. Defaults to never.
+    /// Fails if the backlog is above this bound. Defaults to never.
     pub fn fail_above(mut self, backlog: u64) -> Self {
         self.fail_above = Some(backlog);
         self
     }
 
-    /// Warns of a backlog that grows steadily and within this time would be more than [`fail_above`](Self::fail_above), else all the capacity,
-    /// else more than [`warn_above`](Self::warn_above), as three runs in a row foresee. Defaults to never, as does zero.
+    /// Warns if the backlog grows steadily and three runs in a row predict that it reaches its
+    /// bound within this time. The bound is reached at more than [`fail_above`](Self::fail_above).
+    /// If that is not set, the bound is the capacity. Without a capacity, it is reached at more
+    /// than [`warn_above`](Self::warn_above). Without any of these, the check makes no prediction.
     ///
-    /// The runs look back for a quarter of the time, and for a sixteenth of that and eight runs at least. Growth that has lasted for so long
-    /// is told of five times as far ahead: a fifth of what is left to the bound is to be seen to fill. Noise and bursts are no growth.
-    /// What comes and goes slowly is taken for growth now and then, the more often the nearer to its bound it comes.
+    /// The prediction looks back for a quarter of this time. It needs growth over at least eight
+    /// runs and a sixteenth of that quarter. Growth is extrapolated for five times as long as it
+    /// has lasted, so the observed growth is at least a fifth of what is left to the bound. Noise
+    /// and bursts do not count as growth. A slow oscillation is sometimes mistaken for growth, and
+    /// more often if its peaks are close to the bound.
+    ///
+    /// A time of zero disables the prediction. Defaults to never.
     pub fn warn_before(mut self, time: Duration) -> Self {
         self.forecast = Some(Forecast::new(time));
         self
@@ -140,10 +161,10 @@ impl Queue {
         } else {
             return Outcome::pass();
         };
-        outcome.with_cause(format_args!("{backlog} wait"))
+        outcome.with_cause(format_args!("{backlog} queued"))
     }
 
-    fn foresee(&self, backlog: u64) -> Outcome {
+    fn predict(&self, backlog: u64) -> Outcome {
         let more_than = |bound: Option<u64>| bound.map(|bound| bound.saturating_add(1));
         let bound = more_than(self.fail_above)
             .or(self.capacity)
@@ -165,7 +186,7 @@ fn dead(cause: &'static str) -> Failure {
 impl HealthCheck for Queue {
     async fn check(&self) -> Result<Outcome, Failure> {
         let backlog = (self.gauge)()?;
-        let outcome = self.judge(backlog).merge(self.foresee(backlog));
+        let outcome = self.judge(backlog).merge(self.predict(backlog));
         let outcome = outcome.measure("backlog", backlog, "");
         Ok(match self.capacity {
             Some(capacity) if capacity > 0 => {

@@ -17,20 +17,22 @@ use crate::{
 
 const MEMBER_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// A check of several: each member has to be good.
+/// Creates a check that needs all of its members to be good.
 ///
-/// For parts of one thing that are of no use alone. Parts that readers should see, and routes may
-/// need, one by one, are better registered as checks of their own.
+/// Use it for the parts of one thing that are useless alone. Register parts as separate checks if
+/// reports should list them one by one, or if routes depend on them one by one.
 pub fn all_of() -> Quorum {
     Quorum::new(Least::All)
 }
 
-/// A check of several: at least one member has to be good, as of replicas that any reader may be sent to.
+/// Creates a check that needs at least one of its members to be good. An example is a set of
+/// replicas, any of which can serve a reader.
 pub fn any_of() -> Quorum {
     Quorum::new(Least::Of(1))
 }
 
-/// A check of several: at least `least` members have to be good, as of a cluster that decides by majority.
+/// Creates a check that needs at least `least` of its members to be good. An example is a cluster
+/// that decides by majority.
 ///
 /// ```
 /// use tower_health::{Check, checks::quorum};
@@ -53,18 +55,36 @@ pub fn quorum(least: usize) -> Quorum {
     Quorum::new(Least::Of(least))
 }
 
-/// Several checks in one, which need not all be good: made by [`all_of`], [`any_of`] and [`quorum`].
+/// A check that combines several checks, its members. Returned by [`all_of`], [`any_of`] and
+/// [`quorum`].
+///
+/// A member is good if it passes or warns.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | every member passes | pass |
-/// | enough are good, and one warns | warn, for its reason |
-/// | enough are good, and one fails | warn, degraded |
-/// | not enough are good | fail: the members' reason if they agree, else failed |
-/// | no members, fewer than are needed, or two of one name | fail, misconfigured |
+/// | all members pass | pass |
+/// | all members are good, and one warns | warn, with the reason of that member |
+/// | enough members are good, and one fails | warn, degraded |
+/// | not enough members are good | fail, with the reason of the failed members if it is the same, or else with failed |
+/// | no members are needed, or more than there are | fail, misconfigured |
+/// | a name is not valid, or is used twice | fail, misconfigured |
 ///
-/// The members are run side by side, in one run. One that hangs or panics fails alone. Each tells its status, or why it does not pass, as a
-/// measurement of its name; `available` says how many are good.
+/// One run runs all members concurrently. A member that hangs or panics fails alone. For each
+/// member there is a measurement of its name, with its reason, or with its status if it has no
+/// reason. The measurement `available` is the number of good members.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use tower_health::{HealthCheck, Reason, Status, checks::quorum};
+///
+/// let cluster = quorum(2)
+///     .member("node-1", || async { Status::Pass })
+///     .member("node-2", || async { Status::Pass })
+///     .member("node-3", || async { Status::Fail });
+/// assert_eq!(cluster.check().await.unwrap().reason(), Some(Reason::Degraded));
+/// # }
+/// ```
 #[must_use = "a quorum does nothing until it is given to `Check::new`"]
 pub struct Quorum {
     members: Vec<Member>,
@@ -93,9 +113,9 @@ impl Quorum {
         }
     }
 
-    /// One more member: whatever [`Check::new`](crate::Check::new) takes. Its name is for reports; it is to be another than
-    /// those of the others, without `:` and control characters, and not `available`, `responseTime` or
-    /// `smoothedResponseTime`. Defaults to none.
+    /// Adds a member: anything that [`Check::new`](crate::Check::new) accepts. Its name is used in
+    /// reports. The name must be unique, and must not be empty, contain `:` or control characters,
+    /// or be `available`, `responseTime` or `smoothedResponseTime`. Defaults to no members.
     pub fn member<C, M>(mut self, name: impl Into<String>, code: C) -> Self
     where
         C: IntoHealthCheck<M>,
@@ -108,10 +128,13 @@ impl Quorum {
         self
     }
 
-    /// How long a member may take. It is to be shorter than the [timeout](crate::Check::timeout) of the whole, or one that hangs
-    /// makes all time out. Defaults to 1.5 s.
+    /// Sets the time limit of each member. It must be shorter than the
+    /// [timeout](crate::Check::timeout) of the whole check. Otherwise a member that hangs makes the
+    /// whole check time out.
     ///
-    /// A quorum that is itself a member needs less than the one it is in, or that gives it up before it can say that enough are good:
+    /// A quorum that is itself a member needs a shorter limit than the quorum that contains it.
+    /// Otherwise the outer quorum gives it up before it can report that enough of its members are
+    /// good. Defaults to 1.5 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -131,19 +154,19 @@ impl Quorum {
         self
     }
 
-    /// What cannot be, if anything.
+    /// Returns the configuration error, if there is one.
     fn fault(&self) -> Option<String> {
         let least = self.least();
         if least == 0 || least > self.members.len() {
             let members = self.members.len();
             return Some(format!("{least} of {members} members have to be good"));
         }
-        let mut names = HashSet::from(TAKEN);
+        let mut names = HashSet::from(RESERVED_NAMES);
         let wrong = self.members.iter().find(|member| {
             let unfit = |c: char| c == ':' || c.is_control();
             member.name.is_empty() || member.name.contains(unfit) || !names.insert(&member.name)
         });
-        wrong.map(|member| format!("a member is named {:?}", member.name))
+        wrong.map(|member| format!("invalid or duplicate member name {:?}", member.name))
     }
 
     fn least(&self) -> usize {
@@ -192,10 +215,10 @@ impl Quorum {
     }
 }
 
-/// Names that a report has already.
-const TAKEN: [&str; 3] = [AVAILABLE, "responseTime", "smoothedResponseTime"];
+/// Names that a report already uses.
+const RESERVED_NAMES: [&str; 3] = [AVAILABLE, "responseTime", "smoothedResponseTime"];
 
-/// How many members are good.
+/// The number of good members.
 const AVAILABLE: &str = "available";
 
 fn why(name: &str, outcome: &Outcome) -> String {
@@ -253,7 +276,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Whether it has ended.
+    /// Returns whether the run has ended.
     fn poll(&mut self, cx: &mut std::task::Context<'_>) -> bool {
         let Some(future) = &mut self.future else {
             return true;
@@ -264,7 +287,7 @@ impl<'a> Run<'a> {
             Err(panicked) => panicked.into(),
         };
         let future = self.future.take();
-        // What panics while it goes has failed, too.
+        // A run that panics while it is dropped has failed, too.
         self.said = Some(guard(|| drop(future)).err().map_or(said, Outcome::from));
         true
     }

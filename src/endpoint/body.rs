@@ -7,7 +7,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The body of an answer to a probe: one piece, or none.
+/// The body of a response to a probe. It has at most one frame.
 #[derive(Clone, Debug, Default)]
 pub struct ProbeBody {
     data: Option<Bytes>,

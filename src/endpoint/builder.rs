@@ -1,4 +1,4 @@
-//! How endpoints are built: [`EndpointsBuilder`].
+//! The builder of endpoints: [`EndpointsBuilder`].
 
 use std::{fmt, sync::Arc};
 
@@ -11,13 +11,14 @@ use super::{
 };
 use crate::model::{Probe, Status};
 
-/// The longest path of one's own, in bytes.
+/// The maximum length of a custom path, in bytes.
 pub(super) const MAX_PATH: usize = 256;
 
-/// What stands for the name of a check at the end of a path.
+/// The placeholder for the name of a check at the end of a path.
 pub(super) const CHECK: &str = "/{check}";
 
-/// Builds [`Endpoints`]: made by [`Endpoints::builder`] and by the presets beside it.
+/// Builder of [`Endpoints`]. Returned by [`Endpoints::builder`] and by the presets, such as
+/// [`Endpoints::kubernetes`].
 #[derive(Clone)]
 #[must_use = "endpoints do nothing until they are built"]
 pub struct EndpointsBuilder {
@@ -33,14 +34,33 @@ impl EndpointsBuilder {
         }
     }
 
-    /// Answers `probe` at `path` as well. Defaults to the paths of the preset.
+    /// Adds a path that answers `probe`. Defaults to the paths of the preset.
     ///
-    /// A path is matched whole, segment by segment, with or without a slash at its end; nothing is decoded.
+    /// A path matches as a whole, segment by segment, with or without one trailing slash.
+    /// Percent-encoding is not decoded. A path has at most 256 bytes.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::StatusCode;
+    /// use tower_health::{Endpoints, Health, Probe};
+    ///
+    /// let endpoints = Endpoints::none().probe("/internal/up", Probe::Readiness).build()?;
+    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
+    ///
+    /// let response = probes.respond("GET", "/internal/up/", None, []).expect("a probe path");
+    /// assert_eq!(response.await.status(), StatusCode::OK);
+    /// assert!(probes.respond("GET", "/internal", None, []).is_none());
+    /// assert!(probes.respond("GET", "/ready", None, []).is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn probe(self, path: impl Into<String>, probe: Probe) -> Self {
         self.path(path.into(), Kind::Probe(probe))
     }
 
-    /// Answers for single checks as well, at a path that ends in `/{check}`. Defaults to that of the preset.
+    /// Adds a path that answers for single checks. It ends in `/{check}`, such as
+    /// `/internal/checks/{check}`. Defaults to the path of the preset.
     pub fn checks(self, path: impl Into<String>) -> Self {
         self.path(path.into(), Kind::Checks)
     }
@@ -76,12 +96,29 @@ impl EndpointsBuilder {
         match self.endpoints.paths.routes().iter().find(same_place) {
             None => self.endpoints.paths.push(route),
             Some(known) if *known == route => {}
-            Some(_) => self.problems.push(InvalidEndpoint::Taken(route.written())),
+            Some(_) => self
+                .problems
+                .push(InvalidEndpoint::Conflict(route.written())),
         }
     }
 
-    /// Answers always in `dialect` at `path`, which is one that was given before, whatever callers accept. Defaults to
-    /// what callers accept, but for the paths of presets.
+    /// Sets the dialect of all responses at `path`, whatever the `Accept` of the request. The path
+    /// must be defined already. Defaults to negotiation by `Accept`. The paths of presets have
+    /// their own dialect.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Endpoints, Health, endpoint::Dialect};
+    ///
+    /// let endpoints = Endpoints::builder().dialect("/ready", Dialect::KubernetesText).build()?;
+    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
+    ///
+    /// let response = probes.respond("GET", "/ready", None, []).expect("a probe path").await;
+    /// assert_eq!(response.body(), "ok");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn dialect(mut self, path: impl Into<String>, dialect: Dialect) -> Self {
         let path = path.into();
         let is_meant = |route: &&mut Route| {
@@ -111,8 +148,24 @@ impl EndpointsBuilder {
         self
     }
 
-    /// Adds the paths of `other`, and replaces what `other` sets:
-    /// `Endpoints::builder().merge(Endpoints::kubernetes())` answers at the paths of both.
+    /// Adds the paths and the rules of `other`. Where both have a value for a setting, the value of
+    /// `other` is used. A path that both define differently is a problem.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::StatusCode;
+    /// use tower_health::{Endpoints, Health};
+    ///
+    /// let endpoints = Endpoints::builder().merge(Endpoints::kubernetes()).build()?;
+    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
+    /// for path in ["/ready", "/readyz"] {
+    ///     let response = probes.respond("GET", path, None, []).expect("a probe path").await;
+    ///     assert_eq!(response.status(), StatusCode::OK);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn merge(mut self, other: Self) -> Self {
         let Self {
             endpoints: other,
@@ -133,8 +186,10 @@ impl EndpointsBuilder {
         self
     }
 
-    /// How much every caller may see; [rules](Self::authorize) show more to some. [`Exposure::Full`] is refused: it is for a
-    /// management port alone, which sets it itself (`ServerBuilder::exposure`). Defaults to [`Exposure::Checks`].
+    /// Sets the exposure for all callers. [Rules](Self::authorize) show more to some callers.
+    ///
+    /// [`Exposure::Full`] is a problem here, because it is only for a management port, which sets
+    /// it itself (`ServerBuilder::exposure`). Defaults to [`Exposure::Checks`].
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         if exposure == Exposure::Full {
             self.problems.push(InvalidEndpoint::FullExposure);
@@ -144,12 +199,46 @@ impl EndpointsBuilder {
         self
     }
 
-    /// Shows [everything](Exposure::Full) to callers of whom `rule` says so; of several rules one is enough. It is asked
-    /// for requests for probes alone, must not block, and if it panics it says no. Defaults to none.
+    /// Adds a rule. Callers that it accepts see [everything](Exposure::Full). If there are several
+    /// rules, one that accepts is enough. Defaults to none.
     ///
-    /// Beside the headers it sees the request's extensions, so it can go by what the server knows of the connection,
-    /// such as axum's `ConnectInfo` or the certificate of a client. Do not go by what the caller writes, such as an
-    /// `X-Forwarded-For`.
+    /// A rule runs only for probes and for the operations of a management port. It must not block.
+    /// A rule that panics does not accept.
+    ///
+    /// A rule sees the headers and the extensions of the request. It can use what the server knows
+    /// of the connection, such as axum's `ConnectInfo` or the certificate of the client. Do not
+    /// rely on what the client writes, such as `X-Forwarded-For`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::{Request, StatusCode};
+    /// use tower::ServiceExt;
+    /// use tower_health::{Check, Endpoints, Health, Status, endpoint::Exposure};
+    ///
+    /// #[derive(Clone)]
+    /// struct Operator; // inserted by a layer that authenticates
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("db", || async { Status::Pass }))
+    ///     .start()?;
+    /// let endpoints = Endpoints::builder()
+    ///     .exposure(Exposure::Status)
+    ///     .authorize(|parts| parts.extensions.get::<Operator>().is_some())
+    ///     .build()?;
+    /// let service = health.service().endpoints(endpoints);
+    ///
+    /// // Other callers do not see whether the check exists.
+    /// let request = Request::get("/health/db").body(())?;
+    /// let response = service.clone().oneshot(request).await?;
+    /// assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    ///
+    /// let request = Request::get("/health/db").extension(Operator).body(())?;
+    /// let response = service.oneshot(request).await?;
+    /// assert_ne!(response.status(), StatusCode::NOT_FOUND);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn authorize<F>(mut self, rule: F) -> Self
     where
         F: Fn(&Parts) -> bool + Send + Sync + 'static,
@@ -158,8 +247,35 @@ impl EndpointsBuilder {
         self
     }
 
-    /// Shows [everything](Exposure::Full) to callers with this token: `Authorization: Bearer <token>`
-    /// ([RFC 6750]). Tokens are compared in constant time; of several, as in a rotation, each is enough. Defaults to none.
+    /// Adds a [rule](Self::authorize) that accepts `Authorization: Bearer <token>` ([RFC 6750]). If
+    /// there are several tokens, as in a rotation, each is enough. Tokens are compared in constant
+    /// time. Defaults to none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::StatusCode;
+    /// use tower_health::{Check, Endpoints, Health, Status, endpoint::Exposure};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("db", || async { Status::Pass }))
+    ///     .start()?;
+    /// let endpoints = Endpoints::builder()
+    ///     .exposure(Exposure::Status)
+    ///     .bearer_token("f3b1c0ffee")
+    ///     .build()?;
+    /// let probes = health.service().endpoints(endpoints);
+    ///
+    /// let headers = [("authorization", b"Bearer f3b1c0ffee".as_slice())];
+    /// let response = probes.respond("GET", "/health/db", None, headers).expect("a probe path");
+    /// assert_ne!(response.await.status(), StatusCode::NOT_FOUND);
+    ///
+    /// let headers = [("authorization", b"Bearer guess".as_slice())];
+    /// let response = probes.respond("GET", "/health/db", None, headers).expect("a probe path");
+    /// assert_eq!(response.await.status(), StatusCode::NOT_FOUND);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
     pub fn bearer_token(mut self, token: impl Into<String>) -> Self {
@@ -175,10 +291,33 @@ impl EndpointsBuilder {
         })
     }
 
-    /// Answers a verdict of `status` with `code`. `Retry-After` goes with 503, whichever status has it. Defaults to 200 for pass
-    /// and warn, and 503 for fail; what is not set keeps its default.
+    /// Sets the status code for a verdict, or a check, with this `status`. A 503 has `Retry-After`,
+    /// whatever the status, except for liveness. Defaults to 200 for pass and warn, and 503 for
+    /// fail.
     ///
-    /// Think twice: 204, 3xx, 404 and 429 are each read by some prober as the opposite of what they mean to another.
+    /// Change this with care. Probers disagree on 204, 3xx, 404 and 429: what means healthy to one
+    /// means unhealthy to another.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::StatusCode;
+    /// use tower_health::{Check, Endpoints, Health, Status};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("db", || async { Status::Pass }))
+    ///     .start()?;
+    /// let endpoints = Endpoints::builder()
+    ///     .code(Status::Fail, StatusCode::INTERNAL_SERVER_ERROR)
+    ///     .build()?;
+    /// let probes = health.service().endpoints(endpoints);
+    ///
+    /// // The check has not run yet.
+    /// let response = probes.respond("GET", "/ready", None, []).expect("a probe path");
+    /// assert_eq!(response.await.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn code(mut self, status: Status, code: StatusCode) -> Self {
         if code.is_informational() {
             self.problems.push(InvalidEndpoint::Code(code));
@@ -190,18 +329,36 @@ impl EndpointsBuilder {
         self
     }
 
-    /// Adds what Envoy reads: `x-envoy-degraded` to an answer that is a warning, and, behind a
-    /// [layer](crate::layer::probes), `x-envoy-immediate-health-check-fail` to ordinary responses while the instance
-    /// [leaves](crate::Health::drain). Defaults to neither.
+    /// Adds the headers that Envoy reads. Defaults to none.
     ///
-    /// Source: [Envoy, HTTP header manipulation](https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter).
+    /// * `x-envoy-degraded`: on a response whose verdict or check warns.
+    /// * `x-envoy-immediate-health-check-fail`: on ordinary responses through a
+    ///   [layer](crate::layer::probes), while the instance is [draining](crate::Health::drain).
+    ///
+    /// Source: [Envoy, HTTP header manipulation].
+    ///
+    /// [Envoy, HTTP header manipulation]: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter
     pub fn envoy(mut self) -> Self {
         self.endpoints.envoy = true;
         self
     }
 
-    /// Tells Envoy in each answer whose instance this is, in `x-envoy-upstream-healthchecked-cluster`, for its
-    /// `service_name_matcher`; and does what [`envoy`](Self::envoy) does. Defaults to none.
+    /// Adds the header `x-envoy-upstream-healthchecked-cluster` to each response with a verdict or
+    /// a check, for the `service_name_matcher` of Envoy. Also enables [`envoy`](Self::envoy).
+    /// Defaults to none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Endpoints, Health};
+    ///
+    /// let endpoints = Endpoints::builder().envoy_cluster("orders").build()?;
+    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
+    /// let response = probes.respond("GET", "/ready", None, []).expect("a probe path").await;
+    /// assert_eq!(response.headers()["x-envoy-upstream-healthchecked-cluster"], "orders");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn envoy_cluster(mut self, cluster: impl AsRef<str>) -> Self {
         match HeaderValue::from_str(cluster.as_ref()) {
             Ok(cluster) if !cluster.is_empty() => self.endpoints.envoy_cluster = Some(cluster),
@@ -210,11 +367,11 @@ impl EndpointsBuilder {
         self.envoy()
     }
 
-    /// The endpoints.
+    /// Builds the endpoints.
     ///
     /// # Errors
     ///
-    /// [`EndpointsError`] lists every problem.
+    /// Returns an [`EndpointsError`] that lists every problem.
     pub fn build(self) -> Result<Endpoints, EndpointsError> {
         if self.problems.is_empty() {
             Ok(self.endpoints)
@@ -223,7 +380,7 @@ impl EndpointsBuilder {
         }
     }
 
-    /// The endpoints of a preset, which has no problem.
+    /// Returns the endpoints of a preset, which has no problems.
     pub(super) fn into_valid(self) -> Endpoints {
         self.endpoints
     }
@@ -238,17 +395,17 @@ impl fmt::Debug for EndpointsBuilder {
     }
 }
 
-/// Whether a path can be matched as it is: it stands in a request as it stands here.
+/// Whether a path can be matched literally, byte for byte as it is in a request.
 fn is_path(path: &str, kind: Kind) -> bool {
     let Some(segments) = path.strip_prefix('/') else {
-        // Checks may stand right below the root.
+        // The checks may be directly below the root.
         return path.is_empty() && kind == Kind::Checks;
     };
     let segments = match kind {
         Kind::Probe(_) => segments.strip_suffix('/').unwrap_or(segments),
         Kind::Checks => segments,
     };
-    // What other routers take for a wildcard would be taken at its word here.
+    // A wildcard of other routers would match only itself here, so it is not valid.
     let is_segment = |segment: &str| {
         !matches!(segment, "" | "." | "..")
             && !segment.starts_with(':')
@@ -259,14 +416,14 @@ fn is_path(path: &str, kind: Kind) -> bool {
     path == "/" && kind != Kind::Checks || segments.split('/').all(is_segment)
 }
 
-/// Whether a text can be sent as a token, `b64token` in RFC 6750.
+/// Whether a text is a valid `b64token` of RFC 6750.
 fn is_token(token: &str) -> bool {
     let core = token.trim_end_matches('=');
     let is_core = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
     !core.is_empty() && core.bytes().all(is_core)
 }
 
-/// The token in the value of an `Authorization`.
+/// Returns the token in the value of an `Authorization` header.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked("Bearer".len())?;
     let spaced = token.strip_prefix(b" ")?;

@@ -1,4 +1,4 @@
-//! What is answered where, to whom, and how: [`Endpoints`].
+//! The configuration of paths, responses and callers: [`Endpoints`].
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
@@ -6,18 +6,19 @@ use http::{HeaderValue, Method, Request, StatusCode, request::Parts};
 
 use super::{
     Dialect, EndpointsBuilder, Exposure,
-    path::{Found, Paths, Route},
+    path::{Paths, Route, RouteMatch},
 };
 use crate::{
     check::guard,
     model::{Probe, Status},
 };
 
-/// What is answered where, to whom, and how: the settings of a [service](super::ProbeService), of a
-/// [layer](crate::layer::probes) or of a management port (`Health::serve`).
+/// The paths of probes, their responses and their callers. Configures a
+/// [service](super::ProbeService), a [layer](crate::layer::probes) or a management port
+/// (`Health::serve`).
 ///
-/// The default has the paths `/health`, `/ready`, `/live`, `/startup` and `/health/{check}`, each in the dialect that the
-/// caller accepts. Others are made of presets and of paths of one's own:
+/// The default has the paths `/health`, `/ready`, `/live`, `/startup` and `/health/{check}`. The
+/// dialect of each is negotiated by `Accept`. A builder combines presets and custom paths:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -27,7 +28,7 @@ use crate::{
 /// let endpoints = Endpoints::kubernetes()
 ///     .probe("/internal/up", Probe::Readiness)
 ///     .dialect("/internal/up", Dialect::HealthJson)
-///     .exposure(Exposure::Status) // everyone else sees the verdict alone
+///     .exposure(Exposure::Status) // other callers see only the verdict
 ///     .bearer_token("f3b1c0ffee") // callers with this token see everything
 ///     .build()?;
 ///
@@ -37,29 +38,32 @@ use crate::{
 /// # }
 /// ```
 ///
-/// # Which path for whom
+/// # Which path to probe
 ///
-/// Probers want a verdict: give them `/ready`, `/live` and `/startup`, which list 16 checks at most. `/health`, the paths of
-/// MicroProfile and the groups of Actuator list each check: 100 of them are 18 kB, where a kubelet reads 10 and HAProxy 16.
+/// Use `/ready`, `/live` and `/startup` for probers. Their bodies list at most 16 checks, unless
+/// the query contains `verbose`. `/health`, the paths of MicroProfile and the groups of Actuator
+/// list every check. The body of 100 checks has 18 kB, but a kubelet reads at most 10 kB and
+/// HAProxy 16 kB.
 ///
-/// `OPTIONS *`, which asks for the server as a whole, is answered as the path of readiness is, if there is one.
+/// `OPTIONS *`, which refers to the server as a whole, returns the response of the readiness path,
+/// if there is one.
 ///
-/// [`build`](EndpointsBuilder::build) reports every problem at once.
+/// [`build`](EndpointsBuilder::build) reports all problems at once.
 #[derive(Clone)]
 pub struct Endpoints {
     pub(super) paths: Paths,
     pub(super) exposure: Option<Exposure>,
     pub(super) rules: Vec<Rule>,
-    /// In the order of statuses.
+    /// Indexed by status.
     pub(super) codes: [Option<StatusCode>; Status::Fail as usize + 1],
     pub(super) envoy: bool,
     pub(super) envoy_cluster: Option<HeaderValue>,
 }
 
-/// Says whether a caller may see everything.
+/// Returns whether a caller may see everything.
 pub(super) type Rule = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
-/// The paths `/health`, `/ready`, `/live`, `/startup` and `/health/{check}`.
+/// Returns the paths `/health`, `/ready`, `/live`, `/startup` and `/health/{check}`.
 impl Default for Endpoints {
     fn default() -> Self {
         Self::builder().into_valid()
@@ -67,7 +71,8 @@ impl Default for Endpoints {
 }
 
 impl Endpoints {
-    /// The paths of the default, to build on: `/health`, `/ready`, `/live`, `/startup` and `/health/{check}`.
+    /// Returns a builder with the default paths: `/health`, `/ready`, `/live`, `/startup` and
+    /// `/health/{check}`.
     pub fn builder() -> EndpointsBuilder {
         Self::none()
             .probe("/health", Probe::Health)
@@ -77,9 +82,24 @@ impl Endpoints {
             .checks("/health/{check}")
     }
 
-    /// The paths of the Kubernetes API server, in its [plain text](Dialect::KubernetesText): `/healthz`, `/readyz`,
-    /// `/livez` and `/readyz/{check}`. What fails is 503, where the API server itself says 500: probers of both
-    /// kinds take it for what it is, and 503 is what load balancers retry elsewhere.
+    /// Returns a builder with the paths of the Kubernetes API server, in its [plain
+    /// text](Dialect::KubernetesText): `/healthz`, `/readyz`, `/livez` and `/readyz/{check}`.
+    ///
+    /// A fail is 503. The API server itself returns 500. Probers accept both as a failure, and load
+    /// balancers retry a 503 on another instance.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Endpoints, Health};
+    ///
+    /// let endpoints = Endpoints::kubernetes().build()?;
+    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
+    /// let response = probes.respond("GET", "/readyz", None, []).expect("a probe path").await;
+    /// assert_eq!(response.body(), "ok");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn kubernetes() -> EndpointsBuilder {
         Self::none()
             .probe("/healthz", Probe::Health)
@@ -89,10 +109,30 @@ impl Endpoints {
             .all_in(Dialect::KubernetesText)
     }
 
-    /// The paths of MicroProfile Health 4.0, in [its JSON](Dialect::MicroProfile): `/health`, `/health/live`,
-    /// `/health/ready` and `/health/started`. Each of the three lists every procedure that is there for it, passing ones too:
-    /// `live` heartbeats and runtimes, `ready` checks, `started` start-up tasks. A procedure is down if it fails the verdict, so one
-    /// that is not critical is up, with its reason as data. Where the instance itself is why, as while it drains, none is down.
+    /// Returns a builder with the paths of MicroProfile Health 4.0, in
+    /// [its JSON](Dialect::MicroProfile): `/health`, `/health/live`, `/health/ready` and
+    /// `/health/started`.
+    ///
+    /// Each path lists its procedures, passing ones as well. `live` lists runtimes and the
+    /// heartbeats that affect liveness. `ready` lists checks, and the other heartbeats and reports.
+    /// `started` lists startup tasks. `/health` lists all of them.
+    ///
+    /// A procedure is `DOWN` if it fails the verdict. One that is not critical is `UP`, with its
+    /// reason as data. If the verdict fails because of the instance itself, for example during a
+    /// drain, no procedure needs to be `DOWN`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Endpoints, Health};
+    ///
+    /// let endpoints = Endpoints::microprofile().build()?;
+    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
+    /// let response = probes.respond("GET", "/health/live", None, []).expect("a probe path").await;
+    /// assert_eq!(response.body(), r#"{"status":"UP","checks":[]}"#);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn microprofile() -> EndpointsBuilder {
         Self::none()
             .probe("/health", Probe::Health)
@@ -102,8 +142,24 @@ impl Endpoints {
             .all_in(Dialect::MicroProfile)
     }
 
-    /// The paths of Spring Boot's Actuator, in [its JSON](Dialect::Actuator): `/actuator/health`,
-    /// `/actuator/health/liveness`, `/actuator/health/readiness` and `/actuator/health/{component}`.
+    /// Returns a builder with the paths of Spring Boot's Actuator, in [its
+    /// JSON](Dialect::Actuator): `/actuator/health`, `/actuator/health/liveness`,
+    /// `/actuator/health/readiness` and `/actuator/health/{component}`, where a component is a
+    /// check.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Endpoints, Health};
+    ///
+    /// let endpoints = Endpoints::actuator().build()?;
+    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
+    /// let path = "/actuator/health/readiness";
+    /// let response = probes.respond("GET", path, None, []).expect("a probe path").await;
+    /// assert_eq!(response.body(), r#"{"status":"UP"}"#);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn actuator() -> EndpointsBuilder {
         Self::none()
             .probe("/actuator/health", Probe::Health)
@@ -113,12 +169,12 @@ impl Endpoints {
             .all_in(Dialect::Actuator)
     }
 
-    /// No path at all, to build on.
+    /// Returns a builder without paths.
     pub fn none() -> EndpointsBuilder {
         EndpointsBuilder::new()
     }
 
-    /// No path, and the default of everything else.
+    /// Returns endpoints without paths, and with the defaults of all other settings.
     pub(super) fn empty() -> Self {
         Self {
             paths: Paths::default(),
@@ -130,7 +186,7 @@ impl Endpoints {
         }
     }
 
-    /// The same, with as much for everyone as `exposure` says.
+    /// Returns the same endpoints with this exposure for all callers.
     #[cfg(feature = "server")]
     pub(crate) fn with_exposure(mut self, exposure: Exposure) -> Self {
         self.exposure = Some(exposure);
@@ -138,11 +194,11 @@ impl Endpoints {
     }
 
     #[inline]
-    pub(super) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<Found<'p>> {
+    pub(super) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<RouteMatch<'p>> {
         self.paths.find(method, path)
     }
 
-    /// How much the sender of a request may see.
+    /// Returns the exposure for the caller.
     #[inline]
     pub(super) fn exposure_to<B>(&self, request: &Request<B>) -> Exposure {
         match self.rules.is_empty() || !self.authorizes(request) {
@@ -151,7 +207,7 @@ impl Endpoints {
         }
     }
 
-    /// Whether some rule knows the sender of a request.
+    /// Whether a rule accepts the caller.
     pub(crate) fn authorizes<B>(&self, request: &Request<B>) -> bool {
         let parts = &parts_of(request);
         let agrees = |rule: &Rule| guard(AssertUnwindSafe(|| rule(parts))).unwrap_or(false);
@@ -163,7 +219,7 @@ impl Endpoints {
         self.codes.get(status as usize).copied().flatten()
     }
 
-    /// Whether there is any rule.
+    /// Whether there is a rule.
     #[cfg(feature = "server")]
     pub(crate) fn has_rules(&self) -> bool {
         !self.rules.is_empty()
@@ -189,7 +245,7 @@ impl fmt::Debug for Endpoints {
     }
 }
 
-/// What rules see of a request.
+/// Returns the parts of a request that rules see.
 fn parts_of<B>(request: &Request<B>) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = request.method().clone();

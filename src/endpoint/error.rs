@@ -1,4 +1,4 @@
-//! Why endpoints are invalid.
+//! Errors of endpoints.
 
 use std::{error::Error, fmt};
 
@@ -7,7 +7,25 @@ use http::StatusCode;
 use super::builder::{CHECK, MAX_PATH};
 use crate::model::write_problems;
 
-/// Why [`Endpoints`](crate::Endpoints) were not built: every problem, each with its remedy.
+/// The error of [`EndpointsBuilder::build`](crate::endpoint::EndpointsBuilder::build). It lists
+/// every problem. The message contains the remedy for each.
+///
+/// ```
+/// use tower_health::{
+///     Endpoints, Probe,
+///     endpoint::{Exposure, InvalidEndpoint},
+/// };
+///
+/// let error = Endpoints::builder()
+///     .probe("up", Probe::Readiness) // has no slash
+///     .exposure(Exposure::Full)
+///     .build()
+///     .unwrap_err();
+/// assert_eq!(
+///     error.problems(),
+///     [InvalidEndpoint::Path("up".to_owned()), InvalidEndpoint::FullExposure],
+/// );
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointsError {
     problems: Vec<InvalidEndpoint>,
@@ -18,7 +36,7 @@ impl EndpointsError {
         Self { problems }
     }
 
-    /// The problems, in the order of the builder's calls.
+    /// Returns the problems, in the order of the calls to the builder.
     #[must_use]
     pub fn problems(&self) -> &[InvalidEndpoint] {
         &self.problems
@@ -33,29 +51,29 @@ impl fmt::Display for EndpointsError {
 
 impl Error for EndpointsError {}
 
-/// One problem of [`Endpoints`](crate::Endpoints).
+/// A problem of [`Endpoints`](crate::Endpoints).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidEndpoint {
-    /// A path that no request could have, or that would match others.
+    /// A path that is not valid: no request can have it, or it would match other paths.
     Path(String),
-    /// A path that is answered already, otherwise.
-    Taken(String),
-    /// A dialect for a path that is not answered.
+    /// A path that is already defined with another probe or dialect.
+    Conflict(String),
+    /// A dialect for a path that is not defined.
     #[non_exhaustive]
     UnknownPath {
         /// The path.
         path: String,
-        /// Those that are answered.
+        /// The paths that are defined.
         known: Vec<String>,
     },
-    /// Everything for everyone.
+    /// [`Exposure::Full`](crate::endpoint::Exposure::Full) for all callers.
     FullExposure,
-    /// A token that no request could carry. It is not repeated.
+    /// A bearer token that is not valid in a request. The token is not included.
     Token,
-    /// A code that is no answer.
+    /// An informational status code (1xx), which is not a final response.
     Code(StatusCode),
-    /// The name of an Envoy cluster that no header could carry.
+    /// A name of an Envoy cluster that is empty or not valid in a header.
     EnvoyCluster,
 }
 
@@ -64,36 +82,36 @@ impl fmt::Display for InvalidEndpoint {
         match self {
             Self::Path(path) => write!(
                 f,
-                "{path:?} is no path that can be matched as it stands: write whole segments as they are in requests, \
+                "{path:?} is not a valid path: write whole segments as in a request, \
                  such as \"/internal/ready\", of at most {MAX_PATH} bytes in all, and for checks \
                  \"/internal/checks{CHECK}\""
             ),
-            Self::Taken(path) => write!(
+            Self::Conflict(path) => write!(
                 f,
-                "{path:?} is answered otherwise already: a path has one meaning, so drop one of them; presets that share a path, \
-                 as the default and MicroProfile share \"/health\", go on ports of their own"
+                "{path:?} is already defined differently: a path has one meaning, so remove one definition; presets that share a path, \
+                 as the default and MicroProfile share \"/health\", need separate ports"
             ),
             Self::UnknownPath { path, known } => write!(
                 f,
-                "a dialect is set for {path:?}, where nothing is answered: give the path its probe first, or take one of \
+                "a dialect is set for {path:?}, which is not defined: add the path first, or use one of \
                  these: [{}]",
                 known.join(", ")
             ),
             Self::FullExposure => f.write_str(
-                "`Exposure::Full` would show causes and measurements to strangers: say who may see them with \
+                "`Exposure::Full` would show causes and measurements to all callers: select the callers that may see them with \
                  `authorize` or `bearer_token`, or serve them on a management port",
             ),
             Self::Token => f.write_str(
-                "a bearer token is empty or holds what no token can: use letters, digits and -._~+/ with = at the end \
+                "a bearer token is empty or contains an invalid character: use letters, digits and -._~+/, and = at the end \
                  alone",
             ),
             Self::Code(code) => write!(
                 f,
-                "{} is no answer to a probe: map to a final code, from 200 on",
+                "{} is not a final status code: use a code of at least 200",
                 code.as_u16()
             ),
             Self::EnvoyCluster => f.write_str(
-                "the name of the Envoy cluster is empty or cannot stand in a header: use visible ASCII",
+                "the name of the Envoy cluster is empty or not a valid header value: use visible ASCII",
             ),
         }
     }

@@ -1,13 +1,33 @@
-/// How much of a report a caller may see. Each shows what the one before it shows, and more.
+/// How much of a report a caller may see. Each level contains the one before it. Defaults to
+/// [`Checks`](Self::Checks).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Endpoints, Health, Status, endpoint::Exposure};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("db", || async { Status::Pass }))
+///     .start()?;
+/// let endpoints = Endpoints::builder().exposure(Exposure::Status).build()?;
+/// let probes = health.service().endpoints(endpoints);
+///
+/// // The check has not run yet. Only the verdict is exposed.
+/// let response = probes.respond("GET", "/ready", None, []).expect("a probe path").await;
+/// assert_eq!(response.body(), r#"{"status":"fail"}"#);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Exposure {
-    /// The verdict alone. The paths of single checks answer 404, whether there is such a check or not.
+    /// Only the verdict. The path of a single check returns 404, whether or not the check exists.
     Status,
-    /// Names, statuses, times, durations and public reasons. Never measurements, never causes.
+    /// Also names, statuses, times, durations and public reasons. No measurements and no causes.
     #[default]
     Checks,
-    /// Measurements, runbooks and [causes](crate::Cause), as redaction left them, too. They name hosts, roles and files, so only
-    /// callers whom a [rule](crate::endpoint::EndpointsBuilder::authorize) knows see them, or those of a management port.
+    /// Also measurements, runbooks and redacted [causes](crate::Cause). These name hosts, roles and
+    /// files. Only callers that a [rule](crate::endpoint::EndpointsBuilder::authorize) accepts see
+    /// them, and the callers of a management port that is set to this exposure.
     Full,
 }

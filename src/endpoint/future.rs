@@ -11,29 +11,31 @@ use http::Response;
 
 use super::{ProbeBody, waiting::Waiting};
 
-/// The future of [`ProbeService`](super::ProbeService).
+/// Future of the response of a [`ProbeService`](super::ProbeService). It resolves on its first
+/// poll, unless it waits for a check that runs [on demand](crate::Check::on_demand).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture {
     answer: Answer,
 }
 
-/// The future of [`ProbeService::respond`](super::ProbeService::respond).
+/// Future of the response of [`ProbeService::respond`](super::ProbeService::respond). It resolves
+/// on its first poll, unless it waits for a check that runs [on demand](crate::Check::on_demand).
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Respond {
     answer: Answer,
 }
 
-/// The answer to a request for a probe.
+/// Future of the response to a request for a probe.
 pub(crate) struct Answer {
     state: State,
 }
 
 enum State {
-    /// None once it was taken.
+    /// `None` once it was taken.
     Ready(Option<Response<ProbeBody>>),
-    /// For checks that run on demand.
+    /// Waits for checks that run on demand.
     Waiting(Box<Waiting>),
 }
 
@@ -66,7 +68,7 @@ impl Future for Answer {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.state {
-            // Polled again after it was ready, it has nothing to say.
+            // Pending if it is polled again after completion.
             State::Ready(response) => response.take().map_or(Poll::Pending, Poll::Ready),
             State::Waiting(waiting) => {
                 let response = ready!(waiting.poll(cx));

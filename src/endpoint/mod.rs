@@ -1,55 +1,106 @@
-//! From a request to a probe, its verdict and a response in the dialect that the caller reads.
+//! Probe endpoints over HTTP: paths, status codes, headers and bodies.
+//!
+//! # Paths
 //!
 //! | path | probe |
 //! | --- | --- |
-//! | `/health` | [`Probe::Health`](crate::Probe::Health): every check |
+//! | `/health` | [`Probe::Health`](crate::Probe::Health), and every check |
 //! | `/ready` | [`Probe::Readiness`](crate::Probe::Readiness), and the checks that do not pass |
 //! | `/live` | [`Probe::Liveness`](crate::Probe::Liveness), and the workers and runtimes that do not pass |
-//! | `/startup` | [`Probe::Startup`](crate::Probe::Startup), and the tasks and checks that hold it |
+//! | `/startup` | [`Probe::Startup`](crate::Probe::Startup), and the tasks and checks that it waits for |
 //! | `/health/{check}` | one check |
 //!
-//! Other paths, presets for probers of other worlds, and everything else that can be set is in [`Endpoints`].
+//! A path matches as a whole, with or without one trailing slash. `/health/a/b` does not match.
 //!
-//! A path matches whole, with or without one trailing slash; `/health/a/b` is not ours. What is answered:
+//! [`Endpoints`] sets other paths, and has presets for the probers of Kubernetes, MicroProfile and
+//! Spring Boot.
 //!
-//! * a pass or a warning is **200**, a fail is **503** ([unless](EndpointsBuilder::code) told otherwise), an unknown check
-//!   **404**, another method **405**;
-//! * `HEAD` gets the status and the headers of `GET`; so does `OPTIONS`, with its body and an `Allow`: HAProxy
-//!   probes with a bare `OPTIONS`, and neither a 405 nor a fixed 204 would tell it the truth;
-//! * an answer is given at once, from what is known; only one that depends on a check that runs
-//!   [on demand](crate::Check::on_demand) waits for it, a while;
-//! * every answer that has a body carries `Content-Type` and `Content-Length`, and each `Cache-Control: no-store` and
-//!   `X-Content-Type-Options: nosniff`, and a 503 other than that of `/live` carries `Retry-After`.
+//! # Responses
+//!
+//! * **200** for a pass or a warning, and **503** for a fail. [`code`](EndpointsBuilder::code)
+//!   changes these.
+//! * **404** for an unknown check, and **405** for an unsupported method.
+//! * `HEAD` returns the status code and the headers of `GET`.
+//! * `OPTIONS` returns the response of `GET`, with its body and an `Allow` header. HAProxy probes
+//!   with a bare `OPTIONS`, and a 405 or a fixed 204 would misreport the state to it.
+//! * The response is ready immediately, because it is made from the last results. The exception is
+//!   a probe that depends on a check that runs [on demand](crate::Check::on_demand). It waits for
+//!   that check, for a limited [time](crate::Check::wait).
+//!
+//! | header | on |
+//! | --- | --- |
+//! | `Cache-Control: no-store`, `X-Content-Type-Options: nosniff` | every response |
+//! | `Content-Type`, `Content-Length` | every response with a body |
+//! | `Retry-After` | every 503, except that of `/live` |
+//! | `Vary: Accept` | a response whose dialect depends on `Accept` |
 //!
 //! # Dialects
 //!
 //! | `Accept` | body |
 //! | --- | --- |
 //! | none, `*/*`, anything unknown | [health+json](Dialect::HealthJson) |
-//! | `application/health+json`, `application/json` | the same, by that name |
+//! | `application/health+json`, `application/json` | the same, with the media type of the request |
 //! | `text/plain` | the [text of Kubernetes](Dialect::KubernetesText) |
 //! | `application/vnd.spring-boot.actuator.v3+json` | the JSON of [Actuator](Dialect::Actuator) |
 //!
-//! Of several the one of the highest quality is taken, then the one that is named most exactly; no `Accept` is ever
-//! refused. Such an answer says `Vary: Accept`. A path can have [one dialect](EndpointsBuilder::dialect) for all, as those of the
-//! presets do. 404 and 405 are problems ([RFC 9457]) in every dialect.
+//! If `Accept` names several media types, the highest quality is used, and then the most specific
+//! name. If text and JSON are still equal, the first in the header is used. No `Accept` is refused.
 //!
-//! Where a check is pending, stale or fails, MicroProfile and Actuator say `DOWN` of it, the latter `UNKNOWN` while it is
-//! pending; an instance that [leaves](crate::Health::drain) or is in [maintenance](crate::Health::maintenance) is `DOWN`, in
-//! Actuator `OUT_OF_SERVICE`. A warning is `UP`.
+//! A path can have [one dialect](EndpointsBuilder::dialect) for all requests, as the paths of the
+//! presets do. The bodies of 404 and 405 are problem details ([RFC 9457]) in every dialect.
+//!
+//! The JSON of MicroProfile and of Actuator has statuses of its own:
+//!
+//! | state | MicroProfile | Actuator |
+//! | --- | --- | --- |
+//! | a check passes or warns | `UP` | `UP` |
+//! | a check fails or is stale | `DOWN` | `DOWN` |
+//! | a check is pending | `DOWN` | `UNKNOWN` |
+//! | readiness or health, while the instance is starting and nothing is known to fail | `DOWN` | `UNKNOWN` |
+//! | readiness or health, while the instance is [draining](crate::Health::drain) or in [maintenance](crate::Health::maintenance) | `DOWN` | `OUT_OF_SERVICE` |
+//!
+//! A check that does not fail the verdict, such as a non-critical one, is `UP` in MicroProfile and
+//! in the liveness of Actuator.
 //!
 //! # Queries
 //!
-//! `?exclude=NAME`, which may be repeated, leaves a check out of that one answer, in every dialect; `?verbose` adds a line
-//! for each check to the text of Kubernetes. A query of more than 8 KiB is not read, nor anything else in one.
+//! * `?exclude=NAME` excludes a check from this response, in every dialect. It may be repeated.
+//! * `?verbose` adds a line for each check to the text of Kubernetes.
 //!
-//! # Who sees what
+//! Other parameters are ignored, and so is a query longer than 8 KiB.
 //!
-//! Strangers see as much as the [`Exposure`] says, and whom a [rule](EndpointsBuilder::authorize) knows sees everything. With
-//! [`Exposure::Status`] there are no checks: not in a body, not at a path, not for a query.
+//! # Exposure
+//!
+//! [`Exposure`] sets how much anonymous callers see. Callers that a
+//! [rule](EndpointsBuilder::authorize) accepts see everything. With [`Exposure::Status`], no check
+//! is visible: not in a body, not at a path, and not through a query.
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use http::{Request, StatusCode, header::{ACCEPT, CONTENT_TYPE}};
+//! use tower::ServiceExt;
+//! use tower_health::Health;
+//!
+//! let service = Health::builder("orders").start()?.service();
+//!
+//! let request = Request::get("/ready").body(())?;
+//! let response = service.clone().oneshot(request).await?;
+//! assert_eq!(response.status(), StatusCode::OK);
+//! assert_eq!(response.headers()[CONTENT_TYPE], "application/health+json");
+//!
+//! let request = Request::get("/ready").header(ACCEPT, "text/plain").body(())?;
+//! let response = service.oneshot(request).await?;
+//! assert_eq!(response.headers()[CONTENT_TYPE], "text/plain; charset=utf-8");
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 
+mod answers;
 mod body;
 mod builder;
 mod dialect;
@@ -88,19 +139,19 @@ pub use self::{
 pub(crate) use self::{
     dialect::event,
     path::Target,
-    response::{METHODS, json, problem, wrong_method},
+    response::{METHODS, json, method_not_allowed, problem},
 };
 pub(crate) use self::{
     future::Answer as ProbeAnswer,
-    in_flight::{InFlight, Leaving},
+    in_flight::{DrainHeaders, InFlight},
 };
-use self::{path::Found, question::Question, response::no_such_path, waiting::Waiting};
+use self::{path::RouteMatch, question::ProbeQuery, response::no_such_path, waiting::Waiting};
 use crate::Health;
 
-/// Answers probes: a [`Service`] of its own, made by [`Health::service`].
+/// A [`Service`] that answers probes. Returned by [`Health::service`].
 ///
-/// It is always ready, never fails, and keeps the checks running. A request for a path that is no probe's gets
-/// a 404.
+/// It is always ready, never fails, and keeps the checks running. It returns 404 for a path that is
+/// not a probe path.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -120,22 +171,42 @@ use crate::Health;
 #[derive(Clone)]
 #[must_use = "services do nothing unless called"]
 pub struct ProbeService {
-    face: Arc<Face>,
+    shared: Arc<Shared>,
 }
 
-/// Whose probes are answered, and how.
+/// The part of a [`ProbeService`] that its clones share.
 #[derive(Debug)]
-struct Face {
+struct Shared {
     health: Health,
     endpoints: Arc<Endpoints>,
 }
 
 impl Health {
-    /// A service that answers probes, and 404 to everything else, for a port of its own: with axum,
-    /// `axum::serve(listener, Router::new().fallback_service(health.service()))`.
+    /// Returns a service that answers probes, and returns 404 for every other path. Use it for a
+    /// separate port, or nested under a prefix.
     ///
-    /// Nested under a prefix, it answers below it: `nest_service("/internal", health.service())` has
-    /// `/internal/ready`.
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, body::Body};
+    /// use http::{Request, StatusCode};
+    /// use tower::ServiceExt;
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    ///
+    /// // A separate port: `axum::serve(listener, probes)`.
+    /// let probes: Router = Router::new().fallback_service(health.service());
+    /// let response = probes.oneshot(Request::get("/ready").body(Body::empty())?).await?;
+    /// assert_eq!(response.status(), StatusCode::OK);
+    ///
+    /// // Nested under a prefix.
+    /// let app: Router = Router::new().nest_service("/internal", health.service());
+    /// let response = app.oneshot(Request::get("/internal/ready").body(Body::empty())?).await?;
+    /// assert_eq!(response.status(), StatusCode::OK);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn service(&self) -> ProbeService {
         ProbeService::new(self.clone(), Endpoints::default())
     }
@@ -145,43 +216,46 @@ impl ProbeService {
     pub(crate) fn new(health: Health, endpoints: Endpoints) -> Self {
         let endpoints = Arc::new(endpoints);
         Self {
-            face: Arc::new(Face { health, endpoints }),
+            shared: Arc::new(Shared { health, endpoints }),
         }
     }
 
-    /// Sets the paths, and what is answered there to whom. Defaults to [`Endpoints::default`].
+    /// Sets the paths, their responses and their callers. Defaults to [`Endpoints::default`].
     pub fn endpoints(self, endpoints: Endpoints) -> Self {
-        Self::new(self.face.health.clone(), endpoints)
+        Self::new(self.shared.health.clone(), endpoints)
     }
 
     #[cfg(feature = "server")]
     pub(crate) fn health(&self) -> &Health {
-        &self.face.health
+        &self.shared.health
     }
 
-    /// Whether there is a rule that says who is known, and whether the sender of a request is.
+    /// Whether a rule accepts the caller. `None` if there is no rule.
     #[cfg(feature = "server")]
-    pub(crate) fn knows<B>(&self, request: &Request<B>) -> Option<bool> {
-        let endpoints = &self.face.endpoints;
+    pub(crate) fn is_authorized<B>(&self, request: &Request<B>) -> Option<bool> {
+        let endpoints = &self.shared.endpoints;
         endpoints.has_rules().then(|| endpoints.authorizes(request))
     }
 
-    /// What is told of a verdict to the sender of a request.
+    /// Returns the exposure for the caller.
     #[cfg(feature = "server")]
     pub(crate) fn exposure_to<B>(&self, request: &Request<B>) -> Exposure {
-        self.face.endpoints.exposure_to(request)
+        self.shared.endpoints.exposure_to(request)
     }
 
-    /// The complete answer to a request, for a framework that is not tower; none if the path is no probe's.
+    /// Returns the complete response to a request, for a framework that is not tower. Returns
+    /// `None` if the path is not a probe path.
     ///
-    /// `method`, `path` and `query` are those of the request line, as they came. What is no method is answered 405,
-    /// and headers that are none are left out. The response has every header that belongs to it. For `HEAD` its body is
-    /// empty and its `Content-Length` that of `GET`; a framework that counts the length itself, and leaves out the body
-    /// of `HEAD`, is to ask with `GET`. [Rules](EndpointsBuilder::authorize) see no extensions, and HTTP/1.1 as
-    /// the version.
+    /// `method`, `path` and `query` are those of the request line, unchanged. The response to an
+    /// invalid method is 405. Invalid headers are ignored. [Rules](EndpointsBuilder::authorize) see
+    /// no extensions, and see HTTP/1.1 as the version.
     ///
-    /// The future is ready at once, unless it waits for a check that runs [on demand](crate::Check::on_demand).
-    /// It works on any executor, and outside tokio.
+    /// The response has all its headers. For `HEAD`, the body is empty and `Content-Length` is that
+    /// of `GET`. A framework that sets the length itself, and drops the body of `HEAD`, must pass
+    /// `GET`.
+    ///
+    /// The future resolves on its first poll, unless it waits for a check that runs
+    /// [on demand](crate::Check::on_demand). It works on any executor, also outside tokio.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -199,7 +273,7 @@ impl ProbeService {
     /// # Ok(())
     /// # }
     /// ```
-    #[must_use = "what is not sent answers nobody"]
+    #[must_use = "the response must be sent"]
     pub fn respond<'r>(
         &self,
         method: &str,
@@ -207,7 +281,7 @@ impl ProbeService {
         query: Option<&str>,
         headers: impl IntoIterator<Item = (&'r str, &'r [u8])>,
     ) -> Option<Respond> {
-        // Any other is no method of ours either.
+        // CONNECT stands for an invalid method, because it is not supported either.
         let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::CONNECT);
         let found = self.find(&method, path)?;
         let mut request = Request::new(());
@@ -216,44 +290,45 @@ impl ProbeService {
             Some(query) => Uri::try_from(format!("{path}?{query}")),
             None => Uri::try_from(path),
         };
-        // One that is none is answered all the same.
+        // An invalid URI does not matter: only rules read it.
         *request.uri_mut() = uri.unwrap_or_default();
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes());
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
-                // More than a map can hold is left out.
+                // Headers beyond the capacity of a map are ignored.
                 _ = request.headers_mut().try_append(name, value);
             }
         }
         Some(self.answer_to(found, query, &request).into_respond())
     }
 
-    /// What a path asks for, if it is a probe's.
+    /// Returns the target of a path, if it is a probe path.
     #[inline]
-    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<Found<'p>> {
-        self.face.endpoints.find(method, path)
+    pub(crate) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<RouteMatch<'p>> {
+        self.shared.endpoints.find(method, path)
     }
 
-    /// The answer to a request whose path asks for what was found. Most requests do not ask.
+    /// Returns the response to a request for a probe. Not inlined, because most requests are not
+    /// for probes.
     #[inline(never)]
-    pub(crate) fn answer<B>(&self, found: Found<'_>, request: &Request<B>) -> ProbeAnswer {
+    pub(crate) fn answer<B>(&self, found: RouteMatch<'_>, request: &Request<B>) -> ProbeAnswer {
         self.answer_to(found, request.uri().query(), request)
     }
 
     #[inline]
     fn answer_to<B>(
         &self,
-        found: Found<'_>,
+        found: RouteMatch<'_>,
         query: Option<&str>,
         request: &Request<B>,
     ) -> ProbeAnswer {
         let (method, headers) = (request.method(), request.headers());
-        let exposure = self.face.endpoints.exposure_to(request);
-        self.answer_question(Question::read(found, method, query, headers, exposure))
+        let exposure = self.shared.endpoints.exposure_to(request);
+        self.answer_question(ProbeQuery::read(found, method, query, headers, exposure))
     }
 
-    fn answer_question(&self, question: Question<'_>) -> ProbeAnswer {
-        let Face { health, endpoints } = &*self.face;
+    fn answer_question(&self, question: ProbeQuery<'_>) -> ProbeAnswer {
+        let Shared { health, endpoints } = &*self.shared;
         let board = health.board();
         let published = board.published();
         let runs = question.demand(board, &published);
@@ -265,15 +340,15 @@ impl ProbeService {
         }
     }
 
-    /// An ordinary request begins.
+    /// Counts an ordinary request as in flight.
     #[inline]
-    pub(crate) fn enter<B>(&self, request: &Request<B>) -> (InFlight, Leaving) {
-        let Face { health, endpoints } = &*self.face;
-        let leaving = Leaving {
+    pub(crate) fn enter<B>(&self, request: &Request<B>) -> (InFlight, DrainHeaders) {
+        let Shared { health, endpoints } = &*self.shared;
+        let headers = DrainHeaders {
             envoy: endpoints.has_envoy(),
             closes: request.version() <= Version::HTTP_11 && request.method() != Method::CONNECT,
         };
-        (InFlight::new(health.board()), leaving)
+        (InFlight::new(health.board()), headers)
     }
 }
 
@@ -298,8 +373,8 @@ impl<B> Service<Request<B>> for ProbeService {
 impl fmt::Debug for ProbeService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProbeService")
-            .field("service", &self.face.health.board().service.name)
-            .field("endpoints", &self.face.endpoints)
+            .field("service", &self.shared.health.board().service.name)
+            .field("endpoints", &self.shared.endpoints)
             .finish()
     }
 }

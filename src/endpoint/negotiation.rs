@@ -1,10 +1,10 @@
-//! What a client reads best.
+//! Negotiation of the format by `Accept`.
 //!
 //! Source: [RFC 9110, section 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1).
 
 use super::dialect::Format;
 
-/// What can be asked for. Of what a client likes alike, the first.
+/// The formats that can be negotiated. If several are preferred equally, the first is used.
 const OFFERS: [(Format, &str, &str); 4] = [
     (Format::HealthJson, "application", "health+json"),
     (Format::Json, "application", "json"),
@@ -18,26 +18,28 @@ const OFFERS: [(Format, &str, &str); 4] = [
 
 const DEFAULT: Format = Format::HealthJson;
 
-/// How much of what clients say is read, in bytes.
-const READ: usize = 8 * 1024;
+/// The maximum total length of the `Accept` values that are read, in bytes.
+const MAX_LEN: usize = 8 * 1024;
 
-/// How well a client reads something: how exactly it names it, and how much it prefers it, in thousandths.
+/// The preference of a client for a format: how specific its media range is, and its quality in
+/// thousandths.
 #[derive(Clone, Copy, Debug, Default)]
-struct Liking {
-    exactness: u8,
+struct Preference {
+    specificity: u8,
     quality: u16,
-    /// How many ranges the client named before.
+    /// The number of ranges before it in the header.
     place: usize,
 }
 
-/// The format for a client that accepts what the values of its `Accept` say.
+/// Returns the format for a client with these values of `Accept`.
 ///
-/// Of what it likes best, that is which it names most exactly, then the first of [`OFFERS`]. One that accepts nothing
-/// of what there is gets the first, too: a prober with an odd `Accept` wants an answer, not a 406. What cannot be
-/// read counts for nothing.
+/// The highest quality wins, then the most specific media range, then the order of [`OFFERS`].
+/// The exception is text that ties with the winner and is named before it. If no format is
+/// acceptable, the result is the first of [`OFFERS`], because a prober with an unusual `Accept`
+/// needs a response and not a 406. Ranges that cannot be parsed are ignored.
 pub(super) fn negotiate<'v>(accept: impl IntoIterator<Item = &'v [u8]>) -> Format {
     let mut accept = accept.into_iter().peekable();
-    // What most probers send.
+    // Most probers send no `Accept`.
     match accept.peek() {
         None => DEFAULT,
         Some(_) => best(accept),
@@ -45,35 +47,35 @@ pub(super) fn negotiate<'v>(accept: impl IntoIterator<Item = &'v [u8]>) -> Forma
 }
 
 fn best<'v>(accept: impl Iterator<Item = &'v [u8]>) -> Format {
-    let mut likings = [Liking::default(); OFFERS.len()];
-    let (mut left, mut place) = (READ, 0);
+    let mut preferences = [Preference::default(); OFFERS.len()];
+    let (mut left, mut place) = (MAX_LEN, 0);
     for value in accept {
         let Some(rest) = left.checked_sub(value.len()) else {
             break;
         };
         left = rest;
         for range in split(value, b',') {
-            hear(&mut likings, range, place);
+            apply(&mut preferences, range, place);
             place += 1;
         }
     }
     let acceptable = OFFERS
         .iter()
-        .zip(likings)
-        .filter(|(_, liking)| liking.quality > 0);
-    // The last of equals is what `max_by_key` takes.
+        .zip(preferences)
+        .filter(|(_, preference)| preference.quality > 0);
+    // `max_by_key` returns the last of equal elements.
     let best = acceptable
         .clone()
         .rev()
-        .max_by_key(|(_, liking)| (liking.quality, liking.exactness));
-    let Some(((best, ..), liking)) = best else {
+        .max_by_key(|(_, preference)| (preference.quality, preference.specificity));
+    let Some(((best, ..), preference)) = best else {
         return DEFAULT;
     };
-    // Of text and JSON that it likes alike, what it names first: so probers mean it that were made for text.
+    // If text and JSON tie, the first in the header wins. Probers that want text name it first.
     let text_first = acceptable.clone().any(|((format, ..), text)| {
         *format == Format::KubernetesText
-            && (text.quality, text.exactness) == (liking.quality, liking.exactness)
-            && text.place < liking.place
+            && (text.quality, text.specificity) == (preference.quality, preference.specificity)
+            && text.place < preference.place
     });
     match text_first {
         true => Format::KubernetesText,
@@ -81,32 +83,32 @@ fn best<'v>(accept: impl Iterator<Item = &'v [u8]>) -> Format {
     }
 }
 
-/// Takes a media range into account. The most exact one that matches decides.
-fn hear(likings: &mut [Liking; OFFERS.len()], range: &[u8], place: usize) {
+/// Applies a media range to the formats that it matches. The most specific range decides.
+fn apply(preferences: &mut [Preference; OFFERS.len()], range: &[u8], place: usize) {
     let Some((kind, subtype, quality)) = read(range) else {
         return;
     };
-    for ((_, offered_kind, offered_subtype), liking) in OFFERS.iter().zip(likings) {
-        let exactness = match (kind, subtype) {
+    for ((_, offered_kind, offered_subtype), preference) in OFFERS.iter().zip(preferences) {
+        let specificity = match (kind, subtype) {
             (b"*", b"*") => 1,
             (kind, _) if !kind.eq_ignore_ascii_case(offered_kind.as_bytes()) => continue,
             (_, b"*") => 2,
             (_, subtype) if subtype.eq_ignore_ascii_case(offered_subtype.as_bytes()) => 3,
             _ => continue,
         };
-        if exactness > liking.exactness {
-            *liking = Liking {
-                exactness,
+        if specificity > preference.specificity {
+            *preference = Preference {
+                specificity,
                 quality,
                 place,
             };
-        } else if exactness == liking.exactness {
-            liking.quality = liking.quality.max(quality);
+        } else if specificity == preference.specificity {
+            preference.quality = preference.quality.max(quality);
         }
     }
 }
 
-/// The type, the subtype and the quality of a media range, if it is one.
+/// Returns the type, the subtype and the quality of a media range, if it is valid.
 fn read(range: &[u8]) -> Option<(&[u8], &[u8], u16)> {
     let mut parts = split(range, b';').map(<[u8]>::trim_ascii);
     let media = parts.next()?;
@@ -121,7 +123,7 @@ fn read(range: &[u8]) -> Option<(&[u8], &[u8], u16)> {
     Some((kind, subtype, quality))
 }
 
-/// A quality: from 0 to 1, with at most three decimals.
+/// Parses a quality, from 0 to 1 with at most three decimals, in thousandths.
 fn thousandths(value: &[u8]) -> Option<u16> {
     let (whole, decimals) = match value {
         [whole @ (b'0' | b'1')] => (whole, &[][..]),
@@ -136,7 +138,7 @@ fn thousandths(value: &[u8]) -> Option<u16> {
     (quality <= 1000).then_some(quality)
 }
 
-/// The parts between separators, but for those in quoted strings.
+/// Splits at separators that are not in a quoted string.
 fn split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     value.split(move |&byte| {
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_probers_and_clients_send() {
+    fn accept_of_probers_and_clients() {
         use Format::{Actuator, HealthJson, Json, KubernetesText};
         for (accept, format) in [
             ("*/*", HealthJson),
@@ -181,7 +183,7 @@ mod tests {
                 "application/vnd.spring-boot.actuator.v3+json,application/json;q=0.9",
                 Actuator,
             ),
-            // What a client names is more to it than what it takes, too.
+            // A named type is preferred over a wildcard.
             ("application/json, text/plain, */*", Json),
             ("text/plain, */*", KubernetesText),
             ("text/plain;q=0.5, */*;q=0.1", KubernetesText),
@@ -203,13 +205,13 @@ mod tests {
                 "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
                 HealthJson,
             ),
-            // Nothing of what there is.
+            // No acceptable format.
             ("", HealthJson),
             ("image/png", HealthJson),
             ("application/openmetrics-text", HealthJson),
             ("*/*;q=0", HealthJson),
             ("text/plain;q=0", HealthJson),
-            // What cannot be read.
+            // Invalid ranges.
             ("text", HealthJson),
             ("text/plain;q=2", HealthJson),
             ("text/plain;q=0.5555", HealthJson),
@@ -225,20 +227,20 @@ mod tests {
         assert_eq!(negotiate([]), HealthJson);
         let lines: [&[u8]; 2] = [b"image/png", b"text/plain"];
         assert_eq!(negotiate(lines), KubernetesText);
-        let long = format!("text/plain;x={}", "x".repeat(READ));
+        let long = format!("text/plain;x={}", "x".repeat(MAX_LEN));
         assert_eq!(of(&long), HealthJson);
     }
 
     proptest! {
         #[test]
-        fn anything_is_answered(accept in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..4)) {
+        fn any_accept_is_accepted(accept in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..4)) {
             negotiate(accept.iter().map(Vec::as_slice));
         }
 
         #[test]
         fn a_higher_quality_wins(text in 1_u16..=999, json in 1_u16..=999) {
             let accept = format!("text/plain;q=0.{text:03}, application/json;q=0.{json:03}");
-            // Of what it likes alike, text if it is named first.
+            // If they tie, text wins, because it is named first.
             let expected = if text >= json { Format::KubernetesText } else { Format::Json };
             prop_assert_eq!(of(&accept), expected);
         }

@@ -1,36 +1,36 @@
-//! Which paths are whose.
+//! Routes: the paths of probes, and their targets.
 
 use http::Method;
 
 use super::{Dialect, builder::CHECK};
 use crate::model::Probe;
 
-/// What a path asks for.
+/// The target of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
     Probe(Probe),
-    /// A check, by a name that may be anyone's.
+    /// A check. The name comes from the request and may be unknown.
     Check(&'a str),
 }
 
-/// What a path asks for, and the dialect of its answers if they are always in the same.
+/// The target of a path, and the dialect of its responses if it is fixed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found<'a> {
+pub(crate) struct RouteMatch<'a> {
     pub(crate) target: Target<'a>,
     pub(super) dialect: Option<Dialect>,
 }
 
-/// A path, or all that are one segment below it.
+/// A path, or all paths that are one segment below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Route {
-    /// As it is in a request, but without a slash at its end: empty for the root.
+    /// The path as in a request, without a trailing slash. Empty for the root.
     pub(super) path: Box<str>,
     pub(super) kind: Kind,
     pub(super) dialect: Option<Dialect>,
 }
 
 impl Route {
-    /// The path as it was written.
+    /// Returns the path as the builder accepts it.
     pub(super) fn written(&self) -> String {
         match self.kind {
             Kind::Checks => format!("{}{CHECK}", self.path),
@@ -47,12 +47,12 @@ pub(super) enum Kind {
     Checks,
 }
 
-/// The paths that are probes'.
+/// All routes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
     routes: Vec<Route>,
-    /// Whether some path has this byte behind its first slash; 0 stands for nothing.
-    begin: Beginnings,
+    /// The bytes that follow the first slash of some path. 0 stands for the end of the path.
+    first_bytes: ByteSet,
 }
 
 impl Paths {
@@ -67,11 +67,11 @@ impl Paths {
     pub(super) fn push(&mut self, route: Route) {
         match (route.path.as_bytes().get(1), route.kind) {
             (first, Kind::Probe(_)) | (first @ Some(_), Kind::Checks) => {
-                self.begin.insert(first.copied().unwrap_or(0));
+                self.first_bytes.insert(first.copied().unwrap_or(0));
             }
-            (None, Kind::Checks) => self.begin = Beginnings::ALL,
+            (None, Kind::Checks) => self.first_bytes = ByteSet::ALL,
         }
-        // What is a path of its own comes before what is below one.
+        // Exact paths come before the paths of checks.
         let place = match route.kind {
             Kind::Checks => self.routes.len(),
             Kind::Probe(_) => self
@@ -83,32 +83,32 @@ impl Paths {
         self.routes.insert(place, route);
     }
 
-    /// What `path` asks for, if it is ours. Whole segments, exactly, with or without one trailing slash; nothing is
-    /// decoded.
+    /// Returns the target of `path`, if it is a probe path. Whole segments must match exactly, with
+    /// or without one trailing slash. Nothing is decoded.
     #[inline]
-    pub(super) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<Found<'p>> {
-        // Most requests are for the application, and one letter tells most of them.
+    pub(super) fn find<'p>(&self, method: &Method, path: &'p str) -> Option<RouteMatch<'p>> {
+        // Most requests are for the application, and one byte rules out most of them.
         match *path.as_bytes() {
-            [b'/', first, ..] if self.begin.contains(first) => self.search(path),
-            [b'/'] if self.begin.contains(0) => self.search(path),
-            // It asks for the server as a whole.
-            [b'*'] if *method == Method::OPTIONS => self.of_readiness(),
+            [b'/', first, ..] if self.first_bytes.contains(first) => self.search(path),
+            [b'/'] if self.first_bytes.contains(0) => self.search(path),
+            // `OPTIONS *` refers to the server as a whole.
+            [b'*'] if *method == Method::OPTIONS => self.readiness(),
             _ => None,
         }
     }
 
-    /// What the path of readiness asks for, if there is one.
+    /// Returns the target of the readiness path, if there is one.
     #[cold]
-    fn of_readiness(&self) -> Option<Found<'static>> {
+    fn readiness(&self) -> Option<RouteMatch<'static>> {
         let kind = Kind::Probe(Probe::Readiness);
         let route = self.routes.iter().find(|route| route.kind == kind)?;
-        Some(Found {
+        Some(RouteMatch {
             target: Target::Probe(Probe::Readiness),
             dialect: route.dialect,
         })
     }
 
-    fn search<'p>(&self, path: &'p str) -> Option<Found<'p>> {
+    fn search<'p>(&self, path: &'p str) -> Option<RouteMatch<'p>> {
         let path = path.strip_suffix('/').unwrap_or(path);
         self.routes.iter().find_map(|route| {
             let target = match route.kind {
@@ -116,7 +116,7 @@ impl Paths {
                 Kind::Probe(_) => return None,
                 Kind::Checks => Target::Check(segment_below(&route.path, path)?),
             };
-            Some(Found {
+            Some(RouteMatch {
                 target,
                 dialect: route.dialect,
             })
@@ -124,7 +124,7 @@ impl Paths {
     }
 }
 
-/// The one segment that `path` has below `parent`.
+/// Returns the segment of `path` below `parent`, if there is exactly one.
 fn segment_below<'p>(parent: &str, path: &'p str) -> Option<&'p str> {
     let name = path.strip_prefix(parent)?.strip_prefix('/')?;
     (!name.is_empty() && !name.contains('/')).then_some(name)
@@ -132,9 +132,9 @@ fn segment_below<'p>(parent: &str, path: &'p str) -> Option<&'p str> {
 
 /// A set of bytes.
 #[derive(Clone, Debug, Default)]
-struct Beginnings([u32; 8]);
+struct ByteSet([u32; 8]);
 
-impl Beginnings {
+impl ByteSet {
     const ALL: Self = Self([u32::MAX; 8]);
 
     fn insert(&mut self, byte: u8) {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_its_own_comes_before_what_is_below_one() {
+    fn an_exact_path_comes_before_the_paths_of_checks() {
         let endpoints = Endpoints::none()
             .checks("/{check}")
             .probe("/", Probe::Health)
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_as_a_whole_is_asked_for_readiness_where_there_is_a_path_of_it() {
+    fn options_asterisk_returns_readiness_if_it_has_a_path() {
         let asked = |endpoints: Endpoints| {
             assert_eq!(endpoints.find(&Method::GET, "*"), None);
             endpoints.find(&Method::OPTIONS, "*")

@@ -1,21 +1,21 @@
-//! What the query of a request asks for, as the Kubernetes API server understands it.
+//! The query of a request, with the parameters of the Kubernetes API server.
 
 use form_urlencoded::parse;
 
 use crate::model::Name;
 
-/// The longest query that is read, in bytes.
-const READ: usize = 8 * 1024;
+/// The maximum length of a query, in bytes. A longer one is ignored.
+const MAX_LEN: usize = 8 * 1024;
 
-/// What a query asks for; what else is in it does not matter.
+/// The parameters of a query. Other parameters are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Query {
-    /// `verbose`, whatever its value.
+    /// Whether `verbose` is present, with any value.
     pub(super) verbose: bool,
-    /// Each `exclude=NAME` that may be the name of a check, in order.
+    /// The values of `exclude` that are valid names, sorted and without duplicates.
     pub(super) excluded: Vec<Name>,
-    /// How many others there are.
-    pub(super) nameless: usize,
+    /// The number of values of `exclude` that are not valid names.
+    pub(super) invalid: usize,
 }
 
 impl Query {
@@ -28,7 +28,7 @@ impl Query {
 
     fn parse(query: &str) -> Self {
         let mut read = Self::default();
-        if query.len() > READ {
+        if query.len() > MAX_LEN {
             return read;
         }
         for (key, value) in parse(query.as_bytes()) {
@@ -40,7 +40,7 @@ impl Query {
                             read.excluded.insert(place, name);
                         }
                     }
-                    Err(_) => read.nameless += 1,
+                    Err(_) => read.invalid += 1,
                 },
                 _ => {}
             }
@@ -48,9 +48,9 @@ impl Query {
         read
     }
 
-    /// Whether it leaves something out, or means to.
+    /// Whether there is an `exclude`, valid or not.
     pub(super) fn excludes(&self) -> bool {
-        !self.excluded.is_empty() || self.nameless > 0
+        !self.excluded.is_empty() || self.invalid > 0
     }
 }
 
@@ -63,12 +63,12 @@ mod tests {
     fn of(query: &str) -> (bool, Vec<String>, usize) {
         let read = Query::read(Some(query));
         let names = read.excluded.iter().map(|name| name.to_string()).collect();
-        (read.verbose, names, read.nameless)
+        (read.verbose, names, read.invalid)
     }
 
     #[test]
     fn verbose_and_exclude_are_read() {
-        for (query, verbose, excluded, nameless) in [
+        for (query, verbose, excluded, invalid) in [
             ("", false, &[][..], 0),
             ("verbose", true, &[], 0),
             ("verbose=", true, &[], 0),
@@ -88,18 +88,18 @@ mod tests {
             ("timeout=1s", false, &[], 0),
         ] {
             let excluded: Vec<String> = excluded.iter().map(|&name| name.into()).collect();
-            assert_eq!(of(query), (verbose, excluded, nameless), "{query}");
+            assert_eq!(of(query), (verbose, excluded, invalid), "{query}");
         }
         assert_eq!(Query::read(None), Query::default());
-        let long = format!("verbose&x={}", "x".repeat(READ));
+        let long = format!("verbose&x={}", "x".repeat(MAX_LEN));
         assert_eq!(Query::read(Some(&long)), Query::default());
     }
 
     proptest! {
         #[test]
-        fn anything_is_read(query in "\\PC{0,64}|((verbose|exclude=?[a-z%<0-9]{0,6})&){0,8}") {
+        fn any_query_is_parsed(query in "\\PC{0,64}|((verbose|exclude=?[a-z%<0-9]{0,6})&){0,8}") {
             let read = Query::read(Some(&query));
-            prop_assert!(read.excluded.len() + read.nameless <= query.len());
+            prop_assert!(read.excluded.len() + read.invalid <= query.len());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a request asks, and the answer to it.
+//! A parsed request for a probe, and its response.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -9,29 +9,30 @@ use http::{
 
 use super::{
     Endpoints, Exposure, ProbeBody,
-    dialect::{Form, Format, LeftOut, Page},
+    answers::{self, Answer},
+    dialect::{Excluded, Form, Format, Page},
     negotiation::negotiate,
-    path::{Found, Target},
+    path::{RouteMatch, Target},
     query::Query,
-    response::{self, METHODS, Retry, no_such_check, refuses, wrong_method},
+    response::{self, METHODS, Retry, is_unsupported, method_not_allowed, no_such_check},
 };
 use crate::{
     check::Policy,
-    engine::{Answer, Awaited, Board, Published},
+    engine::{Awaited, Board, Published},
     model::{Name, Probe, Reason, Stage, Verdict},
-    telemetry::Asked,
+    telemetry::RequestTarget,
 };
 
-/// What a request asks, once its path, its query and its headers are read.
-pub(super) struct Question<'r> {
+/// A request whose path, query and headers are parsed.
+pub(super) struct ProbeQuery<'r> {
     target: Target<'r>,
     method: Cow<'r, Method>,
     form: Form,
     query: Query,
 }
 
-/// A [`Question`] that outlives its request.
-pub(super) struct OwnedQuestion {
+/// A [`ProbeQuery`] that outlives its request.
+pub(super) struct OwnedProbeQuery {
     target: OwnedTarget,
     method: Method,
     form: Form,
@@ -43,10 +44,10 @@ enum OwnedTarget {
     Check(String),
 }
 
-impl<'r> Question<'r> {
+impl<'r> ProbeQuery<'r> {
     #[inline]
     pub(super) fn read(
-        found: Found<'r>,
+        found: RouteMatch<'r>,
         method: &'r Method,
         query: Option<&str>,
         headers: &HeaderMap,
@@ -58,7 +59,7 @@ impl<'r> Question<'r> {
             None => (negotiate(accepted()), true),
         };
         let query = match (exposure, found.target) {
-            // Nothing that it says may tell which checks there are.
+            // With this exposure, no query may reveal which checks exist.
             (Exposure::Status, _) | (_, Target::Check(_)) => Query::default(),
             _ => Query::read(query),
         };
@@ -75,17 +76,17 @@ impl<'r> Question<'r> {
         }
     }
 
-    /// Runs what is to be run on demand, and says what has to be waited for.
+    /// Starts the runs on demand that the request needs. Returns those that it must wait for.
     pub(super) fn demand(&self, board: &Board, published: &Published) -> Vec<Awaited> {
         match self.target {
-            _ if refuses(&self.method) => Vec::new(),
+            _ if is_unsupported(&self.method) => Vec::new(),
             Target::Probe(probe) => board.demand(probe, published, &self.query.excluded),
             Target::Check(_) if self.form.exposure == Exposure::Status => Vec::new(),
             Target::Check(name) => board.demand_check(name).into_iter().collect(),
         }
     }
 
-    /// The response, as it reads now.
+    /// Returns the response with the current results.
     #[inline]
     pub(super) fn answer(
         &self,
@@ -94,7 +95,7 @@ impl<'r> Question<'r> {
         endpoints: &Endpoints,
     ) -> Response<ProbeBody> {
         let mut response = match self.target {
-            _ if refuses(&self.method) => wrong_method(&self.method),
+            _ if is_unsupported(&self.method) => method_not_allowed(&self.method),
             Target::Probe(probe) => self.verdict(board, published, endpoints, probe),
             Target::Check(name) => self.check(board, endpoints, name),
         };
@@ -102,8 +103,8 @@ impl<'r> Question<'r> {
             response.headers_mut().insert(ALLOW, METHODS);
         }
         let asked = match self.target {
-            Target::Probe(probe) => Asked::Probe(probe),
-            Target::Check(_) => Asked::Check,
+            Target::Probe(probe) => RequestTarget::Probe(probe),
+            Target::Check(_) => RequestTarget::Check,
         };
         board.requests.count(asked, response.status().as_u16());
         response
@@ -117,9 +118,9 @@ impl<'r> Question<'r> {
         endpoints: &Endpoints,
         probe: Probe,
     ) -> Response<ProbeBody> {
-        let give = |answer: &Answer| {
+        let respond = |answer: &Answer| {
             let retry = match (probe, published.view.stage) {
-                // Asking again later is no cure.
+                // A retry does not help, because the process must be restarted.
                 (Probe::Liveness, _) => Retry::Never,
                 (Probe::Readiness | Probe::Health, Stage::Maintenance) => {
                     Retry::after(board.maintenance().map(|(_, left)| left))
@@ -129,24 +130,24 @@ impl<'r> Question<'r> {
             response::answer(answer, retry, &self.method, endpoints)
         };
         if self.query.excludes() {
-            return give(&self.without(board, probe));
+            return respond(&self.without(board, probe));
         }
         let form = self.form;
-        let face = published.view.face(probe);
+        let face = published.view.of(probe);
         if !form.lists_all(probe, face.verdict.status, || board.len()) {
-            let make = || {
+            let render = || {
                 Page::verdict(
                     &board.service,
                     &face.verdict,
                     form.exposure,
-                    LeftOut::NOTHING,
+                    Excluded::NOTHING,
                 )
                 .answer(form)
             };
-            return face.memo.with(form.index(probe), make, give);
+            return answers::with(&face.memo, form.index(probe), render, respond);
         }
-        // What lists every check is new whenever that of health is, and is kept there.
-        let make = || {
+        // A body that lists every check is cached with health, because it changes when health does.
+        let render = || {
             let lists = |policy: &Policy| form.lists(policy, probe);
             let (report, retry_after) = board.report(probe, &[], &lists);
             Page::report(
@@ -154,15 +155,15 @@ impl<'r> Question<'r> {
                 &board.service,
                 &report,
                 retry_after,
-                LeftOut::NOTHING,
+                Excluded::NOTHING,
             )
             .answer(form)
         };
-        let memo = &published.view.health.memo;
-        memo.with(form.index(probe), make, give)
+        let memo = &published.view.of(Probe::Health).memo;
+        answers::with(memo, form.index(probe), render, respond)
     }
 
-    /// The answer without the checks that the caller left out.
+    /// Returns the answer without the checks that the request excludes.
     fn without(&self, board: &Board, probe: Probe) -> Answer {
         let is_known = |name: &Name| {
             let cell = board.cell(name);
@@ -171,30 +172,30 @@ impl<'r> Question<'r> {
         let excluded = self.query.excluded.iter().cloned();
         let (names, unknown): (Vec<Name>, Vec<Name>) = excluded.partition(is_known);
         let told = unknown.get(..Verdict::MAX_CHECKS).unwrap_or(&unknown);
-        let left_out = LeftOut {
+        let excluded = Excluded {
             names: &names,
             unknown: told,
-            more_unknown: unknown.len() - told.len() + self.query.nameless,
+            more_unknown: unknown.len() - told.len() + self.query.invalid,
         };
         let form = self.form;
-        // Who leaves out nothing that is there gets no more than the warning.
+        // If no excluded name exists, only the warning is added.
         let view = match names.is_empty() {
             true => Arc::clone(&board.published().view),
             false => board.without(&names),
         };
-        let verdict = &view.face(probe).verdict;
+        let verdict = &view.of(probe).verdict;
         if form.lists_all(probe, verdict.status, || board.len()) {
             let lists = |policy: &Policy| form.lists(policy, probe);
             let (report, retry_after) = board.report(probe, &names, &lists);
-            Page::report(probe, &board.service, &report, retry_after, left_out).answer(form)
+            Page::report(probe, &board.service, &report, retry_after, excluded).answer(form)
         } else {
-            Page::verdict(&board.service, verdict, form.exposure, left_out).answer(form)
+            Page::verdict(&board.service, verdict, form.exposure, excluded).answer(form)
         }
     }
 
     fn check(&self, board: &Board, endpoints: &Endpoints, name: &str) -> Response<ProbeBody> {
         let known = match self.form.exposure {
-            // Whether there is such a check is for nobody to know.
+            // With this exposure, nobody may learn whether the check exists.
             Exposure::Status => None,
             Exposure::Checks | Exposure::Full => board.check(name),
         };
@@ -202,15 +203,15 @@ impl<'r> Question<'r> {
             return no_such_check(&self.method);
         };
         let runs_again = report.reason != Some(Reason::EngineStopped);
-        let make = || Page::check(&board.service, &report).answer(self.form);
-        memo.with(self.form.index(Probe::Health), make, |answer| {
+        let render = || Page::check(&board.service, &report).answer(self.form);
+        answers::with(&memo, self.form.index(Probe::Health), render, |answer| {
             let retry = Retry::after(runs_again.then_some(retry_in));
             response::answer(answer, retry, &self.method, endpoints)
         })
     }
 
-    pub(super) fn into_owned(self) -> OwnedQuestion {
-        OwnedQuestion {
+    pub(super) fn into_owned(self) -> OwnedProbeQuery {
+        OwnedProbeQuery {
             target: match self.target {
                 Target::Probe(probe) => OwnedTarget::Probe(probe),
                 Target::Check(name) => OwnedTarget::Check(name.to_owned()),
@@ -222,9 +223,9 @@ impl<'r> Question<'r> {
     }
 }
 
-impl OwnedQuestion {
-    pub(super) fn borrowed(&self) -> Question<'_> {
-        Question {
+impl OwnedProbeQuery {
+    pub(super) fn borrowed(&self) -> ProbeQuery<'_> {
+        ProbeQuery {
             target: match &self.target {
                 OwnedTarget::Probe(probe) => Target::Probe(*probe),
                 OwnedTarget::Check(name) => Target::Check(name),

@@ -9,8 +9,8 @@ use http::{
     },
 };
 
-use super::{Endpoints, ProbeBody};
-use crate::{engine::Answer, model::Status};
+use super::{Endpoints, ProbeBody, answers::Answer};
+use crate::model::Status;
 
 pub(crate) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -23,15 +23,17 @@ const YES: HeaderValue = HeaderValue::from_static("true");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 
-/// Nothing the caller sent is in these.
-const NO_SUCH_CHECK: &str = r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"there is no such check to be seen here"}"#;
-const NO_SUCH_PATH: &str = r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"only probes are answered here"}"#;
-const WRONG_METHOD: &str = r#"{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"probes are asked with GET, HEAD or OPTIONS"}"#;
+/// These bodies contain nothing that the caller sent.
+const NO_SUCH_CHECK: &str =
+    r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"check not found"}"#;
+const NO_SUCH_PATH: &str =
+    r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"not a probe path"}"#;
+const METHOD_NOT_ALLOWED: &str = r#"{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"probes support GET, HEAD and OPTIONS"}"#;
 
-/// The longest that `Retry-After` says.
+/// The maximum of `Retry-After`.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// When it is worth asking again after a fail.
+/// The delay after which a retry of a failed request is useful.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Retry {
     Never,
@@ -44,12 +46,12 @@ impl Retry {
     }
 }
 
-/// Whether a method asks nothing of a probe.
-pub(super) fn refuses(method: &Method) -> bool {
+/// Whether a method is not supported for probes.
+pub(super) fn is_unsupported(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// The response with an answer.
+/// Returns the response for an answer: its headers, and its status code as configured.
 #[inline]
 pub(super) fn answer(
     answer: &Answer,
@@ -59,11 +61,11 @@ pub(super) fn answer(
 ) -> Response<ProbeBody> {
     let mut response = to(method, answer.response.clone());
     if endpoints.has_envoy() {
-        tell_envoy(&mut response, answer.status, endpoints);
+        add_envoy_headers(&mut response, answer.status, endpoints);
     }
     if let Some(code) = endpoints.code_of(answer.status) {
         *response.status_mut() = code;
-        if has_no_body(code) {
+        if is_bodyless(code) {
             for header in [CONTENT_TYPE, CONTENT_LENGTH] {
                 response.headers_mut().remove(header);
             }
@@ -77,7 +79,7 @@ pub(super) fn answer(
     response
 }
 
-fn tell_envoy(response: &mut Response<ProbeBody>, status: Status, endpoints: &Endpoints) {
+fn add_envoy_headers(response: &mut Response<ProbeBody>, status: Status, endpoints: &Endpoints) {
     let headers = response.headers_mut();
     if status == Status::Warn {
         headers.insert(ENVOY_DEGRADED, YES);
@@ -87,36 +89,36 @@ fn tell_envoy(response: &mut Response<ProbeBody>, status: Status, endpoints: &En
     }
 }
 
-/// Whether what is sent with this code has no body.
-fn has_no_body(code: StatusCode) -> bool {
+/// Whether a response with this status code has no body.
+fn is_bodyless(code: StatusCode) -> bool {
     matches!(
         code,
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
     )
 }
 
-/// The answer about a check that is not there, or that the caller may not see.
+/// Returns the response for a check that does not exist, or that the caller may not see.
 pub(super) fn no_such_check(method: &Method) -> Response<ProbeBody> {
     problem(StatusCode::NOT_FOUND, NO_SUCH_CHECK, method)
 }
 
-/// The answer to a path that is no probe's. What is not there has no methods.
+/// Returns the response for a path that is not a probe path. It is 404 for every method.
 pub(super) fn no_such_path(method: &Method) -> Response<ProbeBody> {
     problem(StatusCode::NOT_FOUND, NO_SUCH_PATH, method)
 }
 
-/// The answer to a method that asks nothing.
-pub(crate) fn wrong_method(method: &Method) -> Response<ProbeBody> {
-    problem(StatusCode::METHOD_NOT_ALLOWED, WRONG_METHOD, method)
+/// Returns the response for an unsupported method.
+pub(crate) fn method_not_allowed(method: &Method) -> Response<ProbeBody> {
+    problem(StatusCode::METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, method)
 }
 
-/// From 1 to 60: a delay of zero would invite a storm.
+/// Returns a delay in whole seconds, from 1 to 60. A delay of 0 s would cause a retry storm.
 fn whole_seconds(delay: Duration) -> u64 {
     let seconds = delay.min(LONGEST_RETRY).as_secs_f64().ceil() as u64;
     seconds.max(1)
 }
 
-/// A problem (RFC 9457), written out.
+/// Returns a response with problem details (RFC 9457).
 pub(crate) fn problem(
     status: StatusCode,
     body: &'static str,
@@ -126,14 +128,14 @@ pub(crate) fn problem(
     to(method, complete(status, PROBLEM, false, body))
 }
 
-/// Something that is no verdict, in JSON.
+/// Returns a JSON response that is not a verdict.
 #[cfg(feature = "server")]
 pub(crate) fn json(document: &impl serde::Serialize, method: &Method) -> Response<ProbeBody> {
     let body = serde_json::to_vec(document).unwrap_or_default();
     to(method, complete(StatusCode::OK, JSON, false, body.into()))
 }
 
-/// A response with every header that all answers have.
+/// Returns a response with the headers that all responses have.
 pub(super) fn complete(
     status: StatusCode,
     content_type: HeaderValue,
@@ -154,7 +156,7 @@ pub(super) fn complete(
     response
 }
 
-/// What of a response to `GET` is for a method.
+/// Converts the response to `GET` to the response for a method.
 #[inline]
 fn to(method: &Method, response: Response<Bytes>) -> Response<ProbeBody> {
     response.map(|body| match *method {

@@ -7,23 +7,23 @@ use std::{
 
 use http::Response;
 
-use super::{Endpoints, ProbeBody, question::OwnedQuestion};
+use super::{Endpoints, ProbeBody, question::OwnedProbeQuery};
 use crate::engine::{Awaited, Board};
 
-/// A reader that waits for checks that run on demand, and then answers with what is known. It does not keep the
-/// checks running.
+/// A request that waits for runs on demand, and then responds with the latest results. It does not
+/// keep the checks running.
 pub(super) struct Waiting {
     runs: Vec<Pin<Box<Awaited>>>,
     board: Arc<Board>,
     endpoints: Arc<Endpoints>,
-    question: OwnedQuestion,
+    question: OwnedProbeQuery,
 }
 
 impl Waiting {
     pub(super) fn new(
         board: &Arc<Board>,
         endpoints: Arc<Endpoints>,
-        question: OwnedQuestion,
+        question: OwnedProbeQuery,
         runs: Vec<Awaited>,
     ) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Waiting {
     }
 
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<ProbeBody>> {
-        // All have to end: the last is as good as any to wait for first.
+        // All runs must end, so the order does not matter.
         while let Some(run) = self.runs.last_mut() {
             ready!(run.as_mut().poll(cx));
             self.runs.pop();

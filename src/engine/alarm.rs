@@ -11,7 +11,7 @@ use tokio::time::{Sleep, sleep_until};
 use super::clock::Clock;
 
 pin_project! {
-    /// A timer that is set again and again. Setting it to what it is set to costs nothing.
+    /// A timer that is set again and again. Setting it to the same time costs nothing.
     pub(super) struct Alarm {
         clock: Clock,
         at: Option<Duration>,
@@ -21,7 +21,7 @@ pin_project! {
 }
 
 impl Alarm {
-    /// One that is not set.
+    /// A timer that is not set.
     pub(super) fn new(clock: Clock) -> Self {
         Self {
             clock,
@@ -42,7 +42,7 @@ impl Alarm {
 impl Future for Alarm {
     type Output = ();
 
-    /// Ready when it goes off, which it does once.
+    /// Resolves once when the time has come.
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
         if this.at.is_none() {

@@ -1,8 +1,8 @@
-//! Checks that stand behind others, and are not run while those fail.
+//! Dependencies between checks. A check is not run while a check that it depends on fails.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-use super::{Engine, board::Id, clock::Moment, command::Refused};
+use super::{Engine, clock::Moment, id::Id, message::Refused, slot::Progress};
 use crate::{
     check::Code,
     model::{Criticality, Name, UnknownCheck},
@@ -18,86 +18,85 @@ impl Engine {
         names.iter().map(id).collect()
     }
 
-    /// Has a check stand behind others.
+    /// Sets the checks that a check depends on.
     pub(super) fn set_roots(&mut self, id: Id, roots: Vec<Id>) -> Result<(), Refused> {
-        let before = self.roots.of(id).to_vec();
-        let heeded = [&*before, &*roots].concat();
-        self.roots.set(id, roots).map_err(|round| {
+        let affected = [self.roots.of(id), &*roots].concat();
+        self.roots.set(id, roots).map_err(|path| {
             let name = |&id: &Id| Some(self.writer.cell(id)?.definition.name.clone());
-            Refused::Circle(round.iter().filter_map(name).collect())
+            Refused::Cycle(path.iter().filter_map(name).collect())
         })?;
-        self.heed(heeded);
+        self.update_dependents_of(affected);
         Ok(())
     }
 
-    /// Takes a check out that is gone. Those behind it stand there again if one of its name comes.
-    pub(super) fn forget_roots(&mut self, id: Id, name: &Name, now: Moment) {
-        let behind: Vec<Id> = self.roots.behind(id).collect();
+    /// Removes a check from the graph. Its dependents depend on the next check of its name.
+    pub(super) fn remove_roots(&mut self, id: Id, name: &Name, now: Moment) {
+        let dependents: Vec<Id> = self.roots.dependents(id).collect();
         let roots = self.roots.of(id).to_vec();
         self.roots.remove(id);
-        self.heed(roots);
-        self.keep_bereft(id, &[]);
-        for &id in &behind {
-            self.bereft.push((name.clone(), id));
-            self.heed_roots_of(id, now);
+        self.update_dependents_of(roots);
+        self.keep_orphaned(id, &[]);
+        for &id in &dependents {
+            self.orphaned.push((name.clone(), id));
+            self.follow_roots_of(id, now);
         }
     }
 
-    /// Has those stand behind a new check that stood behind one of its name.
-    pub(super) fn succeed_root(&mut self, name: &Name) {
-        let (come, bereft) = std::mem::take(&mut self.bereft)
+    /// Lets the checks that depended on an earlier check of this name depend on the new one.
+    pub(super) fn adopt_orphans(&mut self, name: &Name) {
+        let (adopted, orphaned): (Vec<_>, Vec<_>) = mem::take(&mut self.orphaned)
             .into_iter()
             .partition(|(gone, _)| gone == name);
-        self.bereft = bereft;
-        let come: Vec<(Name, Id)> = come;
-        for (_, id) in come {
+        self.orphaned = orphaned;
+        for (_, id) in adopted {
             let cell = self.writer.cell(id);
             let names = cell.map_or(&[][..], |cell| &cell.definition.depends_on);
             let roots = names
                 .iter()
                 .filter_map(|name| self.writer.id(name))
                 .collect();
-            // One that would close a circle stays outside of it.
+            // A check that would close a cycle stays out of it.
             _ = self.set_roots(id, roots);
         }
     }
 
-    /// The checks of these names, but for those that are gone and that this one stands behind if they come again.
+    /// The checks of these names, without those that were removed while this one depended on them.
     pub(super) fn roots_of_successor(&self, id: Id, names: &[Name]) -> Result<Vec<Id>, Refused> {
-        let is_bereft = |name: &Name| {
-            let mut bereft = self.bereft.iter();
-            bereft.any(|(gone, behind)| gone == name && *behind == id)
+        let is_orphaned = |name: &Name| {
+            let mut orphaned = self.orphaned.iter();
+            orphaned.any(|(gone, dependent)| gone == name && *dependent == id)
         };
-        let there: Vec<Name> = names
+        let existing: Vec<Name> = names
             .iter()
-            .filter(|name| !is_bereft(name))
+            .filter(|name| !is_orphaned(name))
             .cloned()
             .collect();
-        self.roots_named(&there)
+        self.roots_named(&existing)
     }
 
-    /// Forgets what a check stood behind that is gone, but for these.
-    pub(super) fn keep_bereft(&mut self, id: Id, names: &[Name]) {
-        self.bereft
-            .retain(|(name, behind)| *behind != id || names.contains(name));
+    /// Forgets the removed checks that a check depended on, except for those of these names.
+    pub(super) fn keep_orphaned(&mut self, id: Id, names: &[Name]) {
+        self.orphaned
+            .retain(|(name, dependent)| *dependent != id || names.contains(name));
     }
 
-    /// Notes which checks others stand behind.
-    fn heed(&mut self, roots: impl IntoIterator<Item = Id>) {
+    /// Notes whether each of these checks has dependents.
+    fn update_dependents_of(&mut self, roots: impl IntoIterator<Item = Id>) {
         for root in roots {
-            let is_heeded = self.roots.behind(root).next().is_some();
-            self.writer.heed(root, is_heeded);
+            let has_dependents = self.roots.dependents(root).next().is_some();
+            self.writer.set_has_dependents(root, has_dependents);
         }
     }
 
-    /// Runs what a check stands behind and nobody else may ask for: its roots on demand, if it is time to ask them.
+    /// Runs the checks on demand that a check depends on, if they are due. Readers may request none
+    /// of them.
     pub(super) fn demand_roots(&mut self, id: Id, now: Moment) {
         let mut seen = Vec::new();
         let mut next = self.roots.of(id).to_vec();
         while let Some(root) = next.pop() {
             match seen.binary_search(&root) {
                 Ok(_) => continue,
-                Err(place) => seen.insert(place, root),
+                Err(index) => seen.insert(index, root),
             }
             next.extend(self.roots.of(root));
             let cell = self.writer.cell(root);
@@ -107,55 +106,55 @@ impl Engine {
         }
     }
 
-    /// The names of those that stand behind a check.
-    pub(super) fn behind(&self, id: Id) -> Vec<Name> {
+    /// The names of the checks that depend on a check.
+    pub(super) fn dependents(&self, id: Id) -> Vec<Name> {
         let name = |id| Some(self.writer.cell(id)?.definition.name.clone());
-        self.roots.behind(id).filter_map(name).collect()
+        self.roots.dependents(id).filter_map(name).collect()
     }
 
-    /// Blocks those that stand behind a check that fails now, and runs those that stand behind none any more.
-    pub(super) fn heed_roots(&mut self, now: Moment) {
-        while let Some(root) = self.writer.next_turned() {
-            let behind: Vec<Id> = self.roots.behind(root).collect();
-            for id in behind {
-                self.heed_roots_of(id, now);
+    /// Blocks the dependents of checks that fail now, and runs those that are no longer blocked.
+    pub(super) fn follow_roots(&mut self, now: Moment) {
+        while let Some(root) = self.writer.next_blocking_changed() {
+            let dependents: Vec<Id> = self.roots.dependents(root).collect();
+            for id in dependents {
+                self.follow_roots_of(id, now);
             }
         }
     }
 
-    /// Blocks a check, or runs it if it was blocked, as what it stands behind asks for.
-    pub(super) fn heed_roots_of(&mut self, id: Id, now: Moment) {
+    fn follow_roots_of(&mut self, id: Id, now: Moment) {
         match self.blocker(id) {
             Some(by) => self.block(id, by, now),
             None => self.unblock(id, now),
         }
     }
 
-    /// What fails that a check stands behind.
+    /// The failing check that a check is blocked by.
     pub(super) fn blocker(&self, id: Id) -> Option<Name> {
         let mut roots = self.roots.of(id).iter();
         roots.find_map(|&root| self.writer.blocks(root)).cloned()
     }
 
-    /// A check that is not to be run. A run of it that is under way may end, and tells nothing.
+    /// Blocks a check. A run in flight may end, and its result is discarded.
     pub(super) fn block(&mut self, id: Id, by: Name, now: Moment) {
         self.unplan(id);
-        if let Some(slot) = self.slots.get_mut(id) {
-            if let Some(run) = &mut slot.run {
-                run.void = true;
-            }
-            if slot.is_queued() {
-                self.queue.remove(id, &mut slot.places);
-                self.writer.note_run(id, false);
-            }
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        if let Some(run) = slot.run_mut() {
+            run.discard = true;
+        } else {
+            self.dequeue(id);
+            self.writer.note_run(id, false);
         }
         self.writer
             .update(id, now, |state, _| state.blocked(by, now));
-        self.landed.push((id, false));
+        self.completed.push(id);
         self.reply(id);
     }
 
-    /// Runs a check that was blocked until now, also one on demand: nobody would ask for it while it reads as blocked.
+    /// Runs a check that was blocked until now. That includes a check on demand: no reader would
+    /// request it while it reads as blocked.
     fn unblock(&mut self, id: Id, now: Moment) {
         let is_blocked = self.writer.cell(id).is_some_and(|cell| cell.is_blocked());
         if !is_blocked {
@@ -165,44 +164,45 @@ impl Engine {
         let Some(slot) = self.slots.get(id) else {
             return;
         };
-        match &slot.run {
-            // What it asked is of no interest any more, and its end has it run anew. Code that blocks cannot be ended.
-            Some(run) if !run.given_up => {
+        match &slot.progress {
+            // Its result is discarded, and its end runs the check again. Blocking code cannot be
+            // cancelled.
+            Progress::Running(run) => {
                 if let Code::Async(_) = slot.code {
                     run.task.abort();
                 }
             }
-            _ if slot.is_queued() => {}
-            _ => {
+            Progress::Queued(_) => {}
+            Progress::Idle | Progress::Overrun(_) => {
                 let at = now.mono + self.schedule.first();
                 self.plan_at(id, at.max(self.earliest(id)));
             }
         }
     }
 
-    /// Runs a check whose last run told nothing, for what it stands behind failed meanwhile.
-    pub(super) fn run_anew(&mut self, id: Id, now: Moment) {
-        let waiting = self
-            .slots
-            .get(id)
-            .is_some_and(|slot| !slot.waiting.is_empty());
+    /// Runs a check whose result was discarded because a dependency failed meanwhile.
+    pub(super) fn run_again(&mut self, id: Id, now: Moment) {
+        let slot = self.slots.get(id);
         let cell = self.writer.cell(id);
-        let is_asked = waiting || cell.is_some_and(|cell| cell.flight.is_waiting());
+        let is_requested = slot.is_some_and(|slot| !slot.waiting.is_empty())
+            || cell.is_some_and(|cell| cell.flight.is_requested());
         let earliest = self.earliest(id);
-        match is_asked || earliest <= now.mono {
-            true => self.run_next(id),
-            false => self.plan_at(id, earliest),
+        if is_requested || earliest <= now.mono {
+            self.run_next(id);
+        } else {
+            self.plan_at(id, earliest);
         }
     }
 
-    /// Before when a check is not to be asked again: what is shared is asked once in a period, whatever comes and goes before it.
+    /// The earliest time of the next run. A shared check runs at most once in a period, however
+    /// often it is blocked and unblocked.
     fn earliest(&self, id: Id) -> Duration {
         let cell = self.writer.cell(id);
         let shared = cell.filter(|cell| cell.definition.policy.criticality == Criticality::Shared);
-        let last = shared.and_then(|cell| {
+        let earliest = shared.and_then(|cell| {
             let began = self.slots.get(id)?.began?;
             Some(began + cell.definition.policy.period())
         });
-        last.unwrap_or_default()
+        earliest.unwrap_or_default()
     }
 }

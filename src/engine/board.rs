@@ -1,8 +1,7 @@
-//! The one place where current states live. Every reader reads it, without a lock; only the engine writes it.
+//! The current states and verdicts. Every reader reads them without a lock; only the engine writes
+//! them.
 
 use std::{
-    borrow::Cow,
-    collections::HashMap,
     fmt,
     sync::{
         Arc, OnceLock,
@@ -14,34 +13,34 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, broadcast, futures::OwnedNotified, mpsc::UnboundedSender},
+    sync::{Notify, broadcast, mpsc::UnboundedSender},
 };
 
 use super::{
-    Message,
-    awake::Awake,
+    awaited::Awaited,
+    cell::{Cell, Registry},
     clock::{Clock, Deadline, Moment},
-    departure::Departure,
+    control::{Control, Maintenance},
     drain::{DrainCause, DrainPolicy},
-    flight::{self, Awaited, Landing},
+    facts::Facts,
+    flight::Completion,
     life::Life,
     memo::Memo,
-    outside::{Maintenance, Outside},
+    message::Message,
+    published::Published,
     pushed::Pushed,
-    state::State,
+    stall::Pulse,
     tally::{Standing, Tally},
-    view::{Facts, Published, View},
+    view::View,
+    wait::Wait,
 };
 use crate::{
     check::Policy,
-    model::{
-        Cause, CheckReport, ComponentType, Event, LastRun, Name, Outcome, Probe, Report, Stage,
-        Status, Verdict,
-    },
+    model::{Cause, CheckReport, Event, Name, Outcome, Probe, Report, Stage, Status, Verdict},
     telemetry::ProbeRequests,
 };
 
-/// Who reports.
+/// The service that is reported.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) name: Arc<str>,
@@ -50,96 +49,41 @@ pub(crate) struct Service {
     pub(crate) description: Option<Arc<str>>,
 }
 
-/// A check's place in the order of registration. It is never given again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Id(pub(super) u64);
-
-impl Id {
-    /// That of a check which is registered before the start.
-    pub(crate) fn at(place: usize) -> Self {
-        Self(place as u64)
-    }
-
-    pub(crate) fn place(self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
-
-/// What of a check never changes.
-#[derive(Debug)]
-pub(crate) struct Definition {
-    pub(crate) name: Name,
-    pub(crate) component_type: ComponentType,
-    pub(crate) runbook: Option<Arc<str>>,
-    pub(crate) policy: Policy,
-    /// What it stands behind.
-    pub(crate) depends_on: Vec<Name>,
-    /// What the application says of it itself; then it has no code.
-    pub(crate) pushed: Option<Arc<Pushed>>,
-}
-
-/// A check's definition and its current state.
-#[derive(Debug)]
-pub(crate) struct Cell {
-    pub(super) id: Id,
-    pub(crate) definition: Definition,
-    pub(super) current: ArcSwap<Current>,
-    pub(super) flight: Arc<flight::Shared>,
-}
-
-/// A state, and the answers made of it, which outlive it while they still tell the same.
-#[derive(Debug)]
-pub(super) struct Current {
-    pub(super) state: State,
-    pub(super) memo: Arc<Memo>,
-}
-
-/// The checks that count, in the order of registration.
-#[derive(Debug, Default)]
-pub(super) struct Registry {
-    pub(super) cells: Vec<Arc<Cell>>,
-    by_name: HashMap<Name, Id>,
-    /// Those that run when they are read.
-    on_demand: Vec<Arc<Cell>>,
-}
-
 pub(crate) struct Board {
     pub(crate) service: Service,
     pub(crate) clock: Clock,
     pub(super) registry: ArcSwap<Registry>,
     pub(super) published: ArcSwap<Published>,
-    /// Rings whenever a verdict changes, and when the engine stops.
+    /// Notified of every change of a verdict or of the control state, and of the engine's end.
     pub(super) changes: Arc<Notify>,
-    /// Made by the first subscriber.
-    pub(super) events: OnceLock<broadcast::Sender<Told>>,
+    /// Created by the first subscriber.
+    pub(super) events: OnceLock<broadcast::Sender<Notification>>,
     pub(crate) requests: ProbeRequests,
-    pub(super) outside: Outside,
-    pub(crate) departure: Departure,
-    /// Whether the process was suspended until just now.
-    pub(crate) awake: Arc<Awake>,
-    /// Whether nobody answers for the service any more.
+    pub(crate) control: Control,
+    pub(crate) pulse: Arc<Pulse>,
+    /// Whether the last handle was dropped.
     released: AtomicBool,
-    /// None if nothing ever runs here.
+    /// `None` if nothing ever runs here.
     engine: Option<Link>,
 }
 
-/// What subscribers are told.
+/// An item of a subscription.
 #[derive(Clone, Debug)]
-pub(crate) enum Told {
+pub(crate) enum Notification {
     Event(Event),
-    /// Nothing more will be told.
+    /// The last item.
     Stopped,
 }
 
-/// The way to the engine.
+/// The connection to the engine.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) tell: UnboundedSender<Message>,
+    pub(crate) messages: UnboundedSender<Message>,
     pub(crate) runtime: Handle,
 }
 
 impl Board {
-    /// How many events a subscriber may be behind.
+    /// By how many events a subscriber may be behind.
     pub(crate) const EVENTS: usize = 256;
 
     pub(super) fn new(
@@ -158,9 +102,8 @@ impl Board {
             changes: Arc::new(Notify::new()),
             events: OnceLock::new(),
             requests: ProbeRequests::default(),
-            outside: Outside::default(),
-            departure: Departure::new(drain),
-            awake: Arc::new(Awake::new()),
+            control: Control::new(drain),
+            pulse: Arc::new(Pulse::new()),
             released: AtomicBool::new(false),
             engine,
         }
@@ -180,96 +123,101 @@ impl Board {
         self.registry.load().cells.iter().map(name).collect()
     }
 
-    /// The verdicts as they are now: two loads and two comparisons, unless an expiry is due or something was said
-    /// that the engine has not come to yet.
+    /// The current verdicts: two loads and two comparisons, unless an expiry is due or the control
+    /// state has changed since the engine last published.
     pub(crate) fn published(&self) -> Guard<Arc<Published>> {
         let published = self.published.load();
         let expired = |deadline| !self.clock.is_before(deadline);
-        if published.valid_until.is_some_and(expired) || published.turn != self.outside.turn() {
+        if published.valid_until.is_some_and(expired) || published.version != self.control.version()
+        {
             self.catch_up(published)
         } else {
             published
         }
     }
 
-    /// Does for readers what the engine has not done yet. The result is shared with other readers if the
-    /// engine published nothing meanwhile. What was published when the engine stopped has no expiry.
+    /// Does for readers what the engine has not done yet. The result is shared with other readers
+    /// unless the engine published meanwhile. What was published when the engine stopped never
+    /// expires.
     #[cold]
     fn catch_up(&self, old: Guard<Arc<Published>>) -> Guard<Arc<Published>> {
-        let (now, turn) = (self.clock.now(), self.outside.turn());
+        let (now, version) = (self.clock.now(), self.control.version());
         let expired = old
             .valid_until
             .is_some_and(|deadline| deadline.reached(now));
-        if old.view.life.stopped().is_some() || !(expired || old.turn != turn) {
+        if old.view.life.stopped().is_some() || !(expired || old.version != version) {
             return old;
         }
-        // Whoever notices first, and when, means the moment when it was over.
+        // Every reader that notices the expiry dates it to the same moment.
         let at = old.valid_until.filter(|_| expired);
         let at = at.map_or(now, Deadline::moment);
-        let new = Arc::new(self.count(now, at, turn, old.view.life, Some(&old.view)));
+        let new = Arc::new(self.count(now, at, version, old.view.life, Some(&old.view)));
         let before = self.published.compare_and_swap(&old, Arc::clone(&new));
-        // All are told the same, whoever was first.
+        // All readers get the same verdicts, whichever was first.
         let is_caught_up =
-            before.turn == turn && before.valid_until.is_none_or(|until| !until.reached(now));
-        match is_caught_up {
-            true => before,
-            false => Guard::from_inner(new),
+            before.version == version && before.valid_until.is_none_or(|until| !until.reached(now));
+        if is_caught_up {
+            before
+        } else {
+            Guard::from_inner(new)
         }
     }
 
-    /// The verdicts counted anew, from what was said by `turn` at least: O(n).
+    /// Counts the verdicts again, with the control state of `version` or later: O(n).
     pub(super) fn count(
         &self,
         now: Moment,
         at: Moment,
-        turn: u64,
+        version: u64,
         before: Life,
         view: Option<&View>,
     ) -> Published {
-        let maintenance = self.outside.maintenance(now);
-        let life = self.outside.life(before, now);
-        let published = publish(
+        let maintenance = self.control.maintenance(now);
+        let life = self.control.life(before, now);
+        let published = Published::count(
             &self.registry.load().cells,
             (now, at),
             life,
             maintenance.as_deref(),
             view,
         );
-        Published { turn, ..published }
+        Published {
+            version,
+            ..published
+        }
     }
 
-    /// The answer to one probe now.
     pub(crate) fn verdict(&self, probe: Probe) -> Verdict {
-        self.published().view.face(probe).verdict.clone()
+        self.published().view.of(probe).verdict.clone()
     }
 
-    /// The next change of any verdict, or the end.
-    pub(crate) fn change(&self) -> OwnedNotified {
-        Arc::clone(&self.changes).notified_owned()
+    /// A waiter that is notified of every change from now on, and of the engine's end.
+    pub(crate) fn wait(&self) -> Wait {
+        Wait::new(&self.changes)
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Told> {
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Notification> {
         let events = self
             .events
             .get_or_init(|| broadcast::Sender::new(Self::EVENTS));
         events.subscribe()
     }
 
-    /// Every check as it is now, but for those that are left out, whose names are in order, and those that `lists` does not want, and what they make of `probe`:
-    /// its status is made of the very states that are listed.
+    /// A report of `probe`, with every check that `lists` accepts, and when to retry. The names of
+    /// the checks to exclude are sorted. The status is computed from the listed states.
     pub(crate) fn report(
         &self,
         probe: Probe,
-        left_out: &[Name],
+        excluded: &[Name],
         lists: &dyn Fn(&Policy) -> bool,
     ) -> (Report, Option<Duration>) {
         let now = self.clock.now();
         let life = self.life(now);
-        let leaves = life.stage(false) == Stage::Draining;
+        let is_draining = life.stage(false) == Stage::Draining;
         let registry = self.registry.load();
         let mut standings = Vec::with_capacity(registry.cells.len());
         let mut checks = Vec::with_capacity(registry.cells.len());
-        for cell in registry.without(left_out) {
+        for cell in registry.without(excluded) {
             if !cell.definition.policy.concerns(probe) {
                 continue;
             }
@@ -277,10 +225,10 @@ impl Board {
             let standing = Standing::of(&state, &cell.definition.policy, now);
             standings.push((cell.id, standing));
             if lists(&cell.definition.policy) {
-                // Who leaves is not to be killed over the end of its workers.
-                let is_excused = probe == Probe::Liveness && leaves;
+                // A draining instance ends its workers, and must not be restarted for that.
+                let is_ignored = probe == Probe::Liveness && is_draining;
                 checks.push(CheckReport {
-                    fails: standing.fails(probe) && !is_excused,
+                    fails: standing.fails(probe) && !is_ignored,
                     ..cell.definition.report(&state, now)
                 });
             }
@@ -301,46 +249,46 @@ impl Board {
             unknown: facts.is_unknown(),
             checks,
         };
-        (report, facts.retry(probe))
+        (report, facts.retry_after(probe))
     }
 
-    /// Since when a verdict has this status. What was published may be of a moment before or after.
+    /// Since when a verdict has this status. The published verdict may be slightly older or newer.
     fn since(&self, probe: Probe, status: Status, now: Moment) -> SystemTime {
         let published = self.published();
-        let published = &published.view.face(probe).verdict;
-        match published.status == status {
-            true => published.since,
-            false => now.time(),
+        let verdict = &published.view.of(probe).verdict;
+        if verdict.status == status {
+            verdict.since
+        } else {
+            now.time()
         }
     }
 
-    /// The verdicts as they are now without some checks.
-    pub(crate) fn without(&self, left_out: &[Name]) -> Arc<View> {
+    /// The current verdicts without some checks. The names are sorted.
+    pub(crate) fn without(&self, excluded: &[Name]) -> Arc<View> {
         let registry = self.registry.load();
-        let cells: Vec<Arc<Cell>> = registry.without(left_out).cloned().collect();
+        let cells: Vec<Arc<Cell>> = registry.without(excluded).cloned().collect();
         let now = self.clock.now();
-        let maintenance = self.outside.maintenance(now);
+        let maintenance = self.control.maintenance(now);
         let (life, before) = (self.life(now), self.published.load());
         let before = Some(&*before.view);
-        publish(&cells, (now, now), life, maintenance.as_deref(), before).view
+        Published::count(&cells, (now, now), life, maintenance.as_deref(), before).view
     }
 
     fn life(&self, now: Moment) -> Life {
-        self.outside.life(self.published.load().view.life, now)
+        self.control.life(self.published.load().view.life, now)
     }
 
-    /// What a maintenance is for.
+    /// The cause of the current maintenance.
     fn cause(&self, now: Moment) -> Option<Cause> {
-        let maintenance = self.outside.maintenance(now)?;
+        let maintenance = self.control.maintenance(now)?;
         Some(maintenance.cause.clone())
     }
 
-    /// Where the instance is in its life.
     pub(crate) fn stage(&self) -> Stage {
         self.published().view.stage
     }
 
-    /// What is known of one check now, how soon it runs again, and the answers made of that.
+    /// A report of one check, the delay before its next run, and the responses rendered from it.
     pub(crate) fn check(&self, name: &str) -> Option<(CheckReport, Duration, Arc<Memo>)> {
         let registry = self.registry.load();
         let cell = registry.named(name)?;
@@ -348,22 +296,19 @@ impl Board {
         let stopped = self.published.load().view.life.stopped();
         let current = cell.current.load();
         let state = cell.read(now, stopped);
-        let memo = match state.looks_like(&current.state) {
-            true => Arc::clone(&current.memo),
-            false => Arc::default(),
-        };
+        let memo = current.memo_for(&state);
         Some((cell.definition.report(&state, now), state.retry_in, memo))
     }
 
-    /// Starts the runs on demand that a reader of `probe` has reason for, and says which it has to wait for:
-    /// those of checks of which nothing is known that could be believed.
+    /// Requests the runs on demand that a reader of `probe` needs. Returns those that the reader
+    /// has to wait for, because there is no valid result.
     pub(crate) fn demand(
         &self,
         probe: Probe,
         published: &Published,
-        left_out: &[Name],
+        excluded: &[Name],
     ) -> Vec<Awaited> {
-        // Without such a check there is no deadline.
+        // There is no deadline unless some check runs on demand.
         let Some(due) = published.demand_from else {
             return Vec::new();
         };
@@ -371,13 +316,13 @@ impl Board {
         if probe == Probe::Liveness || !due.reached(now) {
             return Vec::new();
         }
-        // What it says is settled then, and whoever asks is to know at once.
-        let leaves = matches!(published.view.stage, Stage::Draining | Stage::Maintenance);
-        let settled = leaves && probe != Probe::Startup;
+        // The verdict is settled in these stages, so there is nothing to wait for.
+        let settled = matches!(published.view.stage, Stage::Draining | Stage::Maintenance)
+            && probe != Probe::Startup;
         let registry = self.registry.load();
         let started = published.view.life.has_started();
         let wanted = |cell: &&Arc<Cell>| match probe {
-            _ if left_out.binary_search(&cell.definition.name).is_ok() => false,
+            _ if excluded.binary_search(&cell.definition.name).is_ok() => false,
             Probe::Startup => !started && cell.current.load().state.last_run.is_none(),
             _ => true,
         };
@@ -386,7 +331,7 @@ impl Board {
         runs.filter(|_| !settled).collect()
     }
 
-    /// The same for a reader of one check.
+    /// Does the same for a reader of one check.
     pub(crate) fn demand_check(&self, name: &str) -> Option<Awaited> {
         let registry = self.registry.load();
         let cell = registry.named(name)?;
@@ -398,121 +343,121 @@ impl Board {
         if !cell.is_demanded(now) {
             return None;
         }
-        let landing = self.ask(cell);
+        let completion = self.request(cell);
         let wait = cell.definition.policy.wait();
         let engine = self.engine.as_ref().filter(|_| !self.is_stopped())?;
-        let waits = !cell.current.load().state.is_believed(now) && !wait.is_zero();
-        waits.then(|| Awaited::new(landing, wait, &engine.runtime))
+        let waits = !cell.current.load().state.is_valid(now) && !wait.is_zero();
+        waits.then(|| Awaited::new(completion, wait, &engine.runtime))
     }
 
-    /// Asks for a run of a check, or for the one that is under way.
-    pub(crate) fn ask(&self, cell: &Cell) -> Landing {
-        cell.flight.ask(|| {
-            // Nobody listens if the engine has ended; then it has abandoned the flight, or will.
-            _ = self.tell(Message::Demand(cell.id));
+    /// Requests a run of a check, or joins the one in flight.
+    pub(crate) fn request(&self, cell: &Cell) -> Completion {
+        cell.flight.request(|| {
+            // An engine that has ended has abandoned the flight, or will.
+            _ = self.send(Message::Demand(cell.id));
         })
     }
 
-    /// The instance leaves. Every reader sees it from now on.
+    /// Begins the drain. Every reader sees it from now on.
     pub(crate) fn drain(&self, cause: DrainCause) {
-        if !self.outside.drain() {
-            self.turned(Message::Drain(cause));
+        if !self.control.drain() {
+            self.control_changed(Message::Drain(cause));
         }
     }
 
     #[inline]
     pub(crate) fn is_draining(&self) -> bool {
-        self.outside.is_draining()
+        self.control.is_draining()
     }
 
-    /// The application says something of a check itself.
+    /// The application reports a check itself.
     pub(crate) fn push(&self, pushed: &Pushed, outcome: &Outcome) {
-        if pushed.say(outcome, self.clock.now()) {
+        if pushed.push(outcome, self.clock.now()) {
             match pushed.id() {
-                Some(id) => return self.turned(Message::Pushed(id)),
-                // It is recorded as soon as it is registered.
+                Some(id) => return self.control_changed(Message::Pushed(id)),
+                // It is recorded at its registration.
                 None => return,
             }
         }
-        self.outside.turned();
+        self.control.changed();
         self.changes.notify_waiters();
     }
 
-    /// What the application said of checks counts from now on: nothing here ran for a while.
+    /// Restarts the time of every report of the application: the process was suspended until now.
     pub(crate) fn refresh(&self) {
         let now = self.clock.now();
-        self.spoken_of(|pushed| pushed.refresh(now));
+        self.for_each_pushed(|pushed| pushed.refresh(now));
     }
 
-    /// The same, if that was the runtime's alone: for as long as it was.
-    pub(super) fn forgive(&self, held_up: Duration) {
+    /// Extends the time of every report of the application by the length of a stall.
+    pub(super) fn extend(&self, stall: Duration) {
         let now = self.clock.now();
-        self.spoken_of(|pushed| pushed.forgive(held_up, now));
+        self.for_each_pushed(|pushed| pushed.extend(stall, now));
     }
 
-    fn spoken_of(&self, tell: impl Fn(&Pushed)) {
+    fn for_each_pushed(&self, f: impl Fn(&Pushed)) {
         for cell in &self.registry.load().cells {
             if let Some(pushed) = &cell.definition.pushed {
-                tell(pushed);
+                f(pushed);
             }
         }
     }
 
-    /// The application says that what it said last still holds. Whether it did.
+    /// The application confirms its last report. Returns whether that was good and valid.
     pub(crate) fn confirm(&self, pushed: &Pushed) -> bool {
         pushed.confirm(self.clock.now())
     }
 
-    /// The drain is to go on to its next part.
+    /// Ends a phase of the drain early.
     #[cfg(all(unix, feature = "signals"))]
     pub(crate) fn hurry(&self, what: super::drain::Hurry) {
-        _ = self.tell(Message::Hurry(what));
+        _ = self.send(Message::Hurry(what));
     }
 
-    /// A request that was in flight is over.
+    /// A request ends.
     #[inline]
     pub(crate) fn leave(&self) {
-        if self.departure.leave() {
-            // What it waits for is over if there is no engine.
-            _ = self.tell(Message::Idle);
+        if self.control.in_flight.leave() {
+            // Without an engine, the drain is over.
+            _ = self.send(Message::Idle);
         }
     }
 
-    /// Takes the instance out of rotation, or puts it back. What there was before, unless it was over.
+    /// Begins or ends a maintenance. Returns the one from before that was not over.
     pub(crate) fn maintain(&self, maintenance: Option<Maintenance>) -> Option<Arc<Maintenance>> {
-        let before = self.outside.maintain(maintenance);
-        self.turned(Message::Maintain);
+        let before = self.control.maintain(maintenance);
+        self.control_changed(Message::Maintain);
         let now = self.clock.now();
         before.filter(|before| !before.until.reached(now))
     }
 
-    /// The maintenance that is not over, and how much of it is left.
+    /// The current maintenance, and the time that is left of it.
     pub(crate) fn maintenance(&self) -> Option<(Arc<Maintenance>, Duration)> {
         let now = self.clock.now();
-        let maintenance = self.outside.maintenance(now)?;
+        let maintenance = self.control.maintenance(now)?;
         let left = maintenance.until.left(now);
         Some((maintenance, left))
     }
 
-    /// Has readers see what was just said, and the engine learn of it.
-    fn turned(&self, message: Message) {
-        self.outside.turned();
-        // Where no engine does, nobody is to be told but those who wait.
-        _ = self.tell(message);
+    /// Notifies readers, the engine and waiters of a change of the control state.
+    fn control_changed(&self, message: Message) {
+        self.control.changed();
+        // Without an engine, there are only waiters.
+        _ = self.send(message);
         self.changes.notify_waiters();
     }
 
-    /// Whether nothing runs checks any more.
+    /// Whether checks no longer run.
     pub(crate) fn is_stopped(&self) -> bool {
         self.published.load().view.life.stopped().is_some()
     }
 
-    /// Where the checks run.
+    /// The runtime of the checks.
     pub(crate) fn runtime(&self) -> Option<&Handle> {
         self.engine.as_ref().map(|engine| &engine.runtime)
     }
 
-    /// Whether anything ever runs here.
+    /// Whether checks ever run here.
     pub(super) fn runs(&self) -> bool {
         self.engine.is_some()
     }
@@ -522,7 +467,7 @@ impl Board {
         !self.runs() || self.is_stopped()
     }
 
-    /// The last handle has gone.
+    /// The last handle was dropped.
     pub(crate) fn release(&self) {
         self.released.store(true, Ordering::Release);
     }
@@ -531,11 +476,11 @@ impl Board {
         self.released.load(Ordering::Acquire)
     }
 
-    /// Tells the engine something, and whether there is one.
+    /// Sends a message to the engine. Returns whether there is one.
     #[must_use]
-    pub(crate) fn tell(&self, message: Message) -> bool {
+    pub(crate) fn send(&self, message: Message) -> bool {
         let engine = self.engine.as_ref();
-        engine.is_some_and(|engine| engine.tell.send(message).is_ok())
+        engine.is_some_and(|engine| engine.messages.send(message).is_ok())
     }
 }
 
@@ -545,180 +490,5 @@ impl fmt::Debug for Board {
             .field("service", &self.service)
             .field("checks", &self.names())
             .finish_non_exhaustive()
-    }
-}
-
-impl Registry {
-    pub(super) fn new(cells: Vec<Arc<Cell>>) -> Self {
-        let named = |cell: &Arc<Cell>| (cell.definition.name.clone(), cell.id);
-        let on_demand = |cell: &&Arc<Cell>| cell.definition.policy.on_demand.is_some();
-        Self {
-            by_name: cells.iter().map(named).collect(),
-            on_demand: cells.iter().filter(on_demand).cloned().collect(),
-            cells,
-        }
-    }
-
-    fn named(&self, name: &str) -> Option<&Arc<Cell>> {
-        let &id = self.by_name.get(name)?;
-        let place = self.cells.binary_search_by_key(&id, |cell| cell.id).ok()?;
-        self.cells.get(place)
-    }
-
-    fn without<'a>(&'a self, left_out: &'a [Name]) -> impl Iterator<Item = &'a Arc<Cell>> {
-        let stays = |cell: &&Arc<Cell>| left_out.binary_search(&cell.definition.name).is_err();
-        self.cells.iter().filter(stays)
-    }
-}
-
-impl Cell {
-    pub(super) fn pending(id: Id, definition: Definition, now: Moment) -> Self {
-        let state = State::pending(now, &definition.policy);
-        let state = match &definition.pushed {
-            // Who never says anything is silent from the start.
-            Some(pushed) if !pushed.lasts() => state.until(now.plus(definition.policy.max_age())),
-            _ => state,
-        };
-        Self::new(id, definition, state, Arc::new(flight::Shared::new()))
-    }
-
-    /// A cell that takes another's place, and its state as it reads at `now`.
-    pub(super) fn succeeding(&self, definition: Definition, now: Moment) -> Self {
-        let state = self.current.load().state.under(&definition.policy);
-        let state = state.at(now).into_owned();
-        Self::new(self.id, definition, state, Arc::clone(&self.flight))
-    }
-
-    fn new(id: Id, definition: Definition, state: State, flight: Arc<flight::Shared>) -> Self {
-        let current = Current {
-            state,
-            memo: Arc::default(),
-        };
-        Self {
-            id,
-            definition,
-            current: ArcSwap::from_pointee(current),
-            flight,
-        }
-    }
-
-    /// The state as it reads at `now`, with all that was said of it.
-    fn read(&self, now: Moment, stopped: Option<Moment>) -> State {
-        let spoken = self.definition.pushed.as_deref();
-        let spoken = spoken.map(|pushed| (pushed, pushed.words()));
-        let current = self.current.load();
-        let (state, policy) = (&current.state, &self.definition.policy);
-        let state = match spoken {
-            Some((pushed, words)) => Cow::Owned(pushed.heard(&words, state, policy, now)),
-            None => Cow::Borrowed(state),
-        };
-        let state = state.at(now);
-        match stopped {
-            Some(at) => state.stopped(at),
-            None => state.into_owned(),
-        }
-    }
-
-    /// A state that was recorded, with what was confirmed since.
-    pub(super) fn confirmed<'a>(&self, recorded: &'a State, now: Moment) -> Cow<'a, State> {
-        match &self.definition.pushed {
-            Some(pushed) => Cow::Owned(pushed.confirmed(recorded, now)),
-            None => Cow::Borrowed(recorded),
-        }
-    }
-
-    /// What was last recorded.
-    pub(super) fn report(&self, now: Moment) -> CheckReport {
-        let current = self.current.load();
-        let state = self.confirmed(&current.state, now);
-        self.definition.report(&state, now)
-    }
-
-    /// Whether it had to be done once, and is.
-    pub(super) fn is_done(&self) -> bool {
-        self.definition.policy.is_task() && self.current.load().state.threshold.passed()
-    }
-
-    /// Whether it was not run, for it stands behind a check that fails.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.current.load().state.blocked_by.is_some()
-    }
-
-    /// Whether it runs on demand, and a reader has reason to run it.
-    pub(super) fn is_demanded(&self, now: Moment) -> bool {
-        self.demand_from().is_some_and(|from| from.reached(now))
-    }
-
-    /// From when on a reader has reason to run it, if it runs on demand.
-    pub(super) fn demand_from(&self) -> Option<Deadline> {
-        self.definition.policy.on_demand?;
-        let fresh_until = self.current.load().state.fresh_until();
-        Some(fresh_until.unwrap_or(Deadline::PAST))
-    }
-}
-
-impl Definition {
-    fn report(&self, state: &State, now: Moment) -> CheckReport {
-        CheckReport {
-            name: self.name.clone(),
-            criticality: self.policy.criticality,
-            component_type: self.component_type,
-            runbook: self.runbook.clone(),
-            status: state.status,
-            reason: state.reason,
-            blocked_by: state.blocked_by.clone(),
-            cause: state.cause.clone(),
-            measurements: Arc::clone(&state.measurements),
-            since: state.since.time(),
-            last_run: state
-                .last_run
-                .map(|run| LastRun::new(run.ended.time(), run.duration, run.ended.age_at(now))),
-            smoothed_duration: state.smoothed,
-            slow_above: self.policy.warn_above,
-            streak: state.threshold.streak(),
-            consecutive_failures: state.threshold.failures(),
-            fails: false,
-            last_success: state.last_success.map(Moment::time),
-        }
-    }
-}
-
-/// The verdicts counted anew from all states, as they read `now`; what is another since then is so since `at`: O(n).
-pub(super) fn publish(
-    cells: &[Arc<Cell>],
-    (now, at): (Moment, Moment),
-    life: Life,
-    maintenance: Option<&Maintenance>,
-    before: Option<&View>,
-) -> Published {
-    let stopped = life.stopped();
-    let states: Vec<State> = cells.iter().map(|cell| cell.read(now, stopped)).collect();
-    let each = || cells.iter().zip(&states);
-    let standing = |(cell, state): (&Arc<Cell>, &State)| {
-        (cell.id, Standing::of(state, &cell.definition.policy, now))
-    };
-    let tally = Tally::of(each().map(standing));
-    let cause = maintenance.map(|maintenance| maintenance.cause.clone());
-    let facts = Facts::new(&tally, life, cause);
-    let report = |id: Id| {
-        let place = cells.binary_search_by_key(&id, |cell| cell.id).ok()?;
-        let (cell, state) = (cells.get(place)?, states.get(place)?);
-        Some(cell.definition.report(state, now))
-    };
-    let valid_until = each()
-        .filter_map(|(cell, state)| state.changes_at(&cell.definition.policy, now))
-        .chain(maintenance.map(|maintenance| maintenance.until))
-        .reduce(Deadline::min)
-        .filter(|_| stopped.is_none());
-    let demand_from = cells
-        .iter()
-        .filter_map(|cell| cell.demand_from())
-        .reduce(Deadline::min)
-        .filter(|_| stopped.is_none());
-    Published {
-        turn: 0,
-        valid_until,
-        demand_from,
-        view: Arc::new(View::new(&facts, at, &report, before)),
     }
 }

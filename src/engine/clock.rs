@@ -1,4 +1,4 @@
-//! Moments on a clock that counts suspension and that nobody sets, and the wall clock to show them by.
+//! Moments on a clock that counts suspension and is never set, and on the wall clock for display.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -7,10 +7,11 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Where the engine reads the time.
+/// The clock of the engine.
 ///
-/// Ages are of a clock that goes on while the machine sleeps, and that no time server sets: `CLOCK_BOOTTIME` on Linux and its like
-/// elsewhere. Within a runtime whose clock is paused it is that clock.
+/// Ages are measured on a clock that continues while the machine sleeps, and that no time server
+/// sets: `CLOCK_BOOTTIME` on Linux and its equivalents elsewhere. Within a runtime whose clock is
+/// paused, it is that clock.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     base: Instant,
@@ -18,7 +19,7 @@ pub(crate) struct Clock {
     base_wall: Duration,
 }
 
-/// Whether some runtime of this process may have a paused clock, as in tests.
+/// Whether any runtime of this process may have a paused clock, as in tests.
 static PAUSES: AtomicBool = AtomicBool::new(cfg!(debug_assertions));
 
 impl Clock {
@@ -45,8 +46,8 @@ impl Clock {
         }
     }
 
-    /// Whether a deadline is certainly not over: a first look, that costs as little as it can. Where some clock is paused this may
-    /// say no though [`reached`](Deadline::reached) says no, too.
+    /// Whether a deadline has certainly not passed. This is a cheap first look. Where a clock is
+    /// paused, this may return false although [`reached`](Deadline::reached) returns false as well.
     #[inline]
     pub(crate) fn is_before(self, deadline: Deadline) -> bool {
         let at = deadline.mono();
@@ -54,7 +55,7 @@ impl Clock {
             && (!PAUSES.load(Ordering::Relaxed) || Instant::now() < self.base + at)
     }
 
-    /// When a timer has to go off to meet `mono`.
+    /// The instant at which a timer meets `mono`.
     pub(crate) fn instant(self, mono: Duration) -> Instant {
         Instant::now() + mono.saturating_sub(self.now().mono)
     }
@@ -64,7 +65,7 @@ impl Clock {
     }
 }
 
-/// The clock of ages, from some moment on.
+/// The clock of ages, since some moment.
 #[cfg(any(
     target_os = "linux",
     target_os = "android",
@@ -87,7 +88,7 @@ pub(crate) fn elapsed() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// That of Windows counts suspension.
+/// The monotonic clock of Windows counts suspension.
 #[cfg(windows)]
 pub(crate) fn elapsed() -> Duration {
     use std::{sync::LazyLock, time::Instant};
@@ -96,7 +97,8 @@ pub(crate) fn elapsed() -> Duration {
     START.elapsed()
 }
 
-/// There is no other that does: the larger of what the monotonic clock and the wall clock say, and never less than before.
+/// Other systems have no such clock. This is the larger of what the monotonic clock and the wall
+/// clock show, and it never decreases.
 #[cfg(not(any(
     target_os = "linux",
     target_os = "android",
@@ -125,7 +127,7 @@ fn wall() -> Duration {
         .unwrap_or_default()
 }
 
-/// Looks whether tokio's clock is paused here, as it may be at any time.
+/// Notices that tokio's clock is paused here. It may be paused at any time.
 pub(super) fn notice_pause() {
     if !PAUSES.load(Ordering::Relaxed) && is_paused() {
         PAUSES.store(true, Ordering::Relaxed);
@@ -137,7 +139,7 @@ pub(super) fn is_paused() -> bool {
     paused().is_some()
 }
 
-/// The time of tokio's clock, if that is paused here: it then stands still, or is ahead.
+/// The time of tokio's clock if it is paused here. It then stands still or is ahead.
 fn paused() -> Option<Instant> {
     let before = std::time::Instant::now();
     let now = Instant::now();
@@ -145,8 +147,8 @@ fn paused() -> Option<Instant> {
     (real < before || real > std::time::Instant::now()).then_some(now)
 }
 
-/// A point in time: on the clock of ages (since the engine's start), and what the wall clock showed then (since 1970), which is for
-/// showing alone.
+/// A point in time: on the clock of ages since the engine's start, and on the wall clock since
+/// 1970. The wall clock is for display only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub(crate) mono: Duration,
@@ -154,7 +156,7 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// How long ago this is at `now`.
+    /// The age of this moment at `now`.
     pub(crate) fn age_at(self, now: Self) -> Duration {
         now.mono.saturating_sub(self.mono)
     }
@@ -171,12 +173,12 @@ impl Moment {
     }
 }
 
-/// A moment after which something holds no more.
+/// A moment from which something no longer holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deadline(Moment);
 
 impl Deadline {
-    /// One that is over.
+    /// A deadline that has passed.
     pub(crate) const PAST: Self = Self(Moment {
         mono: Duration::ZERO,
         wall: Duration::ZERO,
@@ -187,20 +189,21 @@ impl Deadline {
         now.mono >= self.0.mono
     }
 
-    /// The first of two.
+    /// The earlier of two.
     pub(crate) fn min(self, other: Self) -> Self {
-        match self.0.mono <= other.0.mono {
-            true => self,
-            false => other,
+        if self.0.mono <= other.0.mono {
+            self
+        } else {
+            other
         }
     }
 
-    /// How long it takes until it is over.
+    /// The time until it passes.
     pub(crate) fn left(self, now: Moment) -> Duration {
         self.0.mono.saturating_sub(now.mono)
     }
 
-    /// The moment itself: whoever notices that it is over, and when, means the same one.
+    /// The moment itself. Everyone who notices later that it has passed dates it to this.
     pub(crate) fn moment(self) -> Moment {
         self.0
     }
@@ -227,7 +230,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn an_age_is_no_matter_of_the_wall_clock() {
+    fn an_age_does_not_depend_on_the_wall_clock() {
         let then = moment(10);
         for wall in [moment(15).wall + 3_600 * SECOND, Duration::ZERO] {
             let now = Moment { wall, ..moment(15) };
@@ -238,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_late_means_the_moment_when_it_was_over() {
+    fn a_late_observer_dates_a_deadline_to_its_moment() {
         let deadline = moment(0).plus(10 * SECOND);
         assert!(!deadline.reached(moment(9)));
         assert!(deadline.reached(moment(13)));
@@ -246,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_of_ages_goes_on_as_the_monotonic_one_does() {
+    fn the_clock_of_ages_advances_with_the_monotonic_clock() {
         let clock = Clock::start();
         let before = clock.now();
         let began = std::time::Instant::now();
         std::thread::sleep(Duration::from_millis(20));
         let took = began.elapsed();
-        // What was slept between the two looks is at least in it.
+        // The sleep is between the two readings.
         assert!(before.age_at(clock.now()) >= took);
     }
 }

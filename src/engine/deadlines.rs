@@ -1,17 +1,17 @@
-//! Who will change by itself, and when.
+//! Which check changes by itself next, and when.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    board::Id,
     clock::{Deadline, Moment},
+    id::Id,
     table::Table,
 };
 
-/// A deadline each for some checks; the earliest is known.
+/// A deadline for each of some checks, in order.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    /// Kept for a check until that is gone.
+    /// An entry stays until its check is removed.
     of: Table<Id, Option<Deadline>>,
     in_order: BTreeSet<(Duration, Id)>,
 }
@@ -36,13 +36,13 @@ impl Deadlines {
         }
     }
 
-    /// The first of them.
+    /// The earliest deadline.
     pub(super) fn first(&self) -> Option<Deadline> {
         let &(_, id) = self.in_order.first()?;
         self.of.get(id).copied().flatten()
     }
 
-    /// A check whose deadline is over.
+    /// A check whose deadline has passed.
     pub(super) fn due(&self, now: Moment) -> Option<Id> {
         let &(at, id) = self.in_order.first()?;
         (at <= now.mono).then_some(id)

@@ -1,15 +1,15 @@
-//! How an instance leaves: serve on for a while, finish what is in flight, close, cut.
+//! Pure: the phases of a drain. Serve on, finish, close, cut.
 
 use std::time::Duration;
 
-/// How long the parts of a drain take.
+/// The times of the phases of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DrainPolicy {
-    /// For how long the instance serves on, while load balancers learn that it leaves.
+    /// How long the instance serves on, while load balancers notice.
     pub(crate) delay: Duration,
-    /// How long it then waits, still accepting, until nothing is in flight.
+    /// How long it then waits until nothing is in flight. It still accepts.
     pub(crate) finish: Duration,
-    /// How long servers then have for what is on open connections, once they have stopped accepting.
+    /// How long servers may then finish what is on open connections. They no longer accept.
     pub(crate) close: Duration,
 }
 
@@ -23,107 +23,109 @@ impl Default for DrainPolicy {
     }
 }
 
-/// How long a server has to end by itself once nothing is in flight: to say goodbye, and to write the end of what it has answered.
+/// How long a server may take to end once nothing is in flight, to close its connections and to
+/// write the rest of its responses.
 const LINGER: Duration = Duration::from_secs(2);
 
 impl DrainPolicy {
-    /// What Kubernetes gives a container to end.
+    /// The default grace period of a Kubernetes pod.
     pub(crate) const GRACE_PERIOD: Duration = Duration::from_secs(30);
 
-    /// The settings that cannot be.
-    pub(crate) fn faults(self) -> impl Iterator<Item = &'static str> {
+    /// The settings with invalid values.
+    pub(crate) fn problems(self) -> impl Iterator<Item = &'static str> {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         let settings = [
             ("drain_delay", self.delay),
             ("drain_finish", self.finish),
             ("drain_close", self.close),
         ];
-        let faults = settings.into_iter().filter(|&(_, value)| value > DAY);
-        faults.map(|(setting, _)| setting)
+        let problems = settings.into_iter().filter(|&(_, value)| value > DAY);
+        problems.map(|(setting, _)| setting)
     }
 
-    /// How long a drain takes at most.
+    /// The longest time that a drain takes.
     pub(crate) fn longest(self) -> Duration {
         self.delay.saturating_add(self.longest_without_delay())
     }
 
-    /// The same after an interrupt.
+    /// The longest time after SIGINT, which skips the delay.
     pub(crate) fn longest_without_delay(self) -> Duration {
         self.finish.saturating_add(self.close)
     }
 }
 
-/// Why an instance leaves.
+/// What began a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DrainCause {
-    /// The application said so.
-    Asked,
+    /// The application.
+    Requested,
+    /// SIGTERM.
     Terminated,
-    /// Somebody sits before it and waits: nobody has to be told first.
+    /// SIGINT: a person is waiting, and no load balancer has to notice.
     Interrupted,
 }
 
 impl DrainCause {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Self::Asked => "asked",
+            Self::Requested => "requested",
             Self::Terminated => "SIGTERM",
             Self::Interrupted => "SIGINT",
         }
     }
 }
 
-/// What of a drain is to end sooner.
+/// What is to end early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hurry {
     /// The delay, if it is not over.
     Delay,
-    /// The part that it is in.
-    Part,
+    /// The current phase.
+    Phase,
 }
 
-/// A drain under way. Pure: time is told.
+/// A drain in progress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drain {
-    part: Part,
+    phase: Phase,
     began: Duration,
-    /// When the part is over, whatever happens.
+    /// When the phase is over at the latest.
     until: Duration,
-    /// Since when nothing is in flight, in the part in which that ends the drain.
+    /// Since when nothing has been in flight, in the phase in which that ends the drain.
     idle: Option<Duration>,
     ended: bool,
     policy: DrainPolicy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// It serves on.
+enum Phase {
+    /// The instance serves on.
     Serving,
-    /// It still accepts, and waits for the moment when nothing is in flight.
+    /// It still accepts, and waits until nothing is in flight.
     Finishing,
     /// Servers have stopped accepting, and finish what is on open connections.
     Closing,
     Done,
 }
 
-/// What comes next in a drain.
+/// A step of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// From now on the end of what is in flight counts.
+    /// From now on the drain proceeds when nothing is in flight.
     Finish,
-    /// Servers are to stop accepting, with so many requests in flight.
+    /// Servers are to stop accepting. This many requests are in flight.
     Close(usize),
-    /// Nothing is in flight any more, or what is will be cut.
+    /// Nothing is in flight any more, or the rest will be cut.
     End(DrainEnd),
-    /// Servers are to end, whatever they do, with so many requests in flight.
+    /// Servers are to end at once. This many requests are in flight.
     Cut(usize),
 }
 
-/// How a drain ended, as far as is known when servers have nothing to do any more: what comes over an open connection later may be cut
-/// nevertheless.
+/// How a drain ended, as known when servers have nothing left to do. A request that arrives on an
+/// open connection later may still be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DrainEnd {
-    /// How many requests were cut.
+    /// How many requests were in flight.
     pub(crate) in_flight: usize,
     pub(crate) took: Duration,
 }
@@ -132,10 +134,10 @@ impl Drain {
     pub(crate) fn begin(now: Duration, cause: DrainCause, policy: DrainPolicy) -> Self {
         let delay = match cause {
             DrainCause::Interrupted => Duration::ZERO,
-            DrainCause::Asked | DrainCause::Terminated => policy.delay,
+            DrainCause::Requested | DrainCause::Terminated => policy.delay,
         };
         Self {
-            part: Part::Serving,
+            phase: Phase::Serving,
             began: now,
             until: now.saturating_add(delay),
             idle: None,
@@ -144,29 +146,29 @@ impl Drain {
         }
     }
 
-    /// Ends the part that it is in, if that is what is meant: then it does not wait for what is in flight any more, if it
-    /// did.
+    /// Ends the delay or the current phase. A phase that waits for requests in flight ends without
+    /// them.
     pub(crate) fn hurry(&mut self, now: Duration, what: Hurry) {
-        if what == Hurry::Part || self.part == Part::Serving {
+        if what == Hurry::Phase || self.phase == Phase::Serving {
             self.until = self.until.min(now);
         }
     }
 
-    /// The last request in flight has just ended.
+    /// The last request in flight has ended.
     pub(crate) fn idle(&mut self, now: Duration) {
         if self.idle.is_some() {
             self.idle = Some(now);
         }
     }
 
-    /// How long it has taken by now.
+    /// The time since it began.
     pub(crate) fn took(&self, now: Duration) -> Duration {
         now.saturating_sub(self.began)
     }
 
-    /// When there is something to do, whatever happens.
+    /// When the next step is due at the latest.
     pub(crate) fn due(&self) -> Option<Duration> {
-        (self.part != Part::Done).then(|| self.cut_at())
+        (self.phase != Phase::Done).then(|| self.cut_at())
     }
 
     fn cut_at(&self) -> Duration {
@@ -176,37 +178,37 @@ impl Drain {
         }
     }
 
-    /// What comes next, if something does by now. To be asked again until nothing does.
+    /// The next step, if it is due. Call this until it returns `None`.
     pub(crate) fn step(&mut self, now: Duration, in_flight: usize) -> Option<Step> {
-        if self.part == Part::Closing {
+        if self.phase == Phase::Closing {
             self.idle = match in_flight {
                 0 => self.idle.or(Some(now)),
                 _ => None,
             };
         }
         let over = now >= self.cut_at();
-        match self.part {
-            Part::Serving if over => {
-                self.part = Part::Finishing;
+        match self.phase {
+            Phase::Serving if over => {
+                self.phase = Phase::Finishing;
                 self.until = now.saturating_add(self.policy.finish);
                 Some(Step::Finish)
             }
-            Part::Finishing if over || in_flight == 0 => {
-                self.part = Part::Closing;
+            Phase::Finishing if over || in_flight == 0 => {
+                self.phase = Phase::Closing;
                 self.until = now.saturating_add(self.policy.close);
                 Some(Step::Close(in_flight))
             }
-            Part::Closing if !self.ended && (over || in_flight == 0) => {
+            Phase::Closing if !self.ended && (over || in_flight == 0) => {
                 self.ended = true;
                 let took = self.took(now);
                 Some(Step::End(DrainEnd { in_flight, took }))
             }
-            Part::Closing if over => {
-                self.part = Part::Done;
+            Phase::Closing if over => {
+                self.phase = Phase::Done;
                 self.idle = None;
                 Some(Step::Cut(in_flight))
             }
-            Part::Serving | Part::Finishing | Part::Closing | Part::Done => None,
+            Phase::Serving | Phase::Finishing | Phase::Closing | Phase::Done => None,
         }
     }
 }
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn it_serves_on_then_finishes_then_closes_then_cuts_what_lingers() {
+    fn it_serves_on_finishes_closes_and_cuts() {
         let mut drain = begin(DrainCause::Terminated);
         assert_eq!(steps(&mut drain, 104, 0), [], "it serves on, though idle");
         assert_eq!(steps(&mut drain, 105, 2), [Step::Finish]);
@@ -246,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_is_in_flight_when_servers_close_has_a_time_of_its_own() {
-        let mut drain = begin(DrainCause::Asked);
+        let mut drain = begin(DrainCause::Requested);
         assert_eq!(steps(&mut drain, 105, 1), [Step::Finish]);
         assert_eq!(drain.due(), Some(120 * SECOND));
         assert_eq!(steps(&mut drain, 120, 3), [Step::Close(3)]);
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_is_stuck_is_cut_when_that_is_over() {
-        let mut drain = begin(DrainCause::Asked);
+        let mut drain = begin(DrainCause::Requested);
         assert_eq!(steps(&mut drain, 105, 1), [Step::Finish]);
         assert_eq!(steps(&mut drain, 120, 1), [Step::Close(1)]);
         assert_eq!(steps(&mut drain, 125, 1), [end(1, 25), Step::Cut(1)]);
@@ -292,25 +294,26 @@ mod tests {
         assert_eq!(steps(&mut drain, 100, 1), [Step::Finish]);
         drain.hurry(101 * SECOND, Hurry::Delay);
         assert_eq!(steps(&mut drain, 101, 1), [], "there is no delay to end");
-        drain.hurry(101 * SECOND, Hurry::Part);
+        drain.hurry(101 * SECOND, Hurry::Phase);
         assert_eq!(steps(&mut drain, 101, 1), [Step::Close(1)]);
     }
 
     #[test]
     fn each_signal_more_ends_a_part() {
         let mut drain = begin(DrainCause::Terminated);
-        drain.hurry(101 * SECOND, Hurry::Part);
+        drain.hurry(101 * SECOND, Hurry::Phase);
         assert_eq!(steps(&mut drain, 101, 1), [Step::Finish]);
         assert_eq!(drain.due(), Some(116 * SECOND), "all of it is left");
-        drain.hurry(102 * SECOND, Hurry::Part);
+        drain.hurry(102 * SECOND, Hurry::Phase);
         assert_eq!(steps(&mut drain, 102, 1), [Step::Close(1)]);
         assert_eq!(drain.due(), Some(107 * SECOND));
-        drain.hurry(103 * SECOND, Hurry::Part);
+        drain.hurry(103 * SECOND, Hurry::Phase);
         assert_eq!(steps(&mut drain, 103, 1), [end(1, 3), Step::Cut(1)]);
     }
 
     proptest! {
-        /// Whatever happens, the steps come in their order, each once, and the drain ends within its time.
+        /// Whatever happens, the steps come in their order, each once, and the drain ends within
+        /// its time.
         #[test]
         fn a_drain_ends(
             events in prop::collection::vec((0_u32..8, 0_usize..3, prop::bool::weighted(0.1)), 0..40),
@@ -320,7 +323,7 @@ mod tests {
             for (delay, in_flight, hurry) in events {
                 now += delay;
                 if hurry {
-                    drain.hurry(now * SECOND, Hurry::Part);
+                    drain.hurry(now * SECOND, Hurry::Phase);
                 }
                 for step in steps(&mut drain, now, in_flight) {
                     if let Step::End(DrainEnd { in_flight, .. }) = step {

@@ -1,9 +1,10 @@
-//! A board that nothing changes.
+//! A board that never changes.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    board::{Board, Definition, Service},
+    board::{Board, Service},
+    cell::Definition,
     clock::Clock,
     drain::DrainPolicy,
     state::Run,
@@ -14,12 +15,12 @@ use crate::{
     model::{ComponentType, Name, Outcome, Status},
 };
 
-/// Keeps a board as it was made.
+/// Keeps a board unchanged.
 #[derive(Debug)]
 pub(crate) struct Fixed(Writer);
 
 impl Fixed {
-    /// A board with one check, of this status.
+    /// A board with one check of this status.
     pub(crate) fn new(service: Service, status: Status) -> Self {
         let clock = Clock::start();
         let name = Name::new("fixed");
@@ -41,7 +42,7 @@ impl Fixed {
         for id in writer.ids() {
             writer.update(id, now, |state, policy| {
                 let outcome = Outcome::from(status);
-                state.record(outcome, run, policy, 0.0).for_good()
+                state.record(outcome, run, policy, 0.0).without_expiry()
             });
         }
         writer.abandon_runs();

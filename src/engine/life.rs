@@ -1,9 +1,9 @@
-//! The life of an instance: what decides the verdicts beside the checks.
+//! Pure: the life of an instance, which decides the verdicts together with the checks.
 
 use super::clock::Moment;
 use crate::model::Stage;
 
-/// Pure: each event makes a new life of the old one.
+/// Each event makes a new life from the old one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Life {
     started: bool,
@@ -12,21 +12,21 @@ pub(crate) struct Life {
     stopped: Option<Moment>,
 }
 
-/// What happens to an instance.
+/// An event in the life of an instance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LifeEvent {
     /// Every start-up task is done, and the first run of every check has ended.
     Started,
     MaintenanceBegan,
-    /// It was lifted, or is over.
+    /// It was lifted, or its time is over.
     MaintenanceEnded,
     DrainBegan,
-    /// Nothing runs checks any more.
+    /// Checks no longer run.
     Stopped(Moment),
 }
 
 impl Life {
-    /// Once started, draining or stopped, it is for good; after the end nothing happens.
+    /// Starting, draining and stopping are permanent. A stopped life does not change.
     pub(crate) fn after(self, event: LifeEvent) -> Self {
         if self.stopped.is_some() {
             return self;
@@ -55,9 +55,9 @@ impl Life {
         }
     }
 
-    /// Where it is, if the checks keep it from being ready or not.
+    /// The stage. `blocked` says whether checks prevent readiness.
     pub(crate) fn stage(self, blocked: bool) -> Stage {
-        // A runtime that ends while the instance leaves has been left.
+        // The end of the runtime during a drain is expected.
         if self.draining {
             Stage::Draining
         } else if self.stopped.is_some() {

@@ -1,43 +1,55 @@
-//! The only place that starts, times, retries and counts. It knows nothing of formats and of HTTP.
+//! The only place that starts, times, retries and records runs. It knows nothing of formats and of
+//! HTTP.
 //!
-//! The [`Engine`] is one task. It alone writes the [board], by way of the [`Writer`]; runs are tasks of their own that
-//! tell it of their end, and so do the application and readers of what they want.
+//! The [`Engine`] is one task. It alone writes the [board], through its [`Writer`]. Runs are tasks
+//! of their own, which send it a message when they end. So do the application and readers.
 
 mod alarm;
-mod awake;
+mod awaited;
 mod blocked;
 mod board;
+mod cell;
 mod clock;
 mod command;
+#[cfg_attr(
+    not(all(unix, feature = "signals")),
+    expect(dead_code, reason = "no signal is handled")
+)]
+mod control;
 mod deadlines;
 #[cfg_attr(
     not(all(unix, feature = "signals")),
     expect(dead_code, reason = "no signal is handled")
 )]
-mod departure;
-#[cfg_attr(
-    not(all(unix, feature = "signals")),
-    expect(dead_code, reason = "no signal is handled")
-)]
 mod drain;
+mod draining;
+mod entry;
+mod facts;
 #[cfg(feature = "testing")]
 mod fixed;
 mod flight;
-mod hold_up;
+mod id;
+mod in_flight;
 mod life;
 mod memo;
+mod message;
 mod operators;
-mod outside;
+mod plan;
+mod published;
 mod pushed;
 mod queue;
 mod roots;
 mod run;
+mod runs;
 mod schedule;
+mod slot;
+mod stall;
 mod state;
 mod table;
 mod tally;
 mod threshold;
 mod view;
+mod wait;
 mod writer;
 
 use std::{
@@ -45,7 +57,8 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::pin,
-    sync::Arc,
+    // The files that import it from here are also compiled by the tests of all interleavings.
+    sync::{Arc, atomic},
     task::Poll,
     time::Duration,
 };
@@ -60,144 +73,71 @@ pub(crate) use self::drain::Hurry;
 #[cfg(feature = "testing")]
 pub(crate) use self::fixed::Fixed;
 use self::{
-    alarm::Alarm,
-    board::{Cell, Link},
-    clock::Moment,
-    command::Reply,
-    drain::{Drain, Step},
-    hold_up::HoldUp,
-    queue::{Lane, Places, Queue},
-    run::{AbortOnDrop, Ended},
-    schedule::Schedule,
-    table::Table,
+    alarm::Alarm, board::Link, cell::Cell, clock::Moment, drain::Drain, message::Reply,
+    queue::Queue, run::AbortOnDrop, schedule::Schedule, slot::Slot, stall::Stall, table::Table,
 };
 pub(crate) use self::{
-    awake::Awake,
-    board::{Board, Definition, Id, Service, Told},
+    awaited::Awaited,
+    board::{Board, Notification, Service},
+    cell::Definition,
     clock::Clock,
-    command::{Answer as Changed, Message, Refused, Registration},
+    control::Maintenance,
     drain::{DrainCause, DrainPolicy},
-    flight::{Awaited, Landing},
-    memo::{Answer, Memo},
-    outside::Maintenance,
+    flight::Completion,
+    id::Id,
+    memo::Memo,
+    message::{Changed, Message, Refused, Registration},
+    published::Published,
     pushed::Pushed,
     roots::Roots,
-    view::Published,
+    stall::Pulse,
+    wait::Wait,
     writer::Writer,
 };
 use crate::{
-    check::{Code, Policy, panicked},
-    model::{Name, Outcome, Reason},
-    telemetry::{self, RunResult},
+    check::{Code, Policy},
+    model::Name,
 };
 
-/// Runs the checks on their schedule and records what they say.
+/// Runs the checks on their schedule and records the results.
 pub(crate) struct Engine {
     writer: Writer,
     clock: Clock,
     runtime: Handle,
     slots: Table<Id, Slot>,
     roots: Roots<Id>,
-    /// Who stands behind a check of that name that is gone, and may come again.
-    bereft: Vec<(Name, Id)>,
+    /// The checks that depend on a check of that name, which was removed and may be added again.
+    orphaned: Vec<(Name, Id)>,
     schedule: Schedule,
-    /// When each check is due next, but for those that wait or run, and those that run on demand.
+    /// When each check is due. Checks that are queued, run or run on demand are not in it.
     agenda: BTreeSet<(Duration, Id)>,
-    /// When the time of each run is over that is under way.
+    /// When the time limit of each run in flight is over.
     limits: BTreeSet<(Duration, Id)>,
     queue: Queue,
     queue_logged: bool,
-    /// How many runs may be under way at a time, and how many more may start.
+    /// How many runs may be in flight at a time.
     capacity: usize,
-    room: usize,
+    /// How many more runs may start.
+    permits: usize,
     runs_started: u64,
-    /// Set once the instance leaves.
     drain: Option<Drain>,
-    /// Checks whose runs ended since readers were last shown anything, and whether by a panic.
-    landed: Vec<(Id, bool)>,
+    /// The checks whose runs completed since readers last saw anything.
+    completed: Vec<Id>,
     removed: Vec<Arc<Cell>>,
-    /// Answers that are due once readers can see what they tell.
-    replies: Vec<(Reply, command::Answer)>,
+    /// Replies to send once readers can see the change.
+    replies: Vec<(Reply, Changed)>,
     messages: UnboundedReceiver<Message>,
-    tell: UnboundedSender<Message>,
+    sender: UnboundedSender<Message>,
 }
 
-/// How an engine works.
+/// The settings of an engine.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    /// How many runs may be under way at a time.
-    pub(crate) room: usize,
-    /// What jitter is drawn from.
+    /// How many runs may be in flight at a time.
+    pub(crate) capacity: usize,
+    /// The seed of all jitter. Defaults to a random one.
     pub(crate) seed: Option<u64>,
     pub(crate) drain: DrainPolicy,
-}
-
-/// What the engine knows of one check besides its state.
-struct Slot {
-    code: Code,
-    timeout: Duration,
-    /// Its entry in the agenda.
-    due: Option<Duration>,
-    places: Places,
-    /// The run that has not ended.
-    run: Option<Running>,
-    /// When a run of it began last.
-    began: Option<Duration>,
-    /// Whether the phase of its period has been drawn.
-    phased: bool,
-    /// Whether its last run was not counted, for a hold-up.
-    excused: bool,
-    /// Whether its last run was not called slow, for a hold-up.
-    indulged: bool,
-    /// Whether it has to be done once. However long it takes, it takes no room.
-    task: bool,
-    /// Who wants to know of the end of the next run.
-    waiting: Vec<Reply>,
-}
-
-struct Running {
-    number: u64,
-    began: Moment,
-    /// When its time is over.
-    limit: Duration,
-    /// Whether its time is over.
-    given_up: bool,
-    /// Whether what the check stands behind failed meanwhile, so that it tells nothing.
-    void: bool,
-    /// How much of its time the process or its runtime may have been held up.
-    held_up: Duration,
-    task: AbortOnDrop,
-}
-
-impl Slot {
-    /// Whether it waits for room to run.
-    fn is_queued(&self) -> bool {
-        self.places.iter().any(Option::is_some)
-    }
-
-    fn new(code: Code, policy: &Policy) -> Self {
-        Self {
-            code,
-            timeout: policy.timeout,
-            task: policy.is_task(),
-            due: None,
-            places: Places::default(),
-            run: None,
-            began: None,
-            phased: false,
-            excused: false,
-            indulged: false,
-            waiting: Vec::new(),
-        }
-    }
-
-    /// Whether a run that took so long tells nothing of what it asked, for it was held up. Not twice in a row:
-    /// code that holds its own runtime up shall not be excused for ever.
-    fn excuses(&self, run: state::Run) -> bool {
-        let held_up = self.run.as_ref().map_or(Duration::ZERO, |run| run.held_up);
-        let overrun = run.duration.saturating_sub(self.timeout);
-        !self.excused && !held_up.is_zero() && overrun <= held_up
-    }
 }
 
 impl Engine {
@@ -208,9 +148,8 @@ impl Engine {
         checks: Vec<(Definition, Option<Code>)>,
         settings: Settings,
     ) -> Self {
-        let Settings { room, seed, drain } = settings;
-        let (tell, messages) = unbounded_channel();
-        // The clock is read as the runtime reads it: a paused one is, too.
+        let (sender, messages) = unbounded_channel();
+        // Within the runtime, the clock notices that it is paused.
         let _entered = runtime.enter();
         let clock = Clock::start();
         let (definitions, codes): (Vec<_>, Vec<_>) = checks.into_iter().unzip();
@@ -219,56 +158,57 @@ impl Engine {
             .map(|definition| definition.policy.clone())
             .collect();
         let link = Link {
-            tell: tell.clone(),
+            messages: sender.clone(),
             runtime: runtime.clone(),
         };
-        let writer = Writer::new(service, clock, definitions, drain, Some(link));
-        let slots = codes
-            .into_iter()
-            .zip(policies)
-            .map(|(code, policy)| Some(Slot::new(code?, &policy)));
+        let writer = Writer::new(service, clock, definitions, settings.drain, Some(link));
         let mut engine = Self {
             slots: Table::default(),
             writer,
             clock,
             runtime: runtime.clone(),
             roots: Roots::default(),
-            bereft: Vec::new(),
-            schedule: Schedule::new(seed),
+            orphaned: Vec::new(),
+            schedule: Schedule::new(settings.seed),
             agenda: BTreeSet::new(),
             limits: BTreeSet::new(),
             queue: Queue::default(),
             queue_logged: false,
-            capacity: room,
-            room,
+            capacity: settings.capacity,
+            permits: settings.capacity,
             runs_started: 0,
             drain: None,
-            landed: Vec::new(),
+            completed: Vec::new(),
             removed: Vec::new(),
             replies: Vec::new(),
             messages,
-            tell,
+            sender,
         };
-        for (id, slot) in engine.writer.ids().into_iter().zip(slots) {
-            if let Some(slot) = slot {
-                engine.slots.insert(id, slot);
-            }
-            // What is wrong with it was told before it came here.
-            let cell = engine.writer.cell(id);
-            let names = cell.map_or(&[][..], |cell| &cell.definition.depends_on);
-            _ = engine
-                .roots_named(names)
-                .and_then(|roots| engine.set_roots(id, roots));
-            engine.plan_soon(id, clock.now());
+        let codes = codes.into_iter().zip(policies);
+        for (id, (code, policy)) in engine.writer.ids().into_iter().zip(codes) {
+            engine.register_at_start(id, code, &policy);
         }
         engine
+    }
+
+    fn register_at_start(&mut self, id: Id, code: Option<Code>, policy: &Policy) {
+        if let Some(code) = code {
+            self.slots.insert(id, Slot::new(code, policy));
+        }
+        let cell = self.writer.cell(id);
+        let names = cell.map_or(&[][..], |cell| &cell.definition.depends_on);
+        // The builder has reported every problem with these.
+        _ = self
+            .roots_named(names)
+            .and_then(|roots| self.set_roots(id, roots));
+        self.plan_soon(id, self.clock.now());
     }
 
     pub(crate) fn board(&self) -> &Arc<Board> {
         self.writer.board()
     }
 
-    /// Starts it. It ends when what is returned is dropped.
+    /// Starts the engine. It ends when the returned value is dropped.
     pub(crate) fn spawn(self) -> AbortOnDrop {
         run::spawn(&self.runtime.clone(), Box::pin(self.drive()))
     }
@@ -278,25 +218,34 @@ impl Engine {
         loop {
             clock::notice_pause();
             let now = self.clock.now();
+            // The order is load-bearing.
+            // 1. Expiry comes first, because what follows depends on states as they read now.
             self.writer.elapse(now);
-            self.give_up_what_overran(now);
-            self.queue_what_is_due(now);
-            self.heed_roots(now);
+            // 2. Timeouts give their permits back before checks that are due are queued.
+            self.time_out_overdue(now);
+            self.queue_due(now);
+            // 3. The states of a whole round are known: dependents are blocked and unblocked.
+            self.follow_roots(now);
+            // 4. Readers see the round as one change. Replies come after that, so that whoever
+            //    receives one sees at least its change.
             self.writer.publish();
-            self.answer();
-            self.start_what_is_queued(now);
-            self.leave(now);
-            self.writer.tell_operators(now);
+            self.send_replies();
+            // 5. Runs start after publishing, because code that blocks its thread at the first poll
+            //    may delay whatever comes next.
+            self.start_queued(now);
+            self.advance_drain(now);
+            // 6. Subscribers and recorders are foreign code, which may block. They come last.
+            self.writer.report_to_operators(now);
             let wake = self.next_wake(now);
             alarm.as_mut().set_to(wake);
-            // It is never closed, for the engine holds a sender.
+            // The channel never closes, because the engine holds a sender.
             let mut next = poll_fn(|cx| match self.messages.poll_recv(cx) {
                 Poll::Ready(message) => Poll::Ready(message),
                 Poll::Pending => alarm.as_mut().poll(cx).map(|()| None),
             })
             .await;
-            self.notice_hold_up(wake);
-            // What became too old before somebody asked did so unread.
+            self.notice_stall(wake);
+            // A result that expired before a reader requested another expired unread.
             self.writer.elapse(self.clock.now());
             while let Some(message) = next {
                 self.handle(message);
@@ -307,9 +256,10 @@ impl Engine {
 
     fn next_wake(&self, now: Moment) -> Option<Duration> {
         let due = self.agenda.first().map(|&(at, _)| at);
-        // Who speaks for a while only is not to be late because nothing here ran.
-        let ticks = due.is_some() || self.room < self.capacity || self.writer.is_spoken_to();
-        let tick = ticks.then(|| now.mono + HoldUp::TICK);
+        // A stall has to be noticed while runs are in flight, and while reports of the application
+        // can expire.
+        let ticks = due.is_some() || self.permits < self.capacity || self.writer.has_pushed();
+        let tick = ticks.then(|| now.mono + Stall::TICK);
         let limit = self.limits.first().map(|&(at, _)| at);
         let (expiry, operators) = (self.writer.next_deadline(), self.writer.operators_due());
         let drain = self.drain.as_ref().and_then(Drain::due);
@@ -319,423 +269,65 @@ impl Engine {
             .min()
     }
 
-    /// A process that was suspended, or a runtime that stood still, is no failure of what is checked. What runs
-    /// is given the time back, and what was learnt before is learnt anew.
-    fn notice_hold_up(&mut self, planned: Option<Duration>) {
+    /// A stall is no failure of the checked dependency. Runs in flight get the time back, and
+    /// outdated results are replaced soon.
+    fn notice_stall(&mut self, planned: Option<Duration>) {
         let now = self.clock.now();
-        let Some(hold_up) = HoldUp::until(now, planned) else {
+        let Some(stall) = Stall::since(planned, now) else {
             return;
         };
         let board = self.writer.board();
-        match board.awake.is_waking() {
-            true => board.refresh(),
-            // A worker that hangs is not to be excused for ever by a runtime that is busy.
-            false => board.forgive(hold_up.length()),
+        if board.pulse.has_just_resumed() {
+            board.refresh();
+        } else {
+            // A busy runtime must not forgive a worker that hangs for ever.
+            board.extend(stall.length());
         }
         for slot in self.slots.values_mut() {
-            if let Some(run) = &mut slot.run {
-                run.held_up += hold_up.credit();
+            if let Some(run) = slot.run_mut() {
+                run.stalled += stall.credit();
             }
         }
-        let outdated = |id: &Id| {
+        let is_outdated = |id: &Id| {
             let cell = self.writer.cell(*id);
-            // A run that was given up and goes on is not asked anew, and shall not be counted sooner.
-            let idle = self.slots.get(*id).is_some_and(|slot| slot.run.is_none());
-            idle && cell.is_some_and(|cell| hold_up.outdates(cell.definition.policy.period()))
+            // A run that overran its limit is not repeated, and must not be counted sooner.
+            let idle = self.slots.get(*id).is_some_and(Slot::is_idle);
+            idle && cell.is_some_and(|cell| stall.outdates(cell.definition.policy.period()))
         };
         let outdated: Vec<Id> = self
             .agenda
             .iter()
             .map(|&(_, id)| id)
-            .filter(outdated)
+            .filter(is_outdated)
             .collect();
         for id in outdated {
-            // What stood still together shall not go on in step.
+            // Replicas that stalled together must not continue in step.
             if let Some(slot) = self.slots.get_mut(id) {
-                slot.phased = false;
+                slot.has_phase = false;
             }
             self.plan_soon(id, now);
         }
     }
 
-    fn queue_what_is_due(&mut self, now: Moment) {
-        while let Some(&(at, id)) = self.agenda.first() {
-            if at > now.mono {
-                break;
-            }
-            self.unplan(id);
-            self.due(id, now);
-        }
-    }
-
-    fn start_what_is_queued(&mut self, now: Moment) {
-        let started = self.runs_started;
-        while self.room > 0 {
-            let Some(id) = self.queue.pop() else {
-                self.queue_logged = false;
-                break;
-            };
-            self.start(id, now);
-        }
-        if self.runs_started > started {
-            run::wake_another_worker(&self.runtime);
-        }
-        self.log_queue(now);
-    }
-
-    /// A check's time has come. One whose last run was given up and has not ended is not run on top of it.
-    fn due(&mut self, id: Id, now: Moment) {
-        let Some(slot) = self.slots.get_mut(id) else {
-            return;
-        };
-        match &slot.run {
-            None => self.enqueue(id, Lane::Due),
-            // Its end, or that of its time, plans the next.
-            Some(run) if !run.given_up => {}
-            Some(run) => {
-                let run = run.began.run_until(now);
-                self.record(id, Outcome::fail(Reason::StillRunning), run);
-            }
-        }
-    }
-
-    /// Puts a check in line, unless it stands behind one that fails. One that is merely due and is asked for now stands in two,
-    /// and whichever comes first counts.
-    fn enqueue(&mut self, id: Id, lane: Lane) {
-        if let Some(by) = self.blocker(id) {
-            return self.block(id, by, self.clock.now());
-        }
-        let Some(slot) = self.slots.get_mut(id) else {
-            return;
-        };
-        if let Some(at) = slot.due.take() {
-            self.agenda.remove(&(at, id));
-        }
-        if slot.is_queued() && lane != Lane::Asked {
-            return;
-        }
-        // It keeps its place in another line.
-        let now = self.clock.now().mono;
-        self.queue.push(lane, id, now, &mut slot.places);
-        self.writer.note_run(id, true);
-    }
-
-    fn start(&mut self, id: Id, now: Moment) {
-        let Some(slot) = self.slots.get_mut(id) else {
-            return;
-        };
-        self.runs_started += 1;
-        let number = self.runs_started;
-        let tell = self.tell.clone();
-        let report = move |said| {
-            // Nobody listens if the engine has ended.
-            _ = tell.send(Message::Ran { id, number, said });
-        };
-        let task = run::start(&self.runtime, self.clock, &slot.code, report);
-        self.queue.remove(id, &mut slot.places);
-        let limit = now.mono + slot.timeout;
-        self.limits.insert((limit, id));
-        slot.began = Some(now.mono);
-        slot.run = Some(Running {
-            number,
-            began: now,
-            limit,
-            given_up: false,
-            void: false,
-            held_up: Duration::ZERO,
-            task,
-        });
-        if !slot.task {
-            self.room -= 1;
-        }
-        if let Some(cell) = self.writer.cell(id) {
-            cell.flight.start();
-        }
-    }
-
     fn handle(&mut self, message: Message) {
         match message {
-            Message::Ran { id, number, said } => {
-                let run = self.slots.get(id).and_then(|slot| slot.run.as_ref());
-                // A run of a check that is gone, or of code that was replaced, is nobody's.
-                if run.is_some_and(|run| run.number == number) {
-                    self.ran(id, said);
+            Message::Ran { id, number, ended } => {
+                // The run of a removed check, or of replaced code, says nothing.
+                if self.slots.get(id).is_some_and(|slot| slot.runs(number)) {
+                    self.ran(id, ended);
                 }
             }
             Message::Demand(id) => self.demand(id),
             Message::Drain(cause) => self.begin_drain(cause),
-            Message::Hurry(what) => {
-                let now = self.clock.now().mono;
-                if let Some(drain) = &mut self.drain {
-                    drain.hurry(now, what);
-                }
-            }
-            Message::Idle => {
-                let now = self.clock.now().mono;
-                if let Some(drain) = &mut self.drain {
-                    drain.idle(now);
-                    self.writer.board().changes.notify_waiters();
-                }
-            }
-            // What is done next sees it.
+            Message::Hurry(what) => self.hurry_drain(what),
+            Message::Idle => self.notice_idle(),
+            // The next round reads it.
             Message::Maintain => {}
-            Message::Pushed(id) => self.writer.hear(id, self.clock.now()),
+            Message::Pushed(id) => self.writer.record_pushed(id, self.clock.now()),
             Message::Add(registration) => self.add(registration),
             Message::Replace(registration) => self.replace(registration),
             Message::Remove(name, reply) => self.remove(&name, reply),
             Message::Withdraw(pushed) => self.withdraw(&pushed),
-        }
-    }
-
-    fn begin_drain(&mut self, cause: DrainCause) {
-        let now = self.clock.now().mono;
-        let board = self.writer.board();
-        self.drain = Some(Drain::begin(now, cause, board.departure.policy));
-        telemetry::drain_began(
-            &board.service.name,
-            cause.as_str(),
-            board.departure.in_flight(),
-        );
-    }
-
-    /// Leaves, as far as it is time to.
-    fn leave(&mut self, now: Moment) {
-        let Some(drain) = &mut self.drain else {
-            return;
-        };
-        let board = self.writer.board();
-        let departure = &board.departure;
-        while let Some(step) = drain.step(now.mono, departure.in_flight()) {
-            match step {
-                Step::Finish => {
-                    departure.await_idle();
-                    board.changes.notify_waiters();
-                }
-                Step::Close(in_flight) => {
-                    departure.close();
-                    board.changes.notify_waiters();
-                    if in_flight > 0 {
-                        let left = departure.policy.close;
-                        telemetry::drain_closes(&board.service.name, in_flight, left);
-                    }
-                }
-                Step::End(end) => {
-                    departure.end(end);
-                    board.changes.notify_waiters();
-                    telemetry::drain_ended(&board.service.name, end.in_flight, end.took);
-                }
-                Step::Cut(in_flight) => {
-                    departure.cut(in_flight);
-                    board.changes.notify_waiters();
-                    // What came after all had ended is cut all the same.
-                    let told = departure.ended().map_or(0, |end| end.in_flight);
-                    if in_flight > told {
-                        telemetry::drain_ended(
-                            &board.service.name,
-                            in_flight,
-                            drain.took(now.mono),
-                        );
-                    }
-                }
-            }
-        }
-    }
-
-    fn give_up_what_overran(&mut self, now: Moment) {
-        while let Some(&(limit, id)) = self.limits.first() {
-            if limit > now.mono {
-                break;
-            }
-            self.limits.remove(&(limit, id));
-            self.give_up(id, now);
-        }
-    }
-
-    /// The time of a run is over. It may go on.
-    fn give_up(&mut self, id: Id, now: Moment) {
-        let is_blocked = self.blocker(id).is_some();
-        let Some(slot) = self.slots.get_mut(id) else {
-            return;
-        };
-        let Some(running) = &mut slot.run else {
-            return;
-        };
-        running.given_up = true;
-        if let Code::Async(_) = slot.code {
-            running.task.abort();
-        }
-        let run = running.began.run_until(now);
-        // What it met may have been the failure of another, which is over.
-        let void = running.void && !is_blocked;
-        if !slot.task {
-            self.room += 1;
-        }
-        if void || slot.excuses(run) {
-            slot.excused = true;
-            // It has as long again to end, and then it is run anew.
-            let timeout = slot.timeout;
-            self.plan_at(id, now.mono + timeout);
-        } else {
-            self.record(id, Outcome::fail(Reason::TimedOut), run);
-        }
-    }
-
-    /// The run of a check ended.
-    fn ran(&mut self, id: Id, said: Option<Ended>) {
-        let now = self.clock.now();
-        let Some(slot) = self.slots.get_mut(id) else {
-            return;
-        };
-        let Some(running) = &slot.run else {
-            return;
-        };
-        // One that says nothing was ended here, or by something that cannot be foreseen.
-        let is_ended = said.is_none() && running.void;
-        let (outcome, run) = said.unwrap_or_else(|| (panicked(), running.began.run_until(now)));
-        // On a runtime that was held up, the end of a run can be seen before the end of its time.
-        let overran = run.duration > slot.timeout;
-        let excused = overran && slot.excuses(run);
-        let (given_up, void, held_up) = (running.given_up, running.void, running.held_up);
-        let limit = (running.limit, id);
-        slot.run = None;
-        if given_up {
-            if slot.excused {
-                self.run_next(id);
-            }
-            return;
-        }
-        self.limits.remove(&limit);
-        if !slot.task {
-            self.room += 1;
-        }
-        if excused {
-            slot.excused = true;
-            self.run_next(id);
-        } else if void && self.blocker(id).is_none() {
-            self.run_anew(id, now);
-        } else if is_ended && let Some(by) = self.blocker(id) {
-            self.block(id, by, now);
-        } else if overran {
-            self.record(id, Outcome::fail(Reason::TimedOut), run);
-        } else {
-            let outcome = self.timed(id, outcome, run.duration, held_up);
-            self.record(id, outcome, run);
-        }
-    }
-
-    /// What a run said, judged by how long it took. What held the process up is not what was asked; but not twice in a row, for
-    /// that may be the check.
-    fn timed(&mut self, id: Id, outcome: Outcome, took: Duration, held_up: Duration) -> Outcome {
-        let (Some(cell), Some(slot)) = (self.writer.cell(id), self.slots.get_mut(id)) else {
-            return outcome;
-        };
-        let policy = &cell.definition.policy;
-        let for_hold_up = policy.is_slow(took) && !policy.is_slow(took.saturating_sub(held_up));
-        slot.indulged = for_hold_up && !slot.indulged;
-        match policy.is_slow(took) && !slot.indulged {
-            true => outcome.merge(Outcome::warn(Reason::Slow)),
-            false => outcome,
-        }
-    }
-
-    /// Records an outcome and plans the next run.
-    fn record(&mut self, id: Id, outcome: Outcome, run: state::Run) {
-        let now = self.clock.now();
-        let jitter = self.schedule.unit();
-        self.landed
-            .push((id, outcome.reason() == Some(Reason::Panicked)));
-        self.writer.note_run(id, false);
-        if let Some(result) = RunResult::of(&outcome) {
-            self.writer.note_result(id, result, run.duration);
-        }
-        let blocker = self.blocker(id);
-        self.writer.update(id, now, |state, policy| match blocker {
-            // What it met was the failure of another.
-            Some(by) => state.blocked(by, now),
-            None => state
-                .record(outcome, run, policy, jitter)
-                .at(now)
-                .into_owned(),
-        });
-        if let Some(slot) = self.slots.get_mut(id) {
-            slot.excused = false;
-        }
-        self.reply(id);
-        self.plan(id, now);
-    }
-
-    /// Tells those who wait for a run of a check how it is.
-    fn reply(&mut self, id: Id) {
-        if let Some(slot) = self.slots.get_mut(id) {
-            for reply in slot.waiting.drain(..) {
-                let report = self.writer.report(id);
-                self.replies
-                    .extend(report.map(|report| (reply, Ok(report))));
-            }
-        }
-    }
-
-    /// The next run of a check, after the delay that its state asks for.
-    fn plan(&mut self, id: Id, now: Moment) {
-        let (Some(cell), Some(nominal), Some(slot)) = (
-            self.writer.cell(id),
-            self.writer.delay(id),
-            self.slots.get_mut(id),
-        ) else {
-            return;
-        };
-        let policy = &cell.definition.policy;
-        if policy.on_demand.is_some() || cell.is_done() || cell.is_blocked() {
-            return;
-        }
-        let at = if nominal == policy.period() && !slot.phased {
-            slot.phased = true;
-            self.schedule.phase(now.mono, policy.period())
-        } else {
-            self.schedule.next(now.mono, nominal)
-        };
-        self.plan_at(id, at);
-    }
-
-    /// A run at once, but not of all checks in step.
-    fn plan_soon(&mut self, id: Id, now: Moment) {
-        let cell = self.writer.cell(id);
-        if cell.is_some_and(|cell| cell.definition.policy.on_demand.is_none()) {
-            let delay = match self.slots.get(id) {
-                Some(slot) if slot.task => Duration::ZERO,
-                _ => self.schedule.first(),
-            };
-            self.plan_at(id, now.mono + delay);
-        }
-    }
-
-    fn plan_at(&mut self, id: Id, at: Duration) {
-        self.unplan(id);
-        if let Some(slot) = self.slots.get_mut(id) {
-            slot.due = Some(at);
-            self.agenda.insert((at, id));
-        }
-    }
-
-    fn unplan(&mut self, id: Id) {
-        if let Some(at) = self.slots.get_mut(id).and_then(|slot| slot.due.take()) {
-            self.agenda.remove(&(at, id));
-        }
-    }
-
-    /// Says once that checks wait longer for room than they should.
-    fn log_queue(&mut self, now: Moment) {
-        let Some((since, id)) = self.queue.oldest() else {
-            return;
-        };
-        let Some(cell) = self.writer.cell(id) else {
-            return;
-        };
-        let definition = &cell.definition;
-        if !self.queue_logged && now.mono.saturating_sub(since) > definition.policy.period() {
-            self.queue_logged = true;
-            let service = &self.writer.board().service.name;
-            telemetry::crowded(service, &definition.name, self.queue.len());
         }
     }
 }
@@ -744,7 +336,7 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
             .field("checks", &self.slots.len())
-            .field("room", &self.room)
+            .field("permits", &self.permits)
             .finish_non_exhaustive()
     }
 }

@@ -1,23 +1,19 @@
-//! What operators are told, by logs and metrics, after readers and subscribers were shown it.
+//! What is logged and measured, after readers and subscribers have seen it.
 
 use std::{mem, time::Duration};
 
-use super::{
-    board::{Board, Id},
-    clock::Moment,
-    table::Table,
-    view::View,
-    writer::Entry,
-};
+use super::{board::Board, clock::Moment, entry::Entry, id::Id, table::Table, view::View};
 use crate::{
     model::{Event, Name, Probe, Stage},
-    telemetry::{self, Metrics, Note, Telling},
+    telemetry::{self, CheckFacts, Metrics, Note, Recording, Totals},
 };
 
-/// What they are to be told. The code that hears it is foreign: it may take its time, and panic.
+/// What is to be logged and measured. The subscriber and the recorder are foreign code, which may
+/// block and panic.
 #[derive(Debug)]
 pub(super) struct Operators {
     metrics: Metrics,
+    totals: Table<Id, Totals>,
     transitions: Vec<Event>,
     notes: Vec<(Id, Note)>,
     gone: Vec<Name>,
@@ -29,6 +25,7 @@ impl Operators {
     pub(super) fn new(board: &Board) -> Self {
         Self {
             metrics: Metrics::new(&board.service.name),
+            totals: Table::default(),
             transitions: Vec::new(),
             notes: Vec::new(),
             gone: Vec::new(),
@@ -39,25 +36,34 @@ impl Operators {
     /// Something happened to a check.
     pub(super) fn note(&mut self, id: Id, note: Note) {
         self.notes.push((id, note));
+        match self.totals.get_mut(id) {
+            Some(totals) => totals.count(note),
+            None => {
+                let mut totals = Totals::default();
+                totals.count(note);
+                self.totals.insert(id, totals);
+            }
+        }
     }
 
-    /// A check is not there any more.
-    pub(super) fn note_gone(&mut self, name: &Name) {
+    /// A check was removed.
+    pub(super) fn note_gone(&mut self, id: Id, name: &Name) {
+        self.totals.remove(id);
         self.gone.push(name.clone());
     }
 
-    /// New verdicts were published, and subscribers told of these events.
+    /// New verdicts were published, and subscribers were notified of these events.
     pub(super) fn note_published(&mut self, events: &mut Vec<Event>) {
         self.verdicts = true;
         self.transitions.append(events);
     }
 
-    /// When there is something to tell, whatever happens.
+    /// When [`report`](Self::report) has something to do, whatever happens.
     pub(super) fn due(&self) -> Option<Duration> {
         self.metrics.due()
     }
 
-    pub(super) fn tell(
+    pub(super) fn report(
         &mut self,
         now: Moment,
         board: &Board,
@@ -70,76 +76,106 @@ impl Operators {
         let verdicts = mem::take(&mut self.verdicts);
         let Self {
             metrics,
+            totals,
             notes,
             gone,
             ..
         } = self;
-        telemetry::shielded(|| {
-            metrics.tell(now.mono, &board.requests, |telling| {
+        telemetry::catch_panic(|| {
+            metrics.record(now.mono, &board.requests, |recording| {
                 for name in gone.drain(..) {
-                    telling.check_gone(&name);
+                    recording.check_gone(&name);
                 }
                 for (id, note) in notes.drain(..) {
-                    if let Some(entry) = entries.get(id) {
-                        entry.tell(now, |facts| telling.note(facts, note));
-                    }
+                    with_facts(id, now, entries, totals, |facts| {
+                        recording.note(facts, note)
+                    });
                 }
-                // The gauges of one that runs on demand may have no run that sets them again.
-                let told = |entry: &&Entry| {
-                    entry.counts() && (telling.everything() || entry.is_on_demand())
+                // No run may set the gauges of a check that runs on demand again.
+                let is_due = |entry: &&Entry| {
+                    entry.counts() && (recording.everything() || entry.cell.is_on_demand())
                 };
-                if telling.due() {
-                    for entry in entries.values().filter(told) {
-                        entry.tell(now, |facts| telling.check(facts));
+                if recording.is_due() {
+                    for entry in entries.values().filter(is_due) {
+                        with_facts(entry.cell.id, now, entries, totals, |facts| {
+                            recording.check(facts);
+                        });
                     }
                 }
-                if verdicts || telling.due() {
-                    tell_verdicts(telling, view);
+                if verdicts || recording.is_due() {
+                    record_verdicts(recording, view);
                 }
             });
         });
-        // Also where nobody was told, for there is no feature, or broke over it.
+        // Left over if there is no recorder, or if it panicked.
         self.notes.clear();
         self.gone.clear();
     }
 
-    /// Tells of the end: that nothing runs any more, or that nobody answers for the service any more.
-    pub(super) fn tell_end(
+    /// Reports the end: checks no longer run, or the last handle was dropped.
+    pub(super) fn report_end(
         &mut self,
         now: Moment,
         board: &Board,
         view: &View,
         entries: &Table<Id, Entry>,
     ) {
-        self.tell(now, board, view, entries);
+        self.report(now, board, view, entries);
         let released = board.is_released();
-        // Of an instance that leaves, nobody expects anything else.
+        // The end of an instance that is draining is expected.
         if !released && view.stage == Stage::Stopped {
             telemetry::engine_stopped(&board.service.name);
         }
-        let metrics = &mut self.metrics;
-        telemetry::shielded(|| {
-            metrics.tell(now.mono, &board.requests, |telling| {
+        let Self {
+            metrics, totals, ..
+        } = self;
+        telemetry::catch_panic(|| {
+            metrics.record(now.mono, &board.requests, |recording| {
                 for entry in entries.values().filter(|entry| entry.counts()) {
-                    match released {
-                        true => telling.check_gone(entry.name()),
-                        false => entry.tell(now, |facts| telling.check_stopped(facts)),
+                    if released {
+                        recording.check_gone(entry.name());
+                    } else {
+                        with_facts(entry.cell.id, now, entries, totals, |facts| {
+                            recording.check_stopped(facts);
+                        });
                     }
                 }
-                match released {
-                    true => Probe::ALL
-                        .iter()
-                        .for_each(|&probe| telling.verdict_gone(probe)),
-                    false => tell_verdicts(telling, view),
+                if released {
+                    for probe in Probe::ALL {
+                        recording.verdict_gone(probe);
+                    }
+                } else {
+                    record_verdicts(recording, view);
                 }
             });
         });
     }
 }
 
-fn tell_verdicts(telling: &Telling<'_>, view: &View) {
+fn with_facts(
+    id: Id,
+    now: Moment,
+    entries: &Table<Id, Entry>,
+    totals: &Table<Id, Totals>,
+    f: impl FnOnce(&CheckFacts<'_>),
+) {
+    let (Some(entry), Some(totals)) = (entries.get(id), totals.get(id)) else {
+        return;
+    };
+    let current = entry.cell.current.load();
+    let state = entry.cell.confirmed(&current.state, now);
+    let state = state.at(now);
+    f(&CheckFacts {
+        name: entry.name(),
+        status: state.status,
+        last_success: state.last_success.map(Moment::time),
+        totals,
+    });
+}
+
+fn record_verdicts(recording: &Recording<'_>, view: &View) {
     for probe in Probe::ALL {
-        telling.verdict(probe, view.face(probe).verdict.status);
+        recording.verdict(probe, view.of(probe).verdict.status);
     }
 }
 
@@ -151,9 +187,8 @@ mod tests {
         telemetry::RunResult,
     };
 
-    /// With the feature that tells them and without.
     #[test]
-    fn nothing_piles_up() {
+    fn notes_are_dropped_without_a_recorder() {
         let service = Service {
             name: "orders".into(),
             release: None,
@@ -164,10 +199,10 @@ mod tests {
         let writer = Writer::new(service, clock, Vec::new(), DrainPolicy::default(), None);
         let board = writer.board();
         let mut operators = Operators::new(board);
-        operators.note(Id(0), Note::Ran(RunResult::Pass, Duration::ZERO));
-        operators.note_gone(&Name::new("db").unwrap());
+        operators.note(Id(0), Note::RunEnded(RunResult::Pass, Duration::ZERO));
+        operators.note_gone(Id(0), &Name::new("db").unwrap());
         let view = &board.published().view;
-        operators.tell(clock.now(), board, view, &Table::default());
+        operators.report(clock.now(), board, view, &Table::default());
         assert!(operators.notes.is_empty() && operators.gone.is_empty());
     }
 }

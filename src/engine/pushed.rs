@@ -1,4 +1,4 @@
-//! What is said of a check by the application itself, rather than by runs of it.
+//! A check that the application reports itself, without runs.
 
 use std::{
     sync::{
@@ -11,56 +11,58 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
-    awake::Awake,
-    board::Id,
     clock::Moment,
+    id::Id,
+    stall::Pulse,
     state::{Run, State},
 };
 use crate::{check::Policy, model::Outcome};
 
-/// The last words about a check, which readers hear at once and the engine records, and when it was last said that they
-/// still hold.
+/// The side of a reporter or heartbeat: its last updates, which readers see at once and the engine
+/// records, and when the last of them was confirmed.
 #[derive(Debug)]
 pub(crate) struct Pushed {
-    /// For how long a word holds; for good if none is set.
+    /// How long an update is valid. `None` is for ever.
     ttl: Option<Duration>,
     id: OnceLock<Id>,
-    awake: OnceLock<Arc<Awake>>,
-    /// What the engine has not recorded yet.
-    news: ArcSwap<Vec<Arc<News>>>,
-    /// Whether the engine was told that there is any.
-    told: AtomicBool,
-    /// Whether the last word is good, and has not become too old.
+    pulse: OnceLock<Arc<Pulse>>,
+    /// The updates that the engine has not recorded yet. Each is a transition that subscribers are
+    /// to see, so more than the last one is kept.
+    updates: ArcSwap<Vec<Arc<Update>>>,
+    /// Whether the engine was notified of them.
+    notified: AtomicBool,
+    /// Whether the last update is good and has not expired.
     holds: AtomicBool,
-    /// When the last word was said or confirmed, in nanoseconds: on the clock of ages, and as the wall clock showed it.
+    /// When the last update was made or confirmed, in nanoseconds of each clock.
     mono: AtomicU64,
     wall: AtomicU64,
-    /// Whether nobody is left to say anything.
+    /// Whether the handle was dropped.
     abandoned: AtomicBool,
 }
 
-/// The last words about a check, as they were at a moment.
+/// The updates that were not recorded at a moment.
 #[derive(Debug)]
-pub(super) struct Words(Arc<Vec<Arc<News>>>);
+pub(super) struct Updates(Arc<Vec<Arc<Update>>>);
 
 #[derive(Debug)]
-struct News {
+struct Update {
     outcome: Outcome,
     at: Moment,
-    /// Whether it is the last that will ever be said, or holds for good anyway.
+    /// Whether it never expires.
     lasts: bool,
 }
 
 impl Pushed {
-    /// How many words are kept for the engine: one that repeats the last takes its place, and so does one too many.
-    const NEWS: usize = 8;
+    /// The most updates that are kept. An update with the status of the last replaces it, and so
+    /// does one too many.
+    const MOST: usize = 8;
 
-    /// What is said holds for so long.
+    /// Updates are valid for `ttl`.
     pub(crate) fn new(ttl: Duration) -> Self {
         Self::with(Some(ttl))
     }
 
-    /// What is said holds until something else is.
+    /// An update is valid until the next.
     pub(crate) fn lasting() -> Self {
         Self::with(None)
     }
@@ -69,9 +71,9 @@ impl Pushed {
         Self {
             ttl,
             id: OnceLock::new(),
-            awake: OnceLock::new(),
-            news: ArcSwap::default(),
-            told: AtomicBool::new(false),
+            pulse: OnceLock::new(),
+            updates: ArcSwap::default(),
+            notified: AtomicBool::new(false),
             holds: AtomicBool::new(false),
             mono: AtomicU64::new(0),
             wall: AtomicU64::new(0),
@@ -79,9 +81,9 @@ impl Pushed {
         }
     }
 
-    /// Of which check it speaks, once it is registered.
-    pub(super) fn register(&self, id: Id, awake: &Arc<Awake>) {
-        _ = self.awake.set(Arc::clone(awake));
+    /// Registers the check that is reported.
+    pub(super) fn register(&self, id: Id, pulse: &Arc<Pulse>) {
+        _ = self.pulse.set(Arc::clone(pulse));
         _ = self.id.set(id);
     }
 
@@ -89,34 +91,35 @@ impl Pushed {
         self.id.get().copied()
     }
 
-    /// Says something. Whether the engine is to be told.
-    pub(super) fn say(&self, outcome: &Outcome, at: Moment) -> bool {
+    /// Adds an update. Returns whether the engine has to be notified.
+    pub(super) fn push(&self, outcome: &Outcome, at: Moment) -> bool {
         let good = outcome.status().is_good();
         self.holds.store(good, Ordering::Release);
-        let word = Arc::new(News {
+        let update = Arc::new(Update {
             outcome: outcome.clone(),
             at,
             lasts: self.ttl.is_none() || self.is_abandoned(),
         });
-        self.news.rcu(|news| {
-            let mut news = Vec::clone(news);
-            let repeats = news
+        self.updates.rcu(|updates| {
+            let mut updates = Vec::clone(updates);
+            let repeats = updates
                 .last()
                 .is_some_and(|last| last.outcome.status() == outcome.status());
-            if repeats || news.len() >= Self::NEWS {
-                news.pop();
+            if repeats || updates.len() >= Self::MOST {
+                updates.pop();
             }
-            news.push(Arc::clone(&word));
-            news
+            updates.push(Arc::clone(&update));
+            updates
         });
-        // Only now, for the word before this one is not confirmed by it; and a failing one by nothing.
+        // Set last, because the time must not confirm the update before. Nothing confirms a
+        // failure.
         if good {
             self.set_time(at);
         }
-        !self.told.swap(true, Ordering::AcqRel)
+        !self.notified.swap(true, Ordering::AcqRel)
     }
 
-    /// Says that the last word still holds. Whether it did.
+    /// Confirms the last update. Returns whether it was good and had not expired.
     pub(super) fn confirm(&self, at: Moment) -> bool {
         let is_over = |ttl| self.last().plus(ttl).reached(at);
         let holds = self.holds.load(Ordering::Acquire) && !self.ttl.is_some_and(is_over);
@@ -126,30 +129,30 @@ impl Pushed {
         holds
     }
 
-    /// What was said counts from now on: nobody could confirm it for a while.
+    /// Restarts the time of the last update, because the process was suspended until now.
     pub(super) fn refresh(&self, now: Moment) {
         if self.holds.load(Ordering::Acquire) {
             self.set_time(now);
         }
     }
 
-    /// Nobody could confirm what was said for so long.
-    pub(super) fn forgive(&self, held_up: Duration, now: Moment) {
+    /// Extends the time of the last update by the length of a stall.
+    pub(super) fn extend(&self, stall: Duration, now: Moment) {
         if self.holds.load(Ordering::Acquire) {
             let last = self.last();
             self.set_time(Moment {
-                mono: (last.mono + held_up).min(now.mono),
-                wall: (last.wall + held_up).min(now.wall),
+                mono: (last.mono + stall).min(now.mono),
+                wall: (last.wall + stall).min(now.wall),
             });
         }
     }
 
-    /// What was said has become too old; whoever speaks next is to tell the engine.
-    pub(super) fn lapse(&self) {
+    /// The last update has expired. The next confirmation has to notify the engine.
+    pub(super) fn expire(&self) {
         self.holds.store(false, Ordering::Release);
     }
 
-    /// It was not, after all.
+    /// The last update was confirmed before it expired.
     pub(super) fn hold(&self) {
         self.holds.store(true, Ordering::Release);
     }
@@ -158,12 +161,11 @@ impl Pushed {
         self.abandoned.store(true, Ordering::Release);
     }
 
-    /// Whether it speaks of no check, or of none yet.
     pub(crate) fn is_unregistered(&self) -> bool {
         self.id.get().is_none()
     }
 
-    /// Whether what is said holds until something else is.
+    /// Whether updates never expire.
     pub(super) fn lasts(&self) -> bool {
         self.ttl.is_none()
     }
@@ -186,12 +188,16 @@ impl Pushed {
         }
     }
 
-    /// A state, with what was confirmed since it was recorded.
+    /// A recorded state with the confirmations since.
     pub(super) fn confirmed(&self, state: &State, now: Moment) -> State {
-        let waking = self.awake.get().is_some_and(|awake| awake.is_waking());
-        let last = match waking && self.holds.load(Ordering::Acquire) {
-            true => now,
-            false => self.last(),
+        let resumed = self
+            .pulse
+            .get()
+            .is_some_and(|pulse| pulse.has_just_resumed());
+        let last = if resumed && self.holds.load(Ordering::Acquire) {
+            now
+        } else {
+            self.last()
         };
         match self.ttl {
             Some(ttl) => state.confirmed(last, ttl),
@@ -199,52 +205,55 @@ impl Pushed {
         }
     }
 
-    /// What was said and may not be recorded yet. It is to be loaded before the state that it is [heard](Self::heard) on top of:
-    /// what is not in it any more is in that.
-    pub(super) fn words(&self) -> Words {
-        Words(self.news.load_full())
+    /// The updates that may not be recorded yet. Load them before the state that they are
+    /// [applied](Self::apply) to: an update that is missing here is in that state.
+    pub(super) fn updates(&self) -> Updates {
+        Updates(self.updates.load_full())
     }
 
-    /// A state, with all that was said since it was recorded.
-    pub(super) fn heard(
+    /// A recorded state with all updates and confirmations since.
+    pub(super) fn apply(
         &self,
-        words: &Words,
+        updates: &Updates,
         state: &State,
         policy: &Policy,
         now: Moment,
     ) -> State {
-        let news = words.0.iter();
-        let heard = news.fold(state.clone(), |state, news| news.record(&state, policy));
-        self.confirmed(&heard, now)
+        let updates = updates.0.iter();
+        let updated = updates.fold(state.clone(), |state, update| update.record(&state, policy));
+        self.confirmed(&updated, now)
     }
 
-    /// Has `record` record what was said, in its order.
+    /// Calls `record` for each update, in order, and removes the updates.
     pub(super) fn drain(&self, mut record: impl FnMut(&dyn Fn(&State, &Policy) -> State)) {
-        // What is said from now on is told again.
-        self.told.store(false, Ordering::Release);
-        let heard = self.news.load_full();
-        for news in heard.iter() {
-            record(&|state, policy| news.record(state, policy));
+        // Later updates notify the engine again.
+        self.notified.store(false, Ordering::Release);
+        let recorded = self.updates.load_full();
+        for update in recorded.iter() {
+            record(&|state, policy| update.record(state, policy));
         }
-        // Until here readers hear it twice, which is no more than once. What is new starts where it ended.
-        let new = |news: &Arc<Vec<Arc<News>>>| -> Vec<Arc<News>> {
-            let is_known = |one: &&Arc<News>| heard.iter().any(|known| Arc::ptr_eq(known, one));
-            news.iter().skip_while(is_known).cloned().collect()
+        // Until here a reader applies the recorded updates twice. That is the same as once, because
+        // the last of them decides.
+        let later = |updates: &Arc<Vec<Arc<Update>>>| -> Vec<Arc<Update>> {
+            let is_recorded =
+                |one: &&Arc<Update>| recorded.iter().any(|known| Arc::ptr_eq(known, one));
+            updates.iter().skip_while(is_recorded).cloned().collect()
         };
-        self.news.rcu(new);
+        self.updates.rcu(later);
     }
 }
 
-impl News {
+impl Update {
     fn record(&self, state: &State, policy: &Policy) -> State {
         let run = Run {
             ended: self.at,
             duration: Duration::ZERO,
         };
         let state = state.record(self.outcome.clone(), run, policy, 0.0);
-        match self.lasts {
-            true => state.for_good(),
-            false => state,
+        if self.lasts {
+            state.without_expiry()
+        } else {
+            state
         }
     }
 }

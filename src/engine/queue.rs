@@ -1,48 +1,49 @@
-//! Checks that wait for room to run.
+//! Checks that wait for a permit to run.
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::board::Id;
+use super::id::Id;
 
-/// Why a check waits.
+/// Why a check is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Its time has come.
+    /// It is due.
     Due,
-    /// Somebody asked for a run.
-    Asked,
-    /// It is new, and nobody sees it before it has run.
+    /// A reader requested a run.
+    Requested,
+    /// It is new, and readers do not see it before its first run.
     New,
 }
 
 const LANES: usize = 3;
 
-/// Since when a check stands in each of the lines.
+/// Since when a check has been queued in each lane.
 pub(crate) type Places = [Option<Duration>; LANES];
 
-/// A line for each [`Lane`], first come, first served. The lines take turns, so that none holds another up. Whatever is done
-/// costs O(log n).
+/// A queue for each [`Lane`], first in, first out. The lanes take turns, so that none starves
+/// another. Each operation costs O(log n).
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    lines: [BTreeSet<(Duration, Id)>; LANES],
-    /// Whose turn it is.
+    lanes: [BTreeSet<(Duration, Id)>; LANES],
+    /// The lane whose turn it is.
     turn: usize,
 }
 
 impl Queue {
-    /// Puts a check in a line, unless it stands there.
+    /// Queues a check in a lane, unless it is queued there.
     pub(crate) fn push(&mut self, lane: Lane, id: Id, now: Duration, places: &mut Places) {
-        let lane = lane as usize;
-        if let (Some(line), Some(place @ None)) = (self.lines.get_mut(lane), places.get_mut(lane)) {
+        let index = lane as usize;
+        if let (Some(lane), Some(place @ None)) = (self.lanes.get_mut(index), places.get_mut(index))
+        {
             *place = Some(now);
-            line.insert((now, id));
+            lane.insert((now, id));
         }
     }
 
-    /// The next, which may stand in other lines still.
+    /// Removes and returns the next check. It may still be queued in other lanes.
     pub(crate) fn pop(&mut self) -> Option<Id> {
         for turn in (self.turn..self.turn + LANES).map(|turn| turn % LANES) {
-            let next = self.lines.get_mut(turn).and_then(BTreeSet::pop_first);
+            let next = self.lanes.get_mut(turn).and_then(BTreeSet::pop_first);
             if let Some((_, id)) = next {
                 self.turn = turn + 1;
                 return Some(id);
@@ -51,22 +52,22 @@ impl Queue {
         None
     }
 
-    /// Takes a check out of all lines.
+    /// Removes a check from all lanes.
     pub(crate) fn remove(&mut self, id: Id, places: &mut Places) {
-        for (line, place) in self.lines.iter_mut().zip(places) {
+        for (lane, place) in self.lanes.iter_mut().zip(places) {
             if let Some(since) = place.take() {
-                line.remove(&(since, id));
+                lane.remove(&(since, id));
             }
         }
     }
 
-    /// The check that has waited longest, and since when.
+    /// The check that has been queued longest, and since when.
     pub(crate) fn oldest(&self) -> Option<(Duration, Id)> {
-        self.lines.iter().filter_map(BTreeSet::first).min().copied()
+        self.lanes.iter().filter_map(BTreeSet::first).min().copied()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lines.iter().map(BTreeSet::len).sum()
+        self.lanes.iter().map(BTreeSet::len).sum()
     }
 }
 
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lines_take_turns_and_each_is_first_come_first_served() {
+    fn lanes_take_turns_and_each_is_first_in_first_out() {
         let mut queue = Queue::default();
         let mut places = [Places::default(); 6];
         let seconds = Duration::from_secs;
@@ -85,7 +86,7 @@ mod tests {
             (Lane::New, 1),
             (Lane::Due, 3),
             (Lane::Due, 4),
-            (Lane::Asked, 5),
+            (Lane::Requested, 5),
         ] {
             // Number 2 came before number 1.
             let now = seconds([0, 2, 1, 3, 4, 5][id]);

@@ -1,4 +1,4 @@
-//! One run of a check: a task of its own, that tells of its end whatever becomes of it.
+//! One run of a check: a task of its own, which reports its end in every case.
 
 use std::{
     future::Future,
@@ -22,10 +22,10 @@ use crate::{
     model::Outcome,
 };
 
-/// An outcome and the run that had it.
+/// The result of a run.
 pub(crate) type Ended = (Outcome, state::Run);
 
-/// Ends a task when it is dropped.
+/// Aborts a task when it is dropped.
 #[derive(Debug)]
 pub(crate) struct AbortOnDrop(AbortHandle);
 
@@ -45,8 +45,8 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// Starts a run, whose end `report` is told of: what it said, or nothing if it was ended before. Dropping what is
-/// returned ends it; a thread of blocking code is left to itself.
+/// Starts a run. Calls `report` with its result, or with `None` if the run was cancelled. Dropping
+/// the returned value cancels the run; a thread with blocking code continues.
 pub(crate) fn start(
     runtime: &Handle,
     clock: Clock,
@@ -55,7 +55,7 @@ pub(crate) fn start(
 ) -> AbortOnDrop {
     let end = End {
         report: Some(report),
-        said: None,
+        ended: None,
     };
     spawn(
         runtime,
@@ -68,7 +68,7 @@ pub(crate) fn start(
     )
 }
 
-/// A task of its own. All are of one type, so that what tokio does for a task is compiled once.
+/// Spawns a task. All tasks have one type, so that tokio's code for it is compiled once.
 pub(crate) fn spawn(
     runtime: &Handle,
     task: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -76,31 +76,31 @@ pub(crate) fn spawn(
     AbortOnDrop::new(&runtime.spawn(task))
 }
 
-/// Has another worker of the runtime look for work.
+/// Wakes another worker of the runtime.
 ///
-/// The task that a worker spawned last waits in a slot of that worker's own, where no other takes it and none is
-/// woken for it. If that is a run, and its code blocks its thread at the first poll, nobody may be left to drive
-/// the timers. Another task pushes it out of the slot.
+/// The task that a worker spawned last waits in that worker's own slot. No other worker takes it
+/// from there, and none is woken for it. If that is a run, and its code blocks its thread at the
+/// first poll, no worker may be left to drive the timers. Another task pushes it out of the slot.
 pub(crate) fn wake_another_worker(runtime: &Handle) {
     runtime.spawn(Box::pin(async {}) as Pin<Box<dyn Future<Output = ()> + Send>>);
 }
 
-/// Tells of the end of a run, also of one that is dropped.
+/// Reports the end of a run, also of one that is dropped.
 struct End<R: FnOnce(Option<Ended>)> {
     report: Option<R>,
-    said: Option<Ended>,
+    ended: Option<Ended>,
 }
 
 impl<R: FnOnce(Option<Ended>)> End<R> {
     async fn after(mut self, run: impl Future<Output = Ended>) {
-        self.said = Some(run.await);
+        self.ended = Some(run.await);
     }
 }
 
 impl<R: FnOnce(Option<Ended>)> Drop for End<R> {
     fn drop(&mut self) {
         if let Some(report) = self.report.take() {
-            report(self.said.take());
+            report(self.ended.take());
         }
     }
 }
@@ -125,11 +125,11 @@ async fn run_blocking(
 ) -> Ended {
     let (answer, answered) = oneshot::channel();
     let run = move || {
-        // Measured here, for the runtime may be held up.
+        // Measured here, because the runtime may be stalled.
         let began = Instant::now();
         let run = || function.get().map_or_else(panicked, |function| function());
         let outcome = guard(run).unwrap_or_else(Outcome::from);
-        // Nobody waits for it if the engine has ended.
+        // There may be no engine any more.
         _ = answer.send((outcome, began.elapsed()));
     };
     let (outcome, duration) = match detached::spawn("health-check", Box::new(run)) {
@@ -149,7 +149,7 @@ async fn measured(clock: Clock, run: impl Future<Output = Outcome>) -> Ended {
 }
 
 pin_project! {
-    /// The future of a check; a panic in it becomes an outcome, also while it is dropped.
+    /// The future of a check. A panic in it becomes an outcome, also while it is dropped.
     struct Guarded<F> {
         #[pin]
         future: Option<F>,
@@ -157,7 +157,7 @@ pin_project! {
 
     impl<F> PinnedDrop for Guarded<F> {
         fn drop(this: Pin<&mut Self>) {
-            // A run that is being dropped has no outcome to give.
+            // The outcome of a run that is being dropped is ignored.
             _ = guard(|| this.project().future.set(None));
         }
     }

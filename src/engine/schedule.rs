@@ -8,28 +8,28 @@ use std::{
 use super::threshold::{Phase, Threshold};
 use crate::{check::Policy, model::Criticality};
 
-/// Runs that are not due soon are due at multiples of this.
+/// Runs that are not due soon are aligned to multiples of this.
 const GRAIN: Duration = Duration::from_millis(20);
 
-/// The first runs of a process are spread over this long.
+/// The time over which the first runs of a process are spread.
 const START_SPREAD: Duration = Duration::from_millis(200);
 
-/// Draws the delays between runs, so that neither the checks of a process nor the replicas of a fleet ask in
-/// step.
+/// Draws the delays between runs, so that neither the checks of a process nor the replicas of a
+/// fleet run in step.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     rng: fastrand::Rng,
 }
 
 impl Schedule {
-    /// A schedule that draws from `seed`, or from a seed of its own.
+    /// A schedule with this seed, or with a random one.
     pub(crate) fn new(seed: Option<u64>) -> Self {
         Self {
             rng: fastrand::Rng::with_seed(seed.unwrap_or_else(random_seed)),
         }
     }
 
-    /// Before the first run.
+    /// The delay before the first run.
     pub(crate) fn first(&mut self) -> Duration {
         START_SPREAD.mul_f64(self.unit())
     }
@@ -39,32 +39,35 @@ impl Schedule {
         together(now, nominal.mul_f64(0.9 + 0.2 * self.unit()), nominal)
     }
 
-    /// When the first run is due that follows a period: at any point of it, as likely as any other.
+    /// When the first periodic run is due. It is distributed evenly over the period.
     pub(crate) fn phase(&mut self, now: Duration, period: Duration) -> Duration {
         together(now, period.mul_f64(0.1 + self.unit()), period)
     }
 
-    /// From 0 to 1, without 1.
+    /// A random number from 0 to 1, without 1.
     pub(crate) fn unit(&mut self) -> f64 {
         self.rng.f64()
     }
 }
 
-/// The moment `delay` after `now`, moved a little, towards `nominal`, to one that others share: for an engine of many
-/// checks, waking up costs more than starting a run. Short delays stay as they are.
+/// The moment `delay` after `now`, aligned towards `nominal`, so that several checks share a
+/// wakeup. In an engine with many checks, a wakeup costs more than the start of a run. Short delays
+/// are not aligned.
 fn together(now: Duration, delay: Duration, nominal: Duration) -> Duration {
     let at = now + delay;
     if delay < GRAIN * 50 {
         return at;
     }
     let past = Duration::from_nanos((at.as_nanos() % GRAIN.as_nanos()) as u64);
-    match delay < nominal && !past.is_zero() {
-        true => at - past + GRAIN,
-        false => at - past,
+    if delay < nominal && !past.is_zero() {
+        at - past + GRAIN
+    } else {
+        at - past
     }
 }
 
-/// A seed of the operating system's entropy, for replicas that start in the same moment must not draw alike.
+/// A seed from the entropy of the operating system. Replicas that start at the same moment must not
+/// draw the same delays.
 fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
@@ -72,7 +75,7 @@ fn random_seed() -> u64 {
 /// The delay before the next run, without its jitter.
 pub(crate) fn nominal(policy: &Policy, threshold: Threshold) -> Duration {
     if policy.criticality == Criticality::Shared {
-        // Every replica sees it fall: asking more often would help it down.
+        // All replicas see the failure at once. More load would make it worse.
         return policy.period();
     }
     match (threshold.failures(), threshold.phase()) {

@@ -1,4 +1,4 @@
-//! The state of one check: what is known of it, and what that does to readiness.
+//! Pure: the state of one check, and its effect on readiness and liveness.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -8,39 +8,39 @@ use super::{
     threshold::{Phase, Threshold},
 };
 use crate::{
-    check::{Part, Policy},
+    check::{AffectedProbe, Policy},
     model::{Cause, Criticality, Measurement, Name, Outcome, Reason, Status},
 };
 
-/// Pure: each step makes a new state of the old one, an event and a moment.
+/// Each step makes a new state from the old one, an event and a moment.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) threshold: Threshold,
     pub(crate) status: Status,
     pub(crate) reason: Option<Reason>,
-    /// What it stands behind, while that fails.
+    /// The dependency that fails, while the check is not run for it.
     pub(crate) blocked_by: Option<Name>,
     pub(crate) cause: Option<Cause>,
     pub(crate) measurements: Arc<[Measurement]>,
     pub(crate) since: Moment,
     pub(crate) last_run: Option<Run>,
-    /// From when on a reader has reason to run it, if that is not for its last run to say: one that stands behind what fails is held
-    /// back for a while each time, and asked at once when that is over.
-    asked_from: Option<Deadline>,
-    /// How long good runs take of late.
+    /// From when on a reader has to request a run, unless the last run decides that. A blocked
+    /// check is held back for a while each time, and runs at once when it is unblocked.
+    demand_from: Option<Deadline>,
+    /// The smoothed duration of good runs.
     pub(crate) smoothed: Option<Duration>,
     pub(crate) last_success: Option<Moment>,
     /// The delay before the next run, without its jitter.
     pub(crate) retry_in: Duration,
-    /// When the last result is too old to be believed; none if there is none to believe.
+    /// When the last result becomes stale. `None` if there is none, or if it never does.
     expires: Option<Deadline>,
-    /// Since when a shared check's grace runs.
+    /// Since when the grace of a shared check has run.
     grace_from: Option<Moment>,
-    /// Until when a shared check that is good again still counts as failing.
+    /// Until when a shared check that is good again still blocks readiness.
     returns: Option<Deadline>,
 }
 
-/// A run that ended, or was given up.
+/// A run that ended or timed out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) ended: Moment,
@@ -48,7 +48,7 @@ pub(crate) struct Run {
 }
 
 impl Moment {
-    /// The run that began here and ended at `ended`. How long it took is for the monotonic clock to say.
+    /// The run from this moment until `ended`.
     pub(crate) fn run_until(self, ended: Self) -> Run {
         Run {
             ended,
@@ -57,23 +57,23 @@ impl Moment {
     }
 }
 
-/// What a check does to readiness.
+/// The effect of a check on the verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
     None,
-    /// Ready, but a warning.
+    /// Degrades readiness to a warning.
     Degrades,
-    /// Not ready.
+    /// Fails readiness.
     Blocks,
-    /// Not ready, though good: a shared check that waits before it returns.
+    /// Fails readiness although it is good: a shared check that delays its return.
     Returning,
-    /// Not alive.
-    Kills,
-    /// Alive, but a warning.
-    Ails,
+    /// Fails liveness.
+    FailsLiveness,
+    /// Degrades liveness to a warning.
+    DegradesLiveness,
 }
 
-/// How much of what was before the last run is kept.
+/// The weight of the runs before the last one.
 const KEPT: f64 = 0.75;
 
 fn smooth(before: Duration, last: Duration) -> Duration {
@@ -92,7 +92,7 @@ impl State {
             measurements: Arc::default(),
             since: now,
             last_run: None,
-            asked_from: None,
+            demand_from: None,
             smoothed: None,
             last_success: None,
             retry_in: nominal(policy, threshold),
@@ -102,7 +102,7 @@ impl State {
         }
     }
 
-    /// The same state, which is not believed any more from `expires` on.
+    /// The same state, which becomes stale at `expires`.
     pub(crate) fn until(self, expires: Deadline) -> Self {
         Self {
             expires: Some(expires),
@@ -110,8 +110,8 @@ impl State {
         }
     }
 
-    /// What the outcome of a run makes of it. `jitter` is from 0 to 1 and says how much of a period a shared
-    /// check that outlasted its grace waits before it returns.
+    /// The state after a run with this outcome. `jitter`, from 0 to 1, is the part of a period by
+    /// which a shared check that exceeded its grace delays its return.
     pub(crate) fn record(&self, outcome: Outcome, run: Run, policy: &Policy, jitter: f64) -> Self {
         let old = self.at(run.ended);
         let (status, reason, cause, measurements) = outcome.into_parts();
@@ -140,7 +140,7 @@ impl State {
             measurements: measurements.into(),
             since: if unchanged { old.since } else { run.ended },
             last_run: Some(run),
-            asked_from: None,
+            demand_from: None,
             smoothed: match old.smoothed {
                 Some(before) if good => Some(smooth(before, run.duration)),
                 None if good => Some(run.duration),
@@ -161,7 +161,7 @@ impl State {
         }
     }
 
-    /// Until when it has to wait, if an outcome at `now` makes its phase `phase`.
+    /// Until when the return is delayed, if an outcome at `now` leads to `phase`.
     fn returns_after(
         &self,
         phase: Phase,
@@ -183,7 +183,7 @@ impl State {
         }
     }
 
-    /// The state as it reads at `now`: the last result may have become too old since.
+    /// The state as it reads at `now`. The last result may have become stale since.
     pub(crate) fn at(&self, now: Moment) -> Cow<'_, Self> {
         match self.expires {
             Some(expires) if expires.reached(now) => Cow::Owned(self.expired(expires.moment())),
@@ -191,15 +191,15 @@ impl State {
         }
     }
 
-    /// Whether there is a result that is not too old.
-    pub(crate) fn is_believed(&self, now: Moment) -> bool {
+    /// Whether there is a result that is not stale.
+    pub(crate) fn is_valid(&self, now: Moment) -> bool {
         self.expires.is_some_and(|expires| !expires.reached(now))
     }
 
-    /// Until when nobody who reads it has reason to run it again; none before the first run.
+    /// Until when no reader has to request a run. `None` before the first run.
     pub(crate) fn fresh_until(&self) -> Option<Deadline> {
         let by_run = self.last_run.map(|run| run.ended.plus(self.retry_in));
-        self.asked_from.or(by_run)
+        self.demand_from.or(by_run)
     }
 
     /// The same state under another policy.
@@ -215,7 +215,7 @@ impl State {
         }
     }
 
-    /// The same state, if what it tells was said to hold still at `at`.
+    /// The same state, confirmed at `at`. Only a good result can be confirmed.
     pub(crate) fn confirmed(&self, at: Moment, ttl: Duration) -> Self {
         let good = self.threshold.phase() == Phase::Good;
         let last = self.last_run.filter(|run| good && at.mono > run.ended.mono);
@@ -230,8 +230,8 @@ impl State {
         }
     }
 
-    /// The same state, which never becomes too old.
-    pub(crate) fn for_good(self) -> Self {
+    /// The same state, which never becomes stale.
+    pub(crate) fn without_expiry(self) -> Self {
         Self {
             expires: None,
             ..self
@@ -242,26 +242,26 @@ impl State {
         self.without_outcome(Reason::Stale, at)
     }
 
-    /// The same state, while what it stands behind fails. That does not become too old.
+    /// The state while the dependency `by` fails. It does not become stale.
     pub(crate) fn blocked(&self, by: Name, at: Moment) -> Self {
         Self {
             blocked_by: Some(by),
-            asked_from: Some(at.plus(self.retry_in)),
+            demand_from: Some(at.plus(self.retry_in)),
             ..self.at(at).without_outcome(Reason::Blocked, at)
         }
     }
 
-    /// The same state, once nothing fails any more that it stands behind: a run is to tell how it is.
+    /// The state once no dependency fails any more. It is pending until the next run.
     pub(crate) fn unblocked(&self) -> Self {
         Self {
             reason: Some(Reason::Pending),
             blocked_by: None,
-            asked_from: Some(Deadline::PAST),
+            demand_from: Some(Deadline::PAST),
             ..self.clone()
         }
     }
 
-    /// The same state, of which nothing is believed from `at` on.
+    /// The state without a valid result from `at` on.
     fn without_outcome(&self, reason: Reason, at: Moment) -> Self {
         let was_failing = self.threshold.phase() == Phase::Failing;
         Self {
@@ -278,7 +278,7 @@ impl State {
         }
     }
 
-    /// The state as it reads once nothing runs checks any more.
+    /// The state as it reads once checks no longer run.
     pub(crate) fn stopped(&self, at: Moment) -> Self {
         let was_failing = self.threshold.phase() == Phase::Failing;
         Self {
@@ -293,12 +293,14 @@ impl State {
     }
 
     pub(crate) fn effect(&self, policy: &Policy, now: Moment) -> Effect {
-        match (policy.part, self.threshold.phase()) {
-            (Part::Readiness, _) => {}
-            (Part::Liveness, Phase::Failing) => return Effect::Kills,
-            (Part::Liveness, Phase::Good) if self.status == Status::Warn => return Effect::Ails,
-            // What has to be done first is for startup to wait for.
-            (Part::Liveness | Part::Startup, _) => return Effect::None,
+        match (policy.affects, self.threshold.phase()) {
+            (AffectedProbe::Readiness, _) => {}
+            (AffectedProbe::Liveness, Phase::Failing) => return Effect::FailsLiveness,
+            (AffectedProbe::Liveness, Phase::Good) if self.status == Status::Warn => {
+                return Effect::DegradesLiveness;
+            }
+            // A start-up task affects startup only.
+            (AffectedProbe::Liveness | AffectedProbe::Startup, _) => return Effect::None,
         }
         let held = self.returns.is_some_and(|returns| !returns.reached(now));
         match (self.threshold.phase(), policy.criticality) {
@@ -309,7 +311,7 @@ impl State {
                 Effect::Degrades
             }
             (Phase::Pending, Criticality::NonCritical) => Effect::None,
-            (Phase::Pending, _) if !policy.holds_while_pending => Effect::None,
+            (Phase::Pending, _) if !policy.blocks_while_pending => Effect::None,
             (Phase::Pending | Phase::Failing, _) => Effect::Blocks,
         }
     }
@@ -323,7 +325,7 @@ impl State {
         Some(self.grace_from?.plus(policy.shared_grace?))
     }
 
-    /// When the state will read otherwise, if nothing happens.
+    /// When the state changes if nothing happens.
     pub(crate) fn changes_at(&self, policy: &Policy, now: Moment) -> Option<Deadline> {
         [self.expires_at(now), self.effect_changes_at(policy, now)]
             .into_iter()
@@ -331,12 +333,12 @@ impl State {
             .reduce(Deadline::min)
     }
 
-    /// When its result will be too old.
+    /// When its result becomes stale.
     pub(crate) fn expires_at(&self, now: Moment) -> Option<Deadline> {
         self.expires.filter(|deadline| !deadline.reached(now))
     }
 
-    /// When it will do something else to readiness, though it stays as it is.
+    /// When its effect changes although the state does not.
     pub(crate) fn effect_changes_at(&self, policy: &Policy, now: Moment) -> Option<Deadline> {
         [self.grace_ends(policy), self.returns]
             .into_iter()
@@ -345,12 +347,12 @@ impl State {
             .reduce(Deadline::min)
     }
 
-    /// Its status, once anything is known.
+    /// The status. `None` while the check is pending.
     pub(crate) fn known(&self) -> Option<Status> {
         (self.threshold.phase() != Phase::Pending).then_some(self.status)
     }
 
-    /// Whether nobody who reads statuses and reasons can tell the two apart, nor how often it has failed in a row.
+    /// Whether both have the same status, reasons, cause and number of consecutive failures.
     pub(crate) fn looks_like(&self, other: &Self) -> bool {
         self.status == other.status
             && self.threshold.failures() == other.threshold.failures()

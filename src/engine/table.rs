@@ -1,8 +1,10 @@
-//! What is kept for each of some keys that come in order, or seldom.
+//! A map whose keys are mostly added in order.
 
-/// A map in one vector, in the order of its keys: O(log n) to find, O(1) to put behind all others, O(n) to put elsewhere and to take
-/// away. So is what is kept of each check: their numbers grow, and a change of which checks there are is O(n) as it is. A tree would do
-/// as well, but its code is several kilobytes for each type that is kept in one.
+/// A sorted vector: O(log n) to find an entry, O(1) to append one, O(n) to insert one elsewhere and
+/// to remove one.
+///
+/// The entries of checks are kept like this: their numbers grow, and adding or removing a check is
+/// O(n) anyway. A tree would do as well, but its code takes several kilobytes for each type.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<K, V>(Vec<(K, V)>);
 
@@ -31,7 +33,7 @@ impl<K: Copy + Ord, V> Table<K, V> {
         Some(value)
     }
 
-    /// Puts a value in, and gives back what was in its place.
+    /// Inserts a value. Returns the one from before.
     pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         match self.get_mut(key) {
             Some(old) => Some(std::mem::replace(old, value)),

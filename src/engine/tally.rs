@@ -1,25 +1,25 @@
-//! The aggregate of all checks, kept so that one change costs O(log n).
+//! The aggregate of all checks. One change costs O(log n).
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    board::Id,
     clock::Moment,
+    id::Id,
     state::{Effect, State},
     threshold::Phase,
 };
 use crate::{
-    check::{Part, Policy},
+    check::{AffectedProbe, Policy},
     model::{Probe, Status},
 };
 
-/// What one check adds to the aggregate.
+/// The contribution of one check to the aggregate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Standing {
     effect: Effect,
     good: bool,
     started: bool,
-    /// Whether it is known to keep the instance from being ready.
+    /// Whether it is known to prevent readiness.
     down: bool,
     retry_in: Duration,
 }
@@ -32,15 +32,15 @@ impl Standing {
             effect,
             down: counts && state.threshold.phase() == Phase::Failing,
             good: state.status == Status::Pass,
-            started: match policy.part {
-                Part::Readiness => {
-                    // One that stands behind what fails is not run, and what was once so stays.
+            started: match policy.affects {
+                AffectedProbe::Readiness => {
+                    // A blocked check is not run. It counts as started, and stays so.
                     let ended =
                         state.last_run.is_some() || state.threshold.phase() != Phase::Pending;
-                    ended || !policy.holds_while_pending
+                    ended || !policy.blocks_while_pending
                 }
-                Part::Liveness => true,
-                Part::Startup => state.threshold.passed(),
+                AffectedProbe::Liveness => true,
+                AffectedProbe::Startup => state.threshold.passed(),
             },
             retry_in: state.retry_in,
         }
@@ -48,36 +48,39 @@ impl Standing {
 }
 
 impl Standing {
-    /// Whether it fails the verdict of `probe`.
+    /// Whether it fails the verdict of this probe.
     pub(crate) fn fails(self, probe: Probe) -> bool {
         match (probe, self.effect) {
             (Probe::Startup, _) => !self.started,
-            (Probe::Liveness, effect) => effect == Effect::Kills,
+            (Probe::Liveness, effect) => effect == Effect::FailsLiveness,
             (Probe::Readiness | Probe::Health, effect) => {
-                matches!(effect, Effect::Blocks | Effect::Returning | Effect::Kills)
+                matches!(
+                    effect,
+                    Effect::Blocks | Effect::Returning | Effect::FailsLiveness
+                )
             }
         }
     }
 }
 
-/// The checks, by what they do to the verdicts.
+/// The checks, grouped by their effect on the verdicts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// They fail readiness.
     pub(crate) blocking: Group,
-    /// They make it a warning.
+    /// They degrade readiness to a warning.
     degrading: BTreeSet<Id>,
-    /// They do not pass, and change nothing.
-    harmless: BTreeSet<Id>,
+    /// They do not pass, and affect no verdict.
+    ignored: BTreeSet<Id>,
     /// They fail liveness.
-    pub(crate) killing: Group,
-    /// They make it a warning.
-    ailing: BTreeSet<Id>,
+    pub(crate) failing_liveness: Group,
+    /// They degrade liveness to a warning.
+    degrading_liveness: BTreeSet<Id>,
     /// Their first run has not ended.
     pub(crate) starting: Group,
-    /// How many of the blocking are good, and wait before they return.
+    /// How many of the blocking checks are good, and delay their return.
     returning: usize,
-    /// How many are known to keep the instance from being ready.
+    /// How many are known to prevent readiness.
     down: usize,
 }
 
@@ -101,9 +104,9 @@ impl Tally {
         match standing.effect {
             Effect::Blocks | Effect::Returning => self.blocking.insert(id, standing.retry_in),
             Effect::Degrades => _ = self.degrading.insert(id),
-            Effect::Kills => self.killing.insert(id, standing.retry_in),
-            Effect::Ails => _ = self.ailing.insert(id),
-            Effect::None if !standing.good => _ = self.harmless.insert(id),
+            Effect::FailsLiveness => self.failing_liveness.insert(id, standing.retry_in),
+            Effect::DegradesLiveness => _ = self.degrading_liveness.insert(id),
+            Effect::None if !standing.good => _ = self.ignored.insert(id),
             Effect::None => {}
         }
         self.returning += usize::from(standing.effect == Effect::Returning);
@@ -117,14 +120,14 @@ impl Tally {
         self.blocking.remove(id, standing.retry_in);
         self.starting.remove(id, standing.retry_in);
         self.degrading.remove(&id);
-        self.harmless.remove(&id);
-        self.killing.remove(id, standing.retry_in);
-        self.ailing.remove(&id);
+        self.ignored.remove(&id);
+        self.failing_liveness.remove(id, standing.retry_in);
+        self.degrading_liveness.remove(&id);
         self.down -= usize::from(standing.down);
         self.returning -= usize::from(standing.effect == Effect::Returning);
     }
 
-    /// Whether every check that blocks is good, and waits before it returns.
+    /// Whether every blocking check is good, and delays its return.
     pub(crate) fn all_blocking_return(&self) -> bool {
         self.returning == self.blocking.len()
     }
@@ -137,40 +140,42 @@ impl Tally {
         self.degrading.iter().copied()
     }
 
-    /// Whether something is known to keep the instance from being ready.
+    /// Whether some check is known to prevent readiness.
     pub(crate) fn is_down(&self) -> bool {
         self.down > 0
     }
 
-    pub(crate) fn kills(&self) -> bool {
-        !self.killing.is_empty()
+    pub(crate) fn fails_liveness(&self) -> bool {
+        !self.failing_liveness.is_empty()
     }
 
-    pub(crate) fn ails(&self) -> bool {
-        !self.ailing.is_empty()
+    pub(crate) fn degrades_liveness(&self) -> bool {
+        !self.degrading_liveness.is_empty()
     }
 
-    /// Those that liveness suffers from, the worst first.
-    pub(crate) fn mortal(&self) -> impl Iterator<Item = Id> {
-        self.killing.iter().chain(self.ailing.iter().copied())
+    /// The checks that fail or degrade liveness, the worst first.
+    pub(crate) fn affecting_liveness(&self) -> impl Iterator<Item = Id> {
+        self.failing_liveness
+            .iter()
+            .chain(self.degrading_liveness.iter().copied())
     }
 
-    pub(crate) fn mortal_len(&self) -> usize {
-        self.killing.len() + self.ailing.len()
+    pub(crate) fn affecting_liveness_len(&self) -> usize {
+        self.failing_liveness.len() + self.degrading_liveness.len()
     }
 
-    /// The checks that do not simply pass, the worst first, but for those of liveness.
-    pub(crate) fn conspicuous(&self) -> impl Iterator<Item = Id> {
-        let rest = self.degrading.iter().chain(&self.harmless).copied();
+    /// The checks that do not pass, the worst first, without those of liveness.
+    pub(crate) fn not_passing(&self) -> impl Iterator<Item = Id> {
+        let rest = self.degrading.iter().chain(&self.ignored).copied();
         self.blocking.iter().chain(rest)
     }
 
-    pub(crate) fn conspicuous_len(&self) -> usize {
-        self.blocking.len() + self.degrading.len() + self.harmless.len()
+    pub(crate) fn not_passing_len(&self) -> usize {
+        self.blocking.len() + self.degrading.len() + self.ignored.len()
     }
 }
 
-/// Some checks in their order, and the shortest retry delay among them.
+/// Checks in the order of registration, and the shortest retry delay among them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Group {
     order: BTreeSet<Id>,
@@ -217,8 +222,8 @@ mod tests {
             Effect::Degrades,
             Effect::Blocks,
             Effect::Returning,
-            Effect::Kills,
-            Effect::Ails,
+            Effect::FailsLiveness,
+            Effect::DegradesLiveness,
         ]);
         (effect, any::<[bool; 3]>(), 0_u64..4).prop_map(|(effect, [good, started, down], retry)| {
             Standing {
@@ -233,7 +238,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_tally_that_was_kept_equals_one_that_is_counted_anew(
+        fn a_tally_that_is_updated_equals_one_that_is_counted_again(
             mut standings in prop::collection::vec(standing(), 1..24),
             changes in prop::collection::vec((any::<prop::sample::Index>(), standing()), 0..64),
         ) {

@@ -1,4 +1,4 @@
-//! Hysteresis: how many outcomes in a row change a state.
+//! Pure: how many outcomes in a row change a state.
 
 /// Whether a check counts as good, judged by consecutive outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) enum Phase {
     Failing,
 }
 
-/// Outcomes of one sort in a row, up to the last one.
+/// The number of equal outcomes in a row, up to the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Streak {
     Good(u32),
@@ -32,7 +32,7 @@ impl Threshold {
         }
     }
 
-    /// What one more outcome makes of it.
+    /// The threshold after one more outcome.
     pub(crate) fn record(self, good: bool, fail_after: u32, pass_after: u32) -> Self {
         let streak = match (self.streak, good) {
             (Streak::Good(n), true) => Streak::Good(n.saturating_add(1)),
@@ -52,8 +52,8 @@ impl Threshold {
         }
     }
 
-    /// What becomes of it when its last result is too old: it fails, and must earn its way back. That is no
-    /// outcome: a failure streak stays as it is.
+    /// The threshold after the last result became stale. It fails, and has to pass again. That is
+    /// no outcome, so a streak of failures stays as it is.
     pub(crate) fn expire(self) -> Self {
         let streak = match self.streak {
             Streak::Good(_) => Streak::Good(0),
@@ -70,19 +70,19 @@ impl Threshold {
         self.phase
     }
 
-    /// Whether it was ever good.
+    /// Whether the check was ever good.
     pub(crate) fn passed(self) -> bool {
         self.passed
     }
 
-    /// How many outcomes of the last one's sort came in a row.
+    /// The number of outcomes in a row that equal the last one.
     pub(crate) fn streak(self) -> u32 {
         match self.streak {
             Streak::Good(n) | Streak::Failing(n) => n,
         }
     }
 
-    /// How many failing outcomes came in a row.
+    /// The number of failures in a row.
     pub(crate) fn failures(self) -> u32 {
         match self.streak {
             Streak::Good(_) => 0,

@@ -1,114 +1,73 @@
-//! The half of the board that the engine holds.
+//! The engine's half of the board.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+mod publish;
+mod pushed;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use super::{
-    board::{Board, Cell, Current, Definition, Id, Link, Registry, Service, Told, publish},
+    board::{Board, Link, Service},
+    cell::{Cell, Current, Definition, Registry},
     clock::{Clock, Deadline, Moment},
     deadlines::Deadlines,
     drain::DrainPolicy,
-    life::{Life, LifeEvent},
+    entry::Entry,
+    id::Id,
+    life::Life,
     operators::Operators,
-    pushed::Pushed,
-    state::{Run, State},
+    published::Published,
+    state::State,
     table::Table,
     tally::{Standing, Tally},
     threshold::Phase,
-    view::{Facts, Published, View},
+    view::View,
 };
 use crate::{
     check::Policy,
-    model::{
-        CheckReport, CheckTransition, Event, Name, Outcome, Probe, Reason, Stage, Status,
-        VerdictTransition,
-    },
-    telemetry::{CheckFacts, Note, RunResult, Totals},
+    model::{CheckReport, CheckTransition, Event, Name, Probe, Reason, Status},
+    telemetry::{Note, RunResult},
 };
 
-/// The half of the board that the engine holds. When it is dropped, for whatever reason, every reader learns
-/// that the engine stopped.
+/// Writes the board. When it is dropped, every reader sees that the engine has stopped.
 #[derive(Debug)]
 pub(crate) struct Writer {
     board: Arc<Board>,
     entries: Table<Id, Entry>,
-    /// Also those of checks that do not count yet.
+    /// All checks by name, including those that do not count yet.
     names: HashMap<Name, Id>,
     next_id: u64,
-    /// The checks of which the application speaks itself.
-    spoken: Vec<Id>,
+    /// The checks that the application reports itself.
+    pushed: Vec<Id>,
     tally: Tally,
-    /// When a check will change by itself.
+    /// When each check changes by itself.
     deadlines: Deadlines,
-    /// When the result of one that runs on demand will be too old. Nobody needs to know when nobody reads it.
+    /// When the result of a check on demand expires. Nothing has to happen then unless it is read.
     unread: Deadlines,
-    /// From when on those that run on demand have reason to.
+    /// From when on a reader has to request a run of a check on demand.
     demands: Deadlines,
     view: Arc<View>,
-    /// What of that which is said from outside it has seen.
-    turn: u64,
-    /// The deadlines that were last published with it. A reader may have published later ones.
+    /// The version of the control state that the engine last saw.
+    version: u64,
+    /// The deadlines that the engine last published. A reader may have published later ones.
     published: (Option<Deadline>, Option<Deadline>),
-    /// Whether a reader can tell the view from what it would be now.
+    /// Whether a reader could see a difference to the view.
     changed: bool,
-    /// Whether checks came, went or took another's place.
+    /// Whether checks were added, removed or replaced.
     registered: bool,
-    /// Checks that block others by another name than before, or not any more, or that are as yet unknown to.
-    turned: Vec<Id>,
-    /// The status of each verdict that subscribers were last told, and since when it is so.
-    told: [(Status, Moment); Probe::ALL.len()],
-    /// What subscribers are told once readers can see it.
+    /// The checks that began or ceased to block their dependents, or block them by another name.
+    blocking_changed: Vec<Id>,
+    /// The status of each verdict that subscribers were last notified of, and since when it holds.
+    announced: [(Status, Moment); Probe::ALL.len()],
+    /// The events to send once readers can see the change.
     events: Vec<Event>,
     operators: Operators,
 }
 
-#[derive(Debug)]
-pub(super) struct Entry {
-    cell: Arc<Cell>,
-    /// None for a check that does not count yet.
-    standing: Option<Standing>,
-    /// The status that subscribers were last told, or none while nothing is known, and since when it is so.
-    told: (Option<Status>, Moment),
-    /// Whether its result has become too old while nobody read it, which subscribers are not told.
-    unread: bool,
-    /// Whether a run is in line or under way.
-    asked: bool,
-    /// What those that stand behind it are blocked by.
-    blocks: Option<Name>,
-    /// Whether any check stands behind it.
-    heeded: bool,
-    totals: Totals,
-}
-
-impl Entry {
-    pub(super) fn name(&self) -> &Name {
-        &self.cell.definition.name
-    }
-
-    /// Whether readers can see it.
-    pub(super) fn counts(&self) -> bool {
-        self.standing.is_some()
-    }
-
-    pub(super) fn is_on_demand(&self) -> bool {
-        self.cell.definition.policy.on_demand.is_some()
-    }
-
-    /// Tells what operators may know of it.
-    pub(super) fn tell(&self, now: Moment, tell: impl FnOnce(&CheckFacts<'_>)) {
-        let current = self.cell.current.load();
-        let state = self.cell.confirmed(&current.state, now);
-        let state = state.at(now);
-        tell(&CheckFacts {
-            name: self.name(),
-            status: state.status,
-            last_success: state.last_success.map(Moment::time),
-            totals: &self.totals,
-        });
-    }
-}
-
 impl Writer {
-    /// A board with every check pending, and the half that writes it. Readers reach the engine by `engine`.
+    /// A board on which every check is pending, and its writer. Readers reach the engine by
+    /// `engine`.
     pub(crate) fn new(
         service: Service,
         clock: Clock,
@@ -121,42 +80,40 @@ impl Writer {
             .zip(definitions)
             .map(|(id, definition)| Arc::new(Cell::pending(Id(id), definition, now)))
             .collect();
-        let published = publish(&cells, (now, now), Life::default(), None, None);
+        let published = Published::count(&cells, (now, now), Life::default(), None, None);
         let view = Arc::clone(&published.view);
         let deadlines = (published.valid_until, published.demand_from);
         let registry = Registry::new(cells.clone());
         let board = Arc::new(Board::new(
             service, clock, registry, published, drain, engine,
         ));
+        let announced = Probe::ALL.map(|probe| (view.of(probe).verdict.status, now));
         let mut writer = Self {
             operators: Operators::new(&board),
             board,
             entries: Table::default(),
             names: HashMap::new(),
             next_id: 0,
-            spoken: Vec::new(),
+            pushed: Vec::new(),
             tally: Tally::default(),
             deadlines: Deadlines::default(),
             unread: Deadlines::default(),
             demands: Deadlines::default(),
             view,
-            turn: 0,
+            version: 0,
             published: deadlines,
             changed: false,
             registered: false,
-            turned: Vec::new(),
-            told: [(Status::Pass, now); Probe::ALL.len()],
+            blocking_changed: Vec::new(),
+            announced,
             events: Vec::new(),
         };
-        for (probe, told) in Probe::ALL.into_iter().zip(&mut writer.told) {
-            told.0 = writer.view.face(probe).verdict.status;
-        }
         for cell in cells {
             let id = writer.insert(cell);
             writer.judge(id, now);
         }
+        // The checks from before the start are published already, and are no news.
         (writer.changed, writer.registered) = (false, false);
-        // They have always been there.
         writer.events.clear();
         writer
     }
@@ -184,41 +141,21 @@ impl Writer {
         self.names.get(name).copied()
     }
 
-    /// A new check, which does not count before its first [`update`](Self::update).
+    /// Adds a check, which does not count before its first [`update`](Self::update).
     pub(crate) fn add(&mut self, definition: Definition) -> Id {
         let now = self.board.clock.now();
         self.insert(Arc::new(Cell::pending(Id(self.next_id), definition, now)))
     }
 
-    /// A new check that the application speaks of itself. It counts at once, and holds nothing while it is pending.
-    pub(crate) fn enlist(&mut self, definition: Definition) -> Id {
-        let id = self.add(definition);
-        self.judge(id, self.board.clock.now());
-        id
-    }
-
     fn insert(&mut self, cell: Arc<Cell>) -> Id {
         let id = cell.id;
         if let Some(pushed) = &cell.definition.pushed {
-            pushed.register(id, &self.board.awake);
-            self.spoken.push(id);
+            pushed.register(id, &self.board.pulse);
+            self.pushed.push(id);
         }
         self.next_id = id.0 + 1;
         self.names.insert(cell.definition.name.clone(), id);
-        let since = cell.current.load().state.since;
-        self.entries.insert(
-            id,
-            Entry {
-                cell,
-                standing: None,
-                told: (None, since),
-                unread: false,
-                asked: false,
-                blocks: None,
-                heeded: false,
-                totals: Totals::default(),
-            },
-        );
+        self.entries.insert(id, Entry::new(cell));
         id
     }
 
@@ -228,10 +165,10 @@ impl Writer {
             return;
         };
         if let Some(pushed) = &definition.pushed {
-            pushed.register(id, &self.board.awake);
+            pushed.register(id, &self.board.pulse);
         }
         entry.cell = Arc::new(entry.cell.succeeding(definition, now));
-        if entry.standing.is_some() {
+        if entry.counts() {
             self.registered = true;
             self.changed = true;
             self.judge(id, now);
@@ -240,13 +177,13 @@ impl Writer {
 
     pub(crate) fn remove(&mut self, id: Id) -> Option<Arc<Cell>> {
         let entry = self.entries.remove(id)?;
-        self.names.remove(&*entry.cell.definition.name);
-        self.spoken.retain(|&spoken| spoken != id);
+        self.names.remove(&**entry.name());
+        self.pushed.retain(|&pushed| pushed != id);
         if let Some(standing) = entry.standing {
             self.tally.remove(id, standing);
             self.changed = true;
             self.registered = true;
-            self.operators.note_gone(entry.name());
+            self.operators.note_gone(id, entry.name());
             self.events.push(Event::Removed(entry.name().clone()));
         }
         for deadlines in [&mut self.deadlines, &mut self.unread, &mut self.demands] {
@@ -255,8 +192,8 @@ impl Writer {
         Some(entry.cell)
     }
 
-    /// Replaces the state of a check by what `next` makes of it: O(log n), but for a check that counts from now
-    /// on. Readers of verdicts learn of it by [`publish`](Self::publish).
+    /// Replaces the state of a check by the result of `next`: O(log n), except for a check that
+    /// counts from now on. Readers of verdicts see it after [`publish`](Self::publish).
     pub(crate) fn update(
         &mut self,
         id: Id,
@@ -286,11 +223,8 @@ impl Writer {
         let Some(state) = next(&recorded, policy) else {
             return;
         };
-        let memo = match state.looks_like(&current.state) {
-            true => Arc::clone(&current.memo),
-            false => Arc::default(),
-        };
-        // Readers may have seen more than was recorded: that its result was too old, or a grace over.
+        let memo = current.memo_for(&state);
+        // Readers may have seen more than was recorded: an expiry, or the end of a grace.
         let seen = recorded.at(now);
         let seen_as = Standing::of(&seen, policy, now);
         let shown = state.looks_like(&current.state) && state.looks_like(&seen);
@@ -299,22 +233,23 @@ impl Writer {
         self.judge(id, now);
     }
 
-    /// A check that blocks others otherwise than it was last seen to.
-    pub(crate) fn next_turned(&mut self) -> Option<Id> {
-        self.turned.pop()
+    /// A check that began or ceased to block its dependents.
+    pub(crate) fn next_blocking_changed(&mut self) -> Option<Id> {
+        self.blocking_changed.pop()
     }
 
-    /// What a check blocks those by that stand behind it, if it fails: itself, or what it stands behind.
+    /// The name that the dependents of a check are blocked by, if it fails: its own, or that of the
+    /// check which blocks it.
     pub(crate) fn blocks(&self, id: Id) -> Option<&Name> {
         self.entries.get(id)?.blocks.as_ref()
     }
 
-    /// Notes whether any check stands behind this one.
-    pub(crate) fn heed(&mut self, id: Id, heeded: bool) {
+    /// Notes whether any check depends on this one.
+    pub(crate) fn set_has_dependents(&mut self, id: Id, has_dependents: bool) {
         if let Some(entry) = self.entries.get_mut(id)
-            && entry.heeded != heeded
+            && entry.has_dependents != has_dependents
         {
-            entry.heeded = heeded;
+            entry.has_dependents = has_dependents;
             if entry.counts() {
                 self.judge(id, self.board.clock.now());
             }
@@ -323,42 +258,52 @@ impl Writer {
 
     /// Notes how a run of a check ended.
     pub(crate) fn note_result(&mut self, id: Id, result: RunResult, duration: Duration) {
-        if let Some(entry) = self.entries.get_mut(id) {
-            let note = Note::Ran(result, duration);
-            entry.totals.count(note);
-            self.operators.note(id, note);
+        if self.entries.get(id).is_some() {
+            self.operators.note(id, Note::RunEnded(result, duration));
         }
     }
 
-    /// Notes whether a run of a check is in line or under way.
-    pub(crate) fn note_run(&mut self, id: Id, asked: bool) {
+    /// Notes whether a run of a check is queued or in flight.
+    pub(crate) fn note_run(&mut self, id: Id, runs: bool) {
         if let Some(entry) = self.entries.get_mut(id) {
-            entry.asked = asked;
+            entry.runs = runs;
         }
     }
 
-    /// Makes a check count as its state and policy say, and notes what subscribers are to be told.
+    /// Has the verdicts, dependents, subscribers, operators and timers follow the recorded state of
+    /// a check.
     fn judge(&mut self, id: Id, now: Moment) {
-        let Some(entry) = self.entries.get_mut(id) else {
+        let Some(cell) = self.cell(id).map(Arc::clone) else {
             return;
         };
-        let cell = &entry.cell;
-        let policy = &cell.definition.policy;
         let current = cell.current.load();
-        let state = &current.state;
+        let (state, policy) = (&current.state, &cell.definition.policy);
         let seen = state.at(now);
-        let new = Standing::of(&seen, policy, now);
-        // That nobody asked for so long tells nothing of what is asked.
-        let unasked = policy.on_demand.is_some() && seen.reason == Some(Reason::Stale);
-        let blocks = (seen.threshold.phase() == Phase::Failing && !unasked).then(|| {
+        self.judge_blocking(id, &cell, &seen);
+        self.judge_standing(id, &cell, Standing::of(&seen, policy, now));
+        self.judge_transition(id, &cell, state, now);
+        self.operators.note(id, Note::StateChanged);
+        self.judge_deadlines(id, &cell, state, now);
+    }
+
+    fn judge_blocking(&mut self, id: Id, cell: &Cell, seen: &State) {
+        // That nobody has requested a run for long says nothing about the dependency.
+        let unread = cell.is_on_demand() && seen.reason == Some(Reason::Stale);
+        let blocks = (seen.threshold.phase() == Phase::Failing && !unread).then(|| {
             let by = seen.blocked_by.as_ref();
             by.unwrap_or(&cell.definition.name).clone()
         });
-        if entry.blocks != blocks {
+        if let Some(entry) = self.entries.get_mut(id)
+            && entry.blocks != blocks
+        {
             entry.blocks = blocks;
-            self.turned.push(id);
+            self.blocking_changed.push(id);
         }
-        match entry.standing.replace(new) {
+    }
+
+    fn judge_standing(&mut self, id: Id, cell: &Cell, new: Standing) {
+        let entry = self.entries.get_mut(id);
+        match entry.and_then(|entry| entry.standing.replace(new)) {
             Some(old) => {
                 self.changed |= old != new;
                 self.tally.replace(id, old, new);
@@ -367,211 +312,55 @@ impl Writer {
                 self.changed = true;
                 self.registered = true;
                 self.tally.insert(id, new);
-                let name = cell.definition.name.clone();
-                self.events.push(Event::Added(name));
-                self.operators.note(id, Note::Came);
+                self.events.push(Event::Added(cell.definition.name.clone()));
+                self.operators.note(id, Note::Added);
             }
         }
-        let on_demand = policy.on_demand.is_some();
-        let stale = state.reason == Some(Reason::Stale) && !state.is_believed(now);
-        entry.unread = on_demand && stale && !entry.asked;
-        let known = state.known().filter(|_| !entry.unread);
-        if let Some(to) = known.filter(|&to| entry.told.0 != Some(to)) {
-            let (from, since) = std::mem::replace(&mut entry.told, (Some(to), state.since));
-            self.events.push(Event::Check(CheckTransition {
-                name: cell.definition.name.clone(),
-                from,
-                to,
-                reason: state.reason,
-                blocked_by: state.blocked_by.clone(),
-                cause: state.cause.clone(),
-                at: state.since.time(),
-                lasted: since.age_at(state.since),
-            }));
-            let note = Note::Became(to);
-            entry.totals.count(note);
-            self.operators.note(id, note);
-        }
-        self.operators.note(id, Note::Changed);
-        let expires = state.expires_at(now);
-        let changes = state.effect_changes_at(policy, now);
-        // Those behind it are to learn of it, though nobody reads it.
-        let (timed, unread) = match on_demand && !entry.heeded {
-            true => (changes, expires),
-            false => (state.changes_at(policy, now), None),
+    }
+
+    fn judge_transition(&mut self, id: Id, cell: &Cell, state: &State, now: Moment) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let stale = state.reason == Some(Reason::Stale) && !state.is_valid(now);
+        entry.expired_unread = cell.is_on_demand() && stale && !entry.runs;
+        let known = state.known().filter(|_| !entry.expired_unread);
+        let Some(to) = known.filter(|&to| entry.announced.0 != Some(to)) else {
+            return;
+        };
+        let (from, since) = mem::replace(&mut entry.announced, (Some(to), state.since));
+        self.events.push(Event::Check(CheckTransition {
+            name: cell.definition.name.clone(),
+            from,
+            to,
+            reason: state.reason,
+            blocked_by: state.blocked_by.clone(),
+            cause: state.cause.clone(),
+            at: state.since.time(),
+            lasted: since.age_at(state.since),
+        }));
+        self.operators.note(id, Note::StatusChanged(to));
+    }
+
+    fn judge_deadlines(&mut self, id: Id, cell: &Cell, state: &State, now: Moment) {
+        let policy = &cell.definition.policy;
+        let has_dependents = self
+            .entries
+            .get(id)
+            .is_some_and(|entry| entry.has_dependents);
+        let (timed, unread) = if cell.is_on_demand() && !has_dependents {
+            let changes = state.effect_changes_at(policy, now);
+            (changes, state.expires_at(now))
+        } else {
+            // Dependents have to follow an expiry that nobody reads.
+            (state.changes_at(policy, now), None)
         };
         self.deadlines.set(id, timed);
         self.unread.set(id, unread);
         self.demands.set(id, cell.demand_from());
     }
 
-    /// Makes every change true that has come due by `now`, with no event of its own.
-    pub(crate) fn elapse(&mut self, now: Moment) {
-        while let Some(id) = self.deadlines.due(now).or_else(|| self.unread.due(now)) {
-            if let Some(pushed) = self.pushed(id) {
-                // Nobody could confirm anything until just now.
-                if self.board.awake.is_waking() {
-                    pushed.refresh(now);
-                }
-                // From here on whoever speaks tells. What was confirmed before is heard.
-                pushed.lapse();
-                self.update(id, now, |state, _| state.at(now).into_owned());
-                self.hold(id, &pushed, now);
-                continue;
-            }
-            self.update(id, now, |state, _| state.at(now).into_owned());
-        }
-    }
-
-    /// The half of a check that the application speaks by.
-    fn pushed(&self, id: Id) -> Option<Arc<Pushed>> {
-        self.cell(id)?.definition.pushed.clone()
-    }
-
-    /// What was said of a check need not be told again while it holds.
-    fn hold(&self, id: Id, pushed: &Pushed, now: Moment) {
-        let holds = self.cell(id).is_some_and(|cell| {
-            let state = &cell.current.load().state;
-            state.status.is_good() && state.is_believed(now)
-        });
-        if holds {
-            pushed.hold();
-        }
-    }
-
-    /// A worker is missing that nobody speaks for.
-    pub(crate) fn miss(&mut self, id: Id, now: Moment) {
-        let run = Run {
-            ended: now,
-            duration: Duration::ZERO,
-        };
-        self.update(id, now, |state, policy| {
-            let died = Outcome::fail(Reason::Died);
-            state.record(died, run, policy, 0.0).for_good()
-        });
-    }
-
-    /// Whether the application speaks of any check itself.
-    pub(crate) fn is_spoken_to(&self) -> bool {
-        !self.spoken.is_empty()
-    }
-
-    /// Records what the application said of a check.
-    pub(crate) fn hear(&mut self, id: Id, now: Moment) {
-        let Some(pushed) = self.pushed(id) else {
-            return;
-        };
-        pushed.drain(|record| {
-            self.update(id, now, |state, policy| {
-                record(state, policy).at(now).into_owned()
-            })
-        });
-    }
-
-    /// Shows readers what changed since the last time.
-    pub(crate) fn publish(&mut self) {
-        if std::mem::take(&mut self.registered) {
-            let counting = self.entries.values().filter(|entry| entry.counts());
-            let cells = counting.map(|entry| Arc::clone(&entry.cell)).collect();
-            self.board.registry.store(Arc::new(Registry::new(cells)));
-        }
-        let turn = self.board.outside.turn();
-        if turn != self.turn {
-            // What readers have heard is not taken back.
-            let now = self.board.clock.now();
-            for id in self.spoken.clone() {
-                self.hear(id, now);
-            }
-        }
-        let outside = &self.board.outside;
-        // Readers may have seen what was true for a moment before the engine came to it.
-        let now = self.board.clock.now();
-        let maintenance = outside.maintenance(now);
-        let ends = maintenance.as_ref().map(|maintenance| maintenance.until);
-        let valid_until = [self.deadlines.first(), self.unread.first(), ends]
-            .into_iter()
-            .flatten()
-            .reduce(Deadline::min);
-        let demand_from = self.demands.first();
-        self.changed |= self.published.0.is_some_and(|until| until.reached(now));
-        self.changed |= !self.events.is_empty();
-        self.changed |= turn != self.turn;
-        self.turn = turn;
-        let published = std::mem::replace(&mut self.published, (valid_until, demand_from));
-        let changed = std::mem::take(&mut self.changed);
-        if changed {
-            // A reader may have published the same before: see `Board::refresh`.
-            let before = Arc::clone(&self.board.published.load().view);
-            let life = self.board.outside.life(self.view.life, now);
-            let cause = maintenance.map(|maintenance| maintenance.cause.clone());
-            let facts = Facts::new(&self.tally, life, cause);
-            let report = |id| Some(self.cell(id)?.report(now));
-            self.view = Arc::new(View::new(&facts, now, &report, Some(&before)));
-            self.note_transitions(now);
-        } else if published == self.published {
-            return;
-        }
-        self.board.published.store(Arc::new(Published {
-            turn,
-            valid_until,
-            demand_from,
-            view: Arc::clone(&self.view),
-        }));
-        if changed {
-            self.board.changes.notify_waiters();
-            self.tell_events();
-        }
-    }
-
-    /// Notes which verdicts have another status than subscribers were told.
-    fn note_transitions(&mut self, now: Moment) {
-        let unread = |id: Id| self.entries.get(id).is_some_and(|entry| entry.unread);
-        // That a check has become too old while nobody read it is no news.
-        let is_news = |status: Status| match status {
-            Status::Fail => {
-                self.view.stage != Stage::NotReady
-                    || self.tally.blocking.is_empty()
-                    || !self.tally.blocking.iter().all(unread)
-            }
-            Status::Warn => !self.tally.degrading().all(unread),
-            Status::Pass => true,
-        };
-        for (probe, told) in Probe::ALL.into_iter().zip(&mut self.told) {
-            let verdict = &self.view.face(probe).verdict;
-            let to = verdict.status;
-            if to == told.0 || (to > told.0 && !is_news(to)) {
-                continue;
-            }
-            let (from, since) = std::mem::replace(told, (to, now));
-            self.events.push(Event::Verdict(VerdictTransition {
-                probe,
-                from,
-                to,
-                reason: verdict.reason,
-                cause: verdict.cause.clone(),
-                at: now.time(),
-                lasted: since.age_at(now),
-            }));
-        }
-    }
-
-    fn tell_events(&mut self) {
-        if let Some(subscribers) = self.board.events.get() {
-            for event in &self.events {
-                // Nobody listens at the moment, perhaps.
-                _ = subscribers.send(Told::Event(event.clone()));
-            }
-        }
-        self.operators.note_published(&mut self.events);
-    }
-
-    /// Tells operators what readers and subscribers have been shown.
-    pub(crate) fn tell_operators(&mut self, now: Moment) {
-        self.operators
-            .tell(now, &self.board, &self.view, &self.entries);
-    }
-
-    /// Tells whoever waits for a run that there will be none.
+    /// Completes every run that readers wait for: there will be none.
     pub(crate) fn abandon_runs(&self) {
         for entry in self.entries.values() {
             entry.cell.flight.abandon();
@@ -582,292 +371,28 @@ impl Writer {
         Some(self.cell(id)?.report(self.board.clock.now()))
     }
 
-    /// The delay before the next run of a check without its jitter.
+    /// The delay before the next run of a check, without its jitter.
     pub(crate) fn delay(&self, id: Id) -> Option<Duration> {
         Some(self.cell(id)?.current.load().state.retry_in)
     }
 
-    /// When [`elapse`](Self::elapse) next has something to do.
+    /// When [`elapse`](Self::elapse) has something to do next.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        let ends = self
-            .board
-            .maintenance()
-            .map(|(maintenance, _)| maintenance.until);
-        let first = [self.deadlines.first(), ends].into_iter().flatten();
+        let maintenance = self.board.maintenance();
+        let ends = maintenance.map(|(maintenance, _)| maintenance.until);
+        let first = self.deadlines.first().into_iter().chain(ends);
         first.map(Deadline::mono).min()
     }
 
-    /// When [`tell_operators`](Self::tell_operators) has something to do, whatever happens.
+    /// When [`report_to_operators`](Self::report_to_operators) has something to do, whatever
+    /// happens.
     pub(crate) fn operators_due(&self) -> Option<Duration> {
         self.operators.due()
     }
-}
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        let board = &self.board;
-        let now = board.clock.now();
-        let turn = board.outside.turn();
-        // What was said from outside until now is a part of the life that ends.
-        let life = board.outside.life(self.view.life, now);
-        let life = life.after(LifeEvent::Stopped(now));
-        let published = board.count(now, now, turn, life, Some(&self.view));
-        let view = Arc::clone(&published.view);
-        board.published.store(Arc::new(published));
-        self.abandon_runs();
-        board.changes.notify_waiters();
-        if let Some(subscribers) = board.events.get() {
-            _ = subscribers.send(Told::Stopped);
-        }
-        if board.runs() {
-            self.operators.tell_end(now, board, &view, &self.entries);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        engine::clock::moment,
-        model::{ComponentType, Criticality, VerdictReason},
-    };
-
-    const CRITICALITIES: [Criticality; 3] = [
-        Criticality::Critical,
-        Criticality::Shared,
-        Criticality::NonCritical,
-    ];
-
-    fn board(checks: u64) -> (Arc<Board>, Writer) {
-        let service = Service {
-            name: "orders".into(),
-            release: None,
-            version: None,
-            description: None,
-        };
-        let definitions = (0..checks).map(|index| Definition {
-            name: Name::new(format!("c{index}")).unwrap(),
-            component_type: ComponentType::default(),
-            runbook: None,
-            policy: Policy {
-                criticality: CRITICALITIES[(index % 3) as usize],
-                shared_grace: (index % 6 == 1).then_some(Duration::from_secs(30)),
-                fail_after: 1 + (index % 2) as u32,
-                pass_after: 1 + (index % 4 / 3) as u32,
-                ..Policy::default()
-            },
-            depends_on: Vec::new(),
-            pushed: None,
-        });
-        let (tell, _) = tokio::sync::mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let engine = Link {
-            tell,
-            runtime: runtime.handle().clone(),
-        };
-        let writer = Writer::new(
-            service,
-            Clock::start(),
-            definitions.collect(),
-            DrainPolicy::default(),
-            Some(engine),
-        );
-        (Arc::clone(writer.board()), writer)
-    }
-
-    /// What happens to a board.
-    #[derive(Clone, Debug)]
-    enum Step {
-        Outcome(prop::sample::Index, Status),
-        Wait(u64),
-        Set(u64),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        let status = prop::sample::select(vec![Status::Pass, Status::Warn, Status::Fail]);
-        prop_oneof![
-            4 => (any::<prop::sample::Index>(), status).prop_map(|(index, status)| Step::Outcome(index, status)),
-            2 => (0_u64..20).prop_map(Step::Wait),
-            1 => (0_u64..60).prop_map(Step::Set),
-        ]
-    }
-
-    type Check = (Name, Status, Option<Reason>);
-    type Told = Vec<(
-        Status,
-        Option<VerdictReason>,
-        Vec<Check>,
-        usize,
-        Option<Duration>,
-    )>;
-
-    fn told(view: &View) -> Told {
-        let probes = [
-            Probe::Liveness,
-            Probe::Readiness,
-            Probe::Startup,
-            Probe::Health,
-        ];
-        let told = probes.map(|probe| {
-            let verdict = &view.face(probe).verdict;
-            let check = |check: &CheckReport| (check.name.clone(), check.status, check.reason);
-            let checks = verdict.checks.iter().map(check).collect();
-            (
-                verdict.status,
-                verdict.reason,
-                checks,
-                verdict.more,
-                verdict.retry_after,
-            )
-        });
-        told.into()
-    }
-
-    proptest! {
-        /// The engine keeps the verdicts up to date at O(log n) a change; a reader counts them anew at O(n).
-        /// Both come to the same, and until the next deadline nothing changes by itself.
-        #[test]
-        fn what_is_kept_equals_what_is_counted_anew(
-            checks in 1_u64..30,
-            steps in prop::collection::vec(step(), 1..120),
-        ) {
-            let (board, mut writer) = board(checks);
-            let mut now = moment(0);
-            for step in steps {
-                match step {
-                    Step::Outcome(index, status) => {
-                        let run = Run { ended: now, duration: Duration::ZERO };
-                        let next = |state: &State, policy: &Policy| {
-                            state.record(status.into(), run, policy, 0.5)
-                        };
-                        writer.update(Id(index.index(checks as usize) as u64), now, next);
-                    }
-                    Step::Wait(seconds) => {
-                        now.mono += Duration::from_secs(seconds);
-                        now.wall += Duration::from_secs(seconds);
-                    }
-                    // Somebody sets the wall clock.
-                    Step::Set(seconds) => now.wall += Duration::from_secs(seconds),
-                }
-                writer.elapse(now);
-                writer.publish();
-                let kept = board.published.load();
-                let life = kept.view.life;
-                let anew = publish(&board.registry.load().cells, (now, now), life, None, Some(&kept.view));
-                prop_assert_eq!(told(&kept.view), told(&anew.view));
-                prop_assert_eq!(kept.valid_until, anew.valid_until);
-                prop_assert!(kept.valid_until.is_none_or(|deadline| !deadline.reached(now)));
-                if let Some(deadline) = kept.valid_until {
-                    let mut before = now;
-                    let spare = deadline.mono() - now.mono;
-                    before.mono += spare.saturating_sub(Duration::from_nanos(1));
-                    let later = publish(&board.registry.load().cells, (before, before), life, None, Some(&kept.view));
-                    prop_assert_eq!(told(&later.view), told(&kept.view));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_timer_makes_an_expiry_true_without_a_reader() {
-        let (board, mut writer) = board(1);
-        let now = moment(1);
-        let run = Run {
-            ended: now,
-            duration: Duration::ZERO,
-        };
-        writer.update(Id(0), now, |state, policy| {
-            state.record(Outcome::pass(), run, policy, 0.0)
-        });
-        writer.publish();
-        assert_eq!(writer.next_deadline(), Some(Duration::from_secs(33)));
-        assert_eq!(
-            board.published.load().view.readiness.verdict.status,
-            Status::Pass
-        );
-        writer.elapse(moment(33));
-        writer.publish();
-        assert_eq!(
-            board.published.load().view.readiness.verdict.status,
-            Status::Fail
-        );
-        assert_eq!(writer.next_deadline(), None);
-    }
-
-    #[test]
-    fn a_dropped_writer_stops_the_board() {
-        let (board, writer) = board(3);
-        drop(writer);
-        let published = board.published();
-        assert_eq!(
-            published.view.readiness.verdict.checks[0].reason,
-            Some(Reason::EngineStopped)
-        );
-        assert_eq!(published.valid_until, None);
-    }
-
-    #[test]
-    fn a_watcher_that_saw_an_expiry_learns_that_it_was_none() {
-        let service = Service {
-            name: "orders".into(),
-            release: None,
-            version: None,
-            description: None,
-        };
-        let definition = Definition {
-            name: Name::new("c0").unwrap(),
-            component_type: ComponentType::default(),
-            runbook: None,
-            policy: Policy {
-                max_age: Some(Duration::from_millis(100)),
-                ..Policy::default()
-            },
-            depends_on: Vec::new(),
-            pushed: None,
-        };
-        let clock = Clock::start();
-        let mut writer = Writer::new(
-            service,
-            clock,
-            vec![definition],
-            DrainPolicy::default(),
-            None,
-        );
-        let board = Arc::clone(writer.board());
-        let pass = |at| {
-            let run = Run {
-                ended: at,
-                duration: Duration::ZERO,
-            };
-            move |state: &State, policy: &Policy| {
-                state
-                    .record(Outcome::pass(), run, policy, 0.0)
-                    .at(at)
-                    .into_owned()
-            }
-        };
-        let now = clock.now();
-        writer.update(Id(0), now, pass(now));
-        writer.publish();
-        std::thread::sleep(Duration::from_millis(60));
-        // `Engine::record`: the engine reads the clock before the expiry …
-        let now = clock.now();
-        // … its thread is preempted; a watcher on another looks after the expiry.
-        std::thread::sleep(Duration::from_millis(60));
-        let bell = board.change();
-        let mut bell = std::pin::pin!(bell);
-        bell.as_mut().enable();
-        assert_eq!(board.verdict(Probe::Readiness).status, Status::Fail);
-        // The engine goes on.
-        writer.update(Id(0), now, pass(now));
-        writer.publish();
-        assert_eq!(board.verdict(Probe::Readiness).status, Status::Pass);
-        let rang = tokio_test::task::spawn(bell).poll().is_ready();
-        assert!(rang, "the watcher sleeps on with `fail`");
+    /// Logs and measures what readers and subscribers have seen.
+    pub(crate) fn report_to_operators(&mut self, now: Moment) {
+        self.operators
+            .report(now, &self.board, &self.view, &self.entries);
     }
 }

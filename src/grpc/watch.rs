@@ -1,18 +1,16 @@
 use std::{
     fmt,
-    future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
-use tokio::sync::futures::OwnedNotified;
 use tonic::{Status, codegen::tokio_stream::Stream};
 
 use super::Services;
 use crate::{
-    engine::Board,
+    engine::{Board, Wait},
     proto::{HealthCheckResponse, ServingStatus},
 };
 
@@ -23,20 +21,20 @@ pin_project! {
         board: Arc<Board>,
         services: Arc<Services>,
         service: String,
-        told: Option<ServingStatus>,
+        sent: Option<ServingStatus>,
         #[pin]
-        bell: OwnedNotified,
+        wait: Wait,
     }
 }
 
 impl Watch {
     pub(super) fn new(board: &Arc<Board>, services: Arc<Services>, service: String) -> Self {
         Self {
-            bell: board.change(),
+            wait: board.wait(),
             board: Arc::clone(board),
             services,
             service,
-            told: None,
+            sent: None,
         }
     }
 }
@@ -45,23 +43,20 @@ impl Stream for Watch {
     type Item = Result<HealthCheckResponse, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut this = self.project();
-        loop {
+        let this = self.project();
+        let (board, services, service, sent) =
+            (&*this.board, &*this.services, &*this.service, this.sent);
+        this.wait.poll_until(cx, |_| {
             // The stream ends once nothing can change any more. It also ends when servers are to
             // stop accepting, so that a client that stays does not delay them.
-            let over = this.board.is_stopped() || this.board.departure.is_over();
-            let status = this.services.status(this.board, this.service);
+            let over = board.is_stopped() || board.control.is_closing();
+            let status = services.status(board, service);
             let status = status.unwrap_or(ServingStatus::ServiceUnknown);
-            if this.told.replace(status) != Some(status) {
-                return Poll::Ready(Some(Ok(status.into())));
+            if sent.replace(status) != Some(status) {
+                return Some(Some(Ok(status.into())));
             }
-            if over {
-                return Poll::Ready(None);
-            }
-            ready!(this.bell.as_mut().poll(cx));
-            // The new future covers changes from now on. Changes until now are read next.
-            this.bell.set(this.board.change());
-        }
+            over.then_some(None)
+        })
     }
 }
 

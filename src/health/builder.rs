@@ -15,15 +15,32 @@ use crate::{
     telemetry,
 };
 
-/// The shortest time that a runtime may be given: some looks of the watchdog, and what a busy machine takes.
+/// The shortest bound of a watchdog. It leaves time for several observations and for the delays of
+/// a busy machine.
 const LEAST_BOUND: Duration = Duration::from_secs(1);
 
-/// How many runs may be under way at a time, unless told otherwise.
+/// The default limit of concurrent runs.
 const CONCURRENCY: usize = 64;
 
-/// Builds a [`Health`]: made by [`Health::builder`].
+/// Builder of a [`Health`]. Returned by [`Health::builder`].
 ///
-/// The chain never fails; [`start`](Self::start) reports every problem at once.
+/// The setters never fail. [`start`](Self::start) reports all problems at once.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Status};
+///
+/// let health = Health::builder("orders")
+///     .release("1.4.2")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// let report = health.report();
+/// assert_eq!(report.release.as_deref(), Some("1.4.2"));
+/// assert_eq!(report.checks.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing runs until `start()`"]
 pub struct HealthBuilder {
@@ -35,21 +52,21 @@ pub struct HealthBuilder {
     settings: Settings,
     runtime: Option<Handle>,
     configs: Vec<HealthConfig>,
-    pub(crate) watchdog: Watching,
+    pub(crate) watchdog: WatchdogSettings,
     signals: Option<HandleSignals>,
-    /// What is done once it has started.
+    /// Called after a successful start.
     then: Vec<fn(&Health)>,
 }
 
-/// What runtimes are to be watched.
+/// The runtimes to watch.
 #[derive(Debug, Default)]
-pub(crate) struct Watching {
-    /// That of the checks is, if this is set.
+pub(crate) struct WatchdogSettings {
+    /// The bound of the watchdog. If it is set, the runtime of the checks is watched.
     pub(crate) bound: Option<Duration>,
     pub(crate) others: Vec<(String, Handle)>,
 }
 
-/// What has signals begin a drain.
+/// Lets signals begin a drain.
 type HandleSignals = fn(&Arc<Board>) -> io::Result<()>;
 
 impl HealthBuilder {
@@ -61,59 +78,63 @@ impl HealthBuilder {
             description: None,
             checks: Vec::new(),
             settings: Settings {
-                room: CONCURRENCY,
+                capacity: CONCURRENCY,
                 ..Settings::default()
             },
             runtime: None,
             configs: Vec::new(),
-            watchdog: Watching::default(),
+            watchdog: WatchdogSettings::default(),
             signals: None,
             then: Vec::new(),
         }
     }
 
-    /// The release that runs, such as `env!("CARGO_PKG_VERSION")`; `releaseId` in health+json. Defaults to
-    /// none.
+    /// Sets the release of the running service, such as `env!("CARGO_PKG_VERSION")`. It is
+    /// `releaseId` in health+json. Defaults to none.
     pub fn release(mut self, release: impl Into<String>) -> Self {
         self.release = Some(release.into());
         self
     }
 
-    /// The public version of the service's interface, such as `1`; `version` in health+json. Defaults to none.
+    /// Sets the public version of the service's interface, such as `1`. It is `version` in
+    /// health+json. Defaults to none.
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
     }
 
-    /// What the service is, for people; `description` in health+json. Defaults to none.
+    /// Sets a description of the service for human readers. It is `description` in health+json.
+    /// Defaults to none.
     pub fn description(mut self, description: impl Into<String>) -> Self {
         self.description = Some(description.into());
         self
     }
 
-    /// Registers a check. Defaults to none, and a service without checks is ready at once.
+    /// Registers a check. A service without checks is ready immediately. Defaults to no checks.
     pub fn check(mut self, check: Check) -> Self {
         self.checks.push(check);
         self
     }
 
-    /// Registers several checks. Defaults to none.
+    /// Registers several checks. Defaults to no checks.
     pub fn checks(mut self, checks: impl IntoIterator<Item = Check>) -> Self {
         self.checks.extend(checks);
         self
     }
 
-    /// How many runs may be under way at a time; more wait for their turn. One that outlasted its timeout does
-    /// not count. Defaults to 64.
+    /// Sets the maximum number of concurrent runs. Further runs are queued. A run that has exceeded
+    /// its timeout does not count, and neither does a start-up task. A limit of 0 is a problem.
+    /// Defaults to 64.
     pub fn concurrency(mut self, runs: usize) -> Self {
-        self.settings.room = runs;
+        self.settings.capacity = runs;
         self
     }
 
-    /// What an operator sets, on top of what the code says about the checks that are registered by now or until
-    /// [`start`](Self::start); a later one on top of an earlier one. Settings for a check that is not
-    /// registered, and values that cannot be, are problems. A disabled check is not registered, and that is
-    /// logged. Defaults to nothing.
+    /// Adds settings of an operator. They override the code's settings of every check that is
+    /// registered before [`start`](Self::start), even after this call. A later configuration
+    /// overrides an earlier one. Settings for a check that is not registered, and invalid values,
+    /// are problems. A disabled check is not registered, and that is logged. Defaults to no
+    /// settings.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -135,45 +156,50 @@ impl HealthBuilder {
         self
     }
 
-    /// For how long the service serves on, not ready, when it [leaves](Health::drain): load balancers and proxies need
-    /// a while to learn of it. After an interrupt from a terminal there is none. Defaults to 5 s.
+    /// Sets how long the service continues to serve, not ready, after a [drain](Health::drain)
+    /// begins. Load balancers and proxies need this time to notice the change. After an interrupt
+    /// from a terminal there is no delay. A delay of more than a day is a problem.
     ///
-    /// Who learns of it by probes needs as many of their intervals as probes have to fail. Kubernetes takes a pod that is
-    /// deleted out by itself; what it takes is the time until every node has been told.
+    /// A load balancer that probes needs as many of its intervals as probes must fail. Kubernetes
+    /// removes a deleted pod from its endpoints itself. The delay then covers the time until every
+    /// node has received that change. Defaults to 5 s.
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.settings.drain.delay = delay;
         self
     }
 
-    /// How long the service then waits, still accepting, until nothing is in flight. Defaults to 15 s.
-    ///
-    /// Where requests keep coming, as from a client that has not noticed, all of it passes.
+    /// Sets how long the service then waits, while it still accepts connections, until nothing is
+    /// in flight. The wait takes the full time if requests continue to arrive, for example from a
+    /// client that has not noticed the drain. A time of more than a day is a problem. Defaults to
+    /// 15 s.
     pub fn drain_finish(mut self, finish: Duration) -> Self {
         self.settings.drain.finish = finish;
         self
     }
 
-    /// How long servers then have, once they have stopped accepting and said goodbye to their connections, to finish what is on
-    /// them; what is left after that is cut. Defaults to 5 s.
+    /// Sets how long servers may take to finish the requests on their connections, after they have
+    /// stopped accepting and have announced the shutdown. What is left after that is cut. A request
+    /// that begins while servers close has no more time than this. A time of more than a day is a
+    /// problem.
     ///
-    /// A request that begins while servers close has no more time than this.
-    ///
-    /// The [delay](Self::drain_delay), the time to [finish](Self::drain_finish) and this are 25 s together. They are to stay below
-    /// what the orchestrator waits before it kills (`terminationGracePeriodSeconds`, 30 s unless set); 30 s or more are warned of
-    /// at the start.
+    /// By default the [delay](Self::drain_delay), the time to [finish](Self::drain_finish) and this
+    /// time add up to 25 s. The sum must be shorter than the time that the orchestrator waits
+    /// before it kills the process (`terminationGracePeriodSeconds`, 30 s by default). A sum of
+    /// 30 s or more is logged as a warning at the start. Defaults to 5 s.
     pub fn drain_close(mut self, close: Duration) -> Self {
         self.settings.drain.close = close;
         self
     }
 
-    /// What the jitter of the schedule is drawn from, so that a test sees the same delays each time. Defaults
-    /// to a seed of this process's own.
+    /// Sets the seed of the schedule's jitter, so that a test gets the same delays each time.
+    /// Defaults to a random seed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
     }
 
-    /// The runtime to run on. Defaults to the one that is current at [`start`](Self::start).
+    /// Sets the runtime that the checks run on. Defaults to the runtime that is current at
+    /// [`start`](Self::start).
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
@@ -191,17 +217,18 @@ impl HealthBuilder {
         self
     }
 
-    /// Starts running the checks.
+    /// Starts to run the checks.
     ///
-    /// The first start in a process wraps its panic hook, so that the payload of a panic in the code of a
-    /// check, which may hold a secret, is not printed; such a panic is a failing outcome whose private cause
-    /// names the place. Any other panic goes to the hook that was set before. A hook that is set later sees
-    /// the payload, unless it passes on to the one it replaces. Where panics abort (`panic = "abort"`), a
-    /// check that panics ends the process like any other code; the place is printed then.
+    /// The first start in a process wraps its panic hook, so that the payload of a panic in the
+    /// code of a check is not printed, because it may contain a secret. Such a panic is a failing
+    /// outcome, and its private cause contains the source location. All other panics are passed to
+    /// the hook that was set before. A hook that is set later receives the payload, unless it calls
+    /// the hook that it replaces. If panics abort (`panic = "abort"`), a check that panics ends the
+    /// process like any other code. The location is printed in that case.
     ///
     /// # Errors
     ///
-    /// [`StartError`] lists every problem, and then nothing was started.
+    /// Returns a [`StartError`] that contains all problems. Nothing is started in that case.
     pub fn start(self) -> Result<Health, StartError> {
         guard_panics();
         let mut problems = Vec::new();
@@ -211,10 +238,10 @@ impl HealthBuilder {
         let (mut checks, mut settings) = (self.checks, self.settings);
         config::apply(&self.configs, &mut checks, &mut settings, &mut problems);
         let mut checks = define(checks, &mut problems);
-        if settings.room == 0 {
+        if settings.capacity == 0 {
             problems.push(ConfigError::NoConcurrency);
         }
-        problems.extend(settings.drain.faults().map(ConfigError::Drain));
+        problems.extend(settings.drain.problems().map(ConfigError::Drain));
         check_dependencies(&checks, &mut problems);
         let runtime = self.runtime.map_or_else(current_runtime, Ok);
         let runtime = runtime.and_then(with_timers);
@@ -233,10 +260,10 @@ impl HealthBuilder {
             description: self.description.map(Into::into),
         };
         if settings.drain.longest() >= DrainPolicy::GRACE_PERIOD {
-            telemetry::long_drain(&service.name, settings.drain.longest());
+            telemetry::drain_exceeds_grace_period(&service.name, settings.drain.longest());
         }
-        for (check, root) in harsher_than_roots(&checks) {
-            telemetry::harsh_echo(&service.name, check, root);
+        for (check, root) in critical_on_shared(&checks) {
+            telemetry::critical_depends_on_shared(&service.name, check, root);
         }
         let engine = Engine::new(&runtime, service, checks, settings);
         let board = Arc::clone(engine.board());
@@ -252,8 +279,8 @@ impl HealthBuilder {
     }
 }
 
-impl Watching {
-    /// What is told of each runtime is a check like any other.
+impl WatchdogSettings {
+    /// Registers each watched runtime as a check like any other.
     fn define(
         self,
         own: Option<&Handle>,
@@ -303,7 +330,7 @@ fn valid_service_name(name: &str) -> Result<(), ConfigError> {
     }
 }
 
-/// What the checks are, each with its code.
+/// Validates checks, and returns the definition and the code of each valid one.
 pub(super) fn define(
     checks: Vec<Check>,
     problems: &mut Vec<ConfigError>,
@@ -311,13 +338,13 @@ pub(super) fn define(
     let mut seen = HashMap::new();
     let mut defined = Vec::with_capacity(checks.len());
     for check in checks {
-        let policy = check.policy.faults().into_iter();
+        let policy = check.policy.problems().into_iter();
         let faults = policy
-            .chain(check.runbook.as_deref().and_then(runbook_fault))
+            .chain(check.runbook.as_deref().and_then(runbook_problem))
             .chain(check.code.problems());
-        problems.extend(faults.map(|fault| ConfigError::Setting {
+        problems.extend(faults.map(|problem| ConfigError::Setting {
             check: check.name.chars().take(Name::MAX_LEN).collect(),
-            fault,
+            problem,
         }));
         let roots = check.depends_on.iter().map(Name::new);
         let (roots, wrong): (Vec<_>, Vec<_>) = roots.partition(Result::is_ok);
@@ -343,7 +370,7 @@ pub(super) fn define(
     defined
 }
 
-/// Whether what checks depend on is there, and they go round in no circle.
+/// Validates that all dependencies are registered and that they do not form a cycle.
 fn check_dependencies(checks: &[(Definition, Option<Code>)], problems: &mut Vec<ConfigError>) {
     let named = || checks.iter().map(|(definition, _)| definition.name.clone());
     let ids = by_name(checks);
@@ -360,8 +387,8 @@ fn check_dependencies(checks: &[(Definition, Option<Code>)], problems: &mut Vec<
             }
         }
         if let Err(round) = graph.set(Id::at(place), roots) {
-            let name = |id: &Id| Some(checks.get(id.place())?.0.name.clone());
-            problems.push(ConfigError::Circle(round.iter().filter_map(name).collect()));
+            let name = |id: &Id| Some(checks.get(id.position())?.0.name.clone());
+            problems.push(ConfigError::Cycle(round.iter().filter_map(name).collect()));
         }
     }
 }
@@ -371,15 +398,16 @@ fn by_name(checks: &[(Definition, Option<Code>)]) -> HashMap<Name, Id> {
     named.zip((0..).map(Id::at)).collect()
 }
 
-/// Each critical check that depends on a shared one: it takes this instance out when that fails, which alone would not.
-fn harsher_than_roots(
+/// Returns each critical check that depends on a shared one. If the shared check fails, the
+/// dependent check takes this instance out of rotation, which the shared check alone would not do.
+fn critical_on_shared(
     checks: &[(Definition, Option<Code>)],
 ) -> impl Iterator<Item = (&Name, &Name)> {
     let ids = by_name(checks);
     let is = |definition: &Definition, criticality| definition.policy.criticality == criticality;
     checks.iter().filter_map(move |(definition, _)| {
         let is_shared = |root: &&Name| {
-            let root = ids.get(*root).and_then(|id| checks.get(id.place()));
+            let root = ids.get(*root).and_then(|id| checks.get(id.position()));
             root.is_some_and(|(root, _)| is(root, Criticality::Shared))
         };
         let harsh = is(definition, Criticality::Critical);
@@ -392,7 +420,7 @@ fn harsher_than_roots(
     })
 }
 
-/// What the application speaks of itself.
+/// Validates a check whose result the application reports (push), and returns its definition.
 pub(super) fn define_pushed(
     name: &str,
     policy: Policy,
@@ -401,9 +429,9 @@ pub(super) fn define_pushed(
     pushed: Arc<Pushed>,
     problems: &mut Vec<ConfigError>,
 ) -> Option<Definition> {
-    if let Some(fault) = runbook.as_deref().and_then(runbook_fault) {
+    if let Some(problem) = runbook.as_deref().and_then(runbook_problem) {
         let check = name.chars().take(Name::MAX_LEN).collect();
-        problems.push(ConfigError::Setting { check, fault });
+        problems.push(ConfigError::Setting { check, problem });
     }
     let name = Name::new(name).map_err(ConfigError::CheckName);
     let name = name.map_err(|problem| problems.push(problem)).ok()?;
@@ -417,7 +445,7 @@ pub(super) fn define_pushed(
     })
 }
 
-fn runbook_fault(url: &str) -> Option<String> {
+fn runbook_problem(url: &str) -> Option<String> {
     let uri = Uri::try_from(url).ok();
     let page = uri.filter(|uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
@@ -436,7 +464,7 @@ fn runbook_fault(url: &str) -> Option<String> {
     match page.map(has_secret) {
         Some(false) => None,
         Some(true) => Some(
-            "`runbook` holds a user, a password or a token, or what looks like one: it would be shown, so leave it out"
+            "`runbook` contains a user, a password or a token, or something that looks like one: it would be shown, so remove it"
                 .to_owned(),
         ),
         None => Some(
@@ -450,7 +478,7 @@ fn current_runtime() -> Result<Handle, ConfigError> {
     Handle::try_current().map_err(|_| ConfigError::NoRuntime)
 }
 
-/// A runtime without timers says so by a panic alone.
+/// Returns the runtime if it has timers. A runtime without timers reveals that only by a panic.
 fn with_timers(runtime: Handle) -> Result<Handle, ConfigError> {
     let timer = guard(|| {
         let _entered = runtime.enter();

@@ -15,21 +15,22 @@ use super::{
     builder::{define, define_pushed},
 };
 use crate::{
-    check::{Check, Policy, duration_fault},
-    engine::{self, Board, Landing, Message, Pushed, Refused, Registration},
+    check::{Check, Policy, duration_problem},
+    engine::{self, Board, Completion, Message, Pushed, Refused, Registration},
     model::{CheckReport, ComponentType, Name, UnknownCheck},
 };
 
 impl Health {
-    /// Registers one more check while the service runs.
+    /// Registers another check while the service runs.
     ///
-    /// It is run once before it counts, so a new check takes no instance out of rotation by being pending;
-    /// if that run fails, it counts as failing. The check is handed over by the call: the future tells how its
-    /// first run went, and dropping it takes nothing back.
+    /// The check runs once before it counts, so a new check takes no instance out of rotation
+    /// because it is pending. If that run fails, the check counts as failing. The call itself hands
+    /// the check over. The future resolves when the first run has ended and its result is visible
+    /// to readers. Dropping the future undoes nothing.
     ///
-    /// Unlike one that was registered before the start it never holds readiness while it is pending, nor
-    /// startup. To show readers a change costs time in proportion to the number of checks, once for all changes that
-    /// come together.
+    /// Unlike a check that was registered before the start, it affects neither readiness nor
+    /// startup while it is pending. The cost of making a change visible to readers is proportional
+    /// to the number of checks. It is paid once for all changes that arrive together.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -48,58 +49,109 @@ impl Health {
     ///
     /// # Errors
     ///
-    /// The future's error is [`ChangeError::Config`] for a bad name or setting and for a name that is taken,
-    /// [`ChangeError::Removed`] if the check was removed before it had run, and [`ChangeError::Stopped`] if nothing
-    /// runs checks any more.
+    /// The future returns:
+    ///
+    /// - [`ChangeError::Config`] if a name or a setting is invalid, if the name is taken, or if a
+    ///   dependency is not registered.
+    /// - [`ChangeError::Removed`] if the check was removed before it had run.
+    /// - [`ChangeError::Stopped`] if no checks run any more.
     pub fn add(&self, check: Check) -> Change {
         self.register(check, Message::Add)
     }
 
-    /// Gives the check of that name other code and another policy. It keeps its state until the new code has
-    /// run, which it does at once; the future then tells how that went. A run of the old code is cancelled. A
-    /// thread of [blocking](Check::blocking) code is left to end by itself, and the new code is run beside it: do not
-    /// replace code that hangs again and again.
+    /// Replaces the code and the policy of the check with the same name. The check keeps its state
+    /// until the new code has run, which happens as soon as the
+    /// [concurrency](crate::HealthBuilder::concurrency) limit permits. The future resolves when
+    /// that run has ended and its result is visible to readers. A run of the old code is cancelled.
+    /// A thread of [blocking](Check::blocking) code continues until it ends by itself, and the new
+    /// code runs beside it. Do not replace code that hangs again and again.
     ///
-    /// The check is handed over by the call: dropping the future takes nothing back.
+    /// The call itself hands the check over. Dropping the future undoes nothing.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// health.add(Check::new("tenant-7", || async { Status::Pass })).await?;
+    /// let successor = Check::new("tenant-7", || async { Status::Warn });
+    /// assert_eq!(health.replace(successor).await?.status, Status::Warn);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As of [`add`](Self::add); [`ChangeError::Unknown`] if there is no check of that name.
+    /// The future returns the same errors as [`add`](Self::add), and:
+    ///
+    /// - [`ChangeError::Unknown`] if no check has that name.
+    /// - [`ChangeError::Config`] if the check has no code to replace, because it is a reporter, a
+    ///   heartbeat or a start-up task, or if dependencies would form a cycle.
     pub fn replace(&self, check: Check) -> Change {
         self.register(check, Message::Replace)
     }
 
-    /// Takes a check away, also one that was just added and has not run yet. Its run is cancelled, and the future
-    /// tells how it was at the end.
+    /// Removes a check, even one that was just added and has not run yet. Its run is cancelled. The
+    /// future resolves when readers no longer see the check, and returns its last report.
     ///
-    /// The check goes by the call: dropping the future does not keep it.
+    /// The call itself removes the check. Dropping the future does not keep it.
     ///
     /// # Errors
     ///
-    /// The future's error is [`ChangeError::Unknown`] if there is no check of that name, [`ChangeError::Needed`] if others
-    /// [depend on](Check::depends_on) it, and [`ChangeError::Stopped`] if nothing runs checks any more.
+    /// The future returns:
+    ///
+    /// - [`ChangeError::Unknown`] if no check has that name.
+    /// - [`ChangeError::HasDependents`] if other checks [depend on](Check::depends_on) it.
+    /// - [`ChangeError::Stopped`] if no checks run any more.
     pub fn remove(&self, name: &str) -> Change {
         let (reply, answer) = oneshot::channel();
         self.change(Message::Remove(name.to_owned(), reply), answer)
     }
 
-    /// Runs a check at once, whatever its schedule says, as soon as there is
-    /// [room](crate::HealthBuilder::concurrency). A run that is under way is shared rather than started again, and so is
-    /// this one by whoever asks meanwhile. The future tells how the check is afterwards; if a run was given up and
-    /// has not ended yet, or something fails that the check [depends on](Check::depends_on), how it is now, without a run.
+    /// Runs a check immediately, whatever its schedule, as soon as the
+    /// [concurrency](crate::HealthBuilder::concurrency) limit permits. A run that is under way is
+    /// shared and not started again. Callers that request a run in the meantime share this one.
     ///
-    /// The run is asked for by the call and belongs to the engine: dropping the future does not cancel it.
+    /// The future resolves when the run has ended, and returns the report of the check. It returns
+    /// the current report without a run in these cases:
+    ///
+    /// - A run was given up at its timeout and has not ended yet.
+    /// - A check that this one [depends on](Check::depends_on) fails.
+    /// - There is nothing to run, because the check is a reporter, a heartbeat, or a start-up task
+    ///   that has succeeded.
+    ///
+    /// The call itself requests the run, which belongs to the engine. Dropping the future does not
+    /// cancel it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("clock", || async { Status::Pass }))
+    ///     .start()?;
+    /// let report = health.run_now("clock").await?;
+    /// assert_eq!(report.status, Status::Pass);
+    /// assert!(report.last_run.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// The future's error is [`RunError::Unknown`] if there is no check of that name, and
-    /// [`RunError::Stopped`] if nothing runs checks any more.
+    /// The future returns:
+    ///
+    /// - [`RunError::Unknown`] if no check has that name, or if the check was removed in the
+    ///   meantime.
+    /// - [`RunError::Stopped`] if no checks run any more.
     pub fn run_now(&self, name: &str) -> RunNow {
         let board = self.board();
         RunNow {
             run: match board.cell(name) {
                 Some(cell) => Run::UnderWay {
-                    landing: board.ask(&cell),
+                    completion: board.request(&cell),
                     board: Arc::clone(board),
                     name: name.to_owned(),
                 },
@@ -110,8 +162,8 @@ impl Health {
         }
     }
 
-    /// Registers what the application speaks of itself.
-    pub(crate) fn enlist(
+    /// Registers a check whose result the application reports (push).
+    pub(crate) fn register_pushed(
         &self,
         name: &str,
         ttl: Duration,
@@ -121,9 +173,9 @@ impl Health {
         pushed: Arc<Pushed>,
     ) -> Change {
         let mut problems = Vec::new();
-        if let Some(fault) = duration_fault("ttl", ttl) {
+        if let Some(problem) = duration_problem("ttl", ttl) {
             let name = name.chars().take(Name::MAX_LEN).collect();
-            problems.push(ConfigError::Ttl { name, fault });
+            problems.push(ConfigError::Ttl { name, problem });
         }
         let definition =
             define_pushed(name, policy, component_type, runbook, pushed, &mut problems);
@@ -157,19 +209,32 @@ impl Health {
     }
 
     fn change(&self, message: Message, answer: oneshot::Receiver<engine::Changed>) -> Change {
-        match self.board().tell(message) {
+        match self.board().send(message) {
             true => Change(State::Waiting(answer)),
             false => Change::failed(ChangeError::Stopped(Stopped)),
         }
     }
 }
 
-/// Tells when a change of the checks is visible to readers: the future of [`Health::add`], [`Health::replace`]
-/// and [`Health::remove`].
+/// Future that resolves when a change of the checks is visible to readers. Returned by
+/// [`Health::add`], [`Health::replace`] and [`Health::remove`].
 ///
-/// The change is under way, whether or not this is awaited. It does not keep the checks running.
+/// The change proceeds whether or not the future is polled. The future does not keep the checks
+/// running.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Status, config::Change};
+///
+/// let health = Health::builder("orders").start()?;
+/// let change: Change = health.add(Check::new("tenant-7", || async { Status::Pass }));
+/// assert_eq!(change.await?.name, "tenant-7");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-#[must_use = "it tells whether the change was made"]
+#[must_use = "the future returns whether the change was made"]
 pub struct Change(State);
 
 #[derive(Debug)]
@@ -195,7 +260,7 @@ impl Future for Change {
             },
             State::Ended(error) => match error.take() {
                 Some(error) => Err(error),
-                // Polled again after it was ready, it has nothing to say.
+                // Polled again after it was ready. There is no value left to return.
                 None => return Poll::Pending,
             },
         };
@@ -212,18 +277,37 @@ impl From<Refused> for ChangeError {
             Refused::UnknownRoot(error) => {
                 Self::Config(vec![ConfigError::UnknownDependency(error)])
             }
-            Refused::Circle(round) => Self::Config(vec![ConfigError::Circle(round)]),
-            Refused::Needed(by) => Self::Needed(by),
+            Refused::Cycle(round) => Self::Config(vec![ConfigError::Cycle(round)]),
+            Refused::HasDependents(by) => Self::HasDependents(by),
             Refused::Removed => Self::Removed,
-            Refused::NotRun(name) => Self::Config(vec![ConfigError::NotRun(name)]),
+            Refused::NotRun(name) => Self::Config(vec![ConfigError::NotReplaceable(name)]),
         }
     }
 }
 
 pin_project! {
-    /// Tells how a check is after a run: the future of [`Health::run_now`].
+    /// Future that resolves when a requested run has ended. Returned by [`Health::run_now`].
     ///
-    /// It does not keep the checks running.
+    /// The run proceeds whether or not the future is polled. The future does not keep the checks
+    /// running.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// let clock = Check::new("clock", || async { Status::Pass });
+    /// let health = Health::builder("orders")
+    ///     .check(clock.on_demand(Duration::from_secs(60)))
+    ///     .start()?;
+    /// drop(health.run_now("clock"));
+    /// health.wait_until(Probe::Readiness, Status::Pass).await?;
+    /// assert!(health.check("clock")?.last_run.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub struct RunNow {
         #[pin]
         run: Run,
@@ -235,7 +319,7 @@ pin_project! {
     enum Run {
         UnderWay {
             #[pin]
-            landing: Landing,
+            completion: Completion,
             board: Arc<Board>,
             name: String,
         },
@@ -249,16 +333,16 @@ impl Future for RunNow {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().run.project() {
             RunProj::UnderWay {
-                landing,
+                completion,
                 board,
                 name,
             } => {
-                ready!(landing.poll(cx));
+                ready!(completion.poll(cx));
                 let report = board.check(name).map(|(report, ..)| report);
                 Poll::Ready(match report {
                     _ if board.is_stopped() => Err(RunError::Stopped(Stopped)),
                     Some(report) => Ok(report),
-                    // It was removed meanwhile.
+                    // The check was removed in the meantime.
                     None => Err(RunError::Unknown(UnknownCheck::new(name, board.names()))),
                 })
             }

@@ -17,11 +17,12 @@ use crate::{
     telemetry,
 };
 
-/// What an operator sets from outside, on top of what the code says: see
+/// Settings of an operator, which override the settings in the code: see
 /// [`HealthBuilder::config`](crate::HealthBuilder::config).
 ///
-/// It is read by [serde], from whatever file or environment the application reads its own configuration from.
-/// What is not set stays as it is; a setting that does not exist is an error of the reader.
+/// It is deserialized with [serde], from the file or environment that the application reads its own
+/// configuration from. What is not set keeps its value. A setting that does not exist is a
+/// deserialization error.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,62 +51,85 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HealthConfig {
-    /// How many runs may be under way at a time: [`HealthBuilder::concurrency`](crate::HealthBuilder::concurrency).
+    /// The maximum number of concurrent runs:
+    /// [`HealthBuilder::concurrency`](crate::HealthBuilder::concurrency).
     pub concurrency: Option<usize>,
+    /// How long the service continues to serve after a drain begins:
     /// [`HealthBuilder::drain_delay`](crate::HealthBuilder::drain_delay).
     #[serde(deserialize_with = "duration")]
     pub drain_delay: Option<Duration>,
+    /// How long the service then waits until nothing is in flight:
     /// [`HealthBuilder::drain_finish`](crate::HealthBuilder::drain_finish).
     #[serde(deserialize_with = "duration")]
     pub drain_finish: Option<Duration>,
+    /// How long servers may take to finish the requests on their connections:
     /// [`HealthBuilder::drain_close`](crate::HealthBuilder::drain_close).
     #[serde(deserialize_with = "duration")]
     pub drain_close: Option<Duration>,
-    /// The settings of single checks, by name. Where no check has a name as it is written, `_` stands for `-` and
-    /// `.` too, as names of environment variables have neither.
+    /// The settings of single checks, by name. If no check has exactly the written name, `_` also
+    /// matches `-` and `.`, and upper case matches lower case, because names of environment
+    /// variables contain neither `-` nor `.`. A name that then matches several checks is a problem.
     pub checks: BTreeMap<String, CheckConfig>,
 }
 
-/// What an operator sets for one check. Durations are written with their unit: `500ms`, `10s`, `1m 30s`, `2h`.
+/// Settings of an operator for one check. Durations are written with their unit: `500ms`, `10s`,
+/// `1m 30s`, `2h`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_health::{Criticality, config::CheckConfig};
+///
+/// let text = r#"{"timeout": "500ms", "criticality": "shared"}"#;
+/// let config: CheckConfig = serde_json::from_str(text).unwrap();
+/// assert_eq!(config.timeout, Some(Duration::from_millis(500)));
+/// assert_eq!(config.criticality, Some(Criticality::Shared));
+/// assert_eq!(config.period, None);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CheckConfig {
-    /// Whether it is registered at all. Defaults to `true`.
+    /// Whether the check is registered. Defaults to `true`.
     pub enabled: Option<bool>,
-    /// [`Check::criticality`]: `critical`, `shared` or `non_critical`.
+    /// How a failure affects readiness: [`Check::criticality`]. One of `critical`, `shared` and
+    /// `non_critical`. Any value but `shared` also resets a shared grace period that the code has
+    /// set.
     pub criticality: Option<Criticality>,
-    /// [`Check::shared_grace`].
+    /// The grace period of a shared check: [`Check::shared_grace`].
     #[serde(deserialize_with = "duration")]
     pub shared_grace: Option<Duration>,
-    /// [`Check::period`]. The check is then not on demand.
+    /// The delay between runs: [`Check::period`]. The check is then not on demand.
     #[serde(deserialize_with = "duration")]
     pub period: Option<Duration>,
-    /// [`Check::on_demand`]. The check then has no period.
+    /// How old a result may be before a reader causes a run: [`Check::on_demand`]. The check then
+    /// has no period.
     #[serde(deserialize_with = "duration")]
     pub on_demand: Option<Duration>,
-    /// [`Check::wait`].
+    /// The longest time that a reader waits for a run on demand: [`Check::wait`].
     #[serde(deserialize_with = "duration")]
     pub wait: Option<Duration>,
-    /// [`Check::retry_period`].
+    /// The delay after a failing run: [`Check::retry_period`].
     #[serde(deserialize_with = "duration")]
     pub retry_period: Option<Duration>,
-    /// [`Check::timeout`].
+    /// The time limit of a run: [`Check::timeout`].
     #[serde(deserialize_with = "duration")]
     pub timeout: Option<Duration>,
-    /// [`Check::max_age`].
+    /// How old a result may be before the check is stale: [`Check::max_age`].
     #[serde(deserialize_with = "duration")]
     pub max_age: Option<Duration>,
-    /// [`Check::warn_above`].
+    /// How long a run may take before it is a warning: [`Check::warn_above`].
     #[serde(deserialize_with = "duration")]
     pub warn_above: Option<Duration>,
-    /// [`Check::fail_after`].
+    /// The number of consecutive failures after which the check fails: [`Check::fail_after`].
     pub fail_after: Option<u32>,
+    /// The number of consecutive good outcomes after which the check is good:
     /// [`Check::pass_after`].
     pub pass_after: Option<u32>,
 }
 
-/// Sets what the configs set, each on top of those before it, and takes away what is disabled in the end.
+/// Applies configurations in their order. A later one overrides an earlier one. Afterwards removes
+/// the checks that are disabled.
 pub(super) fn apply(
     configs: &[HealthConfig],
     checks: &mut Vec<Check>,
@@ -114,19 +138,19 @@ pub(super) fn apply(
 ) {
     let mut disabled = Vec::new();
     for config in configs {
-        set(&mut settings.room, config.concurrency);
+        set(&mut settings.capacity, config.concurrency);
         set(&mut settings.drain.delay, config.drain_delay);
         set(&mut settings.drain.finish, config.drain_finish);
         set(&mut settings.drain.close, config.drain_close);
-        // Those that name a check as it is come last, and win.
+        // Settings under the exact name are applied last, so they take precedence.
         let is_exact = |name: &String| checks.iter().any(|check| check.name == *name);
         let (exact, folded): (Vec<_>, Vec<_>) =
             config.checks.iter().partition(|(name, _)| is_exact(name));
         for (name, config) in folded {
-            let meant = |check: &&mut Check| fold(&check.name) == fold(name);
+            let matches = |check: &&mut Check| fold(&check.name) == fold(name);
             match checks
                 .iter_mut()
-                .filter(meant)
+                .filter(matches)
                 .collect::<Vec<_>>()
                 .as_mut_slice()
             {
@@ -146,19 +170,19 @@ pub(super) fn apply(
     }
     if !disabled.is_empty() {
         telemetry::disabled(&disabled);
-        // What is not asked blocks nobody; what it stands behind still does.
+        // A disabled check blocks no other check. Its dependencies still do.
         let (gone, there): (Vec<Check>, Vec<Check>) = std::mem::take(checks)
             .into_iter()
             .partition(|check| disabled.contains(&check.name));
         *checks = there;
         for check in checks {
-            check.depends_on = roots_past(&gone, std::mem::take(&mut check.depends_on));
+            check.depends_on = remaining_dependencies(&gone, std::mem::take(&mut check.depends_on));
         }
     }
 }
 
-/// What is there of these names, and of those that they depend on where they are gone.
-fn roots_past(gone: &[Check], names: Vec<String>) -> Vec<String> {
+/// Replaces each removed check among these names by its dependencies, transitively.
+fn remaining_dependencies(gone: &[Check], names: Vec<String>) -> Vec<String> {
     let (mut seen, mut there) = (Vec::new(), Vec::new());
     let mut next = VecDeque::from(names);
     while let Some(name) = next.pop_front() {
@@ -190,7 +214,8 @@ impl CheckConfig {
         set(&mut policy.timeout, self.timeout);
         set(&mut policy.fail_after, self.fail_after);
         set(&mut policy.pass_after, self.pass_after);
-        // One way of being run stands for the other. What goes with the one that the code chose goes with it.
+        // A period replaces on demand, and the reverse. Settings that apply only to the replaced
+        // mode are reset with it.
         if self.period.is_some() || self.on_demand.is_some() {
             (policy.period, policy.on_demand) = (self.period, self.on_demand);
         }
@@ -221,7 +246,7 @@ fn set<T>(setting: &mut T, value: Option<T>) {
     }
 }
 
-/// A name as an environment variable has it.
+/// Returns a name in the form in which an environment variable contains it, in lower case.
 fn fold(name: &str) -> String {
     name.replace(['-', '.'], "_").to_ascii_lowercase()
 }
@@ -233,11 +258,11 @@ fn names(checks: &[Check]) -> Vec<Name> {
         .collect()
 }
 
-/// For `#[serde(deserialize_with)]`.
+/// For `#[serde(deserialize_with)]`: a duration with its unit.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    struct Written(Duration);
+    struct DurationText(Duration);
 
-    impl<'de> Deserialize<'de> for Written {
+    impl<'de> Deserialize<'de> for DurationText {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             deserializer.deserialize_str(Reader).map(Self)
         }
@@ -258,6 +283,6 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
         }
     }
 
-    let written = Option::<Written>::deserialize(deserializer)?;
+    let written = Option::<DurationText>::deserialize(deserializer)?;
     Ok(written.map(|written| written.0))
 }

@@ -2,9 +2,18 @@ use std::{error::Error, fmt, io, time::Duration};
 
 use crate::model::{InvalidName, Name, UnknownCheck, write_problems};
 
-/// Why a [`Health`](crate::Health) did not start: every problem of its builder, each with its cure.
+/// The error of [`HealthBuilder::start`](crate::HealthBuilder::start). It contains every problem of
+/// the builder, each with its remedy.
 ///
 /// Nothing was started.
+///
+/// ```
+/// use tower_health::{Health, error::ConfigError};
+///
+/// // There is no runtime here, either.
+/// let error = Health::builder("orders").concurrency(0).start().unwrap_err();
+/// assert_eq!(error.problems(), [ConfigError::NoConcurrency, ConfigError::NoRuntime]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError {
     problems: Vec<ConfigError>,
@@ -15,7 +24,8 @@ impl StartError {
         Self { problems }
     }
 
-    /// The problems, in the order of the builder's calls.
+    /// Returns the problems, of which there is at least one. They are in the order in which `start`
+    /// validates the settings, which is not the order of the builder's calls.
     #[must_use]
     pub fn problems(&self) -> &[ConfigError] {
         &self.problems
@@ -30,53 +40,67 @@ impl fmt::Display for StartError {
 
 impl Error for StartError {}
 
-/// One problem in the building of a [`Health`](crate::Health).
+/// A problem in the configuration of a [`Health`](crate::Health).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use tower_health::{Check, Health, Status, error::ConfigError};
+///
+/// let clock = || Check::new("clock", || async { Status::Pass });
+/// let error = Health::builder("orders").checks([clock(), clock()]).start().unwrap_err();
+/// let [ConfigError::DuplicateName(name)] = error.problems() else { panic!() };
+/// assert_eq!(*name, "clock");
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The name of the service is no name.
+    /// The name of the service is not a valid name.
     ServiceName(InvalidName),
-    /// The name of a check is no name.
+    /// The name of a check is not a valid name.
     CheckName(InvalidName),
-    /// What a check depends on has a name that is none.
+    /// The name of a dependency is not a valid name.
     DependencyName(InvalidName),
     /// Two checks have the same name.
     DuplicateName(Name),
-    /// The configuration sets something of a check that is not registered.
+    /// The configuration contains settings for a check that is not registered.
     UnknownCheck(UnknownCheck),
-    /// The configuration names a check in a way that may mean several.
+    /// A name in the configuration matches several checks.
     AmbiguousCheck(String),
-    /// A setting of a check cannot be.
+    /// A setting of a check is invalid.
     #[non_exhaustive]
     Setting {
-        /// The check.
+        /// The name of the check.
         check: String,
-        /// What is wrong with it.
-        fault: String,
+        /// The problem and its remedy.
+        problem: String,
     },
-    /// A check depends on one that there is not.
+    /// A check depends on a check that is not registered.
     UnknownDependency(UnknownCheck),
-    /// Checks depend on each other: the way round, which begins and ends with the same.
-    Circle(Vec<Name>),
-    /// What is to be replaced is no check that is run: a reporter, a heartbeat, or a start-up task.
-    NotRun(Name),
-    /// How long what is reported holds cannot be.
+    /// Dependencies form a cycle. Contains its checks in order. The first and the last are the
+    /// same.
+    Cycle(Vec<Name>),
+    /// The check to replace has no code that runs on a schedule, because it is a reporter, a
+    /// heartbeat or a start-up task.
+    NotReplaceable(Name),
+    /// The `ttl` of a reporter or a heartbeat is invalid.
     #[non_exhaustive]
     Ttl {
-        /// What is reported.
+        /// The name of the reporter or heartbeat.
         name: String,
-        /// What is wrong with it.
-        fault: String,
+        /// The problem and its remedy.
+        problem: String,
     },
-    /// A watchdog cannot have this bound.
+    /// The bound of the watchdog is not within 1 s and 1 h.
     Watchdog(Duration),
-    /// No run may start.
+    /// The limit of concurrent runs is 0.
     NoConcurrency,
-    /// A drain cannot be so long.
+    /// A phase of the drain is longer than a day. Contains the name of the setting.
     Drain(&'static str),
-    /// The operating system does not let signals be handled.
+    /// Signal handlers could not be installed, or no thread could be started for them.
     Signals(io::ErrorKind),
-    /// There is no runtime to run on.
+    /// There is no runtime to run the checks on.
     NoRuntime,
     /// The runtime has no timers.
     NoTimers,
@@ -94,35 +118,35 @@ impl fmt::Display for ConfigError {
             Self::UnknownCheck(error) => write!(f, "the configuration: {error}"),
             Self::AmbiguousCheck(name) => write!(
                 f,
-                "the configuration: {name:?} may mean several checks: write `-` and `.` as they are"
+                "the configuration: {name:?} matches several checks: write the exact name"
             ),
             Self::UnknownDependency(error) => write!(f, "`depends_on`: {error}"),
-            Self::Circle(round) => {
-                f.write_str("checks depend on each other in a circle, ")?;
+            Self::Cycle(round) => {
+                f.write_str("checks depend on each other in a cycle, ")?;
                 write_names(f, round, " on ")?;
-                f.write_str(": take one `depends_on` out")
+                f.write_str(": remove one `depends_on`")
             }
-            Self::NotRun(name) => write!(
+            Self::NotReplaceable(name) => write!(
                 f,
-                "{name:?} is not run, but reported, or done once: remove it first, or take another name"
+                "{name:?} is a reporter, a heartbeat or a start-up task, which cannot be replaced: remove it first, or choose another name"
             ),
-            Self::Ttl { name, fault } => write!(f, "{name:?}: {fault}"),
-            Self::Setting { check, fault } => write!(f, "check {check:?}: {fault}"),
+            Self::Ttl { name, problem } => write!(f, "{name:?}: {problem}"),
+            Self::Setting { check, problem } => write!(f, "check {check:?}: {problem}"),
             Self::Watchdog(bound) => write!(
                 f,
-                "the bound of the watchdog is {}: give it from 1 s to 1 h",
+                "the bound of the watchdog is {}: set it to a value from 1 s to 1 h",
                 humantime::format_duration(*bound)
             ),
             Self::NoConcurrency => {
-                f.write_str("`concurrency` is 0: no check could ever run, so give it at least 1")
+                f.write_str("`concurrency` is 0: no check could ever run, so set it to at least 1")
             }
             Self::Drain(setting) => write!(
                 f,
-                "`{setting}` is longer than a day: nothing waits so long for a process to end, so shorten it"
+                "`{setting}` is longer than a day: no orchestrator waits that long for a process to end, so shorten it"
             ),
             Self::Signals(error) => write!(
                 f,
-                "signals cannot be handled ({error}): leave out `handle_signals()`, or give the process room for one \
+                "signals cannot be handled ({error}): remove `handle_signals()`, or allow the process one \
                  more thread"
             ),
             Self::NoRuntime => f.write_str(
@@ -136,19 +160,32 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Why the checks of a running [`Health`](crate::Health) stay as they are.
+/// The error of a change to the checks of a running [`Health`](crate::Health). The checks are
+/// unchanged.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, error::ChangeError};
+///
+/// let health = Health::builder("orders").start()?;
+/// let error = health.remove("postgres").await.unwrap_err();
+/// assert!(matches!(error, ChangeError::Unknown(_)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// What is wrong with the check, each with its cure.
+    /// The check is invalid. Contains its problems, each with its remedy.
     Config(Vec<ConfigError>),
-    /// There is no such check.
+    /// No check has that name.
     Unknown(UnknownCheck),
     /// The check was removed before it had run.
     Removed,
-    /// These checks depend on it.
-    Needed(Vec<Name>),
-    /// Nothing runs checks any more.
+    /// Other checks depend on the check to remove. Contains their names.
+    HasDependents(Vec<Name>),
+    /// No checks run any more.
     Stopped(Stopped),
 }
 
@@ -158,11 +195,11 @@ impl fmt::Display for ChangeError {
             Self::Config(problems) => write_problems(f, "the check is not registered", problems),
             Self::Unknown(error) => error.fmt(f),
             Self::Removed => f.write_str(
-                "the check was removed before it had run: add it again once whoever removes it is done",
+                "the check was removed before it had run: add it again once the code that removes it is done",
             ),
-            Self::Needed(by) => {
+            Self::HasDependents(by) => {
                 f.write_str(
-                    "the check is not removed, for others depend on it: remove them first, ",
+                    "the check is not removed, because other checks depend on it: remove them first, ",
                 )?;
                 write_names(f, by, ", ")
             }
@@ -176,7 +213,7 @@ impl Error for ChangeError {
         match self {
             Self::Unknown(error) => Some(error),
             Self::Stopped(error) => Some(error),
-            Self::Config(_) | Self::Removed | Self::Needed(_) => None,
+            Self::Config(_) | Self::Removed | Self::HasDependents(_) => None,
         }
     }
 }
@@ -190,13 +227,25 @@ fn write_names(f: &mut fmt::Formatter<'_>, names: &[Name], between: &str) -> fmt
     })
 }
 
-/// Why a check was not run.
+/// The error of [`Health::run_now`](crate::Health::run_now).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, error::RunError};
+///
+/// let health = Health::builder("orders").start()?;
+/// let error = health.run_now("postgres").await.unwrap_err();
+/// assert!(matches!(error, RunError::Unknown(_)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunError {
-    /// There is no such check.
+    /// No check has that name.
     Unknown(UnknownCheck),
-    /// Nothing runs checks any more.
+    /// No checks run any more.
     Stopped(Stopped),
 }
 
@@ -218,15 +267,29 @@ impl Error for RunError {
     }
 }
 
-/// Nothing runs checks any more: the runtime that did has ended, or the last [`Health`](crate::Health) went.
+/// No checks run any more, because their runtime has ended or because the last
+/// [`Health`](crate::Health), layer and service was dropped.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, Probe, Status, error::Stopped};
+///
+/// let health = Health::builder("orders").start()?;
+/// let warned = health.wait_until(Probe::Readiness, Status::Warn);
+/// drop(health);
+/// assert_eq!(warned.await.unwrap_err(), Stopped);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "there is no more to say")]
+#[expect(clippy::exhaustive_structs, reason = "it has no further information")]
 pub struct Stopped;
 
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "nothing runs checks any more: the runtime has ended, or the last `Health` was dropped; start a new \
+            "no checks run any more: the runtime has ended, or the last `Health` was dropped; start a new \
              one on a runtime that lives as long as the service",
         )
     }

@@ -5,13 +5,14 @@ use crate::{
 };
 
 impl Health {
-    /// A service that is as it is told, for tests of handlers, layers and whatever else reads health. Nothing
-    /// runs, time changes nothing, and no runtime is needed.
+    /// Returns a service whose health does not change, for tests of handlers, layers and other code
+    /// that reads health. No checks run, time has no effect, and no runtime is needed.
     ///
-    /// It has one check, `fixed`, of that status, so readiness and health are what follows from that; it is
-    /// alive and has started. [`add`](Self::add), [`replace`](Self::replace), [`remove`](Self::remove) and a wait
-    /// for another status say that [nothing runs](crate::error::Stopped); [`run_now`](Self::run_now) says how it is. It can
-    /// [leave](Self::drain) all the same.
+    /// It has one check, `fixed`, with the given status. Readiness and health follow from that.
+    /// Liveness and startup pass. [`add`](Self::add), [`replace`](Self::replace),
+    /// [`remove`](Self::remove) and a wait for another status return the error
+    /// [`Stopped`](crate::error::Stopped). [`run_now`](Self::run_now) returns the current report. A
+    /// [drain](Self::drain) is possible.
     ///
     /// ```
     /// use tower_health::{Health, Probe, Status};

@@ -1,4 +1,4 @@
-//! The front door: [`Health`], what builds it, and what can be wrong with that.
+//! [`Health`], its builder and their errors.
 
 mod builder;
 mod change;
@@ -25,31 +25,37 @@ use crate::{
     model::{CheckReport, Probe, Report, Stage, UnknownCheck, Verdict},
 };
 
-/// The health of a service: its checks run as long as this, a clone of it, or a layer or service made from it
-/// lives.
+/// The health of a service.
 ///
-/// A clone is cheap and shares everything. When the last one goes, the checks stop at once: runs are cancelled,
-/// and threads of [blocking](crate::Check::blocking) code are left to end by themselves.
+/// The checks run as long as a `Health`, a clone of it, or a layer or service made from it exists.
+/// A clone is cheap and shares everything. When the last one is dropped, the checks stop
+/// immediately: runs are cancelled, and threads of [blocking](crate::Check::blocking) code end by
+/// themselves.
 ///
-/// Futures, watches and subscriptions that it hands out do not keep the checks running: they end with them.
+/// Futures, watches and subscriptions that it returns do not keep the checks running. They end with
+/// the checks.
 ///
-/// There can be several in a process, for parts that are up or down on their own; none knows of another.
+/// A process can have several, for parts that are available independently. They share nothing.
 ///
 /// # Runtimes, statics and forks
 ///
-/// The checks run on the runtime that is current at the start, or on the one that the builder was given; when
-/// it ends, so do they. So a `Health` in a `static` belongs on a runtime that lives as long: in tests, where each has
-/// a runtime of its own, start one in each, or give the builder the handle of a runtime that the `static` holds
-/// too.
+/// The checks run on the runtime that is current at the start, or on the runtime that the builder
+/// was given. When that runtime ends, so do the checks. A `Health` in a `static` therefore needs a
+/// runtime that lives as long. In tests each test has its own runtime: start a `Health` in each
+/// test, or give the builder the handle of a runtime that is also in the `static`.
 ///
-/// Start it after a `fork`, as with everything that has threads: in the child of a process that forked after the
-/// start nothing runs, and every check becomes [stale](crate::Reason::Stale) there.
+/// Start it after a `fork`, as with everything that has threads. If the process forks after the
+/// start, nothing runs in the child, and every check becomes [stale](crate::Reason::Stale) there.
 ///
 /// # Reading
 ///
-/// Readers never wait, never take a lock and never run a check. They work on any thread, with or without a
-/// runtime. When the runtime that ran the checks has ended, every check and every verdict but a startup that
-/// passed reads as a fail, [engine stopped](crate::Reason::EngineStopped).
+/// Readers never wait, never take a lock and never run a check. They work on any thread, with or
+/// without a runtime.
+///
+/// When the runtime of the checks has ended, every check fails with [engine
+/// stopped](crate::Reason::EngineStopped), and so does every verdict. A startup that has passed
+/// still passes. If the instance was already [draining](Self::drain), its liveness passes and its
+/// readiness keeps the reason [draining](crate::report::VerdictReason::Draining).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -61,7 +67,7 @@ use crate::{
 ///     .check(Check::new("clock", || async { Status::Pass }))
 ///     .start()?;
 ///
-/// // Nothing has run yet, so nothing is promised.
+/// // No check has run yet, so the service is not ready.
 /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
 /// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
 /// # Ok(())
@@ -77,7 +83,7 @@ pub struct Health {
 struct Running {
     board: Arc<Board>,
     watchdog: Watchdog,
-    /// What makes the board what it is, and ends when it is dropped.
+    /// Updates the board. Stops when it is dropped.
     _source: Box<dyn fmt::Debug + Send + Sync>,
 }
 
@@ -88,9 +94,9 @@ impl Drop for Running {
 }
 
 impl Health {
-    /// Starts building the health of the service `service`.
+    /// Returns a builder for the health of the service `service`.
     ///
-    /// The name follows the rule of [`Name`](crate::report::Name), and may be a reserved word.
+    /// The name follows the rules of [`Name`](crate::report::Name), but may be a reserved word.
     pub fn builder(service: impl Into<String>) -> HealthBuilder {
         HealthBuilder::new(service.into())
     }
@@ -105,23 +111,24 @@ impl Health {
         }
     }
 
-    /// Everything that is known now.
+    /// Returns a report of the whole service: its state, and that of every check.
     #[must_use]
     pub fn report(&self) -> Report {
         self.board().report(Probe::Health, &[], &|_| true).0
     }
 
-    /// The answer to one probe: a lock-free read, whatever the number of checks.
+    /// Returns the current verdict of one probe. This is a lock-free read, whatever the number of
+    /// checks.
     #[must_use]
     pub fn verdict(&self, probe: Probe) -> Verdict {
         self.board().verdict(probe)
     }
 
-    /// What is known of one check now.
+    /// Returns the current report of one check.
     ///
     /// # Errors
     ///
-    /// [`UnknownCheck`] lists the names that are registered.
+    /// Returns an [`UnknownCheck`] with the registered names if no check has that name.
     pub fn check(&self, name: &str) -> Result<CheckReport, UnknownCheck> {
         match self.board().check(name) {
             Some((report, ..)) => Ok(report),
@@ -129,7 +136,7 @@ impl Health {
         }
     }
 
-    /// Where the instance is in its life: a lock-free read.
+    /// Returns the current stage of the instance. This is a lock-free read.
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.board().stage()

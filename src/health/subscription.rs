@@ -4,12 +4,13 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::Health;
 use crate::{
-    engine::{Board, Told},
+    engine::{Board, Notification},
     model::Event,
 };
 
 impl Health {
-    /// Subscribes to what changes from now on: each transition of a check and of a verdict, once.
+    /// Subscribes to all changes from now on. Each transition of a check and of a verdict is
+    /// delivered once.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -34,26 +35,41 @@ impl Health {
     }
 }
 
-/// The changes of a [`Health`], in their order: made by [`Health::subscribe`].
+/// A stream of the changes of a [`Health`], in order. Returned by [`Health::subscribe`].
 ///
-/// It does not keep the checks running, and ends with them. A subscriber that is more than 256 events behind
-/// loses the oldest, and is told how many; it slows nobody down.
+/// It does not keep the checks running, and ends with them. A subscriber that is more than 256
+/// events behind loses the oldest ones, and receives their number as [`Event::Missed`]. It delays
+/// nothing else.
 ///
-/// A check that runs [on demand](crate::Check::on_demand) changes by its runs alone: that its result has become
-/// too old while nobody read it is no event.
+/// A check that runs [on demand](crate::Check::on_demand) changes only through its runs. If its
+/// result becomes stale while nothing reads it, there is no event.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, event::Subscription};
+///
+/// let health = Health::builder("orders").start()?;
+/// let mut events: Subscription = health.subscribe();
+/// drop(health);
+/// assert!(events.next().await.is_none());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Subscription {
-    /// None once they have ended.
-    events: Option<Receiver<Told>>,
+    /// None once the stream has ended.
+    events: Option<Receiver<Notification>>,
     board: Arc<Board>,
 }
 
 impl Subscription {
-    /// How many events a subscriber may be behind.
+    /// The number of events that a subscriber may be behind.
     pub const CAPACITY: usize = Board::EVENTS;
 
-    /// The next change; `None` once nothing runs checks any more.
+    /// Returns the next change, or `None` once no checks run any more.
     ///
-    /// Dropping the future loses nothing. Readers see what it tells: a change is published before it is told.
+    /// It is cancel-safe: no event is lost if the future is dropped. A change is visible to readers
+    /// before its event is delivered.
     pub async fn next(&mut self) -> Option<Event> {
         let events = self.events.as_mut()?;
         if self.board.is_final() && events.is_empty() {
@@ -61,9 +77,9 @@ impl Subscription {
             return None;
         }
         match events.recv().await {
-            Ok(Told::Event(event)) => Some(event),
+            Ok(Notification::Event(event)) => Some(event),
             Err(RecvError::Lagged(events)) => Some(Event::Missed(events)),
-            Ok(Told::Stopped) | Err(RecvError::Closed) => {
+            Ok(Notification::Stopped) | Err(RecvError::Closed) => {
                 self.events = None;
                 None
             }

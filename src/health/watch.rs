@@ -1,28 +1,28 @@
 use std::{
     fmt,
     future::Future,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
-use tokio::sync::futures::OwnedNotified;
 
 use super::{Health, Stopped};
 use crate::{
-    engine::Board,
+    engine::{Board, Wait},
     model::{Probe, Status, Verdict},
 };
 
 impl Health {
-    /// Waits until a verdict has this very status; it may have it already.
+    /// Waits until a verdict has exactly this status. The future resolves immediately if the
+    /// verdict already has it.
     ///
-    /// Waiting runs nothing. That the result of a check [on demand](crate::Check::on_demand) becomes too old while
-    /// nobody reads it may be noticed only when something else happens.
+    /// Waiting runs no check. If the result of a check [on demand](crate::Check::on_demand) becomes
+    /// stale while nothing reads it, the future may notice that only when something else changes.
     ///
-    /// To wait for a service that is up, whether or not there is a warning, use
-    /// [`wait_until_good`](Self::wait_until_good).
+    /// Use [`wait_until_good`](Self::wait_until_good) to wait for a service that works, with or
+    /// without a warning.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -40,16 +40,30 @@ impl Health {
     ///
     /// # Errors
     ///
-    /// The future's error is [`Stopped`] if nothing runs checks any more, and the verdict will not change.
+    /// The future returns [`Stopped`] if no checks run any more, so that the verdict will not
+    /// change.
     pub fn wait_until(&self, probe: Probe, status: Status) -> WaitUntil {
         self.wait_for(probe, Wanted::Exactly(status))
     }
 
-    /// Waits until a verdict is a pass or a warning; it may be already.
+    /// Waits until a verdict is a pass or a warning. The future resolves immediately if it already
+    /// is.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Health, Probe};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let verdict = health.wait_until_good(Probe::Readiness).await?;
+    /// assert!(verdict.status.is_good());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As of [`wait_until`](Self::wait_until).
+    /// The future returns the same errors as that of [`wait_until`](Self::wait_until).
     pub fn wait_until_good(&self, probe: Probe) -> WaitUntil {
         self.wait_for(probe, Wanted::Good)
     }
@@ -57,18 +71,18 @@ impl Health {
     fn wait_for(&self, probe: Probe, wanted: Wanted) -> WaitUntil {
         let board = Arc::clone(self.board());
         WaitUntil {
-            bell: board.change(),
+            wait: board.wait(),
             board,
             probe,
             wanted,
         }
     }
 
-    /// Watches a verdict: how it is, and each time that it becomes another. Watching runs nothing; see
-    /// [`wait_until`](Self::wait_until).
+    /// Returns a watch of a verdict: its current state, and each later change. Watching runs no
+    /// check: see [`wait_until`](Self::wait_until).
     pub fn watch(&self, probe: Probe) -> VerdictWatch {
         let board = Arc::clone(self.board());
-        let seen = board.published().view.face(probe).verdict.clone();
+        let seen = board.published().view.of(probe).verdict.clone();
         VerdictWatch { board, probe, seen }
     }
 }
@@ -89,16 +103,32 @@ impl Wanted {
 }
 
 pin_project! {
-    /// Waits for a verdict: the future of [`Health::wait_until`] and [`Health::wait_until_good`].
+    /// Future that resolves when a verdict has a wanted status. Returned by [`Health::wait_until`]
+    /// and [`Health::wait_until_good`].
     ///
     /// It does not keep the checks running.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use tokio::time::timeout;
+    /// use tower_health::{Health, Probe, Status};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let failed = health.wait_until(Probe::Readiness, Status::Fail);
+    /// assert!(timeout(Duration::from_secs(1), failed).await.is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct WaitUntil {
         board: Arc<Board>,
         probe: Probe,
         wanted: Wanted,
         #[pin]
-        bell: OwnedNotified,
+        wait: Wait,
     }
 }
 
@@ -106,21 +136,16 @@ impl Future for WaitUntil {
     type Output = Result<Verdict, Stopped>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            // First the ear to the bell, then the look: a change in between is heard.
-            this.bell.as_mut().enable();
-            let last = this.board.is_final();
-            let verdict = this.board.verdict(*this.probe);
-            if this.wanted.is(verdict.status) {
-                return Poll::Ready(Ok(verdict));
+        let this = self.project();
+        let (board, probe, wanted) = (&*this.board, *this.probe, *this.wanted);
+        this.wait.poll_until(cx, |_| {
+            let last = board.is_final();
+            let verdict = board.verdict(probe);
+            if wanted.is(verdict.status) {
+                return Some(Ok(verdict));
             }
-            if last {
-                return Poll::Ready(Err(Stopped));
-            }
-            ready!(this.bell.as_mut().poll(cx));
-            this.bell.set(this.board.change());
-        }
+            last.then_some(Err(Stopped))
+        })
     }
 }
 
@@ -133,10 +158,24 @@ impl fmt::Debug for WaitUntil {
     }
 }
 
-/// Watches one verdict: made by [`Health::watch`].
+/// A watch of one verdict. Returned by [`Health::watch`].
 ///
-/// It does not keep the checks running. Whoever reads slowly sees the last change, and not each: for each,
-/// [subscribe](Health::subscribe).
+/// It does not keep the checks running. A slow reader sees the latest change, and not every change.
+/// [Subscribe](Health::subscribe) to receive every change.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, Probe, Status};
+///
+/// let health = Health::builder("orders").start()?;
+/// let mut readiness = health.watch(Probe::Readiness);
+/// assert_eq!(readiness.current().status, Status::Pass);
+/// drop(health.drain());
+/// assert_eq!(readiness.changed().await?.status, Status::Fail);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct VerdictWatch {
     board: Arc<Board>,
@@ -145,35 +184,36 @@ pub struct VerdictWatch {
 }
 
 impl VerdictWatch {
-    /// The verdict as it is now. What [`changed`](Self::changed) waits for is not touched by that.
+    /// Returns the current verdict. This does not affect what [`changed`](Self::changed) waits for.
     #[must_use]
     pub fn current(&self) -> Verdict {
         self.board.verdict(self.probe)
     }
 
-    /// Waits until the verdict is another than it was when this watch was made, or when this method last
-    /// returned: its status, its reason, the checks that it lists, or theirs.
+    /// Waits until the verdict differs from the one when the watch was created, or when this method
+    /// last returned. A change is a change of its status, its reason, its cause, the checks that it
+    /// lists or their number, or the status, reason, blocking dependency, cause, criticality,
+    /// component type or runbook of a listed check.
     ///
-    /// Dropping the future loses nothing.
+    /// It is cancel-safe: no change is lost if the future is dropped.
     ///
     /// # Errors
     ///
-    /// [`Stopped`] if nothing runs checks any more. The verdict that says so comes before that.
+    /// Returns [`Stopped`] if no checks run any more. If the verdict changes because of that, the
+    /// changed verdict is returned first.
     pub async fn changed(&mut self) -> Result<Verdict, Stopped> {
-        loop {
-            let mut bell = pin!(self.board.change());
-            bell.as_mut().enable();
-            let last = self.board.is_final();
-            let verdict = self.current();
-            if !verdict.says_the_same(&self.seen) {
-                self.seen = verdict.clone();
-                return Ok(verdict);
+        let (board, probe) = (Arc::clone(&self.board), self.probe);
+        let changed = board.wait().until(|| {
+            let last = board.is_final();
+            let verdict = board.verdict(probe);
+            if !verdict.looks_the_same(&self.seen) {
+                return Some(Ok(verdict));
             }
-            if last {
-                return Err(Stopped);
-            }
-            bell.await;
-        }
+            last.then_some(Err(Stopped))
+        });
+        let verdict = changed.await?;
+        self.seen = verdict.clone();
+        Ok(verdict)
     }
 }
 

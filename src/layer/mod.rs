@@ -1,3 +1,3 @@
-//! tower middleware, one folder each.
+//! tower middleware, one module each.
 
 pub mod probes;

@@ -4,15 +4,14 @@ use std::{
     mem,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
-use tokio::sync::futures::OwnedNotified;
 
 use crate::{
     Health,
-    engine::{Board, DrainCause},
+    engine::{Board, DrainCause, Wait},
 };
 
 impl Health {
@@ -57,7 +56,7 @@ impl Health {
     /// # }
     /// ```
     pub fn drain(&self) -> Drained {
-        self.board().drain(DrainCause::Asked);
+        self.board().drain(DrainCause::Requested);
         self.drained()
     }
 
@@ -104,7 +103,7 @@ impl Health {
     pub fn draining(&self) -> Draining {
         Draining {
             board: Arc::clone(self.board()),
-            bell: self.board().change(),
+            wait: self.board().wait(),
         }
     }
 
@@ -133,7 +132,7 @@ impl Health {
     /// # }
     /// ```
     pub fn in_flight(&self) -> InFlightGuard {
-        self.board().departure.enter();
+        self.board().control.in_flight.enter();
         InFlightGuard {
             board: Arc::clone(self.board()),
         }
@@ -150,7 +149,7 @@ pin_project! {
     pub struct Draining {
         board: Arc<Board>,
         #[pin]
-        bell: OwnedNotified,
+        wait: Wait,
     }
 }
 
@@ -158,16 +157,11 @@ impl Future for Draining {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        loop {
-            // Register before checking, so that no wakeup is lost.
-            this.bell.as_mut().enable();
-            if this.board.is_draining() || this.board.is_final() {
-                return Poll::Ready(());
-            }
-            ready!(this.bell.as_mut().poll(cx));
-            this.bell.set(this.board.change());
-        }
+        let this = self.project();
+        let board = &*this.board;
+        this.wait.poll_until(cx, |_| {
+            (board.is_draining() || board.is_final()).then_some(())
+        })
     }
 }
 
@@ -204,14 +198,14 @@ pin_project! {
     /// ended, or because the last [`Health`], layer and service was dropped. It does not keep the
     /// checks running.
     pub struct Drained {
-        taker: Taker,
+        waiter: Waiter,
         #[pin]
-        bell: OwnedNotified,
+        wait: Wait,
     }
 }
 
 /// A waiter for the end of the drain. It registers when it is first polled.
-struct Taker {
+struct Waiter {
     board: Arc<Board>,
     waits: bool,
     /// Whether it runs a server until the server ends.
@@ -223,8 +217,8 @@ struct Taker {
 impl Drained {
     pub(super) fn new(board: &Arc<Board>, runs: bool) -> Self {
         Self {
-            bell: board.change(),
-            taker: Taker {
+            wait: board.wait(),
+            waiter: Waiter {
                 board: Arc::clone(board),
                 waits: false,
                 runs,
@@ -234,21 +228,21 @@ impl Drained {
     }
 
     pub(super) fn board(&self) -> &Arc<Board> {
-        &self.taker.board
+        &self.waiter.board
     }
 }
 
-impl Taker {
-    fn wait(&mut self) {
+impl Waiter {
+    fn register(&mut self) {
         if !self.waits {
             self.waits = true;
-            self.board.departure.take(self.runs);
+            self.board.control.add_waiter(self.runs);
         }
     }
 
     /// Excludes the enclosing request, if there is one, from what is in flight.
     fn exclude(&mut self) {
-        let times = self.board.departure.exclude();
+        let times = self.board.control.in_flight.exclude();
         self.excluded += times;
         for _ in 0..times {
             self.board.leave();
@@ -256,14 +250,15 @@ impl Taker {
     }
 
     /// Counts the enclosing request as in flight again.
-    fn go_on(&mut self) {
-        self.board.departure.include(mem::take(&mut self.excluded));
+    fn include(&mut self) {
+        let times = mem::take(&mut self.excluded);
+        self.board.control.in_flight.include(times);
     }
 
     /// Whether the wait is over. Once the engine no longer runs, there is nothing to wait for.
     fn is_over(&self) -> bool {
         let board = &self.board;
-        board.departure.is_over()
+        board.control.is_closing()
             || (board.is_final() && (board.is_stopped() || board.is_draining()))
     }
 }
@@ -272,28 +267,26 @@ impl Future for Drained {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        this.taker.wait();
-        loop {
-            // Register before checking, so that no wakeup is lost.
-            this.bell.as_mut().enable();
-            if this.taker.is_over() {
-                this.taker.go_on();
-                return Poll::Ready(());
+        let this = self.project();
+        let waiter = this.waiter;
+        waiter.register();
+        this.wait.poll_until(cx, |_| {
+            if waiter.is_over() {
+                waiter.include();
+                return Some(());
             }
-            this.taker.exclude();
-            ready!(this.bell.as_mut().poll(cx));
-            this.bell.set(this.taker.board.change());
-        }
+            waiter.exclude();
+            None
+        })
     }
 }
 
 /// A waiter that waited until the end stays counted, because it ends its server.
-impl Drop for Taker {
+impl Drop for Waiter {
     fn drop(&mut self) {
-        self.go_on();
+        self.include();
         if self.waits && !self.is_over() {
-            self.board.departure.untake(self.runs);
+            self.board.control.remove_waiter(self.runs);
         }
     }
 }
@@ -301,14 +294,7 @@ impl Drop for Taker {
 /// Waits until a condition of the board holds. Each change of the board notifies its waiters.
 #[cfg(feature = "server")]
 pub(crate) async fn until(board: &Arc<Board>, is_so: impl Fn(&Board) -> bool) {
-    loop {
-        let mut bell = std::pin::pin!(board.change());
-        bell.as_mut().enable();
-        if is_so(board) {
-            return;
-        }
-        bell.await;
-    }
+    board.wait().until(|| is_so(board).then_some(())).await;
 }
 
 impl fmt::Debug for Drained {

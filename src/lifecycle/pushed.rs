@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     Health,
-    check::{IntoOutcome, Part, Policy},
+    check::{AffectedProbe, IntoOutcome, Policy},
     config::Change,
     engine::{Board, Message, Pushed},
     error::ChangeError,
@@ -107,7 +107,7 @@ impl Spoken {
             health: health.clone(),
             name,
             ttl,
-            policy: Policy::pushed(Part::Readiness, ttl),
+            policy: Policy::pushed(AffectedProbe::Readiness, ttl),
             component_type: ComponentType::default(),
             runbook: None,
         }
@@ -124,7 +124,7 @@ impl Spoken {
             voice.say(&first);
         }
         let pushed = Arc::clone(&voice.pushed);
-        let change = self.health.enlist(
+        let change = self.health.register_pushed(
             &self.name,
             self.ttl,
             self.policy,
@@ -219,7 +219,7 @@ impl HeartbeatBuilder {
     /// use and must be restarted. Use it only for work that nothing outside this process can stop.
     /// A worker that waits for a database must tick while it waits. Defaults to readiness.
     pub fn liveness(mut self) -> Self {
-        self.spoken.policy.part = Part::Liveness;
+        self.spoken.policy.affects = AffectedProbe::Liveness;
         self
     }
 }
@@ -329,7 +329,7 @@ impl Heartbeat {
         if !std::mem::replace(&mut self.ended, true) {
             let withdraws = Message::Withdraw(Arc::clone(&self.voice.pushed));
             // Without an engine there is no check to remove.
-            _ = self.voice.board.tell(withdraws);
+            _ = self.voice.board.send(withdraws);
         }
     }
 }

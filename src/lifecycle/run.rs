@@ -7,10 +7,9 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::sync::futures::OwnedNotified;
 
 use super::Drained;
-use crate::{BoxError, Health};
+use crate::{BoxError, Health, engine::Wait};
 
 impl Health {
     /// Runs a server until it ends, but no longer than a [drain](Self::drain) may take. When the
@@ -59,7 +58,7 @@ impl Health {
     {
         let drained = Drained::new(self.board(), true);
         Run {
-            bell: drained.board().change(),
+            wait: drained.board().wait(),
             server: server.into_future(),
             drained,
             over: false,
@@ -77,7 +76,7 @@ pin_project! {
         drained: Drained,
         over: bool,
         #[pin]
-        bell: OwnedNotified,
+        wait: Wait,
     }
 }
 
@@ -125,26 +124,21 @@ impl<F: Future<Output: ServerOutput>> Future for Run<F> {
         if !*this.over {
             *this.over = this.drained.as_mut().poll(cx).is_ready();
         }
-        // The cut is read before the server is polled. A server that ends by itself, however late,
-        // counts as ended by itself.
-        loop {
-            this.bell.as_mut().enable();
-            let cut = this.drained.board().departure.was_cut();
-            if let Poll::Ready(output) = this.server.as_mut().poll(cx) {
-                return Poll::Ready(output.into_result().map_err(ServerError::Server));
+        let (drained, mut server) = (this.drained.as_ref(), this.server);
+        let control = &drained.board().control;
+        this.wait.poll_until(cx, |cx| {
+            // The cut is read before the server is polled. A server that ends by itself, however
+            // late, counts as ended by itself.
+            let cut = control.was_cut();
+            if let Poll::Ready(output) = server.as_mut().poll(cx) {
+                return Some(output.into_result().map_err(ServerError::Server));
             }
-            if cut.is_some() {
-                return Poll::Ready(match this.drained.board().departure.in_flight() {
-                    0 => Ok(()),
-                    in_flight => Err(DrainTimeout { in_flight }.into()),
-                });
-            }
-            if this.bell.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            let bell = this.drained.board().change();
-            this.bell.set(bell);
-        }
+            cut?;
+            Some(match control.in_flight.count() {
+                0 => Ok(()),
+                in_flight => Err(DrainTimeout { in_flight }.into()),
+            })
+        })
     }
 }
 

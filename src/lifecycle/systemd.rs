@@ -56,37 +56,37 @@ fn begin(health: &Health) {
     }
     watchdog::watch_own(health);
     let board = std::sync::Arc::clone(health.board());
-    let told = detached::spawn("health-systemd", Box::new(move || tell(&board)));
-    if let Err(error) = told {
-        telemetry::systemd_untold(&health.board().service.name, error.kind());
+    let spawned = detached::spawn("health-systemd", Box::new(move || notify(&board)));
+    if let Err(error) = spawned {
+        telemetry::systemd_notify_failed(&health.board().service.name, error.kind());
     }
 }
 
 /// Sends notifications until the checks end.
-fn tell(board: &Board) {
+fn notify(board: &Board) {
     let runtime = runtime::Builder::new_current_thread().enable_time().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return telemetry::systemd_untold(&board.service.name, error.kind()),
+        Err(error) => return telemetry::systemd_notify_failed(&board.service.name, error.kind()),
     };
     runtime.block_on(async {
-        let mut teller = Teller::new(sd_notify::watchdog_enabled());
+        let mut notifier = Notifier::new(sd_notify::watchdog_enabled());
         loop {
-            let bell = board.change();
+            let wait = board.wait();
             let last = board.is_stopped();
-            teller.tell(board);
+            notifier.notify(board);
             if last {
                 return;
             }
             // Check again, whether it was notified or timed out.
-            _ = timeout(teller.wait(), bell).await;
+            _ = timeout(notifier.delay(), wait.next()).await;
         }
     });
 }
 
 /// What was sent to systemd so far.
 #[derive(Debug)]
-struct Teller {
+struct Notifier {
     /// The interval of the watchdog notifications.
     interval: Option<Duration>,
     alive_at: Option<Instant>,
@@ -97,7 +97,7 @@ struct Teller {
     failed: bool,
 }
 
-impl Teller {
+impl Notifier {
     fn new(watchdog: Option<Duration>) -> Self {
         Self {
             interval: watchdog.map(|interval| interval / 2),
@@ -110,19 +110,23 @@ impl Teller {
     }
 
     /// How long to wait until the next check.
-    fn wait(&self) -> Duration {
+    fn delay(&self) -> Duration {
         let next = self.interval.zip(self.alive_at);
         let next =
             next.map(|(interval, at)| (at + interval).saturating_duration_since(Instant::now()));
         next.unwrap_or(LOOK).min(LOOK).max(Duration::from_millis(1))
     }
 
-    fn tell(&mut self, board: &Board) {
+    fn notify(&mut self, board: &Board) {
         let published = board.published();
         let view = &published.view;
-        let status = status(view.stage, &view.readiness.verdict, &view.startup.verdict);
+        let status = status(
+            view.stage,
+            &view.of(Probe::Readiness).verdict,
+            &view.of(Probe::Startup).verdict,
+        );
         let mut news = Vec::new();
-        if !self.ready && view.face(Probe::Startup).verdict.status.is_good() {
+        if !self.ready && view.of(Probe::Startup).verdict.status.is_good() {
             self.ready = true;
             news.push(NotifyState::Ready);
         }
@@ -131,7 +135,7 @@ impl Teller {
             news.push(NotifyState::Stopping);
         }
         let is_due = |interval| self.alive_at.is_none_or(|at| at.elapsed() >= interval);
-        let alive = view.liveness.verdict.status.is_good();
+        let alive = view.of(Probe::Liveness).verdict.status.is_good();
         if alive && self.interval.is_some_and(is_due) {
             self.alive_at = Some(Instant::now());
             news.push(NotifyState::Watchdog);
@@ -149,7 +153,7 @@ impl Teller {
 
     fn fail(&mut self, board: &Board, error: &io::Error) {
         if !std::mem::replace(&mut self.failed, true) {
-            telemetry::systemd_untold(&board.service.name, error.kind());
+            telemetry::systemd_notify_failed(&board.service.name, error.kind());
         }
     }
 }

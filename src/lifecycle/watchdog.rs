@@ -20,9 +20,9 @@ use tokio::{
 use super::lag::Lag;
 use crate::{
     Health, HealthBuilder,
-    check::{Part, Policy},
+    check::{AffectedProbe, Policy},
     detached,
-    engine::{Awake, Board, Message, Pushed},
+    engine::{Board, Message, Pulse, Pushed},
     model::{Outcome, Reason, Status},
     telemetry,
 };
@@ -89,7 +89,7 @@ impl HealthBuilder {
 
 /// The policy of the checks that report on runtimes.
 pub(crate) fn policy() -> Policy {
-    Policy::pushed(Part::Liveness, HOLDS)
+    Policy::pushed(AffectedProbe::Liveness, HOLDS)
 }
 
 /// A runtime to watch, and the handle that its result is pushed to.
@@ -115,20 +115,20 @@ impl Watchdog {
     pub(crate) fn watch(&self, board: &Arc<Board>, runtimes: Vec<Runtime>, own: bool) {
         self.own.fetch_or(own, Ordering::AcqRel);
         lock(&self.runtimes).extend(runtimes.into_iter().map(Watched::new));
-        if !board.awake.start() {
+        if !board.pulse.start() {
             return;
         }
-        board.awake.beat();
+        board.pulse.beat();
         let (watching, runtimes) = (Arc::clone(board), Arc::clone(&self.runtimes));
         let main = move || look_after(&watching, &runtimes);
         if detached::spawn("health-watchdog", Box::new(main)).is_err() {
-            board.awake.end();
+            board.pulse.stop();
             telemetry::no_watchdog(&board.service.name);
             // A check without reports would be considered stalled later.
             for watched in lock(&self.runtimes).drain(..) {
                 let (reply, _) = oneshot::channel();
                 let name = watched.runtime.name.to_string();
-                _ = board.tell(Message::Remove(name, reply));
+                _ = board.send(Message::Remove(name, reply));
             }
         }
     }
@@ -160,7 +160,7 @@ pub(crate) fn watch_own(health: &Health) {
     let spoken = Arc::clone(&pushed);
     // Its registration is not awaited: there is nothing to wait for.
     let system = crate::model::ComponentType::System;
-    drop(health.enlist(name, HOLDS, policy(), system, None, spoken));
+    drop(health.register_pushed(name, HOLDS, policy(), system, None, spoken));
     let runtime = Runtime {
         name: name.into(),
         handle: runtime.clone(),
@@ -176,13 +176,13 @@ fn lock(runtimes: &Mutex<Vec<Watched>>) -> MutexGuard<'_, Vec<Watched>> {
 
 /// Watches the runtimes of a service until its checks end.
 fn look_after(board: &Board, runtimes: &Mutex<Vec<Watched>>) {
-    let awake = &board.awake;
+    let pulse = &board.pulse;
     while !board.is_stopped() {
-        let (now, suspended) = (awake.now(), awake.is_waking());
+        let (now, suspended) = (pulse.now(), pulse.has_just_resumed());
         if suspended {
             board.refresh();
         }
-        let mut next = now + Awake::TICK;
+        let mut next = now + Pulse::TICK;
         for runtime in lock(runtimes).iter_mut() {
             if suspended {
                 runtime.lag.forgive(now);
@@ -190,10 +190,10 @@ fn look_after(board: &Board, runtimes: &Mutex<Vec<Watched>>) {
             runtime.look(board, now);
             next = runtime.lag.fails_at().map_or(next, |at| next.min(at));
         }
-        awake.beat();
-        thread::sleep(next.saturating_sub(awake.now()));
+        pulse.beat();
+        thread::sleep(next.saturating_sub(pulse.now()));
     }
-    awake.end();
+    pulse.stop();
     let watched = std::mem::take(&mut *lock(runtimes));
     for runtime in watched {
         runtime.publish_lag(board, None);
@@ -270,7 +270,7 @@ impl Watched {
     fn ask(&mut self, board: &Board) {
         self.question.asked.fetch_add(1, Ordering::AcqRel);
         if self.task.is_none() {
-            let answers = answer(Arc::clone(&self.question), board.awake.base());
+            let answers = answer(Arc::clone(&self.question), board.pulse.base());
             self.task = Some(self.runtime.handle.spawn(answers).abort_handle());
         }
         self.question.bell.notify_one();

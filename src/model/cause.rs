@@ -2,11 +2,11 @@ use std::{error::Error, fmt, sync::Arc};
 
 use super::{reason::MAX_SOURCES, redact::redact};
 
-/// What stands behind a [`Reason`](crate::Reason): an error's own words, for the operator alone.
+/// The private cause of a [`Reason`](crate::Reason): the text of an error, for operators only.
 ///
-/// It is redacted when it is made, so a password that stood in a URL or behind a `password=` is never kept:
-/// see [`Cause::new`]. It still names hosts, roles and files, so it is private: `Debug` withholds it, it is
-/// not serialised, and only what asks for it by name with [`redacted`](Self::redacted) sees it.
+/// It is redacted when it is created, so a password in a URL or after `password=` is never kept:
+/// see [`Cause::new`]. It still names hosts, roles and files, so it is private: `Debug` withholds
+/// it, it is not serialized, and only code that calls [`redacted`](Self::redacted) sees it.
 ///
 /// ```
 /// use tower_health::Cause;
@@ -22,16 +22,18 @@ impl Cause {
     /// The longest text that is kept, in bytes.
     pub const MAX_LEN: usize = 1024;
 
-    /// Redacts and keeps a text. What gives somebody access becomes `***`:
+    /// Redacts and keeps a text. These credentials are replaced by `***`:
     ///
-    /// * the userinfo of URLs and of addresses such as `user:password@host`, and the path of a webhook;
-    /// * the values of pairs whose key speaks of a password, a secret, a token, a key, a cookie or credentials, however they are
-    ///   written: `key=value`, `key: value`, JSON, percent-encoded, Rust's `Debug`, `--key value`, SQL's `PASSWORD '…'` and
-    ///   `IDENTIFIED BY '…'`;
-    /// * what follows `Bearer`, `Basic`, `Negotiate`, and `AUTH`; JSON web tokens; PEM blocks.
+    /// * The userinfo of URLs and of addresses such as `user:password@host`, and the path of a
+    ///   webhook.
+    /// * The values of pairs whose key refers to a password, a secret, a token, a key, a cookie or
+    ///   credentials. The forms are `key=value`, `key: value`, JSON, percent-encoded, Rust's
+    ///   `Debug`, `--key value`, and SQL's `PASSWORD '…'` and `IDENTIFIED BY '…'`.
+    /// * The text after `Bearer`, `Basic`, `Negotiate` and `AUTH`, JSON web tokens, and PEM blocks.
     ///
-    /// It errs towards taking too much, and takes a time that grows with the length of the text. Control characters become spaces.
-    /// Past [`MAX_LEN`](Self::MAX_LEN) the text is cut.
+    /// Redaction prefers to remove too much, and takes time proportional to the length of the text.
+    /// Control characters become spaces. A text that is longer than [`MAX_LEN`](Self::MAX_LEN) is
+    /// truncated.
     pub fn new(text: impl fmt::Display) -> Self {
         let mut text = redact(whole_words(&text.to_string()));
         if text.len() > Self::MAX_LEN {
@@ -41,7 +43,7 @@ impl Cause {
         Self(text.into())
     }
 
-    /// An error and its sources, joined by `: `.
+    /// Creates a cause from an error and its sources, joined by `: `.
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut text = error.to_string();
@@ -59,7 +61,7 @@ impl Cause {
         Self::new(text)
     }
 
-    /// The redacted text.
+    /// Returns the redacted text.
     #[must_use]
     pub fn redacted(&self) -> &str {
         &self.0
@@ -72,11 +74,11 @@ impl fmt::Debug for Cause {
     }
 }
 
-/// How much of a text is looked at.
+/// The maximum length of the text that is examined, in bytes.
 const READ: usize = 4 * Cause::MAX_LEN;
 
-/// The start of an overlong text, without the word that a cut would halve: half a URL hides that it holds a
-/// password.
+/// Returns the start of an overlong text without its last word, because truncation may cut that
+/// word in half, and half a URL does not reveal that it contains a password.
 fn whole_words(text: &str) -> &str {
     if text.len() <= READ {
         return text;
@@ -87,7 +89,7 @@ fn whole_words(text: &str) -> &str {
         .map_or("", |(words, _)| words)
 }
 
-/// The largest index at or below `index` at which `text` can be cut.
+/// Returns the largest index at or below `index` at which `text` can be cut.
 fn char_boundary(text: &str, index: usize) -> usize {
     (0..=index)
         .rev()
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_leaves_no_half_url() {
+    fn truncation_keeps_no_partial_url() {
         let url = "amqp://app:hunter2";
         let text = format!(
             "token={} {url}@host",

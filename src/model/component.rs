@@ -1,8 +1,16 @@
 use serde::Serialize;
 
-/// What kind of thing a check asks, as health+json names it.
+/// The kind of component that is checked, with the names of health+json.
 ///
-/// Source: [draft-inadarei-api-health-check-06, section 4.2](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06#section-4.2).
+/// Source: [draft-inadarei-api-health-check-06, section
+/// 4.2](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06#section-4.2).
+///
+/// ```
+/// use tower_health::ComponentType;
+///
+/// assert_eq!(ComponentType::default(), ComponentType::Component);
+/// assert_eq!(serde_json::to_string(&ComponentType::Datastore).unwrap(), "\"datastore\"");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -10,8 +18,8 @@ pub enum ComponentType {
     /// Another service, or a part of this one.
     #[default]
     Component,
-    /// A database, a cache, a queue.
+    /// A database, a cache or a queue.
     Datastore,
-    /// Disk, memory, processor, network.
+    /// Disk, memory, processor or network.
     System,
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-/// What a check does to readiness.
+/// How a failure of a check affects readiness.
 ///
 /// | | pending | failing or stale | warning |
 /// | --- | --- | --- | --- |
@@ -8,9 +8,28 @@ use serde::{Deserialize, Serialize};
 /// | [`Shared`](Self::Shared) | not ready | good once: ready, warn; never good: not ready | ready, warn |
 /// | [`NonCritical`](Self::NonCritical) | ready | ready, warn | ready, warn |
 ///
-/// Ask of each dependency: *if it fails here, does it fail for every replica?* A local file is critical. The
-/// one database that all replicas use is shared: when it is slow, taking every replica out of rotation makes a
-/// slow service a dead one.
+/// A check that is added to a running service never fails readiness while it is pending. A [grace
+/// period](crate::Check::shared_grace) limits how long a failing shared check keeps the instance
+/// ready.
+///
+/// Consider for each dependency: *if it fails here, does it fail for every replica?* A local file
+/// is critical. A database that all replicas use is shared: if every replica is taken out of
+/// rotation because the database is slow, a slow service becomes an unavailable one.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Probe, Status};
+///
+/// let health = Health::builder("shop")
+///     .check(Check::new("recommendations", || async { Status::Fail }).non_critical())
+///     .start()?;
+/// let verdict = health.wait_until(Probe::Readiness, Status::Warn).await?;
+/// assert_eq!(verdict.checks[0].name, "recommendations");
+/// assert_eq!(verdict.checks[0].status, Status::Fail);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -18,8 +37,8 @@ pub enum Criticality {
     /// This instance cannot serve without it.
     #[default]
     Critical,
-    /// Every replica loses it at once, so losing it takes no replica out of rotation.
+    /// All replicas lose it at the same time, so its loss takes no replica out of rotation.
     Shared,
-    /// The service can do without it.
+    /// The service works without it.
     NonCritical,
 }

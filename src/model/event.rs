@@ -7,70 +7,118 @@ use super::{
     timestamp::{millis, rfc3339},
 };
 
-/// Something changed: what [`Subscription::next`](crate::event::Subscription::next) tells.
+/// A change of a check or a verdict. Returned by
+/// [`Subscription::next`](crate::event::Subscription::next).
 ///
-/// Serialised, it withholds every [`Cause`].
+/// The serialized form withholds every [`Cause`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Status, event::Event};
+///
+/// let health = Health::builder("orders").start()?;
+/// let mut events = health.subscribe();
+/// health.add(Check::new("tenant-7", || async { Status::Pass })).await?;
+/// let Some(Event::Added(name)) = events.next().await else { panic!() };
+/// assert_eq!(name, "tenant-7");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// The status of a check is another, or its first outcome took effect.
+    /// The status of a check changed, or its first outcome took effect.
     Check(CheckTransition),
-    /// The status of a verdict is another.
+    /// The status of a verdict changed.
     Verdict(VerdictTransition),
     /// A check was added to the running service. Its first transition follows.
     Added(Name),
     /// A check was removed from the running service.
     Removed(Name),
-    /// The subscriber was too slow, and lost this many events, the oldest.
+    /// The subscriber was too slow and lost this number of events, the oldest ones.
     Missed(u64),
 }
 
-/// A check has another status than before.
+/// A change of the status of a check.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Reason, Status, event::Event};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Fail }))
+///     .start()?;
+/// let mut events = health.subscribe();
+/// let Some(Event::Check(transition)) = events.next().await else { panic!() };
+/// assert_eq!((transition.from, transition.to), (None, Status::Fail));
+/// assert_eq!(transition.reason, Some(Reason::Failed));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct CheckTransition {
     /// The name of the check.
     pub name: Name,
-    /// How it was; `None` if nothing was known of it.
+    /// The previous status. `None` if nothing was known of the check.
     pub from: Option<Status>,
-    /// How it is.
+    /// The new status.
     pub to: Status,
-    /// Why it does not pass.
+    /// Why the check does not pass.
     pub reason: Option<Reason>,
-    /// The check that it stands behind and that fails, if it is [blocked](Reason::Blocked).
+    /// The failing dependency, if the check is [blocked](Reason::Blocked).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<Name>,
-    /// What stands behind the reason.
+    /// The private cause behind the reason.
     #[serde(skip)]
     pub cause: Option<Cause>,
-    /// Since when.
+    /// When the new status began.
     #[serde(serialize_with = "rfc3339")]
     pub at: SystemTime,
-    /// How long it had been as it was.
+    /// How long the check had the previous status.
     #[serde(rename = "lasted_ms", serialize_with = "millis")]
     pub lasted: Duration,
 }
 
-/// A verdict has another status than before.
+/// A change of the status of a verdict.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, Probe, Status, event::Event, report::VerdictReason};
+///
+/// let health = Health::builder("orders").start()?;
+/// let mut events = health.subscribe();
+/// drop(health.drain());
+/// let Some(Event::Verdict(transition)) = events.next().await else { panic!() };
+/// assert_eq!(transition.probe, Probe::Readiness);
+/// assert_eq!((transition.from, transition.to), (Status::Pass, Status::Fail));
+/// assert_eq!(transition.reason, Some(VerdictReason::Draining));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct VerdictTransition {
-    /// The question.
+    /// The probe that the verdict belongs to.
     pub probe: Probe,
-    /// What the answer was.
+    /// The previous status.
     pub from: Status,
-    /// What it is.
+    /// The new status.
     pub to: Status,
-    /// Why it is not a pass.
+    /// Why the verdict is not a pass.
     pub reason: Option<VerdictReason>,
-    /// What stands behind the reason: what a [maintenance](VerdictReason::Maintenance) is for.
+    /// The private cause behind the reason: the purpose of a
+    /// [maintenance](VerdictReason::Maintenance).
     #[serde(skip)]
     pub cause: Option<Cause>,
-    /// Since when.
+    /// When the new status began.
     #[serde(serialize_with = "rfc3339")]
     pub at: SystemTime,
-    /// How long it had been as it was.
+    /// How long the verdict had the previous status.
     #[serde(rename = "lasted_ms", serialize_with = "millis")]
     pub lasted: Duration,
 }

@@ -7,8 +7,9 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why a run failed: a public [`Reason`] and a private [`Cause`].
 ///
-/// `?` makes one of any error. The reason is then what an [`io::Error`](std::io::Error) among the error's
-/// sources tells ([`Reason::of`]), the cause is the error's text. To say more, name the reason:
+/// `?` converts any error into a failure. Its reason is derived from an
+/// [`io::Error`](std::io::Error) among the error and its sources ([`Reason::of`]). Its cause is the
+/// text of the error. Set the reason explicitly to be more specific:
 ///
 /// ```
 /// use tower_health::{Failure, Reason};
@@ -17,8 +18,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// assert_eq!(failure.reason(), Reason::AuthenticationFailed);
 /// ```
 ///
-/// It is not an [`Error`] itself, as `?` could not take every error otherwise; it becomes a [`BoxError`]
-/// by `into()`.
+/// It does not implement [`Error`], because `?` could not convert every error otherwise. `into()`
+/// converts it into a [`BoxError`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     reason: Reason,
@@ -26,7 +27,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with a reason and no cause.
+    /// Creates a failure with a reason and without a cause.
     #[must_use]
     pub fn new(reason: Reason) -> Self {
         Self {
@@ -35,20 +36,20 @@ impl Failure {
         }
     }
 
-    /// Says what stands behind it. The text is redacted: see [`Cause::new`]. Defaults to nothing.
+    /// Sets the private cause. The text is redacted: see [`Cause::new`]. Defaults to none.
     #[must_use]
     pub fn with_cause(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(Cause::new(cause));
         self
     }
 
-    /// The public side.
+    /// Returns the public reason.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// The private side.
+    /// Returns the private cause, if there is one.
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         self.cause.as_ref()
@@ -58,7 +59,8 @@ impl Failure {
         (self.reason, self.cause)
     }
 
-    /// What a boxed error says, as `?` does it for one that is not boxed. A failure that was made a [`BoxError`] comes back as it was.
+    /// Converts a boxed error, as `?` does for one that is not boxed. A failure that was converted
+    /// into a [`BoxError`] is returned unchanged.
     ///
     /// ```
     /// use tower_health::{BoxError, Failure, Reason};
@@ -95,7 +97,7 @@ impl From<Failure> for BoxError {
     }
 }
 
-/// A [`Failure`] as an [`Error`]; it shows its reason and withholds its cause.
+/// A [`Failure`] as an [`Error`]. It shows its reason and withholds its cause.
 #[derive(Debug)]
 struct Boxed(Failure);
 

@@ -4,21 +4,30 @@ use serde::Serialize;
 
 use super::Cause;
 
-/// One thing that a run measured: `connections`, 12, `1`.
+/// A value that a run measured, with its name and unit.
+///
+/// ```
+/// use tower_health::outcome::{Measurement, Value};
+///
+/// let measurement = Measurement::new("connections", 12, "");
+/// assert_eq!(measurement.name, "connections");
+/// assert_eq!(measurement.value, Value::Integer(12));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Measurement {
-    /// What was measured, such as `connections` or `utilization`.
+    /// The name of what was measured, such as `connections` or `utilization`.
     pub name: Cow<'static, str>,
-    /// How much.
+    /// The measured value.
     pub value: Value,
-    /// The unit, such as `ms`, `percent` or `bytes`; empty for a plain number or a word.
+    /// The unit, such as `ms`, `percent` or `bytes`. Empty for a plain number or a text.
     pub unit: Cow<'static, str>,
 }
 
 impl Measurement {
-    /// A value with its name and unit. Words are redacted like those of an error, see [`Cause::new`](crate::Cause::new); of a
-    /// name and a unit, those that are not written in the code.
+    /// Creates a measurement. A text value is redacted like the text of an error: see
+    /// [`Cause::new`](crate::Cause::new). So are a name and a unit, unless they are literals in the
+    /// code.
     pub fn new(
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Value>,
@@ -46,18 +55,26 @@ fn redacted(text: &str) -> String {
     Cause::new(text).redacted().to_owned()
 }
 
-/// What a [`Measurement`] measured: a number, a truth or a word.
+/// The value of a [`Measurement`]: a number, a boolean or a text.
+///
+/// ```
+/// use tower_health::outcome::Value;
+///
+/// assert_eq!(Value::from(12), Value::Integer(12));
+/// assert_eq!(Value::from(u64::MAX), Value::Float(u64::MAX as f64));
+/// assert_eq!(Value::from("primary"), Value::Text("primary".into()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum Value {
-    /// A whole number.
+    /// An integer.
     Integer(i64),
-    /// A number. One that is not finite is written as `null`.
+    /// A floating-point number. A number that is not finite is serialized as `null`.
     Float(f64),
-    /// Yes or no.
+    /// A boolean.
     Bool(bool),
-    /// A word.
+    /// A text.
     Text(Cow<'static, str>),
 }
 
@@ -86,14 +103,14 @@ value_from! {
     String => Text,
 }
 
-/// A number past [`i64::MAX`] becomes a [`Float`](Value::Float).
+/// A number above [`i64::MAX`] becomes a [`Float`](Value::Float).
 impl From<u64> for Value {
     fn from(value: u64) -> Self {
         i64::try_from(value).map_or(Self::Float(value as f64), Self::Integer)
     }
 }
 
-/// A number past [`i64::MAX`] becomes a [`Float`](Value::Float).
+/// A number above [`i64::MAX`] becomes a [`Float`](Value::Float).
 impl From<usize> for Value {
     fn from(value: usize) -> Self {
         Self::from(value as u64)

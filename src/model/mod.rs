@@ -1,6 +1,7 @@
-//! Plain values and pure functions: what a check can say, and what the service says because of it.
+//! Plain values and pure functions: the results of checks, and the reports and verdicts of the
+//! service.
 //!
-//! Nothing here knows about tokio, HTTP or tower, and nothing here takes a lock.
+//! This module does not depend on tokio, HTTP or tower, and takes no lock.
 
 mod cause;
 mod component;

@@ -2,7 +2,7 @@ use std::{borrow::Borrow, error::Error, fmt, ops::Deref, sync::Arc};
 
 use serde::Serialize;
 
-/// Names that are paths or services of their own.
+/// Names that are paths or gRPC services of probes.
 const RESERVED: &[&str] = &[
     "health",
     "live",
@@ -13,10 +13,11 @@ const RESERVED: &[&str] = &[
     "startup",
 ];
 
-/// The name of a check: 1 to 64 of `a-z 0-9 . _ -`, the first and the last a letter or a digit, and none of
-/// the reserved words `health live liveness ready readiness started startup`.
+/// The name of a check. It has 1 to 64 characters of `a-z 0-9 . _ -`. The first and the last are a
+/// letter or a digit. The words `health live liveness ready readiness started startup` are
+/// reserved.
 ///
-/// Such a name can stand in a path, a metric label and a gRPC service name as it is.
+/// Such a name can be used unchanged in a path, a metric label and a gRPC service name.
 ///
 /// ```
 /// use tower_health::report::Name;
@@ -29,14 +30,15 @@ const RESERVED: &[&str] = &[
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// The longest name, in bytes.
+    /// The length of the longest name, in bytes.
     pub const MAX_LEN: usize = 64;
 
-    /// Checks and keeps a name.
+    /// Validates and keeps a name.
     ///
     /// # Errors
     ///
-    /// [`InvalidName`] says what is wrong with it and, where it can, proposes one that would do.
+    /// Returns an [`InvalidName`] that describes the problem and, where possible, proposes a valid
+    /// name.
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidName> {
         let name = name.as_ref();
         match fault(name) {
@@ -48,7 +50,7 @@ impl Name {
         }
     }
 
-    /// The name.
+    /// Returns the name as a string slice.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -129,7 +131,14 @@ impl PartialEq<&str> for Name {
     }
 }
 
-/// A text that cannot be a [`Name`].
+/// The error for a text that is not a valid [`Name`].
+///
+/// ```
+/// use tower_health::report::Name;
+///
+/// let error = Name::new("ready").unwrap_err();
+/// assert!(error.to_string().contains("`ready-check`"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidName {
     name: String,
@@ -150,7 +159,8 @@ impl InvalidName {
         self.fault == Fault::Reserved
     }
 
-    /// The text with what cannot stay replaced, if that makes a name.
+    /// Returns a valid name that resembles the text, if replacing its invalid characters yields
+    /// one.
     fn proposal(&self) -> Option<String> {
         let mut proposal: String = self
             .name
@@ -177,7 +187,7 @@ impl fmt::Display for InvalidName {
         let name = &self.name;
         match self.fault {
             Fault::Empty => {
-                return f.write_str("the name is empty: give it 1 to 64 of `a-z 0-9 . _ -`");
+                return f.write_str("the name is empty: use 1 to 64 characters of `a-z 0-9 . _ -`");
             }
             Fault::TooLong => write!(f, "the name {name:?}… is longer than 64 characters")?,
             Fault::Character => write!(
@@ -199,9 +209,23 @@ impl fmt::Display for InvalidName {
 
 impl Error for InvalidName {}
 
-/// A name under which no check is registered.
+/// The error for a name that no check has.
 ///
-/// Its message lists the names that are.
+/// Its message lists up to 16 names of registered checks.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Status};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// let error = health.check("clok").unwrap_err();
+/// assert_eq!(error.known(), ["clock"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownCheck {
     name: String,
@@ -216,7 +240,7 @@ impl UnknownCheck {
         }
     }
 
-    /// The names of the registered checks, in the order of registration.
+    /// Returns the names of the registered checks, in the order of registration.
     #[must_use]
     pub fn known(&self) -> &[Name] {
         &self.known
@@ -235,7 +259,7 @@ impl fmt::Display for UnknownCheck {
 
 impl Error for UnknownCheck {}
 
-/// Up to 16 names in a row, and how many more there are.
+/// Formats up to 16 names, and the number of further ones.
 fn list_names(names: &[Name]) -> String {
     const SHOWN: usize = 16;
     let shown: Vec<&str> = names.iter().take(SHOWN).map(Name::as_str).collect();
@@ -252,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rule_is_kept() {
+    fn names_follow_the_rules() {
         for good in ["a", "0", "a.b_c-d", &"a".repeat(64)] {
             assert!(Name::new(good).is_ok(), "{good}");
         }
@@ -274,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_proposes_a_cure() {
+    fn an_error_proposes_a_valid_name() {
         let said = |name: &str| Name::new(name).unwrap_err().to_string();
         assert_eq!(
             said("ready"),
@@ -286,7 +310,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_proposed_is_a_name(name in "\\PC{0,80}") {
+        fn every_proposal_is_a_valid_name(name in "\\PC{0,80}") {
             if let Err(error) = Name::new(&name)
                 && let Some(proposal) = error.proposal() {
                     prop_assert!(Name::new(proposal).is_ok());

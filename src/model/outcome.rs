@@ -2,7 +2,8 @@ use std::{borrow::Cow, fmt};
 
 use super::{Cause, Failure, Measurement, Reason, Status, Value};
 
-/// What one run of a check said: pass, warn or fail, with a public reason, a private cause and measurements.
+/// The outcome of one run of a check: pass, warn or fail, with a public reason, a private cause and
+/// measurements.
 ///
 /// ```
 /// use tower_health::{Outcome, Reason, Status};
@@ -22,17 +23,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// All is well.
+    /// Creates an outcome that passes.
     pub fn pass() -> Self {
         Self::new(Status::Pass, None)
     }
 
-    /// It works, and somebody should look.
+    /// Creates a warning: the dependency works, but needs attention.
     pub fn warn(reason: Reason) -> Self {
         Self::new(Status::Warn, Some(reason))
     }
 
-    /// It does not work.
+    /// Creates a failure: the dependency does not work.
     pub fn fail(reason: Reason) -> Self {
         Self::new(Status::Fail, Some(reason))
     }
@@ -46,14 +47,14 @@ impl Outcome {
         }
     }
 
-    /// Says what stands behind it, for the operator alone. The text is redacted: see [`Cause::new`].
-    /// Defaults to nothing.
+    /// Sets the private cause, for operators only. The text is redacted: see [`Cause::new`].
+    /// Defaults to none.
     pub fn with_cause(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(Cause::new(cause));
         self
     }
 
-    /// Adds a measurement: its name, its value and its unit. Defaults to none.
+    /// Adds a measurement with a name, a value and a unit. Defaults to none.
     pub fn measure(
         mut self,
         name: impl Into<Cow<'static, str>>,
@@ -64,7 +65,8 @@ impl Outcome {
         self
     }
 
-    /// The worse of the two, with the measurements of both. Of two that are equally bad, this one gives the reason.
+    /// Returns the worse of two outcomes, with the measurements of both. If both have the same
+    /// status, the reason and the cause are those of `self`.
     ///
     /// ```
     /// use tower_health::{Outcome, Reason};
@@ -84,25 +86,25 @@ impl Outcome {
         worse
     }
 
-    /// Pass, warn or fail.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// Why it is not a pass.
+    /// Returns the public reason. It is `None` for a pass.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         self.reason
     }
 
-    /// What stands behind the reason.
+    /// Returns the private cause, if there is one.
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         self.cause.as_ref()
     }
 
-    /// What was measured.
+    /// Returns the measurements.
     #[must_use]
     pub fn measurements(&self) -> &[Measurement] {
         &self.measurements
@@ -113,7 +115,8 @@ impl Outcome {
     }
 }
 
-/// A bare status; its reason is [`Degraded`](Reason::Degraded) or [`Failed`](Reason::Failed).
+/// An outcome with only a status. Its reason is [`Degraded`](Reason::Degraded) for a warning and
+/// [`Failed`](Reason::Failed) for a failure.
 impl From<Status> for Outcome {
     fn from(status: Status) -> Self {
         match status {

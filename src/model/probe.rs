@@ -2,26 +2,44 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// What a prober asks.
+/// The question that a prober asks.
 ///
-/// | probe | asks | who should ask |
+/// | probe | question | prober |
 /// | --- | --- | --- |
-/// | [`Liveness`](Self::Liveness) | is the process beyond help? | what restarts it |
-/// | [`Readiness`](Self::Readiness) | should it get traffic? | what routes to it |
-/// | [`Startup`](Self::Startup) | has it finished starting? | what waits before asking the others |
-/// | [`Health`](Self::Health) | how is it, in full? | people and monitoring |
+/// | [`Liveness`](Self::Liveness) | must the process be restarted? | the system that restarts it |
+/// | [`Readiness`](Self::Readiness) | should it receive traffic? | the system that routes to it |
+/// | [`Startup`](Self::Startup) | has it finished starting? | the system that waits before it sends the other probes |
+/// | [`Health`](Self::Health) | what is its full state? | operators and monitoring |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Probe, Status};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+/// assert_eq!(health.verdict(Probe::Startup).status, Status::Fail);
+/// health.wait_until(Probe::Startup, Status::Pass).await?;
+/// assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Probe {
-    /// Fails only where a restart is the cure: a [worker](crate::Health::heartbeat) that is to say so is missing, or a runtime
-    /// that is [watched](crate::HealthBuilder::watchdog) stalls or has ended. Dependencies never fail it, nor do start-up, a
-    /// drain or a maintenance.
+    /// Fails only if a restart is the remedy: a [worker](crate::Health::heartbeat) that affects
+    /// liveness is missing, a [watched](crate::HealthBuilder::watchdog) runtime is stalled or has
+    /// ended, or the runtime of the checks has ended. It never fails because of a dependency,
+    /// startup, a drain or a maintenance.
     Liveness,
-    /// Fails while this instance should not be sent requests.
+    /// Fails while this instance should not receive requests.
     Readiness,
-    /// Fails until every [start-up task](crate::HealthBuilder::startup_task) is done and the first run of every check has ended,
-    /// whatever its outcome; then passes for good.
+    /// Fails until every [start-up task](crate::HealthBuilder::startup_task) is done and the first
+    /// run of every check that was registered before the start has ended, whatever its outcome.
+    /// After that it passes permanently.
     Startup,
     /// The worst of liveness and readiness, with every check.
     Health,
@@ -31,7 +49,7 @@ impl Probe {
     pub(crate) const ALL: [Self; 4] =
         [Self::Liveness, Self::Startup, Self::Readiness, Self::Health];
 
-    /// The word for this probe in logs and metrics.
+    /// Returns the name of this probe in logs and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

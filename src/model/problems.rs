@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Writes what failed, and every problem that it failed for.
+/// Writes what failed, and every problem that caused it.
 pub(crate) fn write_problems(
     f: &mut fmt::Formatter<'_>,
     what: &str,

@@ -2,83 +2,93 @@ use std::{error::Error, fmt, io, sync::Arc};
 
 use serde::Serialize;
 
-/// Why a check is not passing, in words that anyone may read.
+/// Why a check does not pass, in public words.
 ///
-/// A closed set: no text of a server, a driver or a user gets into it, so it can be shown to an anonymous
-/// caller. What is behind it goes into a [`Cause`](crate::Cause), which is private.
+/// The set is closed: it never contains text of a server, a driver or a user, so it can be shown to
+/// an anonymous caller. The private details are in a [`Cause`](crate::Cause).
+///
+/// ```
+/// use tower_health::{Outcome, Reason};
+///
+/// assert_eq!(Reason::TimedOut.to_string(), "timed out");
+/// assert_eq!(Outcome::fail(Reason::TimedOut).reason(), Some(Reason::TimedOut));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
     /// No outcome has taken effect yet, or none since the check was [blocked](Self::Blocked).
     Pending,
-    /// The check failed, and nothing more is known. What an error that says nothing else becomes.
+    /// The check failed for an unspecified reason. The default for errors.
     Failed,
-    /// It works, but not as it should. What a bare warning becomes.
+    /// The dependency works, but not as it should. The default for warnings.
     Degraded,
-    /// It works, but takes longer than it should: see [`Check::warn_above`](crate::Check::warn_above).
+    /// The dependency works, but takes longer than it should: see
+    /// [`Check::warn_above`](crate::Check::warn_above).
     Slow,
-    /// It was not asked, for it stands behind a check that fails: see [`Check::depends_on`](crate::Check::depends_on).
+    /// The check was not run, because a check that it depends on fails: see
+    /// [`Check::depends_on`](crate::Check::depends_on).
     Blocked,
-    /// No answer within the time allowed.
+    /// There was no response within the time limit.
     TimedOut,
     /// A run was given up at its timeout and has not ended since.
     StillRunning,
-    /// The check's code panicked.
+    /// The code of the check panicked.
     Panicked,
-    /// The last result is too old to be believed.
+    /// The last result is older than the maximum age of a result.
     Stale,
-    /// The worker whose heartbeat it was has ended, and did not say that it would.
+    /// The worker of a heartbeat has ended without stopping the heartbeat.
     Died,
-    /// The runtime takes its time until it polls what is ready.
+    /// The runtime polls ready tasks with a delay.
     RuntimeLags,
     /// The runtime does not poll any more.
     RuntimeStalled,
-    /// The runtime that was watched has ended.
+    /// A watched runtime has ended.
     RuntimeEnded,
-    /// The runtime that ran the checks has ended.
+    /// The runtime of the checks has ended.
     EngineStopped,
-    /// Nothing listens there.
+    /// Nothing listens at the address.
     ConnectionRefused,
-    /// The connection was cut.
+    /// The connection was closed unexpectedly.
     ConnectionLost,
-    /// There is no way to it.
+    /// There is no route to the host, or its name cannot be resolved.
     Unreachable,
-    /// It does not accept who we are.
+    /// The dependency does not accept the credentials of the service.
     AuthenticationFailed,
-    /// It knows us and forbids it.
+    /// The dependency accepts the credentials, but denies the operation.
     PermissionDenied,
-    /// What was asked for is not there.
+    /// The requested object does not exist.
     NotFound,
-    /// It is up and has no room for one more: a pool without a free slot, a full queue.
+    /// The dependency is available, but has no capacity left: a pool without a free slot, a full
+    /// queue.
     Busy,
-    /// It is not ready yet: it starts, or loads what it has stored.
+    /// The dependency is not ready yet: it starts, or loads stored data.
     StartingUp,
-    /// It says itself that it is not well.
+    /// The dependency itself reports that it is not healthy.
     Unhealthy,
-    /// A measured value is past its bound.
+    /// A measured value is beyond its limit.
     LimitExceeded,
-    /// A measured value is near its bound, or will be past it before long.
+    /// A measured value is near its limit, or is expected to exceed it soon.
     LimitNear,
-    /// It answers and accepts no writes.
+    /// The dependency responds, but accepts no writes.
     ReadOnly,
-    /// It answers something else than what was expected.
+    /// The dependency responds with something other than what was expected.
     UnexpectedAnswer,
-    /// It cannot work as it is set up.
+    /// The dependency cannot work with its configuration.
     Misconfigured,
-    /// It is of another release than this service, and the two do not go together.
+    /// The dependency has a release that is not compatible with this service.
     Incompatible,
-    /// It lacks changes that this service needs.
+    /// The dependency lacks migrations that this service needs.
     MigrationsPending,
-    /// Its certificate is not valid any more, or not yet.
+    /// The certificate is no longer valid, or not yet valid.
     Expired,
-    /// Its certificate will not be valid for long.
+    /// The certificate expires soon.
     ExpiresSoon,
-    /// Its certificate is none that can be trusted, or not for that name.
+    /// The certificate is not trusted, or not valid for the name.
     Untrusted,
 }
 
 impl Reason {
-    /// The words that a report shows.
+    /// Returns the text that a report shows.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -118,8 +128,19 @@ impl Reason {
         }
     }
 
-    /// What an error and its sources tell, going by the first [`io::Error`] among them; else
-    /// [`Failed`](Self::Failed).
+    /// Returns the reason that an error and its sources imply. It is that of the first
+    /// [`io::Error`] among them that implies one, or else [`Failed`](Self::Failed). At most 32
+    /// errors of the chain are examined.
+    ///
+    /// ```
+    /// use std::io;
+    ///
+    /// use tower_health::Reason;
+    ///
+    /// let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+    /// assert_eq!(Reason::of(&refused), Reason::ConnectionRefused);
+    /// assert_eq!(Reason::of(&io::Error::other("no luck")), Reason::Failed);
+    /// ```
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         std::iter::successors(Some(error), |&error| source(error))
@@ -151,9 +172,9 @@ impl Reason {
         })
     }
 
-    /// The reason that an error's message implies, for drivers that keep only the text: a name
-    /// that the system's resolver did not find is [`Unreachable`](Self::Unreachable), a certificate that rustls or OpenSSL does not
-    /// trust is [`Untrusted`](Self::Untrusted).
+    /// Returns the reason that an error's message implies, for drivers that keep only the text. A
+    /// name that the system's resolver did not find is [`Unreachable`](Self::Unreachable). A
+    /// certificate that rustls or OpenSSL does not trust is [`Untrusted`](Self::Untrusted).
     ///
     /// ```
     /// use tower_health::Reason;
@@ -178,10 +199,11 @@ impl Reason {
     }
 }
 
-/// A chain of sources that is longer than this is not worth following, or has no end.
+/// The length up to which a chain of errors is followed, because a longer one may have no end.
 pub(super) const MAX_SOURCES: usize = 32;
 
-/// What is behind an error: what an [`io::Error`] was made of, and what an [`Arc`] holds, is no source of it, but may tell more.
+/// Returns the source of an error. The inner error of an [`io::Error`] or an [`Arc`] is not its
+/// source, but may be more specific.
 fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     let made_of = error
         .downcast_ref::<io::Error>()
@@ -203,7 +225,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// As [`as_str`](Reason::as_str).
+/// Serializes the text of [`as_str`](Reason::as_str).
 impl Serialize for Reason {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

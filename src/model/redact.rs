@@ -1,8 +1,8 @@
-//! Taking secrets out of a text, erring towards taking too much.
+//! Redaction of secrets in a text. It prefers to remove too much.
 
 const MASK: &str = "***";
 
-/// A key that has one of these in it has a value that nobody may read.
+/// A key that contains one of these has a secret value.
 const SECRET_PARTS: &[&str] = &[
     "passw",
     "passphrase",
@@ -19,20 +19,22 @@ const SECRET_PARTS: &[&str] = &[
     "assertion",
 ];
 
-/// So has a key that ends in one of these.
+/// A key that ends with one of these has a secret value.
 const SECRET_ENDS: &[&str] = &["key", "pass", "pw", "sig", "auth", "otp"];
 
-/// So has one of these in the query of a URL.
+/// In the query of a URL, these keys have a secret value, too.
 const SECRET_IN_QUERIES: &[&str] = &["code", "state", "ticket"];
 
-/// A word after which the next word is a credential.
+/// The word after one of these is a credential.
 const SCHEMES: &[&str] = &["bearer", "basic", "negotiate"];
 
-/// The same, if the next word looks like one: people speak of these.
-const SPOKEN_OF: &[&str] = &["token", "apikey"];
+/// The word after one of these is a credential if it looks like one, because these words also occur
+/// in ordinary sentences.
+const ORDINARY_SCHEMES: &[&str] = &["token", "apikey"];
 
-/// What is said of a secret, and is none: `password: authentication failed`.
-const STATES: &[&str] = &[
+/// Words that describe the state of a secret and are not secret themselves, as in
+/// `password: authentication failed`.
+const STATE_WORDS: &[&str] = &[
     "authentication",
     "cannot",
     "connection",
@@ -58,25 +60,28 @@ const STATES: &[&str] = &[
     "yes",
 ];
 
-/// How far a word is looked at, in bytes: so the time grows with the length of the text and no faster.
-const FAR: usize = 1024;
+/// The maximum length of a word that is examined, in bytes. It keeps the time proportional to the
+/// length of the text.
+const MAX_WORD_LEN: usize = 1024;
 
-/// Settings of servers, which are told without a sign between them and their values.
+/// Settings of servers that have no separator before their value.
 const SETTINGS: &[&str] = &["requirepass", "masterauth"];
 
-/// What is said of `AUTH`, a command, without a credential.
-const OF_AUTH: &[&str] = &[
+/// Words that follow the command `AUTH` in ordinary sentences, where it has no credential.
+const AFTER_AUTH: &[&str] = &[
     "called", "command", "error", "failed", "is", "needed", "not", "password", "required",
     "username", "was",
 ];
 
-/// Replaces what gives somebody access by a mask, and makes control characters spaces, so that the text stays one line:
+/// Replaces credentials by a mask. Control characters become spaces, so that the text stays on one
+/// line. Credentials are:
 ///
-/// * the userinfo of URLs and of addresses without a scheme, and what is secret in the path of a webhook;
-/// * the values of pairs with a secret key: `key=value`, `key: value`, `"key":"value"`, `Key("value")`, `key: Struct { … }`,
-///   `--key value`, percent-encoded, and in SQL;
-/// * the credentials of an authorization header, of cookies, and of the commands that take them;
-/// * JSON web tokens and PEM blocks, wherever they are.
+/// * The userinfo of URLs and of addresses without a scheme, and the secret part of the path of a
+///   webhook.
+/// * The values of pairs with a secret key: `key=value`, `key: value`, `"key":"value"`,
+///   `Key("value")`, `key: Struct { … }`, `--key value`, percent-encoded, and in SQL.
+/// * The credentials of an authorization header, of cookies, and of the commands that take them.
+/// * JSON web tokens and PEM blocks anywhere in the text.
 pub(super) fn redact(text: &str) -> String {
     let text: String = text
         .chars()
@@ -93,7 +98,7 @@ pub(super) fn redact(text: &str) -> String {
     out
 }
 
-/// The text before the first secret of `text` and the text after it.
+/// Returns the text before the first secret of `text`, and the text after it.
 fn next_secret(text: &str) -> Option<(&str, &str)> {
     let mut previous = ' ';
     for (at, c) in text.char_indices() {
@@ -107,7 +112,7 @@ fn next_secret(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Where the secret that the start of `here` introduces begins in it, and how long it is.
+/// Returns the offset and the length of the secret that the start of `here` introduces.
 fn secret_in(here: &str, before: char) -> Option<(usize, usize)> {
     let first = *here.as_bytes().first()?;
     match first {
@@ -130,7 +135,7 @@ fn secret_in(here: &str, before: char) -> Option<(usize, usize)> {
     }
     let after = here.get(word.len()..)?;
     let begins = ends_word(before) || matches!(before, '(' | '[' | '{' | '=' | ',' | ';');
-    let (value, len) = introduced(word, after, before)
+    let (value, len) = introduced_secret(word, after, before)
         .or_else(|| jwt(here).map(|len| (here, len)))
         .or_else(|| {
             bare_userinfo(near(here))
@@ -141,18 +146,19 @@ fn secret_in(here: &str, before: char) -> Option<(usize, usize)> {
     Some((start, len)).filter(|_| len > 0 && !is_masked(value))
 }
 
-/// The start of a text, up to where a word is looked at.
+/// Returns the start of a text, up to the length that is examined.
 fn near(text: &str) -> &str {
-    let end = (FAR.saturating_sub(3)..=FAR)
+    let end = (MAX_WORD_LEN.saturating_sub(3)..=MAX_WORD_LEN)
         .rev()
         .find(|&end| text.is_char_boundary(end));
     match end {
-        Some(end) if text.len() > FAR => text.get(..end).unwrap_or_default(),
+        Some(end) if text.len() > MAX_WORD_LEN => text.get(..end).unwrap_or_default(),
         _ => text,
     }
 }
 
-/// What is secret of a URL, behind its scheme: the userinfo, the path of a webhook, or all of it if it has both.
+/// Returns the secret part of a URL, after its scheme: the userinfo, the path of a webhook, or the
+/// whole URL if it has both.
 fn url(rest: &str) -> Option<(usize, usize)> {
     let word_len = rest.split(ends_word).next()?.len();
     let has_userinfo = rest.split('/').next()?.contains('@');
@@ -165,7 +171,8 @@ fn url(rest: &str) -> Option<(usize, usize)> {
     })
 }
 
-/// Of a URL whose authority goes on for longer than is looked at, and has a password if it has a user: all of the word.
+/// Returns the whole word of a URL whose authority is longer than what is examined, if it may
+/// contain a password.
 fn endless_userinfo(rest: &str) -> Option<(usize, usize)> {
     let near = near(rest);
     let is_endless = near.len() < rest.len() && !near.contains(ends_word) && !near.contains('/');
@@ -173,8 +180,8 @@ fn endless_userinfo(rest: &str) -> Option<(usize, usize)> {
     (is_endless && near.contains(':')).then(|| (0, word()))
 }
 
-/// What a word says is behind it: the text from the secret on, and how long that is.
-fn introduced<'a>(word: &str, after: &'a str, before: char) -> Option<(&'a str, usize)> {
+/// Returns the text from the secret that a word introduces, and the length of the secret.
+fn introduced_secret<'a>(word: &str, after: &'a str, before: char) -> Option<(&'a str, usize)> {
     let lower = word.to_ascii_lowercase();
     let known = |words: &[&str]| words.contains(&&*lower);
     let next = || next_word(after);
@@ -183,18 +190,20 @@ fn introduced<'a>(word: &str, after: &'a str, before: char) -> Option<(&'a str, 
         return tag_value(after, before)
             .or_else(|| pair_value(indexed(after), &lower))
             .or_else(|| named_value(after, before, &lower))
-            .or_else(|| debug_value(after).filter(|_| !known(SPOKEN_OF) || after.starts_with('(')))
+            .or_else(|| {
+                debug_value(after).filter(|_| !known(ORDINARY_SCHEMES) || after.starts_with('('))
+            })
             .or_else(|| sql_value(after))
             .or_else(|| next().filter(|_| word.starts_with("--") || known(SETTINGS)))
             .or_else(|| {
-                next().filter(|(value, len)| known(SPOKEN_OF) && is_credential(value, *len))
+                next().filter(|(value, len)| known(ORDINARY_SCHEMES) && is_credential(value, *len))
             })
             .or_else(|| command(word, next()?.0));
     }
     match &*lower {
         "identified" => {
             let value = skip_plugin(after);
-            // People speak of who is identified by what.
+            // Lower case also occurs in ordinary sentences, such as "identified by name".
             let is_command = word == "IDENTIFIED" && value.len() < after.len();
             sql_value(value).or_else(|| next_word(value).filter(|_| is_command))
         }
@@ -202,12 +211,12 @@ fn introduced<'a>(word: &str, after: &'a str, before: char) -> Option<(&'a str, 
         _ if known(SCHEMES) => {
             next().filter(|(value, len)| is_capital || is_credential(value, *len))
         }
-        _ if known(SPOKEN_OF) => next().filter(|(value, len)| is_credential(value, *len)),
+        _ if known(ORDINARY_SCHEMES) => next().filter(|(value, len)| is_credential(value, *len)),
         _ => None,
     }
 }
 
-/// The next word, or what is in quotes.
+/// Returns the next word, or the text in quotes.
 fn next_word(after: &str) -> Option<(&str, usize)> {
     let value = after.trim_start_matches([' ', ':', '=']);
     if value.len() == after.len() {
@@ -222,15 +231,17 @@ fn next_word(after: &str) -> Option<(&str, usize)> {
     })
 }
 
-/// `AUTH password`, `AUTH user password`: all that comes, unless somebody speaks of the command.
+/// Matches `AUTH password` and `AUTH user password`. Returns the whole rest of the text, unless a
+/// sentence mentions the command.
 fn command<'a>(word: &str, value: &'a str) -> Option<(&'a str, usize)> {
     let value_word = value.trim_start_matches(['<', '[']);
     let first = value_word.split(|c: char| !c.is_alphanumeric()).next()?;
-    let is_spoken_of = OF_AUTH.contains(&&*first.to_ascii_lowercase());
+    let is_spoken_of = AFTER_AUTH.contains(&&*first.to_ascii_lowercase());
     (word == "AUTH" && !is_spoken_of).then_some((value, value.len()))
 }
 
-/// `Password("x")`, `password { … }`: all that comes, for brackets may nest. `password(s)` is none.
+/// Matches `Password("x")` and `password { … }`. Returns the whole rest of the text, because
+/// brackets may be nested. `password(s)` does not match.
 fn debug_value(after: &str) -> Option<(&str, usize)> {
     let value = match after.strip_prefix('(') {
         Some(value) if value.starts_with("s)") => return None,
@@ -240,7 +251,8 @@ fn debug_value(after: &str) -> Option<(&str, usize)> {
     Some((value, value.len()))
 }
 
-/// `PASSWORD 'x'`, `PASSWORD E'x'`, `PASSWORD FOR y = 'x'`: up to the closing quote, of which two are one inside.
+/// Matches `PASSWORD 'x'`, `PASSWORD E'x'` and `PASSWORD FOR y = 'x'`. Returns the text up to the
+/// closing quote. A doubled quote is part of the text.
 fn sql_value(after: &str) -> Option<(&str, usize)> {
     let value = after.trim_start();
     if value.len() == after.len() {
@@ -268,7 +280,7 @@ fn sql_value(after: &str) -> Option<(&str, usize)> {
     Some((inner, inner.len()))
 }
 
-/// `$$x$$`, `$tag$x$tag$`.
+/// Matches `$$x$$` and `$tag$x$tag$`.
 fn dollar_quoted(value: &str) -> Option<(&str, usize)> {
     let tag = value.strip_prefix('$')?.split('$').next()?;
     let is_tag = tag.len() < 64 && tag.chars().all(is_key_char);
@@ -279,15 +291,15 @@ fn dollar_quoted(value: &str) -> Option<(&str, usize)> {
     Some((inner, inner.find(mark).unwrap_or(inner.len())))
 }
 
-/// `<password>x</password>`: up to the next tag.
+/// Matches `<password>x</password>`. Returns the text up to the next tag.
 fn tag_value(after: &str, before: char) -> Option<(&str, usize)> {
-    // In words about a command, `<password>` is the place of one.
+    // In a description of a command, `<password>` is a placeholder.
     let is_tag = |value: &&str| matches!(before, '<' | ':') && !value.starts_with(' ');
     let value = after.strip_prefix('>').filter(is_tag)?;
     Some((value, value.find('<').unwrap_or(value.len())))
 }
 
-/// Behind a key: without `[]`, `[0]` and `.value`.
+/// Skips `[]`, `[0]` and `.value` after a key.
 fn indexed(after: &str) -> &str {
     let is_short = |name: &str| name.len() < 16 && name.chars().all(is_key_char);
     let bracket = || after.strip_prefix('[')?.split_once(']');
@@ -302,7 +314,8 @@ fn indexed(after: &str) -> &str {
     }
 }
 
-/// A key that is a value itself, with what it is the key of behind it: `("key", "value")`, `name: "key", value: "value"`.
+/// Matches a key that is itself a value, followed by its own value: `("key", "value")` and
+/// `name: "key", value: "value"`.
 fn named_value<'a>(after: &'a str, before: char, key: &str) -> Option<(&'a str, usize)> {
     let closed = after.trim_start_matches(|c: char| is_quote(c) || c == '\\');
     let listed = closed.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
@@ -316,7 +329,7 @@ fn named_value<'a>(after: &'a str, before: char, key: &str) -> Option<(&'a str, 
     Some((inner, quoted_len(inner, quote, false)))
 }
 
-/// Behind `IDENTIFIED`: without `WITH plugin`, and `BY`, `AS` and `PASSWORD`.
+/// Skips `WITH plugin`, and `BY`, `AS`, `VALUES` and `PASSWORD`, after `IDENTIFIED`.
 fn skip_plugin(after: &str) -> &str {
     let rest = skip_words(after, &["with"]);
     let rest = match rest.len() < after.len() {
@@ -331,7 +344,7 @@ fn skip_plugin(after: &str) -> &str {
     skip_words(rest, &["by", "as", "values", "password"])
 }
 
-/// Without those of the words that it begins with.
+/// Skips those of the words that the text begins with.
 fn skip_words<'a>(text: &'a str, words: &[&str]) -> &'a str {
     words.iter().fold(text, |text, word| {
         match strip_prefix(text.trim_start(), word) {
@@ -341,7 +354,7 @@ fn skip_words<'a>(text: &'a str, words: &[&str]) -> &'a str {
     })
 }
 
-/// Whatever the case.
+/// Removes a prefix, ignoring ASCII case.
 fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let start = text.get(..prefix.len())?;
     text.get(prefix.len()..)
@@ -352,15 +365,16 @@ fn has(value: &str, len: usize, wanted: char) -> bool {
     value.get(..len).is_some_and(|value| value.contains(wanted))
 }
 
-/// Whether a word is none that people say.
+/// Whether a word looks like a credential and not like an ordinary word.
 fn is_credential(value: &str, len: usize) -> bool {
     let word = value.get(..len).unwrap_or_default();
     let is_odd = |c: char| c.is_ascii_digit() || matches!(c, '=' | '_' | '.');
-    // What was masked in part is no longer one.
+    // A partly masked word no longer counts as a credential.
     len >= 8 && word.contains(is_odd) && !word.contains(MASK)
 }
 
-/// How long a JSON web token is that starts here, signed or encrypted: parts of which the first is an object in base64.
+/// Returns the length of the JSON web token that starts here, signed or encrypted. Its first part
+/// is an object in base64.
 fn jwt(here: &str) -> Option<usize> {
     if !here.starts_with("eyJ") {
         return None;
@@ -373,7 +387,7 @@ fn jwt(here: &str) -> Option<usize> {
 
 const PEM: &str = "-----BEGIN ";
 
-/// How long the block is that starts here, or what there is of it.
+/// Returns the length of the PEM block that starts here, even if it is truncated.
 fn pem(here: &str) -> usize {
     const END: &str = "-----END ";
     const DASHES: &str = "-----";
@@ -384,7 +398,8 @@ fn pem(here: &str) -> usize {
     end().unwrap_or(here.len())
 }
 
-/// Where the secret part of a webhook's path begins behind `://`, and how long it is: whoever knows it may call.
+/// Returns the offset and the length of the secret part of a webhook's path, after `://`. Knowing
+/// the path is enough to call the webhook.
 fn webhook(rest: &str) -> Option<(usize, usize)> {
     let word = rest.split(ends_word).next()?;
     let path = word.find('/')? + 1;
@@ -399,7 +414,7 @@ fn webhook(rest: &str) -> Option<(usize, usize)> {
     (is_one && !is_masked(below)).then_some((path, below.len()))
 }
 
-/// How long the userinfo of a percent-encoded URL is.
+/// Returns the length of the userinfo of a percent-encoded URL.
 fn encoded_userinfo(rest: &str) -> Option<usize> {
     let word = rest.split(ends_word).next()?.to_ascii_lowercase();
     word.rfind("%40").filter(|_| !is_masked(rest))
@@ -415,7 +430,7 @@ fn is_secret_key(word: &str) -> bool {
         || SECRET_ENDS.iter().any(|end| key.ends_with(end))
 }
 
-/// What was masked before need not be masked again.
+/// Whether a value is already masked.
 fn is_masked(value: &str) -> bool {
     value.strip_prefix(MASK).is_some_and(|rest| {
         rest.chars().next().is_none_or(|c| {
@@ -432,7 +447,8 @@ fn ends_word(c: char) -> bool {
     c.is_whitespace() || is_quote(c) || matches!(c, '<' | '>')
 }
 
-/// How long a `user:password` before an `@` is that starts here, in an address that has no scheme.
+/// Returns the length of the `user:password` before an `@` that starts here, in an address without
+/// a scheme.
 fn bare_userinfo(here: &str) -> Option<usize> {
     let word = here.split(ends_word).next()?;
     let len = word.rfind('@')?;
@@ -441,9 +457,9 @@ fn bare_userinfo(here: &str) -> Option<usize> {
     Some(len).filter(|_| !password.is_empty() && !user.contains("://"))
 }
 
-/// How long the userinfo at the start of `authority` is. A password may hold what ends a word, an `@`
-/// or a `://` that nobody encoded. So it is all up to the last `@` of the word and of what comes before
-/// another URL.
+/// Returns the length of the userinfo at the start of `authority`. A password may contain a
+/// character that ends a word, an `@` or a `://` that was not encoded. The userinfo therefore
+/// extends to the last `@` of the word and of the text before another URL.
 fn userinfo(authority: &str) -> Option<usize> {
     let word = authority.split(ends_word).next()?;
     let own = until_next_url(authority);
@@ -452,7 +468,7 @@ fn userinfo(authority: &str) -> Option<usize> {
     Some(len).filter(|_| !is_masked(authority))
 }
 
-/// The text up to the scheme of another URL, and with that scheme.
+/// Returns the text up to and including the scheme of another URL.
 fn until_next_url(authority: &str) -> &str {
     let ends_in_scheme = |text: &&str| text.ends_with(|c: char| c.is_ascii_alphanumeric());
     let urls = authority.match_indices("://");
@@ -460,8 +476,8 @@ fn until_next_url(authority: &str) -> &str {
     before.find(ends_in_scheme).unwrap_or(authority)
 }
 
-/// How long a userinfo is whose password looks as if it held another URL. What precedes that, `own`,
-/// is then no host with a port.
+/// Returns the length of a userinfo whose password seems to contain another URL. In that case
+/// `own`, the text before that URL, is not a host with a port.
 fn userinfo_across(authority: &str, own: &str) -> Option<usize> {
     let password = own.split_once(':')?.1.split(ends_word).next()?;
     let is_host = own.starts_with('[') || password.contains('/');
@@ -473,8 +489,8 @@ fn userinfo_across(authority: &str, own: &str) -> Option<usize> {
     authority.rfind('@')
 }
 
-/// The text from the value behind a secret key on, and how long the value is: `=value`, `: "value"`,
-/// `\" : \"value\"`, `=Some("value")`.
+/// Returns the text from the value after a secret key, and the length of the value: `=value`,
+/// `: "value"`, `\" : \"value\"`, `=Some("value")`.
 fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
     let closed = after.trim_start_matches(|c: char| {
         c.is_whitespace() || is_quote(c) || matches!(c, '\\' | ']' | ')')
@@ -493,7 +509,7 @@ fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
     if !closed.starts_with(['=', ':']) {
         return None;
     }
-    let is_said = closed.starts_with(':') && value.starts_with(char::is_whitespace);
+    let is_prose = closed.starts_with(':') && value.starts_with(char::is_whitespace);
     let value = value.trim_start();
     let said = value.split(|c: char| !c.is_alphanumeric()).next()?;
     // A password may begin with such a word.
@@ -502,7 +518,7 @@ fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
         .chars()
         .next()
         .is_none_or(|next| next.is_whitespace() || matches!(next, ',' | '.' | ';' | ':' | ')'));
-    if is_said && is_word && STATES.contains(&&*said.to_ascii_lowercase()) {
+    if is_prose && is_word && STATE_WORDS.contains(&&*said.to_ascii_lowercase()) {
         return None;
     }
     let opened = value.trim_start_matches('\\');
@@ -514,20 +530,22 @@ fn pair_value<'a>(after: &'a str, key: &str) -> Option<(&'a str, usize)> {
         let inner = opened.get(quote.len_utf8()..)?;
         return Some((inner, quoted_len(inner, quote, escaped)));
     }
-    // A scheme and its credentials are several words, and what opens a bracket or a quote may be, or a struct.
+    // A scheme and its credentials are several words. So may be a value that opens a bracket or a
+    // quote, and a struct.
     let len = word_len(value);
     let many = ["auth", "cookie"].iter().any(|part| key.contains(part))
         || value.get(..len)?.contains(['"', '\'', '(', '[', '{'])
         || value.get(len..)?.trim_start().starts_with('{');
     let len = match many {
         true => value.len(),
-        false if is_said => clause_len(value).max(len),
+        false if is_prose => clause_len(value).max(len),
         false => setting_len(value).unwrap_or(len).max(len),
     };
     Some((value, len))
 }
 
-/// Of a value in a list that semicolons part, which may have several words: up to the next of them.
+/// Returns the length of a value in a list that is separated by semicolons. Such a value may have
+/// several words, and ends at the next semicolon.
 fn setting_len(value: &str) -> Option<usize> {
     let near = near(value);
     let len = near.find(';')?;
@@ -535,7 +553,7 @@ fn setting_len(value: &str) -> Option<usize> {
     (!words.contains(['=', ':'])).then_some(len)
 }
 
-/// `''x''`, `"""x"""`: what is between several quotes, unless there is nothing between the first two.
+/// Matches `''x''` and `"""x"""`. Returns the text between the repeated quotes, unless it is empty.
 fn doubled(opened: &str, quote: char) -> Option<(&str, usize)> {
     let inner = opened.trim_start_matches(quote);
     let mark = opened.get(..opened.len() - inner.len())?;
@@ -547,7 +565,7 @@ fn doubled(opened: &str, quote: char) -> Option<(&str, usize)> {
     many.then(|| (inner, inner.find(mark).unwrap_or(inner.len())))
 }
 
-/// Up to the end of what is said: several words, but no other pair.
+/// Returns the length of a clause, which may have several words but does not contain another pair.
 fn clause_len(value: &str) -> usize {
     let mut end = 0;
     for word in value.split_inclusive(char::is_whitespace) {
@@ -563,15 +581,16 @@ fn clause_len(value: &str) -> usize {
     value.get(..end).map_or(end, |value| value.trim_end().len())
 }
 
-/// Up to the closing quote; all of it where none closes. If the quotes are escaped themselves, an escaped one
-/// closes, else it is passed over.
+/// Returns the length up to the closing quote, or the whole length if no quote closes. If the
+/// quotes are themselves escaped, an escaped quote closes the text. Otherwise an escaped quote is
+/// skipped.
 fn quoted_len(inner: &str, quote: char, escaped: bool) -> usize {
     let mut backslash = None;
     let mut chars = inner.char_indices().peekable();
     while let Some((at, c)) = chars.next() {
         match (c, backslash) {
             (c, Some(start)) if c == quote && escaped => return start,
-            // One that is doubled is a part of what is quoted, in SQL and in CSV.
+            // In SQL and CSV, a doubled quote is part of the quoted text.
             (c, None) if c == quote => match chars.next_if(|&(_, next)| next == quote) {
                 Some(_) => {}
                 None => return at,
@@ -595,7 +614,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_taken_out() {
+    fn secrets_are_redacted() {
         for (text, clean) in [
             ("postgres://app:pw@db:5432/x", "postgres://***@db:5432/x"),
             ("no host app:pw@db:5432", "no host ***@db:5432"),
@@ -673,11 +692,11 @@ mod tests {
         }
     }
 
-    /// Forms in which secrets were seen in errors.
+    /// Forms in which secrets occur in errors.
     #[test]
-    fn secrets_are_known_by_their_shape() {
+    fn secrets_are_recognized_by_their_form() {
         for (text, clean) in [
-            // PEM, whole, cut, and on one line.
+            // PEM: complete, truncated, and on one line.
             (
                 "key is -----BEGIN PRIVATE KEY-----\nMIIE\nvQIB==\n-----END PRIVATE KEY----- ok",
                 "key is *** ok",
@@ -773,7 +792,7 @@ mod tests {
                 "Credentials { user: \"a\", pass: \"b\" }",
                 "Credentials {***",
             ),
-            // What begins with a word that is said of passwords.
+            // Passwords that begin with a word of `STATE_WORDS`.
             ("password: wrong-horse-battery", "password: ***"),
             ("password: no!", "password: ***"),
             // Quotes in quotes.
@@ -788,7 +807,7 @@ mod tests {
             ),
             ("password='it''s hunter2' x", "password='***' x"),
             ("password=\"\", user=app", "password=\"\", user=app"),
-            // What is the key of another value.
+            // Keys that are values themselves.
             (
                 "[(\"DB_PASSWORD\", \"hunter2\"), (\"A\", \"b\")]",
                 "[(\"DB_PASSWORD\", \"***\"), (\"A\", \"b\")]",
@@ -818,7 +837,7 @@ mod tests {
                 "<wsse:Password>hunter2</wsse:Password>",
                 "<wsse:Password>***</wsse:Password>",
             ),
-            // Encoded again.
+            // Encoded twice.
             (
                 "%7B%22password%22%3A%22hunter2%22%7D",
                 "%7B%22password%22%3A%22***%22%7D",
@@ -855,22 +874,22 @@ mod tests {
     }
 
     #[test]
-    fn a_password_that_is_longer_than_is_looked_at_is_taken_out_to_its_end() {
-        let long = "x".repeat(2 * FAR);
+    fn a_password_beyond_the_examined_length_is_redacted_completely() {
+        let long = "x".repeat(2 * MAX_WORD_LEN);
         let text = format!("at postgres://app:{long}@db/x and more");
         assert_eq!(redact(&text), "at postgres://*** and more");
     }
 
-    /// Twice the text, about twice the time, whatever is repeated.
+    /// Twice the text takes about twice the time, whatever is repeated.
     #[test]
-    fn a_word_is_looked_at_no_further_than_it_is_needed() {
-        let long = "a.".repeat(FAR * 4);
-        assert_eq!(near(&long).len(), FAR);
-        assert!(near(&"é".repeat(FAR)).len() <= FAR);
+    fn words_are_examined_up_to_the_limit() {
+        let long = "a.".repeat(MAX_WORD_LEN * 4);
+        assert_eq!(near(&long).len(), MAX_WORD_LEN);
+        assert!(near(&"é".repeat(MAX_WORD_LEN)).len() <= MAX_WORD_LEN);
     }
 
     #[test]
-    fn what_is_no_secret_stays() {
+    fn ordinary_text_is_unchanged() {
         for text in [
             "password authentication failed for user",
             "http://127.0.0.1:80/ready refused",
@@ -900,7 +919,7 @@ mod tests {
         }
     }
 
-    /// A password as people choose them, and none that another part of the text may have in it.
+    /// A password as people choose them, with characters that do not occur in the rest of the text.
     fn password() -> impl Strategy<Value = String> {
         "[A-Z0-9/:@%!,;&#?$(){}\\[\\]<>é]{6,12}"
     }
@@ -923,13 +942,13 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_redacted_once_and_for_all(text in "\\PC{0,64}") {
+        fn redaction_is_idempotent(text in "\\PC{0,64}") {
             let once = redact(&text);
             prop_assert_eq!(redact(&once), once);
         }
 
         #[test]
-        fn text_that_speaks_of_secrets_is_redacted_once_and_for_all(
+        fn redaction_of_text_about_secrets_is_idempotent(
             text in "(password|key|auth|@|=|:| |\"|\\\\|\\*|x|\\(|bearer ){0,16}",
         ) {
             let once = redact(&text);

@@ -11,99 +11,132 @@ use super::{
     timestamp::{millis, millis_option, rfc3339, rfc3339_option},
 };
 
-/// Everything that is known now: what [`Probe::Health`](crate::Probe::Health) asks.
+/// A report of the whole service, as for [`Probe::Health`](crate::Probe::Health).
 ///
-/// Serialised, it withholds every [`Cause`].
+/// The serialized form withholds every [`Cause`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, Status};
+///
+/// let health = Health::builder("orders").release("1.4.2").start()?;
+/// let report = health.report();
+/// assert_eq!((&*report.service, report.status), ("orders", Status::Pass));
+/// assert_eq!(serde_json::to_value(&report)?["release"], "1.4.2");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The name of the service.
     pub service: Arc<str>,
-    /// The release that runs, where the builder was told.
+    /// The release of the service, if the builder has one.
     pub release: Option<Arc<str>>,
-    /// The public version of the service's interface, where the builder was told.
+    /// The public version of the service's interface, if the builder has one.
     pub version: Option<Arc<str>>,
-    /// What the service is, where the builder was told.
+    /// The description of the service, if the builder has one.
     pub description: Option<Arc<str>>,
-    /// Where the instance is in its life.
+    /// The stage of the instance.
     pub stage: Stage,
     /// The worst of liveness and readiness.
     pub status: Status,
-    /// Since when it has this status, whatever the reason.
+    /// When this status began, whatever the reason.
     #[serde(serialize_with = "rfc3339")]
     pub since: SystemTime,
-    /// Why it is not a pass.
+    /// Why the status is not a pass.
     pub reason: Option<VerdictReason>,
-    /// What stands behind the reason: what a [maintenance](VerdictReason::Maintenance) is for.
+    /// The private cause behind the reason: the purpose of a
+    /// [maintenance](VerdictReason::Maintenance).
     #[serde(skip)]
     pub cause: Option<Cause>,
-    /// Whether it starts, and nothing is known yet that will keep it from being ready.
+    /// Whether the instance is starting and nothing is known to keep it from becoming ready.
     #[serde(skip)]
     pub(crate) unknown: bool,
-    /// Every check, in the order of registration.
+    /// All checks, in the order of registration.
     pub checks: Vec<CheckReport>,
 }
 
-/// What is known of one check.
+/// A report of one check.
 ///
-/// Serialised, it withholds its [`Cause`].
+/// The serialized form withholds its [`Cause`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Status};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// let pending = health.check("clock")?;
+/// assert!(pending.is_pending());
+/// assert_eq!((pending.status, pending.why().as_deref()), (Status::Fail, Some("pending")));
+/// let report = health.run_now("clock").await?;
+/// assert_eq!((report.status, report.why()), (Status::Pass, None));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct CheckReport {
     /// The name of the check.
     pub name: Name,
-    /// What it does to readiness.
+    /// How a failure of the check affects readiness.
     pub criticality: Criticality,
-    /// What kind of thing it asks.
+    /// The kind of component that is checked.
     pub component_type: ComponentType,
-    /// The page that tells operators what to do when it fails.
+    /// The URL of a page that tells operators what to do when the check fails.
     #[serde(skip)]
     pub runbook: Option<Arc<str>>,
-    /// How it is. A check that is [pending](Self::is_pending) or [stale](Reason::Stale) reads as a fail.
+    /// The current status. A check that is [pending](Self::is_pending) or [stale](Reason::Stale)
+    /// reads as a fail.
     pub status: Status,
-    /// Why it does not pass.
+    /// Why the check does not pass.
     pub reason: Option<Reason>,
-    /// The check that it stands behind and that fails, if it is [blocked](Reason::Blocked).
+    /// The failing dependency, if the check is [blocked](Reason::Blocked).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<Name>,
-    /// What stands behind the reason.
+    /// The private cause behind the reason.
     #[serde(skip)]
     pub cause: Option<Cause>,
-    /// What the last run measured.
+    /// The measurements of the last run.
     pub measurements: Arc<[Measurement]>,
-    /// Since when it has this status.
+    /// When this status began.
     #[serde(serialize_with = "rfc3339")]
     pub since: SystemTime,
-    /// The last run that ended or was given up.
+    /// The last run that ended or was given up at its timeout.
     pub last_run: Option<LastRun>,
-    /// How long good runs take of late: an average that gives the last run a quarter of the weight, and those before it the rest
-    /// in the same way.
+    /// The smoothed duration of good runs: an exponential moving average, in which the last run has
+    /// a weight of one quarter.
     #[serde(rename = "smoothed_duration_ms", serialize_with = "millis_option")]
     pub smoothed_duration: Option<Duration>,
     /// How long a run may take before it is [slow](Reason::Slow).
     #[serde(rename = "slow_above_ms", serialize_with = "millis_option")]
     pub slow_above: Option<Duration>,
-    /// How many outcomes of the same sort, good or failing, came in a row up to the last one.
+    /// The number of consecutive outcomes of the same kind, good or failing, up to the last one.
     pub streak: u32,
-    /// How many runs failed in a row, up to the last one.
+    /// The number of consecutive runs that failed, up to the last one.
     pub consecutive_failures: u32,
-    /// When a run was last good.
+    /// When the last good run ended.
     #[serde(serialize_with = "rfc3339_option")]
     pub last_success: Option<SystemTime>,
-    /// Whether it fails what was asked, and not only itself.
+    /// Whether it fails the verdict that was requested, and not only itself.
     #[serde(skip)]
     pub(crate) fails: bool,
 }
 
 impl CheckReport {
-    /// Whether no outcome has taken effect yet, or none since it was [blocked](Reason::Blocked).
+    /// Whether no outcome has taken effect yet, or none since the check was
+    /// [blocked](Reason::Blocked).
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.reason == Some(Reason::Pending)
     }
 
-    /// Why it does not pass, in words that anyone may read: the [reason](Self::reason), and what it is
-    /// [blocked by](Self::blocked_by).
+    /// Returns why the check does not pass, in public words: the [reason](Self::reason), and the
+    /// dependency that it is [blocked by](Self::blocked_by). Returns `None` for a pass.
     #[must_use]
     pub fn why(&self) -> Option<Cow<'static, str>> {
         Some(match (self.reason?, &self.blocked_by) {
@@ -113,7 +146,24 @@ impl CheckReport {
     }
 }
 
-/// When a run ended, how long it took, and how old that is.
+/// The end, the duration and the age of a run.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tower_health::{Check, Health, Status, report::LastRun};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// let report = health.run_now("clock").await?;
+/// let last_run: LastRun = report.last_run.expect("it has run");
+/// assert!(last_run.duration <= Duration::from_secs(2), "the timeout");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LastRun {
@@ -123,7 +173,8 @@ pub struct LastRun {
     /// How long it took.
     #[serde(rename = "duration_ms", serialize_with = "millis")]
     pub duration: Duration,
-    /// How long ago that was when this was read, on a clock that goes on while a machine sleeps and that nobody sets.
+    /// How long ago that was when the report was created. It is measured on a clock that continues
+    /// while the machine sleeps and that cannot be set.
     #[serde(rename = "age_ms", serialize_with = "millis")]
     pub age: Duration,
 }

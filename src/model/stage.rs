@@ -2,13 +2,13 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Where an instance is in its life.
+/// The stage of an instance in its lifecycle.
 ///
 /// ```text
 ///            started               a check fails
 /// Starting ──────────▶ Ready ◀─────────────────────▶ NotReady
 ///     │                  │    it recovers                │
-///     │      maintenance │ lifted or over                │
+///     │      maintenance │ ended or expired              │
 ///     ├───────────▶ Maintenance ◀────────────────────────┤
 ///     │                  │                               │
 ///     └──────────────────┼───────────────────────────────┘
@@ -16,27 +16,46 @@ use serde::Serialize;
 ///                    Draining
 /// ```
 ///
-/// What comes later in the list below hides what comes before it: an instance in maintenance that leaves is draining. Nobody
-/// comes back from draining, nor from stopped, which any other stage may become.
+/// A later stage in the list below hides an earlier one: an instance that drains during a
+/// maintenance is draining. Draining and stopped are final. Any stage except draining can change to
+/// stopped.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Probe, Status, report::Stage};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// assert_eq!(health.stage(), Stage::Starting);
+/// health.wait_until(Probe::Readiness, Status::Pass).await?;
+/// assert_eq!(health.stage(), Stage::Ready);
+/// drop(health.drain());
+/// assert_eq!(health.stage(), Stage::Draining);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Readiness passes, or warns.
+    /// Readiness passes or warns.
     Ready,
-    /// It started, and some check keeps it from being ready.
+    /// The instance has started, and a check keeps it from being ready.
     NotReady,
     /// A start-up task is not done, or the first run of a check has not ended.
     Starting,
-    /// It was taken out of rotation for a while: see [`Health::maintenance`](crate::Health::maintenance).
+    /// The instance was taken out of rotation temporarily: see
+    /// [`Health::maintenance`](crate::Health::maintenance).
     Maintenance,
-    /// The runtime that ran the checks has ended, and the instance does not leave.
+    /// The runtime of the checks has ended, and the instance is not draining.
     Stopped,
-    /// It leaves, or has left: see [`Health::drain`](crate::Health::drain).
+    /// The instance is draining, or has drained: see [`Health::drain`](crate::Health::drain).
     Draining,
 }
 
 impl Stage {
-    /// All of them.
+    /// All stages.
     #[cfg(test)]
     pub(crate) const ALL: [Self; 6] = [
         Self::Ready,
@@ -47,7 +66,7 @@ impl Stage {
         Self::Draining,
     ];
 
-    /// The word that a report shows.
+    /// Returns the text that a report shows.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -67,7 +86,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// As [`as_str`](Stage::as_str).
+/// Serializes the text of [`as_str`](Stage::as_str).
 impl Serialize for Stage {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

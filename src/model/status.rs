@@ -2,12 +2,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How something is: the three words of the IETF health+json draft, and nothing else.
+/// The status of a check or a verdict: one of the three of the IETF health+json draft.
 ///
-/// `Pass` and `Warn` are both *good*: the service works. `Fail` is the only word that takes traffic away.
-/// The order is from good to bad, so the worst of several is their maximum.
+/// `Pass` and `Warn` are both *good*: the service works. Only `Fail` withholds traffic. The order
+/// is from good to bad, so the worst of several is their maximum.
 ///
-/// Source: [draft-inadarei-api-health-check-06, section 3.1](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06#section-3.1).
+/// Source: [draft-inadarei-api-health-check-06, section
+/// 3.1](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06#section-3.1).
 ///
 /// ```
 /// use tower_health::Status;
@@ -18,11 +19,14 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(clippy::exhaustive_enums, reason = "there will never be a fourth word")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the specification defines exactly three values"
+)]
 pub enum Status {
-    /// All is well.
+    /// Healthy.
     Pass,
-    /// It works, and somebody should look.
+    /// It works, but needs attention.
     Warn,
     /// It does not work.
     Fail,
@@ -35,7 +39,7 @@ impl Status {
         !matches!(self, Self::Fail)
     }
 
-    /// The word on the wire: `pass`, `warn` or `fail`.
+    /// Returns the serialized form: `pass`, `warn` or `fail`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

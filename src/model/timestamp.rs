@@ -5,9 +5,10 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// A moment on the wall clock, written as RFC 3339 in UTC to the millisecond.
+/// A time on the wall clock, formatted as RFC 3339 in UTC with millisecond precision.
 ///
-/// A clock set before 1970 or past the year 9999 is written as the nearest moment that has such a form.
+/// A time before 1970 or after the year 9999 is formatted as the nearest time that the format can
+/// represent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timestamp(pub(crate) SystemTime);
 
@@ -61,7 +62,7 @@ pub(super) fn millis_option<S: Serializer>(
     duration.map(to_millis).serialize(serializer)
 }
 
-/// A duration in milliseconds, to the microsecond.
+/// Converts a duration to milliseconds, with microsecond precision.
 pub(crate) fn to_millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }

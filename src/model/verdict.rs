@@ -8,46 +8,68 @@ use serde::Serialize;
 
 use super::{Cause, CheckReport, Probe, Status, timestamp::rfc3339};
 
-/// The answer to one probe: a status, and why.
+/// The answer to a probe: a status and its reason.
 ///
-/// A clone costs one reference count.
+/// It is cheap to clone, because it shares its contents.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Probe, Status, report::VerdictReason};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Fail }))
+///     .start()?;
+/// health.run_now("clock").await?;
+/// let verdict = health.verdict(Probe::Readiness);
+/// assert_eq!((verdict.status, verdict.reason), (Status::Fail, Some(VerdictReason::Checks)));
+/// assert_eq!(verdict.checks[0].name, "clock");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Verdict {
-    /// The question.
+    /// The probe that this answers.
     pub probe: Probe,
-    /// The answer.
+    /// The status.
     pub status: Status,
-    /// Since when it has this status, whatever the reason.
+    /// When this status began, whatever the reason.
     #[serde(serialize_with = "rfc3339")]
     pub since: SystemTime,
-    /// Why it is not a pass.
+    /// Why the status is not a pass.
     pub reason: Option<VerdictReason>,
-    /// What stands behind the reason: what a [maintenance](VerdictReason::Maintenance) is for.
+    /// The private cause behind the reason: the purpose of a
+    /// [maintenance](VerdictReason::Maintenance).
     #[serde(skip)]
     pub cause: Option<Cause>,
-    /// Whether it starts, and nothing is known yet that will keep it from being ready.
+    /// Whether the instance is starting and nothing is known to keep it from becoming ready.
     #[serde(skip)]
     pub(crate) unknown: bool,
-    /// The checks that do not pass, as they were when this verdict last changed: first those that fail it,
-    /// then those that make it a warning, then the others; each in the order of registration. At most
-    /// [`Verdict::MAX_CHECKS`]. For liveness these are workers and runtimes; no dependency decides it.
+    /// The checks that do not pass, as they were when this verdict last changed. Checks that fail
+    /// the verdict come first, then those that make it a warning, then the others, each in the
+    /// order of registration. There are at most [`Verdict::MAX_CHECKS`]. For startup, these are the
+    /// checks that it still waits for. For liveness, these are workers and runtimes, because no
+    /// dependency affects it.
     pub checks: Arc<[CheckReport]>,
-    /// How many more do not pass.
+    /// The number of further checks that are not listed.
     pub more: usize,
-    /// After how long it is worth asking again: the shortest retry delay among the checks that fail it.
-    /// `None` where it does not fail, and for liveness.
+    /// How long to wait before the next probe, if the verdict fails: the shortest retry delay among
+    /// the checks that fail it. For readiness it is 1 s while the instance is draining, and `None`
+    /// during a maintenance. For health it is the shorter of the delay for readiness and that of
+    /// the checks that fail liveness. It is `None` for liveness, for a verdict that does not fail,
+    /// and if the reason is [engine stopped](VerdictReason::EngineStopped).
     #[serde(skip)]
     pub retry_after: Option<Duration>,
 }
 
 impl Verdict {
-    /// How many checks a verdict lists.
+    /// The maximum number of checks that a verdict lists.
     pub const MAX_CHECKS: usize = 16;
 
-    /// Whether nobody who reads statuses, reasons and causes can tell the two apart; when to ask again is no part of
-    /// that.
-    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+    /// Whether two verdicts look the same to readers of statuses, reasons, causes and the settings
+    /// of checks. The retry delay is not compared.
+    pub(crate) fn looks_the_same(&self, other: &Self) -> bool {
         let same_check = |(old, new): (&CheckReport, &CheckReport)| {
             old.name == new.name
                 && old.status == new.status
@@ -67,14 +89,14 @@ impl Verdict {
             && self.checks.iter().zip(&*other.checks).all(same_check)
     }
 
-    /// Whether each of the same checks has failed as often in a row.
-    pub(crate) fn counts_the_same(&self, other: &Self) -> bool {
+    /// Whether the same checks have the same numbers of consecutive failures.
+    pub(crate) fn has_same_failure_counts(&self, other: &Self) -> bool {
         let failures = |verdict: &Self| -> u64 {
             let failures = verdict
                 .checks
                 .iter()
                 .map(|check| check.consecutive_failures);
-            // Those that fail count up, and never down.
+            // While checks fail, their numbers only increase.
             failures.map(u64::from).sum()
         };
         failures(self) == failures(other)
@@ -82,26 +104,41 @@ impl Verdict {
 }
 
 /// Why a [`Verdict`] is not a pass.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, Probe, report::VerdictReason};
+///
+/// let health = Health::builder("orders").start()?;
+/// drop(health.drain());
+/// let reason = health.verdict(Probe::Readiness).reason;
+/// assert_eq!(reason, Some(VerdictReason::Draining));
+/// assert_eq!(VerdictReason::Draining.as_str(), "draining");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum VerdictReason {
-    /// The first run of some check has not ended yet, or a start-up task is not done.
+    /// The first run of a check has not ended yet, or a start-up task is not done.
     Starting,
-    /// The instance was taken out of rotation for a while: see [`Health::maintenance`](crate::Health::maintenance).
+    /// The instance was taken out of rotation temporarily: see
+    /// [`Health::maintenance`](crate::Health::maintenance).
     Maintenance,
-    /// The instance is leaving: see [`Health::drain`](crate::Health::drain).
+    /// The instance is draining: see [`Health::drain`](crate::Health::drain).
     Draining,
-    /// Some check does not pass.
+    /// A check does not pass.
     Checks,
-    /// A shared dependency is back after its grace was over, and this replica waits a random while before it
-    /// returns, so that not all return at once.
+    /// A shared dependency has recovered after its grace period was over. This replica waits for a
+    /// random time before it becomes ready again, so that not all replicas return at once.
     Returning,
-    /// The runtime that ran the checks has ended.
+    /// The runtime of the checks has ended.
     EngineStopped,
 }
 
 impl VerdictReason {
-    /// The words that a report shows.
+    /// Returns the text that a report shows.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -121,7 +158,7 @@ impl fmt::Display for VerdictReason {
     }
 }
 
-/// As [`as_str`](VerdictReason::as_str).
+/// Serializes the text of [`as_str`](VerdictReason::as_str).
 impl Serialize for VerdictReason {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

@@ -9,14 +9,14 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::{
-    sync::{OwnedSemaphorePermit, futures::OwnedNotified},
+    sync::OwnedSemaphorePermit,
     time::{Instant, Sleep, sleep},
 };
 
 use super::activity::Activity;
 use crate::{
     endpoint::{Exposure, event},
-    engine::Board,
+    engine::{Board, Wait},
     model::{Probe, Verdict},
 };
 
@@ -33,9 +33,9 @@ pin_project! {
         board: Arc<Board>,
         exposure: Exposure,
         // The last event that was sent for each verdict.
-        told: [Option<(Verdict, String)>; Probe::ALL.len()],
+        sent: [Option<(Verdict, String)>; Probe::ALL.len()],
         #[pin]
-        bell: OwnedNotified,
+        wait: Wait,
         #[pin]
         still_there: Sleep,
         activity: Arc<Activity>,
@@ -51,10 +51,10 @@ impl Events {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         Self {
-            bell: board.change(),
+            wait: board.wait(),
             board: Arc::clone(board),
             exposure,
-            told: Default::default(),
+            sent: Default::default(),
             still_there: sleep(STILL_THERE),
             activity: Arc::clone(activity),
             permit,
@@ -66,44 +66,54 @@ impl Events {
         let mut this = self.project();
         // A stream that is not read is not polled either, once its buffer is full.
         this.activity.note();
-        loop {
-            let stopped = this.board.is_stopped();
-            let published = this.board.published();
-            let mut news = String::new();
-            for (probe, told) in Probe::ALL.into_iter().zip(this.told.iter_mut()) {
-                let verdict = &published.view.face(probe).verdict;
-                let same = |(before, _): &(Verdict, String)| before.says_the_same(verdict);
-                if told.as_ref().is_some_and(same) {
-                    continue;
-                }
-                let data = event(&this.board.service, verdict, *this.exposure);
-                // A reader with less exposure is not notified of changes that it cannot see.
-                if told.as_ref().is_none_or(|(_, before)| *before != data) {
-                    news.push_str(&format!("event: {probe}\ndata: {data}\n\n"));
-                }
-                *told = Some((verdict.clone(), data));
+        let (board, exposure, sent) = (&*this.board, *this.exposure, this.sent);
+        let changed = this.wait.poll_until(cx, |_| {
+            let stopped = board.is_stopped();
+            let events = changed_verdicts(board, exposure, sent);
+            if !events.is_empty() {
+                return Some(Some(events));
             }
-            if !news.is_empty() {
-                this.still_there
-                    .as_mut()
-                    .reset(Instant::now() + STILL_THERE);
-                return Poll::Ready(Some(news));
-            }
-            if stopped {
-                return Poll::Ready(None);
-            }
-            if this.bell.as_mut().poll(cx).is_ready() {
-                // The new future covers changes from now on. Changes until now are read next.
-                this.bell.set(this.board.change());
-                continue;
-            }
-            ready!(this.still_there.as_mut().poll(cx));
+            stopped.then_some(None)
+        });
+        if let Poll::Ready(Some(events)) = changed {
             this.still_there
                 .as_mut()
                 .reset(Instant::now() + STILL_THERE);
-            return Poll::Ready(Some(":\n\n".to_owned()));
+            return Poll::Ready(Some(events));
         }
+        if changed.is_ready() {
+            return Poll::Ready(None);
+        }
+        ready!(this.still_there.as_mut().poll(cx));
+        this.still_there
+            .as_mut()
+            .reset(Instant::now() + STILL_THERE);
+        Poll::Ready(Some(":\n\n".to_owned()))
     }
+}
+
+/// The events of the verdicts that are new since they were last sent.
+fn changed_verdicts(
+    board: &Board,
+    exposure: Exposure,
+    sent: &mut [Option<(Verdict, String)>],
+) -> String {
+    let published = board.published();
+    let mut events = String::new();
+    for (probe, sent) in Probe::ALL.into_iter().zip(sent) {
+        let verdict = &published.view.of(probe).verdict;
+        let same = |(before, _): &(Verdict, String)| before.looks_the_same(verdict);
+        if sent.as_ref().is_some_and(same) {
+            continue;
+        }
+        let data = event(&board.service, verdict, exposure);
+        // A reader with less exposure is not notified of changes that it cannot see.
+        if sent.as_ref().is_none_or(|(_, before)| *before != data) {
+            events.push_str(&format!("event: {probe}\ndata: {data}\n\n"));
+        }
+        *sent = Some((verdict.clone(), data));
+    }
+    events
 }
 
 impl fmt::Debug for Events {

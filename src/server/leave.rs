@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     Health,
-    endpoint::{ProbeBody, json, problem, wrong_method},
+    endpoint::{ProbeBody, json, method_not_allowed, problem},
     lifecycle::until,
     model::Stage,
 };
@@ -39,7 +39,7 @@ pub(super) fn begin(health: &Health, method: &Method) -> Response<ProbeBody> {
         Method::HEAD | Method::OPTIONS => StatusCode::OK,
         _ => return refused(method, BEGINS),
     };
-    told(health, method, code, BEGINS)
+    respond(health, method, code, BEGINS)
 }
 
 /// Responds to a caller that waits for a drain.
@@ -54,9 +54,9 @@ pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<Pro
             // A request that arrives over an open connection after the end of the others also
             // counts.
             until(board, |board| {
-                let departure = &board.departure;
-                let is_idle = departure.ended().is_some() && departure.in_flight() == 0;
-                is_idle || departure.was_cut().is_some() || board.is_final()
+                let control = &board.control;
+                let is_idle = control.ended().is_some() && control.in_flight.count() == 0;
+                is_idle || control.was_cut().is_some() || board.is_final()
             })
             .await
         }
@@ -64,16 +64,18 @@ pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<Pro
         _ => return refused(method, WAITS),
     }
     // Once the runtime of the checks has ended, nothing is cut any more.
-    let departure = &board.departure;
-    let left = departure.was_cut().unwrap_or_else(|| departure.in_flight());
+    let control = &board.control;
+    let left = control
+        .was_cut()
+        .unwrap_or_else(|| control.in_flight.count());
     let code = match (left, method) {
         (0, _) | (_, &(Method::HEAD | Method::OPTIONS)) => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    told(health, method, code, WAITS)
+    respond(health, method, code, WAITS)
 }
 
-fn told(
+fn respond(
     health: &Health,
     method: &Method,
     code: StatusCode,
@@ -81,7 +83,7 @@ fn told(
 ) -> Response<ProbeBody> {
     let state = State {
         stage: health.stage(),
-        in_flight: health.board().departure.in_flight(),
+        in_flight: health.board().control.in_flight.count(),
     };
     let mut response = json(&state, method);
     *response.status_mut() = code;
@@ -92,7 +94,7 @@ fn told(
 }
 
 fn refused(method: &Method, methods: HeaderValue) -> Response<ProbeBody> {
-    let mut refused = wrong_method(method);
+    let mut refused = method_not_allowed(method);
     refused.headers_mut().insert(ALLOW, methods);
     refused
 }

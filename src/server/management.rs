@@ -24,8 +24,10 @@ use super::{
     leave::{self, DRAIN, DRAINED},
     switch::{self, MAINTENANCE, switches},
 };
-use crate::endpoint::{Exposure, METHODS, ProbeBody, ProbeService, Target, problem, wrong_method};
-use crate::{listen::accept, telemetry::Asked};
+use crate::endpoint::{
+    Exposure, METHODS, ProbeBody, ProbeService, Target, method_not_allowed, problem,
+};
+use crate::{listen::accept, telemetry::RequestTarget};
 
 /// The maximum number of connections. A further connection closes the oldest.
 const CONNECTIONS: usize = 256;
@@ -156,7 +158,7 @@ impl Management {
     async fn run(&self, name: &str, request: &Request<()>) -> Response<ProbeBody> {
         if let Some(refused) = self.refuse(request) {
             let requests = &self.probes.health().board().requests;
-            requests.count(Asked::Check, refused.status().as_u16());
+            requests.count(RequestTarget::Check, refused.status().as_u16());
             return refused;
         }
         // The response contains the result of the run, and whether the check exists.
@@ -169,7 +171,7 @@ impl Management {
     /// Returns the response to a caller that is not authorized, and `None` for any other caller.
     fn refuse(&self, request: &Request<()>) -> Option<Response<ProbeBody>> {
         let method = request.method();
-        match self.probes.knows(request) {
+        match self.probes.is_authorized(request) {
             None => Some(problem(StatusCode::FORBIDDEN, FORBIDDEN, method)),
             Some(false) => {
                 let mut response = problem(StatusCode::UNAUTHORIZED, UNAUTHORIZED, method);
@@ -221,7 +223,7 @@ impl Management {
             },
             Method::HEAD | Method::OPTIONS => Response::new(probe(ProbeBody::default())),
             _ => {
-                let mut refused = wrong_method(method).map(probe);
+                let mut refused = method_not_allowed(method).map(probe);
                 refused.headers_mut().insert(ALLOW, METHODS);
                 return refused;
             }

@@ -6,8 +6,8 @@
 //! * [`Exposure::Full`], if its
 //!   [exposure](ServerBuilder::exposure) is set to that.
 //! * `POST` to the path of a check runs that check immediately, for callers that a
-//!   [rule](crate::endpoint::EndpointsBuilder::authorize) accepts. The response is that of `GET`, after the run.
-//!   Other callers receive 401. If there is no rule, all callers receive 403.
+//!   [rule](crate::endpoint::EndpointsBuilder::authorize) accepts. The response is that of `GET`,
+//!   after the run. Other callers receive 401. If there is no rule, all callers receive 403.
 //! * `POST /maintenance?ttl=10m&reason=reindexing` takes the instance [out of
 //!   rotation](crate::Health::maintenance) temporarily, and `DELETE /maintenance` ends that, for
 //!   the same callers. Both, and `GET`, return the stage of the instance and the time that is left.
@@ -168,8 +168,8 @@ impl ServerBuilder {
     }
 
     /// Enables the paths `/drain` and `/drained`, which begin a [drain](Health::drain) and wait for
-    /// it, for callers that a [rule](crate::endpoint::EndpointsBuilder::authorize) accepts. Defaults to disabled: these
-    /// paths are then handled as any other.
+    /// it, for callers that a [rule](crate::endpoint::EndpointsBuilder::authorize) accepts.
+    /// Defaults to disabled: these paths are then handled as any other.
     ///
     /// `POST /drain` begins a drain and returns 202 immediately. `GET /drain` does the same,
     /// because a `preStop` hook of Kubernetes can send nothing else. `GET /drained` returns 200

@@ -180,7 +180,7 @@ async fn serve<S, B>(
         };
         connections.spawn(connection::serve(stream, answer, settings.clone()));
     };
-    let mut finishing = pin!(until(&board, |board| board.departure.is_finishing()));
+    let mut finishing = pin!(until(&board, |board| board.control.is_finishing()));
     let mut drained = pin!(drained);
     loop {
         tokio::select! {

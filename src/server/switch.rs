@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     Health,
-    endpoint::{Exposure, ProbeBody, json, problem, wrong_method},
+    endpoint::{Exposure, ProbeBody, json, method_not_allowed, problem},
     model::Stage,
 };
 
@@ -53,7 +53,7 @@ pub(super) fn answer(
         Method::DELETE => _ = health.end_maintenance(),
         Method::GET | Method::HEAD | Method::OPTIONS => {}
         _ => {
-            let mut refused = wrong_method(method);
+            let mut refused = method_not_allowed(method);
             refused.headers_mut().insert(ALLOW, METHODS);
             return refused;
         }

@@ -1,21 +1,22 @@
-//! One event for each transition.
+//! One log event for each transition.
 
 use std::time::Duration;
 
-use super::shielded;
+use super::catch_panic;
 use crate::model::{
     Cause, CheckTransition, Event, Name, Probe, Reason, Status, VerdictReason, VerdictTransition,
 };
 
-/// What filters know all of it by.
+/// The target of all events, for filters.
 const TARGET: &str = "tower_health";
 
-/// Logs a transition. Of the verdicts, that of health is the worst of two others, and says nothing new.
+/// Logs a transition. The verdict of health is not logged, because it is the worst of two other
+/// verdicts and adds no information.
 pub(crate) fn transition(service: &str, event: &Event) {
     match event {
-        Event::Check(transition) => shielded(|| check(service, transition)),
+        Event::Check(transition) => catch_panic(|| check(service, transition)),
         Event::Verdict(transition) if transition.probe != Probe::Health => {
-            shielded(|| verdict(service, transition));
+            catch_panic(|| verdict(service, transition));
         }
         _ => {}
     }
@@ -69,128 +70,130 @@ fn verdict(service: &str, transition: &VerdictTransition) {
     }
 }
 
-/// Logs that the instance leaves.
+/// Logs that the instance begins to drain.
 pub(crate) fn drain_began(service: &str, cause: &'static str, in_flight: usize) {
-    shielded(|| {
+    catch_panic(|| {
         tracing::info!(target: TARGET, service, cause, in_flight, "drain begins");
     });
 }
 
-/// Logs that servers are to stop accepting, though requests are in flight.
+/// Logs that servers are to stop accepting although requests are in flight.
 pub(crate) fn drain_closes(service: &str, in_flight: usize, left: Duration) {
     let seconds_left = left.as_secs_f64();
-    shielded(|| {
+    catch_panic(|| {
         tracing::info!(
             target: TARGET,
             service,
             in_flight,
             seconds_left,
-            "servers close, and finish what is in flight"
+            "servers stop accepting and finish the requests in flight"
         );
     });
 }
 
-/// Logs that nothing is in flight any more, or that what is will be cut.
+/// Logs that nothing is in flight any more, or that the requests that are still in flight will be
+/// cut.
 pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
     let seconds = took.as_secs_f64();
-    shielded(|| match in_flight {
+    catch_panic(|| match in_flight {
         0 => {
-            tracing::info!(target: TARGET, service, seconds, "drain ends, and nothing is in flight")
+            tracing::info!(target: TARGET, service, seconds, "drain ended with nothing in flight")
         }
         _ => tracing::warn!(
             target: TARGET,
             service,
             seconds,
             in_flight,
-            "drain ends, and requests in flight are cut"
+            "drain ended and requests in flight are cut"
         ),
     });
 }
 
-/// Logs that a runtime that is watched does not poll, or has ended.
+/// Logs that a watched runtime does not poll, or has ended.
 pub(crate) fn runtime_fails(service: &str, runtime: &str, cause: Option<String>) {
-    shielded(
-        || tracing::error!(target: TARGET, service, runtime, cause, "runtime stalls, or has ended"),
+    catch_panic(
+        || tracing::error!(target: TARGET, service, runtime, cause, "runtime is stalled or has ended"),
     );
 }
 
-/// Logs that nobody watches whether runtimes poll.
+/// Logs that runtimes are not watched, because the watchdog could not start.
 pub(crate) fn no_watchdog(service: &str) {
-    shielded(|| {
+    catch_panic(|| {
         tracing::error!(
             target: TARGET,
             service,
-            "runtimes are not watched, for no thread could be started"
+            "runtimes are not watched because no thread could be started"
         );
     });
 }
 
-/// Logs that systemd is not told.
+/// Logs that systemd cannot be notified.
 #[cfg(all(unix, feature = "systemd"))]
-pub(crate) fn systemd_untold(service: &str, error: std::io::ErrorKind) {
-    shielded(|| {
+pub(crate) fn systemd_notify_failed(service: &str, error: std::io::ErrorKind) {
+    catch_panic(|| {
         let error = error.to_string();
-        tracing::error!(target: TARGET, service, error, "systemd cannot be told");
+        tracing::error!(target: TARGET, service, error, "systemd cannot be notified");
     });
 }
 
-/// Logs that a drain may take longer than the orchestrator waits.
-pub(crate) fn long_drain(service: &str, longest: Duration) {
+/// Logs that a drain may take as long as the grace period of the orchestrator, or longer.
+pub(crate) fn drain_exceeds_grace_period(service: &str, longest: Duration) {
     let seconds = longest.as_secs_f64();
-    shielded(|| {
+    catch_panic(|| {
         tracing::warn!(
             target: TARGET,
             service,
             seconds,
-            "a drain may take as long as Kubernetes waits before it kills, which is 30 s: shorten `drain_delay`, \
+            "a drain may take as long as the default termination grace period of Kubernetes, 30 s, or longer: shorten `drain_delay`, \
              `drain_finish` or `drain_close`, or lengthen `terminationGracePeriodSeconds`",
         );
     });
 }
 
-/// Logs that a check takes this instance out when what it stands behind fails, though that would not.
-pub(crate) fn harsh_echo(service: &str, check: &Name, root: &Name) {
+/// Logs that a critical check depends on a shared one. If the shared check fails, the dependent
+/// check takes this instance out of rotation, which the shared check alone would not do.
+pub(crate) fn critical_depends_on_shared(service: &str, check: &Name, root: &Name) {
     let (check, root) = (check.as_str(), root.as_str());
-    shielded(|| {
+    catch_panic(|| {
         tracing::warn!(
             target: TARGET,
             service,
             check,
             root,
-            "a critical check depends on one that is shared: when that fails, every replica is not ready at once; make it \
+            "a critical check depends on a shared check: if that fails, no replica is ready; make the critical check \
              `.shared()`, too",
         );
     });
 }
 
-/// Logs that checks wait longer for room than they should.
-pub(crate) fn crowded(service: &str, check: &Name, waiting: usize) {
-    shielded(|| {
+/// Logs that checks are queued for a permit for longer than their period.
+pub(crate) fn queue_saturated(service: &str, check: &Name, waiting: usize) {
+    catch_panic(|| {
         tracing::warn!(
             target: TARGET,
             service,
             check = check.as_str(),
             waiting,
-            "health checks wait longer than their period for room to run: raise the concurrency, lengthen their \
+            "health checks are queued for longer than their period: raise the concurrency, lengthen their \
              periods or shorten their timeouts",
         );
     });
 }
 
-/// Logs that nothing runs checks any more, though somebody still answers for them.
+/// Logs that no checks run any more although their verdicts are still served.
 pub(crate) fn engine_stopped(service: &str) {
-    shielded(|| {
+    catch_panic(|| {
         tracing::warn!(
             target: TARGET,
             service,
-            "health checks have stopped, for their runtime has ended"
+            "health checks have stopped because their runtime has ended"
         );
     });
 }
 
-/// Logs which checks a service is started without.
+/// Logs which checks the configuration disables.
 pub(crate) fn disabled(checks: &[String]) {
-    shielded(|| {
+    catch_panic(|| {
         tracing::warn!(
             target: TARGET,
             ?checks,

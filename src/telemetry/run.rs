@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use super::Totals;
 use crate::model::{Name, Outcome, Probe, Reason, Status};
 
-/// How a run ended, as it is counted.
+/// How a run ended, for counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunResult {
     Pass,
@@ -22,7 +22,8 @@ impl RunResult {
         Self::Panic,
     ];
 
-    /// How the run with this outcome ended; none if it was given up before, and has not.
+    /// Returns how the run with this outcome ended. Returns `None` if the run was given up earlier
+    /// and has not ended since.
     pub(crate) fn of(outcome: &Outcome) -> Option<Self> {
         Some(match (outcome.status(), outcome.reason()) {
             (_, Some(Reason::StillRunning)) => return None,
@@ -35,20 +36,20 @@ impl RunResult {
     }
 }
 
-/// Something about a check that operators are to be told.
+/// A change of a check that is published to operators.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Note {
-    /// It counts from now on.
-    Came,
+    /// The check was added.
+    Added,
     /// A run ended.
-    Ran(RunResult, Duration),
-    /// Its status became another.
-    Became(Status),
-    /// Its state is another, or was learnt anew.
-    Changed,
+    RunEnded(RunResult, Duration),
+    /// The status changed.
+    StatusChanged(Status),
+    /// The state changed, or was confirmed.
+    StateChanged,
 }
 
-/// What operators are told of a check, whatever happened.
+/// The facts about a check that are published with any change.
 #[derive(Debug)]
 pub(crate) struct CheckFacts<'a> {
     pub(crate) name: &'a Name,
@@ -57,10 +58,10 @@ pub(crate) struct CheckFacts<'a> {
     pub(crate) totals: &'a Totals,
 }
 
-/// What a request asked for.
+/// The target of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum RequestTarget {
     Probe(Probe),
-    /// One check, whether there is such a check or not.
+    /// One check, whether or not it exists.
     Check,
 }

@@ -7,23 +7,48 @@ use crate::{
     model::{Probe, Status, Verdict},
 };
 
-/// Asserts that a verdict has this status now.
+/// Asserts that a verdict currently has this status.
+///
+/// ```
+/// use tower_health::{Health, Probe, Status, testing::assert_verdict};
+///
+/// assert_verdict(&Health::fixed(Status::Warn), Probe::Readiness, Status::Warn);
+/// ```
 ///
 /// # Panics
 ///
-/// If it has another, with its reason and the checks that do not pass.
+/// Panics if the verdict has another status. The message contains the reason and the checks that do
+/// not pass.
 #[track_caller]
 pub fn assert_verdict(health: &Health, probe: Probe, status: Status) {
     let verdict = health.verdict(probe);
     assert!(verdict.status == status, "{}, not {status}", told(&verdict));
 }
 
-/// Asserts that a verdict has this status within `time`, and tells how long that took. On a paused clock no real
-/// time passes.
+/// Asserts that a verdict has this status within `time`. The future resolves as soon as it does,
+/// and returns how long that took. On a paused clock no real time passes.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tower_health::{Check, Health, Probe, Status, testing::assert_becomes};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// let limit = Duration::from_secs(1);
+/// let took = assert_becomes(&health, Probe::Readiness, Status::Pass, limit).await;
+/// assert!(took <= limit);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Panics
 ///
-/// When polled, if the time is over, or nothing runs checks any more; with the verdict as it is then.
+/// The future panics if the verdict does not have the status when `time` is over, or when no checks
+/// run any more. The message contains the verdict at that moment.
 #[track_caller]
 pub fn assert_becomes(
     health: &Health,
@@ -45,14 +70,32 @@ pub fn assert_becomes(
     }
 }
 
-/// Asserts that a verdict has this status now, and for `time` from now on. On a paused clock no real time passes.
+/// Asserts that a verdict has this status now and for `time` from now on. The future resolves when
+/// `time` is over. On a paused clock no real time passes.
 ///
-/// As a [watch](crate::Health::watch) it runs nothing; that a check on demand which nobody reads has become too old,
-/// it may notice at the end only.
+/// Like a [watch](crate::Health::watch), it runs no check. If a check on demand is not read, its
+/// result may become too old. The future may notice that only when `time` is over.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tower_health::{Check, Health, Probe, Status, testing::assert_stays};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// health.wait_until(Probe::Readiness, Status::Pass).await?;
+/// assert_stays(&health, Probe::Readiness, Status::Pass, Duration::from_secs(60)).await;
+/// assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Panics
 ///
-/// When polled, at the first change to another status, or if nothing runs checks any more.
+/// The future panics at the first change to another status, or if no checks run any more.
 #[track_caller]
 pub fn assert_stays(
     health: &Health,
@@ -84,11 +127,11 @@ pub fn assert_stays(
     }
 }
 
-/// A verdict in words.
+/// Describes a verdict.
 fn told(verdict: &Verdict) -> String {
     let mut told = format!("{} is {}", verdict.probe, verdict.status);
     let mut tell = |text: std::fmt::Arguments<'_>| {
-        // A text takes whatever is written to it.
+        // Writing to a `String` cannot fail.
         _ = told.write_fmt(text);
     };
     if let Some(reason) = verdict.reason {

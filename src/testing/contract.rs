@@ -15,25 +15,29 @@ use crate::{
     model::{Cause, Failure, Outcome, Reason, Status, Value},
 };
 
-/// How often a check is run, and how many polls it is cancelled after at most.
+/// How often a check is run, and the maximum number of polls after which a run is cancelled.
 const RUNS: usize = 16;
 const POLLS: usize = 32;
 
-/// What the engine relies on in a [`HealthCheck`], as a suite of tests for one.
+/// A test suite for the contract that the engine expects of a [`HealthCheck`].
 ///
-/// 1. Each run ends, within the timeout.
-/// 2. Sixteen runs in a row have the same status, so nothing is used up: no place in a pool, no file handle.
-/// 3. A run that is dropped, after however many polls, leaves nothing behind: the next has the same status.
+/// 1. Each run ends within the timeout.
+/// 2. Sixteen runs in a row have the same status. A run thus uses up nothing, such as a slot in a
+///    pool or a file handle.
+/// 3. A run that is dropped after any number of polls, up to 32, leaves nothing behind: the next
+///    run has the same status.
 /// 4. Nothing panics, not even while a run or the check itself is dropped.
-/// 5. No single poll takes half of the timeout, or more: such code blocks its thread, and belongs into
-///    [`Check::blocking`](crate::Check::blocking).
-/// 6. Measurements have names, each another, without `:` and control characters, and numbers are finite.
-/// 7. The reason is none of those that are the engine's to give: pending, still running, panicked, stale, blocked,
-///    engine stopped.
-/// 8. No [secret](Self::secret) is in anything that an outcome holds.
+/// 5. No single poll takes half of the timeout or longer. Code that does blocks its thread, and
+///    belongs in [`Check::blocking`](crate::Check::blocking).
+/// 6. The names of measurements are unique and not empty, and do not contain `:` or control
+///    characters. Numbers are finite.
+/// 7. The reason is not one that is reserved for the engine: pending, still running, panicked,
+///    stale, blocked, engine stopped.
+/// 8. No part of an outcome contains a [secret](Self::secret).
 ///
-/// It is for a clock that is not paused: on one that is, a check that waits for a socket seems to take for ever. Put the same check through it once with its dependency healthy and
-/// once for each way in which that may fail.
+/// Use it on a clock that is not paused. On a paused clock, a check that waits for a socket appears
+/// to take forever. Test the check once with a healthy dependency, and once for each way in which
+/// the dependency may fail.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -68,7 +72,7 @@ where
     F: Fn() -> C,
     C: HealthCheck,
 {
-    /// The contract of the check that `make` makes; it may make several.
+    /// Creates the contract of the check that `make` returns. `make` may be called several times.
     pub fn new(make: F) -> Self {
         Self {
             make,
@@ -78,122 +82,126 @@ where
         }
     }
 
-    /// The status that every run is to have. Defaults to that of the first.
+    /// Sets the status that every run must have. Defaults to the status of the first run.
     pub fn expect(mut self, status: Status) -> Self {
         self.expected = Some(status);
         self
     }
 
-    /// How long a run may take. Defaults to 2 s.
+    /// Sets the time limit of a run. Defaults to 2 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// A password, token or the like that the check knows of, and that nobody else may; an empty one is none.
-    /// Defaults to none.
+    /// Adds a secret, such as a password or a token, that the check knows and must not reveal. An
+    /// empty secret is ignored. Defaults to no secrets.
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secrets.push(secret.into());
         self
     }
 
-    /// Puts the check through the suite.
+    /// Tests the check.
     ///
     /// # Panics
     ///
-    /// If it breaks the contract, with every clause that it breaks.
+    /// Panics if the check breaks the contract. The message contains every violation.
     pub async fn assert(self) {
         if let Err(error) = self.verify().await {
             panic!("{error}");
         }
     }
 
-    /// Puts the check through the suite.
+    /// Tests the check.
     ///
     /// # Errors
     ///
-    /// [`ContractError`] lists every clause that it breaks.
+    /// Returns [`ContractError`], which contains every violation, if the check breaks the contract.
     pub async fn verify(mut self) -> Result<(), ContractError> {
         guard_panics();
-        let mut breaches = Breaches::default();
+        let mut violations = Breaches::default();
         let check = (self.make)();
         for _ in 0..RUNS {
-            if !self.run(&check, &mut breaches).await {
+            if !self.run(&check, &mut violations).await {
                 break;
             }
         }
-        breaches.drop(check);
+        violations.drop(check);
         let check = (self.make)();
         for polls in 1..=POLLS {
-            // Once a run ends within so many polls, or not at all, there is no more to be learnt.
-            if self.cancel(&check, polls, &mut breaches).await
-                || !self.run(&check, &mut breaches).await
+            // If a run ends within this number of polls, or never ends, more polls would add
+            // nothing.
+            if self.cancel(&check, polls, &mut violations).await
+                || !self.run(&check, &mut violations).await
             {
                 break;
             }
         }
-        breaches.drop(check);
-        match breaches.0.is_empty() {
+        violations.drop(check);
+        match violations.0.is_empty() {
             true => Ok(()),
             false => Err(ContractError {
-                breaches: breaches.0,
+                violations: violations.0,
             }),
         }
     }
 
-    /// A run to its end. Whether it came to one.
-    async fn run(&mut self, check: &C, breaches: &mut Breaches) -> bool {
+    /// Runs the check to its end. Returns whether the run ended.
+    async fn run(&mut self, check: &C, violations: &mut Breaches) -> bool {
         let mut run = Run::new(check, usize::MAX);
         let ended = timeout(self.timeout, &mut run).await;
         let long = self.timeout / 2;
         if run.longest_poll >= long {
-            breaches.add(format!(
-                "a single poll took {long:?} or more: code that blocks its thread belongs into `Check::blocking`"
+            violations.add(format!(
+                "a single poll took {long:?} or more: code that blocks its thread belongs in `Check::blocking`"
             ));
         }
         if let Some(place) = run.end() {
-            breaches.add(format!("it panicked while it was dropped: {place}"));
+            violations.add(format!("it panicked while it was dropped: {place}"));
         }
         match &ended {
-            Err(_) => breaches.add(format!("a run did not end within {:?}", self.timeout)),
+            Err(_) => violations.add(format!("a run did not end within {:?}", self.timeout)),
             Ok(None) => {}
-            Ok(Some(Err(place))) => breaches.add(format!("it panicked: {place}")),
-            Ok(Some(Ok(outcome))) => self.judge(outcome, breaches),
+            Ok(Some(Err(place))) => violations.add(format!("it panicked: {place}")),
+            Ok(Some(Ok(outcome))) => self.judge(outcome, violations),
         }
         ended.is_ok()
     }
 
-    /// A run that is dropped after so many polls. Whether it had ended by then, or did not come to so many.
-    async fn cancel(&self, check: &C, polls: usize, breaches: &mut Breaches) -> bool {
+    /// Drops a run after this number of polls. Returns whether it ended before, or was not polled
+    /// that often.
+    async fn cancel(&self, check: &C, polls: usize, violations: &mut Breaches) -> bool {
         let mut run = Run::new(check, polls);
         let ended = timeout(self.timeout, &mut run).await;
         if let Some(place) = run.end() {
-            breaches.add(format!("it panicked while it was dropped: {place}"));
+            violations.add(format!("it panicked while it was dropped: {place}"));
         }
         !matches!(ended, Ok(None))
     }
 
-    fn judge(&mut self, outcome: &Outcome, breaches: &mut Breaches) {
+    fn judge(&mut self, outcome: &Outcome, violations: &mut Breaches) {
         let expected = *self.expected.get_or_insert(outcome.status());
         if outcome.status() != expected {
             let cause = outcome.cause().map_or("no cause", Cause::redacted);
             let status = outcome.status();
-            breaches.add(format!("a run says {status}, not {expected}: {cause}"));
+            violations.add(format!(
+                "a run returned {status} instead of {expected}: {cause}"
+            ));
         }
-        if let Some(reason) = outcome.reason().filter(|&reason| is_the_engines(reason)) {
-            breaches.add(format!("the reason {reason:?} is the engine's to give"));
+        if let Some(reason) = outcome.reason().filter(|&reason| is_reserved(reason)) {
+            violations.add(format!("the reason {reason:?} is reserved for the engine"));
         }
         let mut names = HashSet::new();
         for measurement in outcome.measurements() {
             let name = &*measurement.name;
             if name.is_empty() || name.contains(|c: char| c == ':' || c.is_control()) {
-                breaches.add(format!("{name:?} is no name of a measurement"));
+                violations.add(format!("{name:?} is not a valid name of a measurement"));
             }
             if !names.insert(name) {
-                breaches.add(format!("two measurements are named {name:?}"));
+                violations.add(format!("two measurements are named {name:?}"));
             }
             if matches!(measurement.value, Value::Float(value) if !value.is_finite()) {
-                breaches.add(format!("the measurement {name:?} is not finite"));
+                violations.add(format!("the measurement {name:?} is not finite"));
             }
         }
         let cause = outcome.cause().map(Cause::redacted);
@@ -207,12 +215,12 @@ where
         let mut texts = cause.into_iter().chain(measured);
         let secrets = self.secrets.iter().filter(|secret| !secret.is_empty());
         if texts.any(|text| secrets.clone().any(|secret| text.contains(&**secret))) {
-            breaches.add("an outcome holds a secret".to_owned());
+            violations.add("an outcome contains a secret".to_owned());
         }
     }
 }
 
-fn is_the_engines(reason: Reason) -> bool {
+fn is_reserved(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::Pending
@@ -224,7 +232,7 @@ fn is_the_engines(reason: Reason) -> bool {
     )
 }
 
-/// What was found, each once.
+/// The violations that were found, without duplicates.
 #[derive(Default)]
 struct Breaches(Vec<String>);
 
@@ -246,8 +254,8 @@ impl Breaches {
     }
 }
 
-/// One run, which is polled so often at most. It ends with an outcome, with the place of a panic, or with nothing
-/// once it was polled often enough.
+/// One run with a limited number of polls. It resolves to an outcome, to the location of a panic,
+/// or to `None` once the polls are used up.
 struct Run<'a> {
     future: Option<Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>>,
     polls_left: usize,
@@ -265,7 +273,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Drops the run, and says where it panicked if it does.
+    /// Drops the run. Returns where it panicked, if it did.
     fn end(mut self) -> Option<String> {
         let future = self.future.take();
         guard(|| drop(future)).err().as_ref().map(place)
@@ -295,30 +303,50 @@ impl Future for Run<'_> {
     }
 }
 
-/// Where it panicked; the payload may hold a secret.
+/// Returns the location of a panic. The payload is not used, because it may contain a secret.
 fn place(panicked: &Failure) -> String {
     let place = panicked.cause().map(Cause::redacted);
-    place.unwrap_or("at an unknown place").to_owned()
+    place.unwrap_or("at an unknown location").to_owned()
 }
 
-/// The clauses of the [`Contract`] that a check breaks.
+/// The error of [`Contract::verify`]: the ways in which a check breaks the [`Contract`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use tower_health::{Failure, HealthCheck, Outcome, async_trait, testing::Contract};
+///
+/// struct Backlog;
+///
+/// #[async_trait]
+/// impl HealthCheck for Backlog {
+///     async fn check(&self) -> Result<Outcome, Failure> {
+///         // Both measurements have the same name.
+///         Ok(Outcome::pass().measure("backlog", 12, "").measure("backlog", 3, "s"))
+///     }
+/// }
+///
+/// let error = Contract::new(|| Backlog).verify().await.unwrap_err();
+/// assert_eq!(error.violations().len(), 1);
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContractError {
-    breaches: Vec<String>,
+    violations: Vec<String>,
 }
 
 impl ContractError {
-    /// What was found, each once.
+    /// Returns the violations that were found, without duplicates.
     #[must_use]
-    pub fn breaches(&self) -> &[String] {
-        &self.breaches
+    pub fn violations(&self) -> &[String] {
+        &self.violations
     }
 }
 
 impl fmt::Display for ContractError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the check breaks the contract of `HealthCheck`:")?;
-        self.breaches
+        self.violations
             .iter()
             .try_for_each(|breach| write!(f, "\n  - {breach}"))
     }

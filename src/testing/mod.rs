@@ -1,17 +1,19 @@
-//! For tests of services that use this crate, and of checks: health that is fixed or scripted, assertions on
-//! verdicts, and a contract that every check has to keep.
+//! Utilities for tests of services that use this crate, and of checks: fixed health, scripted
+//! checks, assertions on verdicts, a contract for checks, and a proxy that breaks connections.
 //!
 //! | to test | use |
 //! | --- | --- |
 //! | a handler, a layer or a page that reads health | [`Health::fixed`](crate::Health::fixed) |
-//! | what your service does when a dependency fails, hangs or returns | [`ScriptedCheck`] in its place |
-//! | that readiness follows, and how soon | [`assert_becomes`], [`assert_stays`], [`assert_verdict`] |
-//! | a check of your own | [`Contract`], once for each way in which its dependency may be |
+//! | the reaction of a service to a dependency that fails, hangs or recovers | [`ScriptedCheck`] in place of its check |
+//! | that readiness changes, and how soon | [`assert_becomes`], [`assert_stays`], [`assert_verdict`] |
+//! | a custom check | [`Contract`], once for each state of its dependency |
+//! | a client or a check on a failing network | [`FaultProxy`] |
 //!
 //! # A worked example
 //!
-//! The service below takes orders while its ledger is there. Its router takes a [`Health`](crate::Health), so a
-//! test can give it any; its checks are made in one place, so a test can put a script there.
+//! The service below accepts orders while its ledger is available. Its router takes a
+//! [`Health`](crate::Health), so that a test can pass any health. Its checks are created in one
+//! place, so that a test can pass a scripted check.
 //!
 //! ```
 //! use axum::{Router, extract::State, http::StatusCode, routing::get};
@@ -40,7 +42,7 @@
 //! #     let request = http::Request::get(path).body(axum::body::Body::empty()).unwrap();
 //! #     app.clone().oneshot(request).await.unwrap().status()
 //! # }
-//! // A handler, for each health that there is. No check runs, and no time passes.
+//! // The handler, with each status. No check runs, and no time passes.
 //! # async fn handler() {
 //! for (status, code) in [(Status::Pass, 200), (Status::Warn, 200), (Status::Fail, 503)] {
 //!     let app = app(Health::fixed(status));
@@ -49,7 +51,7 @@
 //! }
 //! # }
 //!
-//! // The whole, on a paused clock: `#[tokio::test(start_paused = true)]`.
+//! // The whole service, on a paused clock: `#[tokio::test(start_paused = true)]`.
 //! # async fn whole() {
 //! use std::time::Duration;
 //! use tower_health::testing::{ScriptedCheck, assert_becomes, assert_stays};
@@ -59,17 +61,17 @@
 //! let seconds = Duration::from_secs;
 //! assert_becomes(&health, Probe::Readiness, Status::Pass, seconds(1)).await;
 //!
-//! // One failure is none.
-//! ledger.say_once(Status::Fail);
+//! // A single failure does not change the verdict, because of `fail_after(2)`.
+//! ledger.push_outcome(Status::Fail);
 //! assert_stays(&health, Probe::Readiness, Status::Pass, seconds(60)).await;
 //!
-//! // A ledger that hangs takes the service out, after two runs of 2 s and what lies between them.
+//! // If the ledger hangs, readiness fails after two runs of 2 s and the delay between them.
 //! ledger.hang();
 //! assert_becomes(&health, Probe::Readiness, Status::Fail, seconds(20)).await;
 //! assert_eq!(get_status(&app(health.clone()), "/").await, 503);
 //!
-//! // And it comes back by itself.
-//! ledger.say(Status::Pass);
+//! // The service recovers by itself.
+//! ledger.set_outcome(Status::Pass);
 //! let took = assert_becomes(&health, Probe::Readiness, Status::Pass, seconds(20)).await;
 //! assert!(took < seconds(4));
 //! # }
@@ -81,17 +83,20 @@
 //! # paused(Box::pin(whole()));
 //! ```
 //!
-//! The check of the real ledger is tested by itself, against the real ledger, with a [`Contract`], and behind a [`FaultProxy`]
-//! that breaks its connections.
+//! The check of the real ledger is tested separately, against the real ledger, with a [`Contract`],
+//! and behind a [`FaultProxy`] that breaks its connections.
 //!
 //! # Clocks and statics
 //!
-//! On a paused clock, read health on the runtime that it was started on: other threads see the operating system's
-//! clock. A thread takes no part in it either, so a run of [`Check::blocking`](crate::Check::blocking) may time out
-//! before it began. Start a `Health` in each test: one in a `static` lives on the runtime of the test that came first, and
-//! says [engine stopped](crate::Reason::EngineStopped) as soon as that test ends, unless the builder was given
-//! the handle of a [runtime](crate::HealthBuilder::runtime) that lives longer.
-#![allow(clippy::panic, reason = "a test says by a panic that it failed")]
+//! On a paused clock, read health on the runtime that it was started on, because other threads see
+//! the clock of the operating system. A paused clock does not wait for threads either. A run of
+//! [`Check::blocking`](crate::Check::blocking) may therefore time out before it begins.
+//!
+//! Start a `Health` in each test. A `Health` in a `static` uses the runtime of the test that
+//! started it, and reports [engine stopped](crate::Reason::EngineStopped) as soon as that test
+//! ends. The exception is a builder that was given the handle of a
+//! [runtime](crate::HealthBuilder::runtime) that lives longer.
+#![allow(clippy::panic, reason = "a failed assertion panics")]
 
 mod assertions;
 mod contract;

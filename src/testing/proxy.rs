@@ -16,12 +16,13 @@ use tokio::{
     time::sleep,
 };
 
-/// A TCP proxy on loopback that breaks connections as it is told, for tests of how a client or a check meets a network
-/// that fails.
+/// A TCP proxy on loopback that breaks connections on command. Use it to test how a client or a
+/// check behaves on a failing network.
 ///
-/// Point the client at [`address`](Self::address). What the proxy was last told holds for all connections, those that are
-/// open included: once [`fail`](Self::fail) has returned, no byte passes but as it says. What passed before is on its way to the client, who
-/// may read it later. The proxy ends, with its connections, when it is dropped.
+/// Connect the client to [`address`](Self::address). The last command applies to all connections,
+/// including those that are already open. Once [`fail`](Self::fail) has returned, bytes pass only
+/// as the fault permits. Bytes that passed earlier are on their way to the client, which may read
+/// them later. The proxy and its connections end when it is dropped.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -49,27 +50,55 @@ use tokio::{
 pub struct FaultProxy {
     address: SocketAddr,
     orders: watch::Sender<Order>,
-    /// The number of the order that new connections meet.
-    heeded: watch::Receiver<u64>,
+    /// The number of the order that is in effect for new connections.
+    applied: watch::Receiver<u64>,
     counts: Arc<Counts>,
     task: AbortHandle,
 }
 
 /// How a [`FaultProxy`] breaks connections.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tokio::{
+///     io::{AsyncReadExt, AsyncWriteExt},
+///     net::{TcpListener, TcpStream},
+///     time::timeout,
+/// };
+/// use tower_health::testing::{Fault, FaultProxy};
+///
+/// let server = TcpListener::bind("127.0.0.1:0").await?;
+/// let proxy = FaultProxy::start(server.local_addr()?).await?;
+/// proxy.fail(Fault::Silence).await;
+///
+/// let mut client = TcpStream::connect(proxy.address()).await?;
+/// client.write_all(b"ping").await?;
+/// let answer = timeout(Duration::from_millis(50), client.read_u8()).await;
+/// assert!(answer.is_err(), "the connection stays open, and nothing arrives");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing listens any more, and open connections are reset: they are when [`fail`](FaultProxy::fail) returns.
+    /// Nothing listens any more, and open connections are reset. The resets are complete when
+    /// [`fail`](FaultProxy::fail) returns.
     Refuse,
-    /// Connections are accepted and stay open, and nothing passes through. What is held back passes once it is over.
+    /// Connections are accepted and stay open, and nothing passes through. Bytes that are held back
+    /// pass once this fault is over.
     Silence,
-    /// Each connection is reset once this many more bytes of answers have passed. They have 10 ms to arrive, for a reset throws away what
-    /// has not, as where the client reads too slowly.
+    /// Each connection is reset once this many more bytes of answers have passed. These bytes have
+    /// 10 ms to arrive, because a reset discards bytes that have not arrived. They may be lost if
+    /// the client reads too slowly.
     Cut {
-        /// How many bytes pass.
+        /// The number of bytes that pass.
         after: usize,
     },
-    /// Each piece of an answer comes this much later, one after the other. One that is delayed already stays so.
+    /// Each chunk of an answer is delayed by this much, one chunk after the other. A chunk that is
+    /// already being delayed stays delayed when the fault is over.
     Delay(Duration),
 }
 
@@ -86,27 +115,27 @@ struct Counts {
 }
 
 impl FaultProxy {
-    /// A proxy to a server, on a free port of loopback.
+    /// Starts a proxy to a server, on a free port of loopback.
     ///
     /// # Errors
     ///
-    /// If there is no free port.
+    /// Returns an error if there is no free port.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime with I/O.
+    /// Panics outside of a tokio runtime with I/O.
     pub async fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = listen((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = listener.local_addr()?;
         Ok(Self::keep(listener, address, server))
     }
 
-    /// One that listens, and does so again at an address when it heals.
+    /// Starts a proxy with this listener. The proxy listens at `address` again when it heals.
     fn keep(listener: TcpListener, address: SocketAddr, server: SocketAddr) -> Self {
         let (orders, heard) = watch::channel(Order::default());
-        let (heed, heeded) = watch::channel(0);
+        let (heed, applied) = watch::channel(0);
         let counts = Arc::new(Counts::default());
-        let door = Door {
+        let door = Acceptor {
             address,
             server,
             orders: heard,
@@ -117,24 +146,25 @@ impl FaultProxy {
         Self {
             address,
             orders,
-            heeded,
+            applied,
             counts,
             task,
         }
     }
 
-    /// Where it listens.
+    /// Returns the address that the proxy listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Breaks connections from now on, in this way and no other.
+    /// Breaks connections with this fault from now on. The fault replaces an earlier one.
     pub async fn fail(&self, fault: Fault) {
         self.order(Some(fault)).await;
     }
 
-    /// Lets everything pass from now on. It returns when the proxy listens, for which it tries until it does.
+    /// Lets everything pass from now on. The future resolves when the proxy listens again. If the
+    /// port cannot be bound, it retries until it can.
     pub async fn heal(&self) {
         self.order(None).await;
     }
@@ -146,15 +176,16 @@ impl FaultProxy {
             order.fault = fault;
             number = order.number;
         });
-        let mut heeded = self.heeded.clone();
-        // It is heeded unless the runtime of the proxy has ended, and then nothing passes anyway.
-        _ = heeded.wait_for(|&heeded| heeded >= number).await;
+        let mut applied = self.applied.clone();
+        // The order takes effect unless the runtime of the proxy has ended. In that case nothing
+        // passes anyway.
+        _ = applied.wait_for(|&applied| applied >= number).await;
         if fault == Some(Fault::Refuse) {
             self.all_reset(number).await;
         }
     }
 
-    /// Waits until no connection is open, or something else is ordered.
+    /// Waits until no connection is open, or until there is another order.
     async fn all_reset(&self, number: u64) {
         let (mut open, mut orders) = (self.counts.open.subscribe(), self.orders.subscribe());
         tokio::select! {
@@ -163,13 +194,13 @@ impl FaultProxy {
         }
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     #[must_use]
     pub fn open(&self) -> usize {
         *self.counts.open.borrow()
     }
 
-    /// How many connections it has accepted so far.
+    /// Returns the number of connections that were accepted so far.
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.counts.accepted.load(Ordering::SeqCst)
@@ -191,7 +222,8 @@ impl fmt::Debug for FaultProxy {
     }
 }
 
-/// Its port is to be had again at once, whatever connections are still known to the kernel.
+/// Returns a bound socket. Its port can be bound again immediately, even if the kernel still has
+/// connections on it.
 fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
@@ -205,8 +237,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket(address)?.listen(1024)
 }
 
-/// Who lets connections in.
-struct Door {
+/// The task that accepts connections.
+struct Acceptor {
     address: SocketAddr,
     server: SocketAddr,
     orders: watch::Receiver<Order>,
@@ -214,10 +246,11 @@ struct Door {
     counts: Arc<Counts>,
 }
 
-impl Door {
+impl Acceptor {
     async fn keep(mut self, listener: TcpListener) {
         let mut listener = Some(listener);
-        // While nothing listens, nobody else is to take the port: one that is bound and does not listen refuses.
+        // Reserves the port while nothing listens. A socket that is bound but does not listen
+        // refuses connections.
         #[cfg(unix)]
         let _held = socket(self.address);
         loop {
@@ -227,7 +260,7 @@ impl Door {
             } else if listener.is_none() {
                 listener = listen(self.address).ok();
                 if listener.is_none() {
-                    sleep(AGAIN_AFTER).await;
+                    sleep(RETRY_DELAY).await;
                     continue;
                 }
             }
@@ -238,13 +271,13 @@ impl Door {
                         Ok(()) => break,
                         Err(_) => return,
                     },
-                    Some(client) = accept(listener.as_ref()) => self.let_in(client),
+                    Some(client) = accept(listener.as_ref()) => self.accept_client(client),
                 }
             }
         }
     }
 
-    fn let_in(&self, client: TcpStream) {
+    fn accept_client(&self, client: TcpStream) {
         self.counts.accepted.fetch_add(1, Ordering::SeqCst);
         let open = Open::of(&self.counts);
         let line = Line {
@@ -253,27 +286,27 @@ impl Door {
         let server = self.server;
         tokio::spawn(async move {
             let _open = open;
-            line.carry(client, server).await;
+            line.forward(client, server).await;
         });
     }
 }
 
-/// Where no socket is to be had for now.
-const AGAIN_AFTER: Duration = Duration::from_millis(10);
+/// The delay before a retry if no socket is available.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// The next connection, if anybody listens.
+/// Accepts the next connection. Returns `None` if there is no listener.
 async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
     let listener = listener?;
     loop {
         match listener.accept().await {
             Ok((client, _)) => return Some(client),
-            // Of files there are too many open, perhaps.
-            Err(_) => sleep(AGAIN_AFTER).await,
+            // There may be too many open files.
+            Err(_) => sleep(RETRY_DELAY).await,
         }
     }
 }
 
-/// Counts a connection for as long as it is open.
+/// Counts a connection while it is open.
 struct Open(Arc<Counts>);
 
 impl Open {
@@ -294,14 +327,14 @@ struct Line {
     orders: watch::Receiver<Order>,
 }
 
-/// A connection that was reset, or that came to its end.
+/// The end of a connection: an error if it is to be reset.
 type Passed = io::Result<()>;
 
 impl Line {
-    async fn carry(&self, mut client: TcpStream, server: SocketAddr) {
+    async fn forward(&self, mut client: TcpStream, server: SocketAddr) {
         let mut orders = self.orders.clone();
         let refused = async move {
-            // One whose proxy is gone is reset, too.
+            // The connection is also reset if the proxy is dropped.
             _ = orders
                 .wait_for(|order| order.fault == Some(Fault::Refuse))
                 .await;
@@ -311,7 +344,7 @@ impl Line {
             passed = self.pass(&mut client, server) => passed,
         };
         if passed.is_err() {
-            // Dropped like this, it is reset.
+            // Without linger, dropping the connection resets it.
             _ = client.set_zero_linger();
         }
     }
@@ -349,7 +382,8 @@ impl Line {
         }
     }
 
-    /// Passes all of a piece, by the orders that come meanwhile too. Those of answers may be delayed and cut.
+    /// Passes a whole chunk, according to the orders that arrive in the meantime. Only answers are
+    /// delayed and cut.
     async fn pass_piece(
         &self,
         mut piece: &[u8],
@@ -371,7 +405,7 @@ impl Line {
                     let passed = self.write(most, to, order).await?;
                     *left -= passed;
                     if *left == 0 {
-                        sleep(TO_ARRIVE).await;
+                        sleep(RESET_DELAY).await;
                         return Err(io::ErrorKind::ConnectionReset.into());
                     }
                     passed
@@ -385,7 +419,7 @@ impl Line {
         }
     }
 
-    /// Writes for as long as it is so ordered, and tells how much.
+    /// Writes while `order` is in effect. Returns the number of bytes that were written.
     async fn write(
         &self,
         bytes: &[u8],
@@ -395,7 +429,7 @@ impl Line {
         let mut written = 0;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
             to.writable().await?;
-            // Held, it lets no other order come between the look and the bytes.
+            // While this borrow is held, the order cannot change between the check and the write.
             let now = self.orders.borrow();
             if now.number != order.number {
                 break;
@@ -409,7 +443,7 @@ impl Line {
         Ok(written)
     }
 
-    /// Waits while nothing is to pass, and tells by which order something is.
+    /// Waits until bytes may pass. Returns the order that permits it.
     async fn wait(&self) -> io::Result<Order> {
         let mut orders = self.orders.clone();
         let speaks = orders.wait_for(|order| order.fault != Some(Fault::Silence));
@@ -420,10 +454,10 @@ impl Line {
     }
 }
 
-/// A reset throws away what has not arrived.
-const TO_ARRIVE: Duration = Duration::from_millis(10);
+/// The time that bytes have to arrive before a reset, which discards the others.
+const RESET_DELAY: Duration = Duration::from_millis(10);
 
-/// How many bytes may still pass, by an order.
+/// The number of bytes that may still pass under an order.
 #[derive(Default)]
 struct Cut {
     order: u64,
@@ -444,8 +478,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn healed_it_tries_until_it_listens() {
-        // Not to be shared, as that of a proxy is.
+    async fn heal_retries_until_the_proxy_listens() {
+        // Bound without `SO_REUSEPORT`, unlike the port of a proxy, so that it cannot be shared.
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let first = listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
@@ -453,7 +487,7 @@ mod tests {
         proxy.fail(Fault::Refuse).await;
         let waits = tokio::time::timeout(Duration::from_millis(50), proxy.heal()).await;
         assert!(waits.is_err());
-        // It heeds what comes while it tries.
+        // An order that arrives during the retries takes effect.
         proxy.fail(Fault::Refuse).await;
         drop(taken);
         proxy.heal().await;

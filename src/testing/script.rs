@@ -13,7 +13,8 @@ use crate::{
     model::{Failure, Outcome},
 };
 
-/// A check that says what it is told to say, and tells how it was run. A clone is the same check.
+/// A check that returns configurable results, and counts its runs. A clone shares the state of the
+/// original.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -26,7 +27,7 @@ use crate::{
 ///     .start()?;
 /// health.wait_until(Probe::Readiness, Status::Pass).await?;
 ///
-/// database.say(Status::Fail);
+/// database.set_outcome(Status::Fail);
 /// health.run_now("database").await?;
 /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
 /// # Ok(())
@@ -38,89 +39,90 @@ pub struct ScriptedCheck(Arc<Shared>);
 struct Shared {
     script: Mutex<Script>,
     /// Wakes runs that hang.
-    goes_on: Notify,
+    resumed: Notify,
 }
 
 struct Script {
-    /// What the next runs say, one each.
-    next: VecDeque<Line>,
-    /// What each run after those says.
-    says: Line,
-    takes: Duration,
+    /// The results of the next runs, one for each run.
+    next: VecDeque<Step>,
+    /// The result of each run after those.
+    then: Step,
+    duration: Duration,
     runs: usize,
     running: usize,
-    most_running: usize,
+    max_running: usize,
 }
 
 #[derive(Clone)]
-enum Line {
+enum Step {
     Outcome(Outcome),
     Panic(&'static str),
     Hang,
 }
 
 impl ScriptedCheck {
-    /// A check that says this, at once.
+    /// Creates a check that returns this outcome immediately.
     pub fn new(outcome: impl IntoOutcome) -> Self {
-        Self::of(Line::Outcome(outcome.into_outcome()))
+        Self::of(Step::Outcome(outcome.into_outcome()))
     }
 
-    /// A check whose runs never end.
+    /// Creates a check whose runs never end.
     #[must_use]
     pub fn hanging() -> Self {
-        Self::of(Line::Hang)
+        Self::of(Step::Hang)
     }
 
-    /// A check that panics with this payload.
+    /// Creates a check that panics with this payload.
     #[must_use]
     pub fn panicking(payload: &'static str) -> Self {
-        Self::of(Line::Panic(payload))
+        Self::of(Step::Panic(payload))
     }
 
-    fn of(says: Line) -> Self {
+    fn of(then: Step) -> Self {
         let script = Script {
             next: VecDeque::new(),
-            says,
-            takes: Duration::ZERO,
+            then,
+            duration: Duration::ZERO,
             runs: 0,
             running: 0,
-            most_running: 0,
+            max_running: 0,
         };
         Self(Arc::new(Shared {
             script: Mutex::new(script),
-            goes_on: Notify::new(),
+            resumed: Notify::new(),
         }))
     }
 
-    /// How long each run takes. Defaults to no time.
-    pub fn taking(self, duration: Duration) -> Self {
-        self.take(duration);
+    /// Sets the duration of each run. Defaults to 0 s.
+    pub fn duration(self, duration: Duration) -> Self {
+        self.set_duration(duration);
         self
     }
 
-    /// Says this from the next end of a run on.
-    pub fn say(&self, outcome: impl IntoOutcome) {
-        self.script().says = Line::Outcome(outcome.into_outcome());
+    /// Sets the outcome of the runs that end from now on.
+    pub fn set_outcome(&self, outcome: impl IntoOutcome) {
+        self.script().then = Step::Outcome(outcome.into_outcome());
     }
 
-    /// Says this once, after what was put in line before; then goes on as it is told by [`say`](Self::say),
-    /// [`panic`](Self::panic) or [`hang`](Self::hang).
-    pub fn say_once(&self, outcome: impl IntoOutcome) {
-        let line = Line::Outcome(outcome.into_outcome());
-        self.script().next.push_back(line);
+    /// Queues an outcome for a single run, after the outcomes that are already queued. Later runs
+    /// behave as set by [`set_outcome`](Self::set_outcome), [`panic`](Self::panic) or [`hang`](Self::hang).
+    pub fn push_outcome(&self, outcome: impl IntoOutcome) {
+        let step = Step::Outcome(outcome.into_outcome());
+        self.script().next.push_back(step);
     }
 
-    /// Panics with this payload from the next end of a run on.
+    /// Makes the runs that end from now on panic with this payload.
     pub fn panic(&self, payload: &'static str) {
-        self.script().says = Line::Panic(payload);
+        self.script().then = Step::Panic(payload);
     }
 
-    /// Never ends a run from now on, until it is told to [go on](Self::go_on).
+    /// Makes runs hang from now on instead of ending, until [`resume`](Self::resume) is called.
     pub fn hang(&self) {
-        self.script().says = Line::Hang;
+        self.script().then = Step::Hang;
     }
 
-    /// Says this from now on, and lets the runs that hang end with it.
+    /// Sets the outcome of the runs that end from now on, and ends the runs that hang. A run that
+    /// hangs returns this outcome, or a queued outcome if there is one.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -132,65 +134,65 @@ impl ScriptedCheck {
     ///     .check(Check::new("database", database.clone()))
     ///     .start()?;
     /// tokio::task::yield_now().await;
-    /// database.go_on(Status::Pass);
+    /// database.resume(Status::Pass);
     /// health.wait_until(Probe::Readiness, Status::Pass).await?;
     /// assert_eq!(database.runs(), 1);
     /// # Ok(())
     /// # }
     /// ```
-    pub fn go_on(&self, outcome: impl IntoOutcome) {
-        self.say(outcome);
-        self.0.goes_on.notify_waiters();
+    pub fn resume(&self, outcome: impl IntoOutcome) {
+        self.set_outcome(outcome);
+        self.0.resumed.notify_waiters();
     }
 
-    /// How long each run takes that starts from now on.
-    pub fn take(&self, duration: Duration) {
-        self.script().takes = duration;
+    /// Sets the duration of the runs that start from now on.
+    pub fn set_duration(&self, duration: Duration) {
+        self.script().duration = duration;
     }
 
-    /// How many runs were started.
+    /// Returns the number of runs that were started.
     #[must_use]
     pub fn runs(&self) -> usize {
         self.script().runs
     }
 
-    /// How many runs are under way.
+    /// Returns the number of runs that are in progress.
     #[must_use]
     pub fn running(&self) -> usize {
         self.script().running
     }
 
-    /// How many runs were ever under way at once.
+    /// Returns the largest number of runs that were in progress at the same time.
     #[must_use]
-    pub fn most_running(&self) -> usize {
-        self.script().most_running
+    pub fn max_running(&self) -> usize {
+        self.script().max_running
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
-        // A script is whole between any two of its statements.
+        // A script is consistent between any two statements, so a poisoned lock is usable.
         let script = self.0.script.lock();
         script.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn begin(&self) -> (Duration, Ends<'_>) {
+    fn begin(&self) -> (Duration, RunGuard<'_>) {
         let mut script = self.script();
         script.runs += 1;
         script.running += 1;
-        script.most_running = script.most_running.max(script.running);
-        (script.takes, Ends(self))
+        script.max_running = script.max_running.max(script.running);
+        (script.duration, RunGuard(self))
     }
 
-    fn line(&self) -> Line {
+    fn step(&self) -> Step {
         let mut script = self.script();
         let next = script.next.pop_front();
-        next.unwrap_or_else(|| script.says.clone())
+        next.unwrap_or_else(|| script.then.clone())
     }
 }
 
-/// Notes the end of a run, however it ends.
-struct Ends<'a>(&'a ScriptedCheck);
+/// Records the end of a run, however it ends.
+struct RunGuard<'a>(&'a ScriptedCheck);
 
-impl Drop for Ends<'_> {
+impl Drop for RunGuard<'_> {
     fn drop(&mut self) {
         self.0.script().running -= 1;
     }
@@ -199,17 +201,17 @@ impl Drop for Ends<'_> {
 #[async_trait]
 impl HealthCheck for ScriptedCheck {
     async fn check(&self) -> Result<Outcome, Failure> {
-        let (takes, _ends) = self.begin();
-        if !takes.is_zero() {
-            tokio::time::sleep(takes).await;
+        let (duration, _ends) = self.begin();
+        if !duration.is_zero() {
+            tokio::time::sleep(duration).await;
         }
         loop {
-            // Registered before it is read, so that no word is missed.
-            let goes_on = self.0.goes_on.notified();
-            match self.line() {
-                Line::Outcome(outcome) => return Ok(outcome),
-                Line::Panic(payload) => std::panic::panic_any(payload),
-                Line::Hang => goes_on.await,
+            // Register before checking, so that no wakeup is lost.
+            let resumed = self.0.resumed.notified();
+            match self.step() {
+                Step::Outcome(outcome) => return Ok(outcome),
+                Step::Panic(payload) => std::panic::panic_any(payload),
+                Step::Hang => resumed.await,
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What the documents say of the crates: links lead somewhere wherever a package is read, each feature is listed with its driver,
-//! and what tests there are is run.
+//! Checks of the published documents: their links work wherever a package is read, each feature is
+//! listed with its driver, and all tests are run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
-/// What is published, as a page of its own or as a part of the documentation.
+/// The published documents, as separate pages or as parts of the documentation.
 const PUBLISHED: &[&str] = &[
     "ARCHITECTURE.md",
     "BENCHMARKS.md",
@@ -55,7 +55,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
         .map(|(link, _)| link)
 }
 
-/// The line of an interface that a page of the documentation is about.
+/// Returns the line of the public interface that a page of the documentation describes.
 fn item(page: &str) -> String {
     let page = page.split('#').next().unwrap().replace("/index.html", "");
     let (modules, last) = page.rsplit_once('/').unwrap_or(("", &page));
@@ -68,7 +68,7 @@ fn item(page: &str) -> String {
 }
 
 #[test]
-fn links_lead_to_pages_that_there_are_wherever_a_package_is_read() {
+fn links_of_published_documents_are_absolute_and_their_pages_exist() {
     let mut pages = 0;
     for document in PUBLISHED {
         for link in links(&read(document)) {
@@ -101,7 +101,7 @@ fn links_lead_to_pages_that_there_are_wherever_a_package_is_read() {
     assert!(pages > 10, "{pages}");
 }
 
-/// The first cell of each row of the tables of a text, without comment marks.
+/// Returns the cells of each row of the tables in a text, without comment marks.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let lines = text
         .lines()
@@ -112,7 +112,7 @@ fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
 }
 
 #[test]
-fn each_feature_is_listed_where_one_looks_first() {
+fn each_feature_is_listed_in_the_readme_and_the_crate_docs() {
     let metadata = metadata();
     for (name, documents) in [
         ("tower-health", ["README.md", "src/lib.rs"]),
@@ -133,7 +133,8 @@ fn each_feature_is_listed_where_one_looks_first() {
             let known = &known - &BTreeSet::from(["default"]);
             let missing = &known - &listed;
             assert!(missing.is_empty(), "{document} does not list {missing:?}");
-            // Beside the features, tables list checks, methods and paths: those are no single word of lower case.
+            // The tables also list checks, methods and paths. Those are not a single lower-case
+            // word.
             let is_a_feature =
                 |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
             let gone: Vec<_> = listed.iter().filter(is_a_feature).collect();
@@ -149,9 +150,9 @@ fn each_feature_is_listed_where_one_looks_first() {
     }
 }
 
-/// The table of what moved, for those whose feature cargo does not find any more.
+/// The table of moved features, for users whose feature cargo no longer finds.
 #[test]
-fn each_feature_that_moved_is_one_of_the_checks_and_none_of_the_core() {
+fn each_moved_feature_exists_in_the_checks_and_not_in_the_core() {
     let metadata = metadata();
     let has = |package_name: &str, feature: &str| {
         let features = &package(&metadata, package_name)["features"];
@@ -184,7 +185,7 @@ fn each_feature_that_moved_is_one_of_the_checks_and_none_of_the_core() {
 }
 
 #[test]
-fn each_driver_is_listed_in_the_version_that_is_asked_for() {
+fn each_driver_is_listed_with_its_required_version() {
     let metadata = metadata();
     let dependencies = package(&metadata, "tower-health-checks")["dependencies"]
         .as_array()
@@ -214,9 +215,10 @@ fn each_driver_is_listed_in_the_version_that_is_asked_for() {
     assert!(drivers > 20, "{drivers}");
 }
 
-/// The minimum Rust version of the workspace, and of each driver that needs a newer one, as both README files say it.
+/// The minimum Rust version of the workspace, and of each driver that needs a newer one, as both
+/// README files state it.
 #[test]
-fn no_dependency_needs_a_newer_rust_than_is_said() {
+fn no_dependency_needs_a_newer_rust_than_documented() {
     let metadata = metadata();
     let minimum = package(&metadata, "tower-health")["rust_version"]
         .as_str()
@@ -229,7 +231,7 @@ fn no_dependency_needs_a_newer_rust_than_is_said() {
             "{document} does not say: {said}"
         );
     }
-    // The packages that need a newer one, and which.
+    // Returns the packages that need a newer Rust version, with that version.
     let newer = |name: &str| {
         let mut seen = BTreeSet::new();
         let mut next = vec![package(&metadata, name)["id"].as_str().unwrap()];
@@ -257,7 +259,7 @@ fn no_dependency_needs_a_newer_rust_than_is_said() {
         newer.collect::<BTreeMap<_, _>>()
     };
     assert_eq!(newer("tower-health"), BTreeMap::new());
-    // `sqlx 0.9 needs 1.94`: of sqlx and of its parts.
+    // `sqlx 0.9 needs 1.94` covers sqlx and the crates it consists of.
     let said = read("checks/README.md");
     let said: Vec<(&str, u32)> = said
         .split([':', ','])
@@ -276,9 +278,9 @@ fn no_dependency_needs_a_newer_rust_than_is_said() {
     }
 }
 
-/// `tests/run` names the tests beside the two crates one by one.
+/// `tests/run` names each test outside the two crates.
 #[test]
-fn each_test_beside_the_crates_is_run() {
+fn each_test_outside_the_crates_is_run() {
     let script = read("tests/run");
     let words: Vec<&str> = script.split_whitespace().collect();
     let is_run = |name| words.windows(2).any(|pair| pair == ["--test", name]);

@@ -1,5 +1,6 @@
-//! What the public interfaces of the two crates show: whose types, a major release of one of which is one of that crate; that
-//! everything can be shared and shown; and all of it as text, whose changes a reviewer reads.
+//! Checks of the public interfaces of the two crates. They cover the foreign types in an interface,
+//! because a major release of their crate is a major release of this one. They also cover that
+//! every type can be shared and formatted, and the interface as text, whose changes are reviewed.
 //!
 //! To accept a change: `INSTA_UPDATE=always cargo test -p api-tests --test interface`.
 
@@ -17,13 +18,14 @@ use serde_json::Value;
 /// A published crate.
 struct Published {
     name: &'static str,
-    /// The foreign types that its interface may name.
+    /// The foreign types that may occur in its interface.
     allowed: &'static [&'static str],
-    /// A number of public types that it has more than: what is not found is not tested.
+    /// A lower bound for the number of public types. It ensures that the types are found and
+    /// tested.
     types: usize,
 }
 
-/// What anybody meets who uses the crate; of tonic and hyper behind their features.
+/// The types of every user of the crate. Those of tonic and hyper require a feature.
 const CORE: Published = Published {
     name: "tower-health",
     allowed: &[
@@ -53,7 +55,7 @@ const CORE: Published = Published {
     types: 75,
 };
 
-/// What users of each driver give to its check.
+/// The types that users of each driver pass to its check.
 const CHECKS: Published = Published {
     name: "tower-health-checks",
     allowed: &[
@@ -102,11 +104,12 @@ const CHECKS: Published = Published {
     types: 15,
 };
 
-/// Crates of the standard library, and what a macro leaves in a place that nobody can name.
+/// Crates of the standard library, and a crate whose macro leaves a type in a place that cannot be
+/// named.
 const IGNORED: &[&str] = &["alloc", "core", "pin_project_lite", "std"];
 
 #[test]
-fn no_foreign_type_is_public_but_those_that_are_allowed() {
+fn only_allowed_foreign_types_are_public() {
     for published in [CORE, CHECKS] {
         let found = foreign_types(&published.interface());
         let allowed: BTreeSet<String> = published.allowed.iter().map(ToString::to_string).collect();
@@ -118,19 +121,20 @@ fn no_foreign_type_is_public_but_those_that_are_allowed() {
 }
 
 #[test]
-fn whatever_is_public_can_be_shared_and_shown() {
+fn each_public_type_can_be_shared_and_formatted() {
     for published in [CORE, CHECKS] {
-        let types = shared_and_shown(&published.interface());
+        let types = assert_shared_and_formatted(&published.interface());
         assert!(types > published.types, "{}: {types}", published.name);
     }
 }
 
 #[test]
-fn the_interface_is_that_of_the_snapshot() {
+fn the_interface_matches_the_snapshot() {
     for published in [CORE, CHECKS] {
         let format = published.interface()["format_version"].as_u64().unwrap();
         if format != READABLE {
-            // A newer Rust is no fault of the interface, but is to be seen: of a test that passes, only this way.
+            // A newer Rust is not a problem of the interface, but it must be visible. This is the
+            // only output that is visible for a test that passes.
             _ = writeln!(
                 io::stderr(),
                 "NOT COMPARED: rustdoc of this Rust writes format {format}, and public-api 0.52.0 reads {READABLE}. Compare with Rust 1.95, \
@@ -156,8 +160,8 @@ fn the_interface_is_that_of_the_snapshot() {
 /// The format of rustdoc's JSON that `public-api` reads.
 const READABLE: u64 = 57;
 
-/// How many types there are.
-fn shared_and_shown(interface: &Value) -> usize {
+/// Asserts that each type can be shared and formatted, and returns the number of types.
+fn assert_shared_and_formatted(interface: &Value) -> usize {
     let items = interface["index"].as_object().unwrap();
     let mut types = 0;
     let mut missing = Vec::new();
@@ -175,7 +179,7 @@ fn shared_and_shown(interface: &Value) -> usize {
             .collect();
         let is_synthetic = |it: &&Value| it["is_synthetic"] == Value::Bool(true);
         if !implementations.iter().any(is_synthetic) {
-            // Nobody can name it.
+            // The type cannot be named.
             continue;
         }
         types += 1;
@@ -201,14 +205,14 @@ impl Published {
         DOC.join(format!("{}.json", self.name.replace('-', "_")))
     }
 
-    /// The public interface, as rustdoc writes it.
+    /// Returns the public interface as rustdoc writes it.
     fn interface(&self) -> Value {
         serde_json::from_slice(&fs::read(self.json()).unwrap()).unwrap()
     }
 }
 
-/// Where rustdoc wrote the interfaces. The form is not stable yet, so rustdoc has to be asked for it, and rustdoc alone: what else is
-/// built is what everybody builds.
+/// The directory of the interfaces. The format is unstable, so only rustdoc is run with unstable
+/// features. Everything else is built as usual.
 static DOC: LazyLock<PathBuf> = LazyLock::new(|| {
     let here = env!("CARGO_MANIFEST_DIR");
     let mut cargo = Command::new(env!("CARGO"));
@@ -232,14 +236,14 @@ fn foreign_types(interface: &Value) -> BTreeSet<String> {
         let implementation = &inner["impl"];
         let is_ours = implementation["blanket_impl"].is_null()
             && implementation["is_synthetic"] != Value::Bool(true);
-        // The fields of variants are as public as those.
+        // Fields of variants are public if their variant is.
         let is_public = item["visibility"] == "public" || item["visibility"] == "default";
         let is_hidden = inner.get("struct_field").is_some() && !is_public;
         if !is_ours || is_hidden {
             continue;
         }
         if let Some(implementation) = inner.get_mut("impl") {
-            // They are items of their own.
+            // These are separate items.
             implementation["items"].take();
         }
         collect(&inner, &mut used);
@@ -257,7 +261,7 @@ fn foreign_types(interface: &Value) -> BTreeSet<String> {
     named.collect()
 }
 
-/// The ids of all types and traits that a part of an item names.
+/// Collects the ids of all types and traits that a part of an item names.
 fn collect(part: &Value, used: &mut BTreeSet<String>) {
     match part {
         Value::Object(fields) => {

@@ -1,4 +1,5 @@
-//! The recipes of the documentation: each is shown as it is compiled, and says what it asks, what it needs and what it is worth.
+//! Checks of the recipes in the documentation. Each recipe is shown exactly as it is compiled, and
+//! states what it queries, what it needs and what it guarantees.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -6,7 +7,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 const PAGE: &str = "checks/docs/recipes.md";
 const SOURCES: &str = "examples/recipes/src";
 
-/// What each recipe has to say, in this order.
+/// The entries of each recipe, in this order.
 const ENTRIES: [&str; 5] = [
     "what is asked",
     "the right it needs",
@@ -19,7 +20,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The modules of the crate, in the order of its root.
+/// Returns the modules of the crate, in the order of its root.
 fn modules() -> Vec<String> {
     let root = read(&format!("{SOURCES}/lib.rs"));
     let modules = root
@@ -31,7 +32,7 @@ fn modules() -> Vec<String> {
         .collect()
 }
 
-/// A source file without the comment at its top.
+/// Returns a source file without the comment at its top.
 fn shown(module: &str) -> String {
     let source = read(&format!("{SOURCES}/{module}.rs"));
     let lines = source.lines().skip_while(|line| line.starts_with("//!"));
@@ -41,13 +42,13 @@ fn shown(module: &str) -> String {
 
 struct Recipe {
     heading: String,
-    /// Its code blocks, with what stands behind the three backticks.
+    /// Its code blocks, with their info string.
     blocks: Vec<(String, String)>,
     /// The paragraphs and lists around them.
     text: String,
 }
 
-/// Each part of the page that has a heading of its own.
+/// Returns the parts of the page that have a heading.
 fn recipes() -> Vec<Recipe> {
     let page = read(PAGE);
     let mut recipes: Vec<Recipe> = Vec::new();
@@ -95,7 +96,8 @@ fn each_recipe_is_shown_word_for_word_as_it_is_compiled() {
         let [(kind, code)] = recipe.blocks.as_slice() else {
             panic!("{PAGE}: {heading} has {} code blocks", recipe.blocks.len());
         };
-        // Rust to whoever shows the page, and no test to rustdoc, which has none of the clients.
+        // The block is highlighted as Rust, but is not a doctest, because rustdoc has none of the
+        // clients.
         assert_eq!(kind, "rs", "{PAGE}: {heading}");
         assert!(
             code.trim() == shown(module),
@@ -119,7 +121,7 @@ fn each_file_is_a_recipe() {
 }
 
 #[test]
-fn each_recipe_says_what_it_is_worth() {
+fn each_recipe_states_its_guarantees() {
     for recipe in recipes() {
         let heading = &recipe.heading;
         let entries: Vec<&str> = recipe
@@ -134,7 +136,7 @@ fn each_recipe_says_what_it_is_worth() {
 }
 
 #[test]
-fn each_client_is_listed_in_the_version_that_is_compiled() {
+fn each_client_is_listed_with_its_compiled_version() {
     let manifest = read("examples/recipes/Cargo.toml");
     let (_, dependencies) = manifest.split_once("[dependencies]\n").unwrap();
     let asked: BTreeSet<String> = dependencies

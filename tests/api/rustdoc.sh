@@ -1,3 +1,3 @@
 #!/bin/sh
-# rustdoc, with what is not stable yet.
+# rustdoc with its unstable features.
 RUSTC_BOOTSTRAP=1 exec rustdoc "$@"

@@ -1,4 +1,4 @@
-//! What HAProxy's agent-check is told.
+//! The responses to HAProxy's agent-check.
 
 use std::{
     io::{Read, Write},
@@ -12,7 +12,7 @@ use tower_health::{
 
 use crate::support::{SECOND, Scripted, ms};
 
-/// What a client is told that sends this first.
+/// Returns the response to a client that first sends these bytes.
 fn told(address: SocketAddr, sends: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(60 * SECOND)).unwrap();
@@ -29,7 +29,7 @@ async fn ask(address: SocketAddr) -> String {
 }
 
 #[tokio::test]
-async fn each_readiness_has_its_line() {
+async fn each_readiness_state_has_its_response() {
     let db = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .check(Check::new("db", db.clone()).period(60 * SECOND))
@@ -56,7 +56,7 @@ async fn each_readiness_has_its_line() {
         ),
         (Outcome::pass(), ["ready up 100% #ok\n"; 2]),
     ] {
-        db.say(outcome);
+        db.set_outcome(outcome);
         health.run_now("db").await.unwrap();
         assert_eq!(lines().await, expected);
     }
@@ -69,7 +69,7 @@ async fn each_readiness_has_its_line() {
 }
 
 #[tokio::test]
-async fn before_it_has_started_it_is_down() {
+async fn an_instance_that_has_not_started_is_down() {
     let db = Scripted::hanging();
     let health = Health::builder("orders")
         .check(Check::new("db", db))
@@ -85,7 +85,7 @@ async fn before_it_has_started_it_is_down() {
 }
 
 #[tokio::test]
-async fn what_a_client_sends_first_loses_it_nothing() {
+async fn clients_that_send_data_first_get_the_full_response() {
     let health = Health::fixed(Status::Pass);
     let agent = health
         .agent_check("127.0.0.1:0")
@@ -99,7 +99,7 @@ async fn what_a_client_sends_first_loses_it_nothing() {
         .take(300)
         .map(|sends| thread::spawn(move || told(address, sends)))
         .collect();
-    // Nor do those who never leave keep others from it.
+    // Clients that never disconnect do not prevent other clients from being served.
     let _silent: Vec<TcpStream> = (0..100)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
@@ -110,7 +110,7 @@ async fn what_a_client_sends_first_loses_it_nothing() {
 }
 
 #[test]
-fn it_needs_a_place() {
+fn the_agent_needs_a_runtime_or_thread_and_a_free_address() {
     let health = Health::fixed(Status::Pass);
     let error = health.agent_check("127.0.0.1:0").start().unwrap_err();
     assert!(matches!(error, ServeError::NoRuntime), "{error}");
@@ -135,7 +135,7 @@ fn it_needs_a_place() {
 }
 
 #[tokio::test]
-async fn it_keeps_the_checks_running() {
+async fn the_agent_keeps_the_checks_running() {
     let db = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .check(Check::new("db", db.clone()).period(ms(20)))

@@ -1,4 +1,4 @@
-//! Checks that come, go, take another's place or are run at once while the service runs.
+//! Checks that are added, removed, replaced or run immediately while the service runs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,12 +35,12 @@ async fn a_critical_check_added_to_a_serving_instance_takes_it_out_only_if_its_f
         (Status::Pass, 1, Status::Pass),
         (Status::Warn, 1, Status::Warn),
         (Status::Fail, 1, Status::Fail),
-        // Pending after its first run, and that holds nobody up.
+        // The check is pending after its first run, which does not affect the verdict.
         (Status::Pass, 3, Status::Pass),
     ] {
         let health = start();
         let service = health.service();
-        let db = Scripted::new(says).taking(SECOND);
+        let db = Scripted::new(says).duration(SECOND);
         let adding = tokio::spawn(health.add(Check::new("db", db.clone()).pass_after(pass_after)));
         while !adding.is_finished() {
             assert_eq!(ask(&service, "/ready").await.status, 200);
@@ -70,7 +70,7 @@ async fn an_added_check_that_hangs_counts_once_it_timed_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_is_handed_over_by_the_call() {
+async fn a_dropped_change_future_still_takes_effect() {
     let health = start();
     let db = Scripted::new(Status::Pass);
     drop(health.add(Check::new("db", db.clone())));
@@ -86,7 +86,7 @@ async fn a_check_is_handed_over_by_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_added_check_goes_on_as_any_other() {
+async fn an_added_check_runs_on_its_schedule_until_it_is_removed() {
     let health = start();
     let db = Scripted::new(Status::Pass);
     health
@@ -95,7 +95,7 @@ async fn an_added_check_goes_on_as_any_other() {
         .unwrap();
     after(10 * SECOND).await;
     assert!((9..=12).contains(&db.runs()), "{}", db.runs());
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     after(2 * SECOND).await;
     assert_eq!(ready(&health), Status::Fail);
     assert_eq!(health.remove("db").await.unwrap().status, Status::Fail);
@@ -108,9 +108,9 @@ async fn an_added_check_goes_on_as_any_other() {
 #[tokio::test(start_paused = true)]
 async fn a_name_that_is_taken_is_an_error() {
     let health = start();
-    let check = |says| Check::new("db", Scripted::new(says).taking(ms(50)));
+    let check = |says| Check::new("db", Scripted::new(says).duration(ms(50)));
     let first = health.add(check(Status::Fail));
-    // It is taken from the call on.
+    // The name is taken as soon as `add` is called.
     let error = health.add(check(Status::Pass)).await.unwrap_err();
     let ChangeError::Config(mistakes) = &error else {
         panic!("{error:?}");
@@ -119,14 +119,14 @@ async fn a_name_that_is_taken_is_an_error() {
     assert!(error.to_string().contains("rename one of them"), "{error}");
     assert_eq!(first.await.unwrap().status, Status::Fail);
     assert_eq!(health.check("db").unwrap().status, Status::Fail);
-    // And free again once it is gone.
+    // The name is free again once the check is removed.
     health.remove("db").await.unwrap();
     health.add(check(Status::Pass)).await.unwrap();
     assert_eq!(ready(&health), Status::Pass);
 }
 
 #[tokio::test(start_paused = true)]
-async fn mistakes_are_told_and_change_nothing() {
+async fn invalid_changes_are_errors_and_have_no_effect() {
     let health = start();
     let check = Check::new("Data Base", Scripted::new(Status::Pass)).timeout(Duration::ZERO);
     let error = health.add(check).await.unwrap_err().to_string();
@@ -149,7 +149,7 @@ async fn replace_keeps_the_state_until_the_new_code_has_run() {
     let health = start();
     health.add(Check::new("db", old.clone())).await.unwrap();
     let since = health.check("db").unwrap().since;
-    let new = Scripted::new(Status::Fail).taking(SECOND);
+    let new = Scripted::new(Status::Fail).duration(SECOND);
     let replacing = health.replace(Check::new("db", new.clone()).fail_after(2).non_critical());
     after(ms(500)).await;
     let report = health.check("db").unwrap();
@@ -159,7 +159,7 @@ async fn replace_keeps_the_state_until_the_new_code_has_run() {
         Criticality::NonCritical,
         "its policy is the new one at once"
     );
-    // The first failure is below its threshold: the good state goes on.
+    // One failure is below the threshold, so the check continues to pass.
     assert_eq!(replacing.await.unwrap().status, Status::Pass);
     assert_eq!((ready(&health), new.runs()), (Status::Pass, 1));
     after(5 * SECOND).await;
@@ -182,7 +182,7 @@ async fn replace_cancels_a_run_of_the_old_code() {
     after(SECOND).await;
     assert_eq!((old.running(), ready(&health)), (1, Status::Fail));
     let asked = health.run_now("db");
-    let new = Scripted::new(Status::Pass).taking(ms(50));
+    let new = Scripted::new(Status::Pass).duration(ms(50));
     let report = health.replace(Check::new("db", new.clone())).await.unwrap();
     assert_eq!((report.status, old.running()), (Status::Pass, 0));
     assert_eq!(
@@ -190,7 +190,7 @@ async fn replace_cancels_a_run_of_the_old_code() {
         Status::Pass,
         "who asked is told of the new run"
     );
-    // It was registered before the start, so it held startup until it ran.
+    // The check was registered before the start, so startup waited for its first run.
     assert_eq!(
         (ready(&health), health.verdict(Probe::Startup).status),
         (Status::Pass, Status::Pass)
@@ -203,7 +203,7 @@ async fn replace_cancels_a_run_of_the_old_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replace_under_another_max_age_believes_the_last_result_as_long_as_that() {
+async fn replace_applies_the_new_max_age_to_the_last_result() {
     let health = start();
     let check =
         |code: Scripted, period: u64| Check::new("db", code).period(Duration::from_secs(period));
@@ -226,7 +226,7 @@ async fn replace_under_another_max_age_believes_the_last_result_as_long_as_that(
 }
 
 #[tokio::test(start_paused = true)]
-async fn remove_cancels_the_run_and_frees_its_room() {
+async fn remove_cancels_the_run_and_releases_its_permit() {
     let hung = Scripted::hanging();
     let health = Health::builder("orders")
         .concurrency(1)
@@ -252,8 +252,8 @@ async fn remove_cancels_the_run_and_frees_its_room() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn run_now_shares_a_run_that_is_under_way() {
-    let db = Scripted::new(Status::Pass).taking(ms(50));
+async fn run_now_shares_a_run_in_progress() {
+    let db = Scripted::new(Status::Pass).duration(ms(50));
     let health = Health::builder("orders")
         .check(Check::new("db", db.clone()).period(3_600 * SECOND))
         .start()
@@ -267,10 +267,11 @@ async fn run_now_shares_a_run_that_is_under_way() {
         assert_eq!(run.await.unwrap().unwrap().status, Status::Pass);
     }
     assert_eq!((late.await.unwrap().status, db.runs()), (Status::Pass, 1));
-    // The run at start was this one: the schedule goes on from its end, by a tenth of a period at least.
+    // The run at start was this run. The next scheduled run begins at least a tenth of a period
+    // after its end.
     after(350 * SECOND).await;
     assert_eq!(db.runs(), 1);
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     assert_eq!(health.run_now("db").await.unwrap().status, Status::Fail);
     assert_eq!((db.runs(), ready(&health)), (2, Status::Fail));
     after(3 * SECOND).await;
@@ -278,7 +279,7 @@ async fn run_now_shares_a_run_that_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn run_now_of_a_run_that_does_not_end_tells_so() {
+async fn run_now_reports_a_run_that_does_not_end() {
     let gate = Gate::default();
     gate.set(true);
     let check = gate.check("mount");
@@ -301,8 +302,8 @@ async fn run_now_of_a_run_that_does_not_end_tells_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn run_now_goes_before_what_is_merely_due() {
-    let slow = Scripted::new(Status::Pass).taking(SECOND);
+async fn run_now_goes_before_runs_that_are_merely_due() {
+    let slow = Scripted::new(Status::Pass).duration(SECOND);
     let db = Scripted::new(Status::Pass);
     let slow_ones = (0..20).map(|index| Check::new(format!("slow-{index}"), slow.clone()));
     let health = Health::builder("orders")
@@ -318,7 +319,7 @@ async fn run_now_goes_before_what_is_merely_due() {
 }
 
 #[test]
-fn after_the_end_everything_says_so() {
+fn after_the_engine_has_ended_every_change_returns_stopped() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -374,7 +375,7 @@ fn the_futures_do_not_keep_the_checks_running() {
     });
 }
 
-/// One `Health`, changed and read from the threads of several runtimes.
+/// Several runtimes change and read the same `Health` from their threads.
 #[test]
 fn several_runtimes_share_one_health() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -412,7 +413,7 @@ fn several_runtimes_share_one_health() {
     assert!(names(&health).is_empty());
 }
 
-/// What the application does to its checks.
+/// A change of the checks by the application.
 #[derive(Clone, Debug)]
 enum Step {
     Add(u8, Criticality, Status),
@@ -440,8 +441,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A check as a list of facts, without an engine.
-struct Naive {
+/// The state of a check in the model, without an engine.
+struct Model {
     order: usize,
     criticality: Criticality,
     status: Status,
@@ -449,8 +450,8 @@ struct Naive {
     script: Scripted,
 }
 
-fn naive_verdict(checks: &BTreeMap<u8, Naive>) -> Status {
-    let effect = |check: &Naive| match (check.status, check.criticality) {
+fn model_verdict(checks: &BTreeMap<u8, Model>) -> Status {
+    let effect = |check: &Model| match (check.status, check.criticality) {
         (Status::Pass, _) => Status::Pass,
         (Status::Fail, Criticality::Critical) => Status::Fail,
         (Status::Fail, Criticality::Shared) if !check.was_good => Status::Fail,
@@ -463,7 +464,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whatever_comes_and_goes_the_verdict_is_that_of_a_naive_list(
+    fn the_verdict_matches_a_model_under_random_changes(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -478,8 +479,8 @@ proptest! {
 async fn follow(steps: Vec<Step>) {
     let health = start();
     let service = health.service();
-    let mut model: BTreeMap<u8, Naive> = BTreeMap::new();
-    // No run but those that are asked for.
+    let mut model: BTreeMap<u8, Model> = BTreeMap::new();
+    // Checks run only on request.
     let check = |name: u8, criticality, script: &Scripted| {
         Check::new(format!("c{name}"), script.clone())
             .period(3_600 * SECOND)
@@ -493,7 +494,7 @@ async fn follow(steps: Vec<Step>) {
                 let added = health.add(check(name, criticality, &script)).await;
                 assert_eq!(added.is_ok(), !model.contains_key(&name));
                 let was_good = status.is_good();
-                model.entry(name).or_insert(Naive {
+                model.entry(name).or_insert(Model {
                     order,
                     criticality,
                     status,
@@ -511,7 +512,7 @@ async fn follow(steps: Vec<Step>) {
                 assert_eq!(replaced.is_ok(), model.contains_key(&name));
                 if let Some(naive) = model.get_mut(&name) {
                     let was_good = naive.was_good || status.is_good();
-                    *naive = Naive {
+                    *naive = Model {
                         order: naive.order,
                         criticality,
                         status,
@@ -522,7 +523,7 @@ async fn follow(steps: Vec<Step>) {
             }
             Step::Run(name, status) => {
                 if let Some(naive) = model.get_mut(&name) {
-                    naive.script.say(status);
+                    naive.script.set_outcome(status);
                     naive.status = status;
                     naive.was_good |= status.is_good();
                 }
@@ -530,7 +531,7 @@ async fn follow(steps: Vec<Step>) {
                 assert_eq!(run.is_ok(), model.contains_key(&name));
             }
         }
-        let expected = naive_verdict(&model);
+        let expected = model_verdict(&model);
         assert_eq!(ready(&health), expected);
         let code = if expected.is_good() { 200 } else { 503 };
         assert_eq!(ask(&service, "/ready").await.status, code);
@@ -549,9 +550,10 @@ async fn follow(steps: Vec<Step>) {
     }
 }
 
-/// Ten thousand checks come and go, in random order, while the service is probed: nothing stays behind.
+/// Adds and removes ten thousand checks in random order while the service is probed. No memory and
+/// no tasks are leaked.
 #[test]
-fn ten_thousand_checks_that_come_and_go_leave_nothing_behind() {
+fn adding_and_removing_ten_thousand_checks_leaks_nothing() {
     const CHECKS: usize = 10_000;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -559,7 +561,7 @@ fn ten_thousand_checks_that_come_and_go_leave_nothing_behind() {
         .build()
         .unwrap();
     let (mut kept, mut tasks) = (0, 0);
-    // Twice: what a thread keeps for good, it has after the first time.
+    // Two rounds, because threads keep some allocations permanently after the first round.
     for _ in 0..2 {
         let info = allocation_counter::measure(|| {
             runtime.block_on(async {
@@ -585,7 +587,7 @@ async fn come_and_go(health: &Health, checks: usize) {
     let mut present: Vec<String> = Vec::new();
     let mut next = 0;
     while next < checks || !present.is_empty() {
-        // In batches, for those that change at the same time are shown at the same time.
+        // Changes are made in batches, because concurrent changes are published together.
         let adds = (1 + random(100)).min(checks - next);
         let changes: Vec<Change> = (next..next + adds)
             .map(|number| {
@@ -613,7 +615,7 @@ async fn come_and_go(health: &Health, checks: usize) {
     assert_eq!(ready(health), Status::Pass);
 }
 
-/// Numbers below a bound, the same each time.
+/// Returns a reproducible sequence of numbers below a bound.
 fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed;
     move |below| {
@@ -624,11 +626,11 @@ fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-// Who waits for room
+// Waiting for a permit
 
-/// Defaults throughout: a serving instance gets many tenants at once while their hosts hang.
+/// With all defaults, a serving instance gets many tenants at the same time while their hosts hang.
 #[tokio::test(start_paused = true)]
-async fn adding_many_checks_that_hang_takes_no_serving_instance_out() {
+async fn adding_many_hanging_checks_keeps_a_serving_instance_ready() {
     let db = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .seed(1)
@@ -653,10 +655,10 @@ async fn adding_many_checks_that_hang_takes_no_serving_instance_out() {
     }
 }
 
-/// Whoever asks first has the first turn, however often others ask.
+/// Requests for runs are served in order of arrival, however often other requests are made.
 #[tokio::test(start_paused = true)]
-async fn run_now_gets_its_turn() {
-    let code = || Scripted::new(Status::Pass).taking(ms(50));
+async fn run_now_requests_are_served_in_order() {
+    let code = || Scripted::new(Status::Pass).duration(ms(50));
     let health = Health::builder("orders")
         .concurrency(1)
         .checks(["a", "b", "c"].map(|name| Check::new(name, code()).period(3_600 * SECOND)))
@@ -684,8 +686,8 @@ async fn run_now_gets_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_due_gets_its_turn_beside_what_is_asked_for() {
-    let code = || Scripted::new(Status::Pass).taking(ms(50));
+async fn due_runs_are_not_starved_by_requested_runs() {
+    let code = || Scripted::new(Status::Pass).duration(ms(50));
     let due = code();
     let health = Health::builder("orders")
         .concurrency(1)
@@ -715,9 +717,9 @@ async fn what_is_due_gets_its_turn_beside_what_is_asked_for() {
     );
 }
 
-// Foreign code, and changes of mind
+// Panics in user code, and changed decisions
 
-/// A check is foreign code also when it is dropped, and holds what it likes.
+/// The code of a check is user code even while it is dropped, and may hold anything.
 struct PanicsWhenDropped;
 
 impl Drop for PanicsWhenDropped {
@@ -760,7 +762,7 @@ async fn a_check_that_panics_when_it_is_replaced_does_not_end_the_engine() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_panics_when_it_is_refused_does_not_end_the_engine() {
+async fn a_check_that_panics_when_it_is_rejected_does_not_end_the_engine() {
     let health = start();
     health
         .add(Check::new("db", Scripted::new(Status::Pass)))
@@ -770,8 +772,8 @@ async fn a_check_that_panics_when_it_is_refused_does_not_end_the_engine() {
     assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
 }
 
-/// The same, as it happens: a blocking check with a client that has a runtime of its own, as
-/// `reqwest::blocking` and `postgres` have. Such a runtime must not be dropped by a worker of another.
+/// A realistic case: a blocking check whose client has its own runtime, as `reqwest::blocking` and
+/// `postgres` have. Such a runtime must not be dropped on a worker thread of another runtime.
 #[tokio::test]
 async fn a_blocking_check_that_holds_a_runtime_can_be_removed() {
     let health = start();
@@ -789,7 +791,7 @@ async fn a_blocking_check_that_holds_a_runtime_can_be_removed() {
     );
 }
 
-/// A check is there from the call of `add` on, for whoever takes it away, too.
+/// A check can be removed as soon as `add` was called.
 #[tokio::test(start_paused = true)]
 async fn a_check_that_was_just_added_can_be_removed() {
     let health = start();
@@ -800,7 +802,7 @@ async fn a_check_that_was_just_added_can_be_removed() {
     assert!(health.check("tenant").is_err());
 }
 
-/// A shared check that waits before it returns is replaced by one that is not critical.
+/// A shared check that waits before it returns is replaced by a check that is not critical.
 #[tokio::test(start_paused = true)]
 async fn a_non_critical_check_never_blocks_whatever_it_was_before() {
     let db = Scripted::new(Status::Pass);
@@ -811,18 +813,19 @@ async fn a_non_critical_check_never_blocks_whatever_it_was_before() {
         .start()
         .unwrap();
     after(SECOND).await;
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     health.run_now("db").await.unwrap();
     after(2 * SECOND).await;
     assert_eq!(ready(&health), Status::Fail);
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     health.run_now("db").await.unwrap();
     assert_eq!(ready(&health), Status::Fail, "it waits before it returns");
     health.replace(check().non_critical()).await.unwrap();
     assert_eq!(ready(&health), Status::Pass);
 }
 
-/// Asking does not make it worse: one more failure per retry period. A thread takes no part in a paused clock.
+/// Requests for a run do not increase the failures: one more failure per retry period. Threads do
+/// not follow a paused clock, so this test uses real time.
 #[tokio::test]
 async fn run_now_of_a_run_that_does_not_end_adds_no_failures() {
     let gate = Gate::default();
@@ -849,9 +852,10 @@ async fn a_change_that_is_polled_again_does_not_panic() {
     assert!(poll_once(&mut change).is_pending());
 }
 
-/// How long a check waits for its next run in a crowd, if somebody asks for it then.
-async fn asked_at(seed: u64, ask_at: Option<Duration>) -> Duration {
-    let make = || Scripted::new(Status::Pass).taking(SECOND);
+/// Returns how long a check waits for its next run among many checks, if a run is requested at that
+/// time.
+async fn wait_for_next_run(seed: u64, ask_at: Option<Duration>) -> Duration {
+    let make = || Scripted::new(Status::Pass).duration(SECOND);
     let x = make();
     let health = Health::builder("orders")
         .concurrency(1)
@@ -886,13 +890,13 @@ async fn asked_at(seed: u64, ask_at: Option<Duration>) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asking_for_a_run_never_makes_it_later() {
-    let alone = asked_at(7, None).await;
-    let asked = asked_at(7, Some(alone - ms(30))).await;
+async fn requesting_a_run_never_delays_it() {
+    let alone = wait_for_next_run(7, None).await;
+    let asked = wait_for_next_run(7, Some(alone - ms(30))).await;
     assert!(asked <= alone + ms(20), "{alone:?} {asked:?}");
 }
 
-async fn muddle(seed: u64) {
+async fn random_events(seed: u64) {
     let mut rng = numbers(seed);
     let gate = Gate::default();
     let mut scripts: BTreeMap<String, (Scripted, bool)> = BTreeMap::new();
@@ -912,7 +916,7 @@ async fn muddle(seed: u64) {
                 let script = Scripted::new(Status::Pass);
                 let demand = rng(3) == 0;
                 let is_blocking = rng(3) == 0;
-                script.take(ms(rng(4) as u64 * 700));
+                script.set_duration(ms(rng(4) as u64 * 700));
                 let check = if is_blocking {
                     gate.check(&name)
                 } else {
@@ -956,8 +960,8 @@ async fn muddle(seed: u64) {
                 if let Some((script, _)) = scripts.get(&name) {
                     match rng(3) {
                         0 => script.hang(),
-                        1 => script.say(Status::Fail),
-                        _ => script.say(Status::Pass),
+                        1 => script.set_outcome(Status::Fail),
+                        _ => script.set_outcome(Status::Pass),
                     }
                 }
             }
@@ -968,10 +972,11 @@ async fn muddle(seed: u64) {
     gate.set(false);
     thread::sleep(ms(2));
     for (script, _) in scripts.values() {
-        script.say(Status::Pass);
-        script.take(ms(10));
+        script.set_outcome(Status::Pass);
+        script.set_duration(ms(10));
     }
-    // A thread takes no part in a paused clock: on a busy machine it takes its time, and room, of all the others.
+    // Threads do not follow a paused clock. On a busy machine a blocking run takes more time, and
+    // holds a permit during that time.
     for name in &blocking {
         let recovers = || {
             let check = health.check(name);
@@ -1004,7 +1009,7 @@ async fn muddle(seed: u64) {
                     "{seed} {round} {name} {ran} {log:?}"
                 ),
             }
-            assert!(script.most_running() <= 2, "{seed} {name}");
+            assert!(script.max_running() <= 2, "{seed} {name}");
             if !demand {
                 assert_eq!(reason(&health, name), None, "{seed} {name}");
             }
@@ -1025,15 +1030,16 @@ async fn muddle(seed: u64) {
     assert_eq!(scripts.len(), health.report().checks.len());
 }
 
-/// Changes, hang-ups, hold-ups and readers, in random order; then all is well again.
+/// Changes, hanging checks, stalls and readers in random order. Afterwards every check is on its
+/// schedule.
 #[test]
-fn whatever_happens_every_check_stays_on_its_schedule() {
+fn every_check_stays_on_its_schedule_under_random_events() {
     for seed in 0..40 {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
             .build()
             .unwrap()
-            .block_on(muddle(seed));
+            .block_on(random_events(seed));
     }
 }

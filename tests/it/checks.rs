@@ -1,4 +1,4 @@
-//! Checks that are made of others.
+//! Checks that are composed of others.
 
 use tower_health::{
     Cause, Check, Failure, Health, HealthCheck, Outcome, Reason, Status, async_trait,
@@ -14,7 +14,7 @@ fn refused() -> Outcome {
     Outcome::fail(Reason::ConnectionRefused).with_cause("postgres://app:hunter2@db-7 is gone")
 }
 
-/// A quorum of three members that say these.
+/// A quorum of three members with these outcomes.
 fn of(quorum: Quorum, says: [Outcome; 3]) -> Quorum {
     says.into_iter()
         .zip(["a", "b", "c"])
@@ -29,7 +29,7 @@ async fn told(quorum: Quorum) -> (Status, Option<Reason>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_as_are_needed_have_to_be_good() {
+async fn a_quorum_needs_the_required_number_of_passing_members() {
     let (pass, warn) = (Outcome::pass, || Outcome::warn(Reason::Busy));
     let lost = || Outcome::fail(Reason::ConnectionLost);
     let degraded = (Status::Warn, Some(Reason::Degraded));
@@ -68,10 +68,10 @@ async fn as_many_as_are_needed_have_to_be_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn members_run_side_by_side_and_fail_alone() {
+async fn members_run_concurrently_and_fail_independently() {
     let quorum = quorum(2)
-        .member("a", Scripted::new(Status::Pass).taking(ms(900)))
-        .member("b", Scripted::new(Status::Pass).taking(ms(900)))
+        .member("a", Scripted::new(Status::Pass).duration(ms(900)))
+        .member("b", Scripted::new(Status::Pass).duration(ms(900)))
         .member("hangs", Scripted::hanging())
         .member("panics", Scripted::panicking("password=hunter2"))
         .member("code", || async { Ok::<_, Failure>(()) })
@@ -103,7 +103,7 @@ async fn members_run_side_by_side_and_fail_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quorum_in_a_quorum_says_in_time_that_enough_are_good() {
+async fn a_nested_quorum_reports_in_time_that_enough_members_pass() {
     let replicas = || {
         any_of()
             .member("hangs", Scripted::hanging())
@@ -114,14 +114,14 @@ async fn a_quorum_in_a_quorum_says_in_time_that_enough_are_good() {
     let degraded = (Status::Warn, Some(Reason::Degraded));
     assert_eq!(told(any_of().member("replicas", inner)).await, degraded);
     assert_eq!(began.elapsed(), ms(1_000));
-    // Given up by the outer one, it cannot say so.
+    // The outer quorum times out the inner one, which therefore cannot report this.
     let inner = replicas().member_timeout(ms(2_000));
     let late = (Status::Fail, Some(Reason::TimedOut));
     assert_eq!(told(any_of().member("replicas", inner)).await, late);
 }
 
 #[tokio::test]
-async fn a_quorum_keeps_the_contract_of_checks() {
+async fn a_quorum_meets_the_contract_of_checks() {
     let says = || [refused(), refused(), Outcome::pass()];
     for (status, make) in [
         (Status::Warn, any_of as fn() -> Quorum),
@@ -133,7 +133,7 @@ async fn a_quorum_keeps_the_contract_of_checks() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_told() {
+async fn impossible_quorums_are_misconfigured() {
     let pass = || Scripted::new(Status::Pass);
     for (quorum, cause) in [
         (all_of(), "0 of 0 members have to be good"),
@@ -148,12 +148,15 @@ async fn what_cannot_be_is_told() {
         ),
         (
             all_of().member("a", pass()).member("a", pass()),
-            "a member is named \"a\"",
+            "invalid or duplicate member name \"a\"",
         ),
-        (all_of().member("a:b", pass()), "a member is named \"a:b\""),
+        (
+            all_of().member("a:b", pass()),
+            "invalid or duplicate member name \"a:b\"",
+        ),
         (
             all_of().member("available", pass()),
-            "a member is named \"available\"",
+            "invalid or duplicate member name \"available\"",
         ),
     ] {
         let failure = quorum.check().await.unwrap_err();
@@ -162,8 +165,8 @@ async fn what_cannot_be_is_told() {
     }
 }
 
-/// What is wrong with the settings of a check.
-fn refused_at_start(code: impl HealthCheck) -> Vec<String> {
+/// Returns the configuration problems of a check.
+fn problems_at_start(code: impl HealthCheck) -> Vec<String> {
     let started = Health::builder("orders")
         .check(Check::new("a", code))
         .start();
@@ -172,23 +175,23 @@ fn refused_at_start(code: impl HealthCheck) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn bounds_that_contradict_each_other_are_refused_at_start_and_when_they_are_added() {
+async fn contradicting_bounds_are_rejected_at_start_and_on_add() {
     let queue = || Queue::of(|| 0);
     let problem = "check \"a\": `warn_above` (10) is above `fail_above` (5): the check would fail before it warns, so change one \
                    of them";
     assert_eq!(
-        refused_at_start(queue().warn_above(10).fail_above(5)),
+        problems_at_start(queue().warn_above(10).fail_above(5)),
         [problem]
     );
-    assert!(refused_at_start(queue().warn_above(5).fail_above(10)).is_empty());
-    assert!(refused_at_start(queue().warn_above(5).fail_above(5)).is_empty());
-    assert!(refused_at_start(queue().fail_above(5).capacity(100)).is_empty());
+    assert!(problems_at_start(queue().warn_above(5).fail_above(10)).is_empty());
+    assert!(problems_at_start(queue().warn_above(5).fail_above(5)).is_empty());
+    assert!(problems_at_start(queue().fail_above(5).capacity(100)).is_empty());
     let old = Freshness::of_file("/spool", ms(5)).warn_above(ms(10));
     let problem = "check \"a\": `warn_above` (10ms) is above `fail_above` (5ms): the check would fail before it warns, so \
                    change one of them";
-    assert_eq!(refused_at_start(old), [problem]);
+    assert_eq!(problems_at_start(old), [problem]);
     let member = all_of().member("b", queue().warn_above(10).fail_above(5));
-    let [problem] = &refused_at_start(member)[..] else {
+    let [problem] = &problems_at_start(member)[..] else {
         panic!("one problem");
     };
     assert!(
@@ -206,10 +209,10 @@ async fn bounds_that_contradict_each_other_are_refused_at_start_and_when_they_ar
 }
 
 /// A check whose settings cannot be examined.
-struct Unsound;
+struct PanicsInValidation;
 
 #[async_trait]
-impl HealthCheck for Unsound {
+impl HealthCheck for PanicsInValidation {
     async fn check(&self) -> Result<Outcome, Failure> {
         Ok(Outcome::pass())
     }
@@ -220,8 +223,8 @@ impl HealthCheck for Unsound {
 }
 
 #[tokio::test]
-async fn a_check_that_panics_over_its_settings_is_refused_and_its_message_withheld() {
-    let [problem] = &refused_at_start(Unsound)[..] else {
+async fn a_check_that_panics_in_its_validation_is_rejected_without_its_message() {
+    let [problem] = &problems_at_start(PanicsInValidation)[..] else {
         panic!("one problem");
     };
     assert!(

@@ -1,4 +1,4 @@
-//! What an operator sets, from a file and from the environment.
+//! Configuration by operators, from a file and from the environment.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn toml(text: &str) -> Result<HealthConfig, String> {
     source.try_deserialize().map_err(|error| error.to_string())
 }
 
-/// What an application reads, with what is ours in it.
+/// The settings of an application, which contain those of the crate.
 #[derive(serde::Deserialize)]
 struct Settings {
     health: HealthConfig,
@@ -113,7 +113,7 @@ async fn a_file_sets_every_setting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_environment_says_what_a_file_says_and_comes_on_top_of_it() {
+async fn the_environment_supports_the_same_settings_and_overrides_a_file() {
     let file = toml("[checks.payments-api]\nenabled = false\ntimeout = \"1s\"").unwrap();
     let variables = environment(&[
         ("ORDERS_HEALTH__CONCURRENCY", "3"),
@@ -173,7 +173,7 @@ async fn unknown_names_and_invalid_values_are_errors() {
     let error = error.to_string();
     for part in [
         "the configuration: no check is named \"postgers\": registered are db, a-b, a.b",
-        "the configuration: \"a_b\" may mean several checks",
+        "the configuration: \"a_b\" matches several checks",
         "check \"db\": `timeout` is 0s",
         "check \"db\": `period` is 1year",
         "check \"db\": `fail_after` is 0",
@@ -186,7 +186,7 @@ async fn unknown_names_and_invalid_values_are_errors() {
 }
 
 #[test]
-fn what_cannot_be_read_is_an_error_of_the_reader_that_names_it() {
+fn an_unreadable_value_is_a_deserialization_error_that_names_it() {
     for (text, part) in [
         ("[checks.db]\ntimeuot = \"1s\"", "timeuot"),
         ("checcks = {}", "checcks"),
@@ -221,7 +221,7 @@ fn what_cannot_be_read_is_an_error_of_the_reader_that_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_set_stays_as_the_code_says() {
+async fn settings_that_are_not_configured_keep_the_values_of_the_code() {
     let db = Scripted::new(Status::Fail);
     let health = Health::builder("orders")
         .check(
@@ -241,9 +241,9 @@ fn json(json: &str) -> HealthConfig {
     serde_json::from_str(json).unwrap()
 }
 
-/// What the code sets for the other way of being run goes with it.
+/// The settings of the other schedule are dropped together with it.
 #[tokio::test]
-async fn a_period_from_outside_makes_a_check_with_a_wait_not_on_demand() {
+async fn a_configured_period_turns_a_check_on_demand_into_a_scheduled_one() {
     let check = Check::new("db", Scripted::new(Status::Pass))
         .on_demand(10 * SECOND)
         .wait(ms(100));
@@ -258,7 +258,7 @@ async fn a_period_from_outside_makes_a_check_with_a_wait_not_on_demand() {
 }
 
 #[tokio::test]
-async fn a_criticality_from_outside_goes_for_a_check_with_a_grace() {
+async fn a_configured_criticality_applies_to_a_check_with_a_grace() {
     let check = Check::new("db", Scripted::new(Status::Pass))
         .shared()
         .shared_grace(60 * SECOND);
@@ -272,13 +272,13 @@ async fn a_criticality_from_outside_goes_for_a_check_with_a_grace() {
 }
 
 #[test]
-fn null_is_not_set() {
+fn null_counts_as_not_set() {
     let json = r#"{"checks": {"db": {"fail_after": null, "timeout": null}}}"#;
     serde_json::from_str::<HealthConfig>(json).expect("`fail_after` takes it, so `timeout` should");
 }
 
 #[tokio::test]
-async fn a_name_that_may_mean_two_checks_is_told_to_be_ambiguous() {
+async fn a_name_that_matches_two_checks_is_reported_as_ambiguous() {
     let check = |name: &str| Check::new(name, Scripted::new(Status::Pass));
     let error = Health::builder("orders")
         .checks([check("a-b"), check("a.b")])

@@ -1,5 +1,6 @@
-//! What ends a connection in each state that its client may leave it in, on each port of the crate, and what ends a probe whose server
-//! leaves it so. The clock is paused: time passes as fast as it can while everyone waits.
+//! When connections end, for each state that a client may leave them in and each port of the crate,
+//! and when a probe ends whose server leaves the connection in such a state. The clock is paused,
+//! so time advances as fast as possible while every task waits.
 
 use std::{
     fmt::Write,
@@ -38,10 +39,11 @@ const STATES: [&str; 8] = [
     "the client sends no more, and waits",
 ];
 
-/// Longer than anything is left open that is bounded.
-const EVER: Duration = Duration::from_secs(24 * 3600);
+/// Longer than any bounded connection stays open.
+const UNBOUNDED: Duration = Duration::from_secs(24 * 3600);
 
-/// What a client does on a port: the path that is asked where it is idle, that of a long answer, and that of one that waits.
+/// The paths that a client requests on a port: for an idle connection, for a long response, and for
+/// a response that never comes.
 #[derive(Clone, Copy)]
 struct Paths {
     idle: &'static str,
@@ -49,7 +51,7 @@ struct Paths {
     waits: &'static str,
 }
 
-/// For how long a connection is left in a state; none if it is not ended.
+/// Returns how long a connection stays open in a state. Returns `None` if it is not ended.
 async fn left(at: SocketAddr, state: &str, paths: Paths) -> Option<Duration> {
     let mut stream = TcpStream::connect(at).await.unwrap();
     let request = |path| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
@@ -71,12 +73,12 @@ async fn left(at: SocketAddr, state: &str, paths: Paths) -> Option<Duration> {
         let connection = tokio::spawn(connection);
         let request = Request::get(format!("http://{at}{}", paths.idle));
         let request = request.body(Empty::<Bytes>::new()).unwrap();
-        // Who speaks no HTTP/2 ends it at once.
+        // A port without HTTP/2 closes the connection immediately.
         if let Ok(response) = sender.send_request(request).await {
             response.into_body().collect().await.unwrap();
         }
         let began = Instant::now();
-        _ = timeout(EVER, connection).await.ok()?;
+        _ = timeout(UNBOUNDED, connection).await.ok()?;
         drop(sender);
         return Some(began.elapsed());
     }
@@ -87,13 +89,16 @@ async fn left(at: SocketAddr, state: &str, paths: Paths) -> Option<Duration> {
     let began = Instant::now();
     let ended = async {
         if state == "the answer is not taken" {
-            // Until what it sends is refused: neither side has room for more.
+            // Until a write fails. The buffers of both sides are full before that.
             while stream.write_all(said.as_bytes()).await.is_ok() {}
         } else {
             _ = stream.read_to_end(&mut Vec::new()).await;
         }
     };
-    timeout(EVER, ended).await.ok().map(|()| began.elapsed())
+    timeout(UNBOUNDED, ended)
+        .await
+        .ok()
+        .map(|()| began.elapsed())
 }
 
 async fn service() -> (Health, SocketAddr) {
@@ -112,7 +117,8 @@ async fn service() -> (Health, SocketAddr) {
     (health, at)
 }
 
-/// What the table in the docs of `server` says; a line is a state, and on which ports it is left for how many seconds.
+/// The table in the documentation of `server`. A row is a state, and a column is a port. The values
+/// are the seconds after which the connection is closed.
 const EXPECTED: [[Option<u32>; 3]; 8] = [
     [Some(75), Some(75), Some(0)],
     [Some(75), Some(75), Some(0)],
@@ -125,7 +131,7 @@ const EXPECTED: [[Option<u32>; 3]; 8] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_ended_in_whatever_state_its_client_leaves_it() {
+async fn a_connection_is_closed_in_every_state_as_documented() {
     let (health, service) = service().await;
     let management = health.serve("127.0.0.1:0").start().unwrap();
     let agent = health.agent_check("127.0.0.1:0").start().unwrap();
@@ -153,7 +159,7 @@ async fn a_connection_is_ended_in_whatever_state_its_client_leaves_it() {
         write!(table, "| {state} |").unwrap();
         for ((at, paths), expected) in ports.into_iter().zip(expected) {
             let left = left(at, state, paths).await;
-            // A goodbye takes up to 5 s, and an agent waits 1 s for its client to close.
+            // A graceful close takes up to 5 s, and the agent waits 1 s for its client to close.
             let is_right = match (left, expected) {
                 (Some(left), Some(expected)) => {
                     let expected = expected * SECOND;
@@ -179,23 +185,24 @@ async fn a_connection_is_ended_in_whatever_state_its_client_leaves_it() {
     assert!(wrong.is_empty(), "{wrong:#?}\n{table}");
 }
 
-/// How long a probe with a timeout of 300 ms waits for a server that leaves the connection so, and what it takes it for.
+/// Returns how long a probe with a timeout of 300 ms waits for a server that leaves the connection
+/// in a state, and whether it takes the server for healthy.
 fn probed(state: &str) -> (Duration, bool) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     let (scheme, said) = match state {
         "half a head" => ("http", &b"HTTP/1.1 200 OK\r\ncontent-"[..]),
         "half a preface of HTTP/2" => ("grpc", &b"\0\0\x0c\x04"[..]),
-        // Settings, and no more.
+        // SETTINGS, and nothing after that.
         "idle over HTTP/2" => ("grpc", &b"\0\0\0\x04\0\0\0\0\0"[..]),
         _ => ("http", &b""[..]),
     };
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        // Whoever answers before the question is another fault.
+        // A server that responds before it has received a request is another problem.
         _ = stream.read(&mut [0; 1024]).unwrap();
         stream.write_all(said).unwrap();
-        // It takes what is sent, and closes nothing.
+        // The server reads what is sent, and does not close the connection.
         _ = stream.read_to_end(&mut Vec::new());
     });
     let probe = exec::ExecProbe::new(&format!("{scheme}://{at}/")).unwrap();
@@ -204,9 +211,9 @@ fn probed(state: &str) -> (Duration, bool) {
     (began.elapsed(), answer.is_healthy())
 }
 
-/// As `nc -N` and old load balancers do: they send no more, and wait.
+/// As `nc -N` and old load balancers do: they close their sending side, and wait.
 #[tokio::test]
-async fn who_half_closes_after_a_request_is_answered_also_where_the_answer_waits() {
+async fn a_half_closed_client_is_answered_even_if_the_response_waits() {
     let health = Health::builder("orders")
         .check(
             Check::new("slow", || async {
@@ -247,7 +254,7 @@ async fn who_half_closes_after_a_request_is_answered_also_where_the_answer_waits
     }
 }
 
-/// One that a load balancer keeps open for longer than the service would.
+/// A load balancer keeps a connection open for longer than the service would.
 #[tokio::test(start_paused = true)]
 async fn the_limits_of_a_service_port_can_be_set() {
     let health = Health::fixed(Status::Pass);

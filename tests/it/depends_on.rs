@@ -1,4 +1,4 @@
-//! Checks that stand behind others.
+//! Checks that depend on others.
 
 use std::time::Duration;
 
@@ -24,13 +24,14 @@ fn whys<const N: usize>(health: &Health, checks: [&str; N]) -> [String; N] {
     checks.map(|check| why(health, check))
 }
 
-/// `schema` behind `postgres` behind `network`, all good, a second after the start.
+/// `schema` depends on `postgres`, which depends on `network`. All of them pass, one second after
+/// the start.
 async fn chain() -> (Health, [Scripted; 3]) {
     let scripts = [(); 3].map(|()| Scripted::new(Status::Pass));
     let [network, postgres, schema] = scripts.clone();
     let health = Health::builder("orders")
         .seed(7)
-        // In no order: what is depended on may be registered later.
+        // The order does not matter: a dependency may be registered later.
         .check(Check::new("schema", schema).depends_on("postgres"))
         .check(Check::new("postgres", postgres).depends_on("network"))
         .check(Check::new("network", network))
@@ -41,7 +42,8 @@ async fn chain() -> (Health, [Scripted; 3]) {
     (health, scripts)
 }
 
-/// `spool`, which blocks its thread at a gate, behind `network`, both good, a second after the start.
+/// `spool`, which blocks its thread at a gate, depends on `network`. Both pass, one second after
+/// the start.
 async fn spool() -> (Health, Gate, Scripted) {
     let (gate, network) = (Gate::default(), Scripted::new(Status::Pass));
     let spool = gate.check("spool").depends_on("network");
@@ -56,9 +58,9 @@ async fn spool() -> (Health, Gate, Scripted) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_root_fails_nothing_behind_it_is_run_and_the_report_names_the_root() {
+async fn while_the_root_fails_its_dependents_do_not_run_and_name_the_root() {
     let (health, [network, postgres, schema]) = chain().await;
-    network.say(Outcome::fail(Reason::Unreachable));
+    network.set_outcome(Outcome::fail(Reason::Unreachable));
     health.run_now("network").await.unwrap();
     let blocked = "blocked by network";
     assert_eq!(
@@ -68,7 +70,7 @@ async fn while_the_root_fails_nothing_behind_it_is_run_and_the_report_names_the_
     let runs = (postgres.runs(), schema.runs());
     after(3_600 * SECOND).await;
     assert_eq!((postgres.runs(), schema.runs()), runs);
-    // That is not what becomes too old.
+    // A blocked check does not become stale.
     assert_eq!(why(&health, "schema"), blocked);
     let report = health.check("schema").unwrap();
     assert_eq!(report.status, Status::Fail);
@@ -77,53 +79,53 @@ async fn while_the_root_fails_nothing_behind_it_is_run_and_the_report_names_the_
     let body = get(&health, "/health/schema").await.body;
     assert!(body.contains(r#""output":"blocked by network""#), "{body}");
 
-    network.say(Status::Pass);
+    network.set_outcome(Status::Pass);
     health.run_now("network").await.unwrap();
     after(ms(500)).await;
     assert_eq!(whys(&health, ["network", "postgres", "schema"]), [""; 3]);
     assert_eq!((postgres.runs(), schema.runs()), (runs.0 + 1, runs.1 + 1));
-    // And on they go.
+    // Their schedules continue.
     after(30 * SECOND).await;
     assert!(schema.runs() > runs.1 + 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_fails_for_itself_behind_a_root_that_is_back_blocks_what_is_behind_it() {
+async fn a_dependent_that_fails_after_the_root_recovers_blocks_its_own_dependents() {
     let (health, [network, postgres, _]) = chain().await;
-    network.say(Status::Fail);
-    postgres.say(Outcome::fail(Reason::AuthenticationFailed));
+    network.set_outcome(Status::Fail);
+    postgres.set_outcome(Outcome::fail(Reason::AuthenticationFailed));
     health.run_now("network").await.unwrap();
     assert_eq!(why(&health, "schema"), "blocked by network");
-    network.say(Status::Pass);
+    network.set_outcome(Status::Pass);
     health.run_now("network").await.unwrap();
     after(ms(500)).await;
     assert_eq!(
         whys(&health, ["postgres", "schema"]),
         ["authentication failed", "blocked by postgres"]
     );
-    postgres.say(Status::Pass);
+    postgres.set_outcome(Status::Pass);
     health.run_now("postgres").await.unwrap();
     after(ms(500)).await;
     assert_eq!(ready(&health), Status::Pass);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_under_way_when_the_root_fails_tells_nothing() {
+async fn a_run_in_progress_when_the_root_fails_is_discarded() {
     let (health, [network, postgres, _]) = chain().await;
     for says in [Status::Fail, Status::Pass] {
-        postgres.say(says);
-        postgres.take(SECOND);
+        postgres.set_outcome(says);
+        postgres.set_duration(SECOND);
         let run = health.run_now("postgres");
         after(ms(100)).await;
-        network.say(Status::Fail);
+        network.set_outcome(Status::Fail);
         health.run_now("network").await.unwrap();
         assert_eq!(why(&health, "postgres"), "blocked by network");
         after(2 * SECOND).await;
         assert_eq!(why(&health, "postgres"), "blocked by network");
         assert_eq!(run.await.unwrap().reason, Some(Reason::Blocked));
-        network.say(Status::Pass);
-        postgres.say(Status::Pass);
-        postgres.take(Duration::ZERO);
+        network.set_outcome(Status::Pass);
+        postgres.set_outcome(Status::Pass);
+        postgres.set_duration(Duration::ZERO);
         health.run_now("network").await.unwrap();
         after(5 * SECOND).await;
         assert_eq!(ready(&health), Status::Pass);
@@ -131,31 +133,32 @@ async fn a_run_that_is_under_way_when_the_root_fails_tells_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_run_met_before_the_root_was_back_is_asked_anew() {
+async fn a_run_started_before_the_root_recovered_is_repeated() {
     let (health, [network, postgres, _]) = chain().await;
-    postgres.say(Status::Fail);
-    postgres.take(SECOND);
+    postgres.set_outcome(Status::Fail);
+    postgres.set_duration(SECOND);
     drop(health.run_now("postgres"));
     after(ms(100)).await;
-    network.say(Status::Fail);
+    network.set_outcome(Status::Fail);
     health.run_now("network").await.unwrap();
     assert_eq!(why(&health, "postgres"), "blocked by network");
     let runs = postgres.runs();
-    network.say(Status::Pass);
-    postgres.say(Status::Pass);
+    network.set_outcome(Status::Pass);
+    postgres.set_outcome(Status::Pass);
     health.run_now("network").await.unwrap();
-    // What the run that is under way met is of no interest: it is ended, and nothing blocks the check any more.
+    // The result of the run in progress is discarded: the run is cancelled, and the check is no
+    // longer blocked.
     assert_eq!(why(&health, "postgres"), "pending");
     after(ms(1_100)).await;
     assert_eq!(
         (why(&health, "postgres").as_str(), postgres.runs()),
         ("", runs + 1)
     );
-    assert_eq!(postgres.most_running(), 1);
+    assert_eq!(postgres.max_running(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_demand_a_run_that_hangs_is_no_end_of_it() {
+async fn an_on_demand_run_that_hangs_is_reported_as_still_running_after_the_root_recovers() {
     let network = Scripted::new(Status::Pass);
     let gate = Gate::default();
     let health = Health::builder("orders")
@@ -170,7 +173,7 @@ async fn on_demand_a_run_that_hangs_is_no_end_of_it() {
     after(5 * SECOND).await;
     assert_eq!(why(&health, "ledger"), "timed out");
     for says in [Status::Fail, Status::Pass] {
-        network.say(says);
+        network.set_outcome(says);
         health.run_now("network").await.unwrap();
         after(SECOND).await;
     }
@@ -179,9 +182,9 @@ async fn on_demand_a_run_that_hangs_is_no_end_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn asking_for_a_run_of_what_is_blocked_runs_nothing() {
+async fn requesting_a_run_of_a_blocked_check_runs_nothing() {
     let (health, [network, postgres, _]) = chain().await;
-    network.say(Status::Fail);
+    network.set_outcome(Status::Fail);
     health.run_now("network").await.unwrap();
     let runs = postgres.runs();
     let report = health.run_now("postgres").await.unwrap();
@@ -190,7 +193,7 @@ async fn asking_for_a_run_of_what_is_blocked_runs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_goes_by_the_criticality_of_what_is_blocked() {
+async fn the_criticality_of_the_blocked_check_decides_readiness() {
     let network = Scripted::new(Status::Fail);
     let behind = |name: &str| Check::new(name, Scripted::new(Status::Pass)).depends_on("network");
     let health = Health::builder("orders")
@@ -203,22 +206,22 @@ async fn readiness_goes_by_the_criticality_of_what_is_blocked() {
     assert_eq!(ready(&health), Status::Warn);
     health.add(behind("postgres")).await.unwrap();
     assert_eq!(ready(&health), Status::Fail);
-    network.say(Status::Pass);
+    network.set_outcome(Status::Pass);
     health.run_now("network").await.unwrap();
     after(SECOND).await;
     assert_eq!(ready(&health), Status::Pass);
-    // One that was good once, and that all replicas share, takes none of them out.
+    // A shared check that has passed before takes no replica out of rotation.
     health.remove("postgres").await.unwrap();
     health.add(behind("ledger").shared()).await.unwrap();
-    network.say(Status::Fail);
+    network.set_outcome(Status::Fail);
     health.run_now("network").await.unwrap();
     assert_eq!(ready(&health), Status::Warn);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_blocked_before_its_first_run_holds_no_startup() {
+async fn a_check_blocked_before_its_first_run_does_not_delay_startup() {
     let mut unasked = 0;
-    // Which of them is first is a matter of chance.
+    // The order of the first runs is random.
     for seed in 0..16 {
         let behind = Scripted::new(Status::Pass);
         let health = Health::builder("orders")
@@ -236,7 +239,7 @@ async fn what_is_blocked_before_its_first_run_holds_no_startup() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_root_of_which_nothing_is_heard_any_more_blocks_too() {
+async fn a_stale_root_blocks_its_dependents() {
     let health = Health::builder("orders").seed(7).start().unwrap();
     let reporter = health.reporter("vpn", 10 * SECOND).await.unwrap();
     reporter.report(Status::Pass);
@@ -251,7 +254,7 @@ async fn a_root_of_which_nothing_is_heard_any_more_blocks_too() {
     reporter.report(Status::Pass);
     after(ms(500)).await;
     assert_eq!(why(&health, "ledger"), "");
-    // That nothing is heard any more is no news that it is well.
+    // A root that is stale does not count as recovered.
     reporter.report(Status::Fail);
     after(ms(500)).await;
     assert_eq!(why(&health, "ledger"), "blocked by vpn");
@@ -261,7 +264,7 @@ async fn a_root_of_which_nothing_is_heard_any_more_blocks_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_demand_it_is_run_once_when_the_root_is_back_and_then_as_it_is_read() {
+async fn an_on_demand_dependent_runs_once_when_the_root_recovers_and_then_when_read() {
     let network = Scripted::new(Status::Pass);
     let behind = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
@@ -277,14 +280,14 @@ async fn on_demand_it_is_run_once_when_the_root_is_back_and_then_as_it_is_read()
     after(SECOND).await;
     assert_eq!(get(&health, "/health/ledger").await.status, 200);
     assert_eq!(behind.runs(), 1);
-    network.say(Status::Fail);
+    network.set_outcome(Status::Fail);
     health.run_now("network").await.unwrap();
     after(60 * SECOND).await;
     for _ in 0..10 {
         assert_eq!(get(&health, "/health/ledger").await.status, 503);
     }
     assert_eq!(behind.runs(), 1);
-    network.say(Status::Pass);
+    network.set_outcome(Status::Pass);
     health.run_now("network").await.unwrap();
     after(SECOND).await;
     assert_eq!(behind.runs(), 2);
@@ -292,7 +295,7 @@ async fn on_demand_it_is_run_once_when_the_root_is_back_and_then_as_it_is_read()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_root_on_demand_that_nobody_asked_for_blocks_nobody() {
+async fn an_unread_root_on_demand_blocks_nothing() {
     let network = Scripted::new(Status::Pass);
     let behind = Scripted::new(Status::Pass);
     let regular = Scripted::new(Status::Pass);
@@ -313,14 +316,14 @@ async fn a_root_on_demand_that_nobody_asked_for_blocks_nobody() {
         after(60 * SECOND).await;
         assert_eq!(why(&health, "stock"), "");
     }
-    network.say(Status::Fail);
+    network.set_outcome(Status::Fail);
     assert_eq!(get(&health, "/ready").await.status, 503);
     after(SECOND).await;
     assert_eq!(
         whys(&health, ["ledger", "stock"]),
         ["blocked by network", "blocked by network"]
     );
-    network.say(Status::Pass);
+    network.set_outcome(Status::Pass);
     after(60 * SECOND).await;
     for _ in 0..6 {
         assert_eq!(get(&health, "/ready").await.status, 200);
@@ -329,25 +332,26 @@ async fn a_root_on_demand_that_nobody_asked_for_blocks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_hung_while_the_root_failed_and_came_back_is_asked_anew() {
+async fn a_run_that_hung_while_the_root_failed_and_recovered_is_repeated() {
     let (health, [network, postgres, _]) = chain().await;
-    postgres.take(60 * SECOND);
+    postgres.set_duration(60 * SECOND);
     drop(health.run_now("postgres"));
     after(ms(100)).await;
-    network.say(Status::Fail);
+    network.set_outcome(Status::Fail);
     health.run_now("network").await.unwrap();
     let runs = postgres.runs();
-    postgres.take(Duration::ZERO);
-    network.say(Status::Pass);
+    postgres.set_duration(Duration::ZERO);
+    network.set_outcome(Status::Pass);
     health.run_now("network").await.unwrap();
     after(ms(10)).await;
     assert_eq!(why(&health, "postgres"), "");
     assert_eq!(postgres.runs(), runs + 1);
 }
 
-/// Code that blocks cannot be ended, and is not run on top of; but nothing blocks the check any more.
+/// Blocking code cannot be cancelled, and is not started a second time. The check is no longer
+/// blocked nevertheless.
 #[tokio::test(start_paused = true)]
-async fn a_check_that_blocks_its_thread_is_not_called_blocked_by_what_is_back() {
+async fn a_check_that_blocks_its_thread_is_not_blocked_once_the_root_recovers() {
     let (health, gate, network) = spool().await;
     gate.set(true);
     let run = health.run_now("spool");
@@ -356,7 +360,7 @@ async fn a_check_that_blocks_its_thread_is_not_called_blocked_by_what_is_back() 
         (Status::Fail, "blocked by network"),
         (Status::Pass, "pending"),
     ] {
-        network.say(says);
+        network.set_outcome(says);
         health.run_now("network").await.unwrap();
         assert_eq!(why(&health, "spool"), why_not);
     }
@@ -366,9 +370,9 @@ async fn a_check_that_blocks_its_thread_is_not_called_blocked_by_what_is_back() 
     assert_eq!(why(&health, "spool"), "");
 }
 
-/// However many good outcomes it needs, nothing blocks it once its root is back.
+/// A check is no longer blocked once its root has recovered, however many passes it needs.
 #[tokio::test(start_paused = true)]
-async fn a_check_that_needs_two_good_outcomes_is_not_called_blocked_after_the_first() {
+async fn a_check_with_pass_after_two_is_not_blocked_after_the_first_pass() {
     let network = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .seed(7)
@@ -383,7 +387,7 @@ async fn a_check_that_needs_two_good_outcomes_is_not_called_blocked_after_the_fi
     after(60 * SECOND).await;
     assert_eq!(ready(&health), Status::Pass);
     for says in [Status::Fail, Status::Pass] {
-        network.say(says);
+        network.set_outcome(says);
         health.run_now("network").await.unwrap();
     }
     for _ in 0..2 {
@@ -397,11 +401,11 @@ async fn a_check_that_needs_two_good_outcomes_is_not_called_blocked_after_the_fi
     assert_eq!(db.why(), None);
 }
 
-/// A run that was in line when its root failed and came back is one run, and no run that hangs.
+/// A queued run whose root fails and recovers is run once, and does not count as hanging.
 #[tokio::test(start_paused = true)]
-async fn a_check_in_line_whose_root_fails_and_comes_back_is_run_once() {
-    let hog = Scripted::new(Status::Pass).taking(SECOND);
-    let db = Scripted::new(Status::Pass).taking(ms(1_500));
+async fn a_queued_check_whose_root_fails_and_recovers_runs_once() {
+    let hog = Scripted::new(Status::Pass).duration(SECOND);
+    let db = Scripted::new(Status::Pass).duration(ms(1_500));
     let health = Health::builder("orders")
         .seed(7)
         .concurrency(1)
@@ -427,9 +431,9 @@ async fn a_check_in_line_whose_root_fails_and_comes_back_is_run_once() {
     assert!(db.runs() <= runs + 2, "{} runs", db.runs() - runs);
 }
 
-/// What every replica asks is not asked more often because what it stands behind comes and goes.
+/// A check that all replicas share is not run more often because its dependency flaps.
 #[tokio::test(start_paused = true)]
-async fn a_shared_check_behind_a_root_that_flaps_keeps_its_period() {
+async fn a_shared_check_with_a_flapping_root_keeps_its_period() {
     let (network, db) = (Scripted::new(Status::Pass), Scripted::new(Status::Pass));
     let health = Health::builder("orders")
         .seed(7)
@@ -438,12 +442,12 @@ async fn a_shared_check_behind_a_root_that_flaps_keeps_its_period() {
         .start()
         .unwrap();
     after(SECOND).await;
-    // However long it takes, and whether or not it has an answer before the next change.
+    // This holds for any duration of the run, whether or not the run ends before the next change.
     for takes in [Duration::ZERO, ms(300), ms(1_500)] {
-        db.take(takes);
+        db.set_duration(takes);
         let runs = db.runs();
         for second in 0..100 {
-            network.say([Status::Fail, Status::Pass][second % 2]);
+            network.set_outcome([Status::Fail, Status::Pass][second % 2]);
             health.run_now("network").await.unwrap();
             after(SECOND).await;
         }
@@ -452,14 +456,15 @@ async fn a_shared_check_behind_a_root_that_flaps_keeps_its_period() {
     }
 }
 
-/// Who asks for a run of a check that stands behind what fails is told so, though a run of it has not ended.
+/// A request for a run of a blocked check returns the blocked state, even though an earlier run has
+/// not ended.
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_asked_for_waits_for_none_that_tells_nothing() {
+async fn a_requested_run_of_a_blocked_check_returns_without_waiting_for_an_old_run() {
     let (health, gate, network) = spool().await;
     gate.set(true);
     drop(health.run_now("spool"));
     after(ms(10)).await;
-    network.say(Status::Fail);
+    network.set_outcome(Status::Fail);
     health.run_now("network").await.unwrap();
     let asked = tokio::time::timeout(SECOND, health.run_now("spool")).await;
     let spool = asked.expect("an answer").unwrap();
@@ -467,9 +472,10 @@ async fn a_run_that_is_asked_for_waits_for_none_that_tells_nothing() {
     gate.set(false);
 }
 
-/// Whoever reads a check asks for what it stands behind, too; and what nobody reads blocks nobody for ever.
+/// A reader of a check on demand requests its dependencies, too. A root that nobody reads does not
+/// block other checks forever.
 #[tokio::test(start_paused = true)]
-async fn roots_on_demand_are_asked_by_who_reads_what_is_behind_them() {
+async fn reading_a_dependent_requests_its_roots_on_demand() {
     let network = Scripted::new(Status::Fail);
     let ok = || Scripted::new(Status::Pass);
     let health = Health::builder("orders")
@@ -489,8 +495,8 @@ async fn roots_on_demand_are_asked_by_who_reads_what_is_behind_them() {
         whys(&health, ["ledger", "stock"]),
         ["blocked by network", "blocked by network"]
     );
-    network.say(Status::Pass);
-    // Only this is read, and only now and then.
+    network.set_outcome(Status::Pass);
+    // Only this check is read, and only from time to time.
     for _ in 0..3 {
         after(5 * SECOND).await;
         get(&health, "/health/ledger").await;
@@ -498,8 +504,8 @@ async fn roots_on_demand_are_asked_by_who_reads_what_is_behind_them() {
     after(SECOND).await;
     assert_eq!(whys(&health, ["network", "ledger", "stock"]), [""; 3]);
     assert!(network.runs() <= 4, "{}", network.runs());
-    // It fails once more, and is read by nobody.
-    network.say(Status::Fail);
+    // The root fails again, and nobody reads it.
+    network.set_outcome(Status::Fail);
     after(60 * SECOND).await;
     assert_eq!(get(&health, "/health/network").await.status, 200);
     after(SECOND).await;
@@ -508,20 +514,23 @@ async fn roots_on_demand_are_asked_by_who_reads_what_is_behind_them() {
     assert_eq!(whys(&health, ["network", "stock"]), ["stale", ""]);
 }
 
-/// A worker that stops on purpose and starts anew is what others stand behind, as before.
+/// A worker that stops on purpose and restarts is a dependency as before.
 #[tokio::test(start_paused = true)]
-async fn a_root_that_comes_again_is_stood_behind_again() {
+async fn a_re_registered_root_is_a_dependency_again() {
     let health = Health::builder("orders").seed(7).start().unwrap();
     let consumer = async || health.heartbeat("consumer", 30 * SECOND).await.unwrap();
     let beat = consumer().await;
     let lag = Check::new("lag", Scripted::new(Status::Pass)).depends_on("consumer");
     health.add(lag).await.unwrap();
     let refused = health.remove("consumer").await.unwrap_err();
-    assert!(matches!(refused, ChangeError::Needed(_)), "{refused}");
+    assert!(
+        matches!(refused, ChangeError::HasDependents(_)),
+        "{refused}"
+    );
     beat.stop();
     after(SECOND).await;
     assert_eq!(why(&health, "lag"), "");
-    // Other code of the same check depends on it as before.
+    // A replacement of the check depends on it as before.
     let lag = Check::new("lag", Scripted::new(Status::Pass)).depends_on("consumer");
     health.replace(lag).await.unwrap();
     let beat = consumer().await;
@@ -538,7 +547,7 @@ async fn a_root_that_comes_again_is_stood_behind_again() {
     beat.tick();
     after(SECOND).await;
     assert_eq!(whys(&health, ["consumer", "lag"]), ["", ""]);
-    // One that is gone for good is forgotten.
+    // A dependent that was removed permanently is forgotten.
     health.remove("lag").await.unwrap();
     beat.stop();
     after(SECOND).await;
@@ -548,7 +557,7 @@ async fn a_root_that_comes_again_is_stood_behind_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn circles_and_typos_are_mistakes() {
+async fn dependency_cycles_and_unknown_names_are_errors() {
     let behind =
         |name: &str, root: &str| Check::new(name, || async { Status::Pass }).depends_on(root);
     let error = Health::builder("orders")
@@ -569,9 +578,9 @@ async fn circles_and_typos_are_mistakes() {
         mistakes,
         [
             "`depends_on`: the name \"The Network\" has a character outside `a-z 0-9 . _ -`: try `the-network`",
-            "checks depend on each other in a circle, c on a on b on c: take one `depends_on` out",
+            "checks depend on each other in a cycle, c on a on b on c: remove one `depends_on`",
             "`depends_on`: no check is named \"posgres\": registered are a, b, c, d, e, f",
-            "checks depend on each other in a circle, e on e: take one `depends_on` out",
+            "checks depend on each other in a cycle, e on e: remove one `depends_on`",
         ]
     );
     let health = Health::builder("orders")
@@ -581,11 +590,14 @@ async fn circles_and_typos_are_mistakes() {
         .unwrap();
     let refused = |error: ChangeError| error.to_string();
     let circle = health.replace(behind("b", "a")).await.unwrap_err();
-    assert!(refused(circle).contains("in a circle, b on a on b"));
+    assert!(refused(circle).contains("in a cycle, b on a on b"));
     let unknown = health.add(behind("c", "d")).await.unwrap_err();
     assert!(refused(unknown).contains("no check is named \"d\""));
     let needed = health.remove("b").await.unwrap_err();
-    assert_eq!(needed, ChangeError::Needed(vec![Name::new("a").unwrap()]));
+    assert_eq!(
+        needed,
+        ChangeError::HasDependents(vec![Name::new("a").unwrap()])
+    );
     assert!(refused(needed).ends_with("remove them first, a"));
     health
         .replace(Check::new("a", || async { Status::Pass }))
@@ -595,7 +607,7 @@ async fn circles_and_typos_are_mistakes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_root_that_an_operator_disabled_blocks_nobody() {
+async fn a_disabled_root_blocks_nothing() {
     let config: HealthConfig =
         serde_json::from_str(r#"{"checks": {"network": {"enabled": false}}}"#).unwrap();
     let health = Health::builder("orders")
@@ -609,7 +621,7 @@ async fn a_root_that_an_operator_disabled_blocks_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_stands_behind_a_check_that_is_disabled_stands_behind_its_root() {
+async fn dependents_of_a_disabled_check_depend_on_its_root() {
     let config: HealthConfig =
         serde_json::from_str(r#"{"checks": {"postgres": {"enabled": false}}}"#).unwrap();
     let health = Health::builder("orders")
@@ -624,9 +636,9 @@ async fn what_stands_behind_a_check_that_is_disabled_stands_behind_its_root() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replaced_it_stands_behind_what_it_is_told_to() {
+async fn a_replaced_check_has_its_new_dependencies() {
     let (health, [network, ..]) = chain().await;
-    network.say(Status::Fail);
+    network.set_outcome(Status::Fail);
     health.run_now("network").await.unwrap();
     let free: CheckReport = health
         .replace(Check::new("postgres", || async { Status::Pass }))
@@ -641,11 +653,11 @@ async fn replaced_it_stands_behind_what_it_is_told_to() {
     assert_eq!(why(&health, "schema"), "blocked by network");
 }
 
-// How long runs take
+// Durations of runs
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_takes_too_long_is_a_warning_and_shown_smoothed() {
-    let db = Scripted::new(Status::Pass).taking(ms(100));
+async fn a_slow_run_is_a_warning_with_a_smoothed_duration() {
+    let db = Scripted::new(Status::Pass).duration(ms(100));
     let check = Check::new("db", db.clone()).warn_above(ms(150));
     let health = Health::builder("orders")
         .seed(7)
@@ -658,7 +670,7 @@ async fn a_run_that_takes_too_long_is_a_warning_and_shown_smoothed() {
         (report.status, report.smoothed_duration),
         (Status::Pass, Some(ms(100)))
     );
-    db.take(ms(300));
+    db.set_duration(ms(300));
     health.run_now("db").await.unwrap();
     assert_eq!(reason(&health, "db"), Some(Reason::Slow));
     assert_eq!(ready(&health), Status::Warn);
@@ -668,12 +680,12 @@ async fn a_run_that_takes_too_long_is_a_warning_and_shown_smoothed() {
     let body = get(&health, "/health").await.body;
     let smoothed = r#""db:smoothedResponseTime":[{"componentId":"db","componentType":"component","observedValue":150.0,"observedUnit":"ms""#;
     assert!(body.contains(smoothed), "{body}");
-    // A failure is not an answer, however long it takes; nor does it become a warning.
-    db.say(Status::Fail);
+    // A failure has no response time, however long it takes. It does not become a warning, either.
+    db.set_outcome(Status::Fail);
     health.run_now("db").await.unwrap();
     assert_eq!(reason(&health, "db"), Some(Reason::Failed));
     assert_eq!(health.check("db").unwrap().smoothed_duration, Some(ms(150)));
-    db.say(Outcome::warn(Reason::Busy));
+    db.set_outcome(Outcome::warn(Reason::Busy));
     health.run_now("db").await.unwrap();
     assert_eq!(reason(&health, "db"), Some(Reason::Busy));
     let error = Health::builder("orders")

@@ -1,4 +1,4 @@
-//! What is written in each dialect, and who gets which.
+//! The text of each dialect, and content negotiation.
 
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ use crate::support::{SECOND, Scripted, after, ask, ask_saying, ms};
 const TEXT: &str = "text/plain; charset=utf-8";
 const ACTUATOR: &str = "application/vnd.spring-boot.actuator.v3+json";
 
-/// A service whose checks are as they are told.
+/// A service with scripted checks.
 struct Service {
     health: Health,
     db: Scripted,
@@ -49,7 +49,7 @@ impl Service {
             .release("1.4.2")
             .version("1")
             .description("takes orders")
-            .check(Check::new("db", db.clone().taking(ms(5))).runbook(runbook))
+            .check(Check::new("db", db.clone().duration(ms(5))).runbook(runbook))
             .check(Check::new("cache", cache.clone()).non_critical())
             .start()
             .unwrap();
@@ -57,15 +57,15 @@ impl Service {
     }
 
     async fn says(&self, db: Outcome, cache: Status) {
-        self.db.say(db);
-        self.cache.say(cache);
+        self.db.set_outcome(db);
+        self.cache.set_outcome(cache);
         for check in ["db", "cache"] {
             self.health.run_now(check).await.unwrap();
         }
     }
 }
 
-/// Endpoints with the paths of the default, all in one dialect and open to `exposure`.
+/// Endpoints with the default paths, all in one dialect and with the same exposure.
 fn endpoints(dialect: Dialect, exposure: Exposure) -> EndpointsBuilder {
     let paths = ["/health", "/ready", "/live", "/startup", "/health/{check}"];
     let endpoints = paths
@@ -126,11 +126,11 @@ async fn golden_actuator() {
     assert_snapshot!(golden(Dialect::Actuator).await);
 }
 
-/// The rows of the API server's own test, for two of its paths: what is asked, whether there is a check that fails, the
-/// code and the body. Where it says 500 a failing verdict here is 503, and a single check withholds its reason as the
-/// list does.
+/// The table of the Kubernetes API server's own test, for two of its paths: the query, whether a
+/// check fails, the status code and the body. There are two differences. A failing verdict is a 503
+/// here instead of a 500, and a single check withholds its reason as the list does.
 #[tokio::test(start_paused = true)]
-async fn the_api_servers_own_rows() {
+async fn kubernetes_text_matches_the_table_of_the_api_server() {
     let unknown = "warn: some health checks cannot be excluded: no matches for \"dontexist\"\n";
     for (path, name) in [("/healthz", "healthz"), ("/readyz", "readyz")] {
         let failing = format!("[+]ping ok\n[-]bad failed: reason withheld\n{name} check failed\n");
@@ -193,8 +193,9 @@ async fn the_api_servers_own_rows() {
     }
 }
 
-/// What the specification says of each kind of procedure: with none, some that are up and one that is down, the status is their
-/// conjunction, and the list has each of them and no other.
+/// The specification of each kind of procedure: with no procedure, with some that are up, and with
+/// one that is down. The status is the conjunction of all procedures of that kind, and the list
+/// contains exactly these.
 #[tokio::test(start_paused = true)]
 async fn microprofile_lists_each_procedure_of_a_kind_and_no_other() {
     let mut rows = String::new();
@@ -252,7 +253,7 @@ async fn microprofile_lists_each_procedure_of_a_kind_and_no_other() {
                 names.sort();
                 let row = format!("{down:?} of {count}, {path}: {body}\n");
                 assert_eq!(names, expected, "{row}");
-                // An instance that does not start is not ready either.
+                // An instance that has not started is not ready either.
                 let is_down = fails(kind) || (kind == "ready" && fails("started"));
                 let status = if is_down { "DOWN" } else { "UP" };
                 assert_eq!(body["status"], status, "{row}");
@@ -272,7 +273,7 @@ async fn microprofile_lists_each_procedure_of_a_kind_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_tell_since_when_and_how_often() {
+async fn bodies_contain_since_and_consecutive_failures() {
     let check = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .check(
@@ -291,7 +292,7 @@ async fn bodies_tell_since_when_and_how_often() {
             "{passing}"
         );
     }
-    check.say(Status::Fail);
+    check.set_outcome(Status::Fail);
     health.run_now("db").await.unwrap();
     let began = health.check("db").unwrap().since;
     let row = |body: Value| body["checks"]["db:responseTime"][0].clone();
@@ -300,14 +301,15 @@ async fn bodies_tell_since_when_and_how_often() {
     assert_eq!(told["since"], since);
     assert!(row(told)["lastSuccess"].is_string());
     after(95 * SECOND).await;
-    // It is one moment, whoever asks and when; how often is told of the last run.
+    // `since` is the same for all readers at any time. `consecutiveFailures` is that of the last
+    // run.
     let later = ask(&probes, "/health").await.json();
     assert_eq!(later["since"], since);
     assert_eq!(row(later.clone())["since"], since);
     assert!(row(later)["consecutiveFailures"].as_u64().unwrap() >= 8);
     let alone = ask(&probes, "/health/db").await.json();
     assert_eq!(row(alone)["since"], since);
-    // Wherever it is asked for, it is of the last run.
+    // On every path it is that of the last run.
     for _ in 0..3 {
         after(30 * SECOND).await;
         let failures = health.check("db").unwrap().consecutive_failures;
@@ -321,14 +323,15 @@ async fn bodies_tell_since_when_and_how_often() {
         health.verdict(Probe::Readiness).since,
         health.report().since
     );
-    check.say(Status::Pass);
+    check.set_outcome(Status::Pass);
     health.run_now("db").await.unwrap();
     assert!(!ask(&probes, "/ready").await.body.contains("since"));
 }
 
-/// Where nothing drives the engine, who asks for the whole first is told the same moment as who asks for the verdict.
+/// If nothing drives the engine, a reader of the whole report sees the same timestamp as a reader
+/// of a verdict.
 #[test]
-fn an_expiry_that_the_engine_does_not_come_to_is_one_moment_for_every_reader() {
+fn an_expiry_on_a_stalled_engine_has_the_same_time_for_every_reader() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -350,9 +353,9 @@ fn an_expiry_that_the_engine_does_not_come_to_is_one_moment_for_every_reader() {
     drop(runtime);
 }
 
-/// Whoever notices that something is too old, and when, means the moment when it was.
+/// The timestamp is that of the expiry, whoever detects it and whenever.
 #[tokio::test(start_paused = true)]
-async fn an_expiry_is_one_moment_for_every_reader() {
+async fn an_expiry_has_the_same_time_for_every_reader() {
     let check = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .check(
@@ -365,7 +368,7 @@ async fn an_expiry_is_one_moment_for_every_reader() {
     after(SECOND).await;
     check.hang();
     let ended = health.check("db").unwrap().last_run.unwrap().time;
-    // Read before the engine comes to it, and after.
+    // Read before the engine detects the expiry, and after.
     tokio::time::advance(61 * SECOND).await;
     let (report, verdict) = (
         health.check("db").unwrap(),
@@ -386,7 +389,7 @@ async fn an_expiry_is_one_moment_for_every_reader() {
     }
 }
 
-/// What the specification's appendix says of a body.
+/// Asserts that a body is valid by the appendix of the specification.
 fn assert_is_microprofile(body: &str) {
     let schema = json!({
         "type": "object",
@@ -425,9 +428,9 @@ fn assert_is_microprofile(body: &str) {
     assert!(faults.is_empty(), "{faults:?}: {body}");
 }
 
-/// The conjunction of what is listed.
+/// The status is the conjunction of the listed rows.
 #[tokio::test(start_paused = true)]
-async fn of_an_instance_that_leaves_liveness_is_up_and_so_is_each_row() {
+async fn liveness_and_its_rows_are_up_during_a_drain() {
     let health = Health::builder("orders").start().unwrap();
     let worker = health.heartbeat("worker", SECOND).liveness();
     let worker = worker.await.unwrap();
@@ -479,7 +482,7 @@ async fn microprofile_bodies_are_valid_by_its_schema() {
     }
 }
 
-/// More failing checks than a verdict lists.
+/// A service with more failing checks than a verdict lists.
 async fn crowd() -> Health {
     let failing = |index| Check::new(format!("check-{index:02}"), || async { Status::Fail });
     let health = Health::builder("orders")
@@ -491,7 +494,7 @@ async fn crowd() -> Health {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_listed_is_counted() {
+async fn failing_checks_that_are_not_listed_are_counted() {
     let health = crowd().await;
     let of = |dialect| {
         health
@@ -510,14 +513,14 @@ async fn what_is_not_listed_is_counted() {
     let body = ask(&microprofile, "/ready").await;
     assert_is_microprofile(&body.body);
     let checks = body.json()["checks"].as_array().unwrap().clone();
-    // Where each is to be listed, each is.
+    // Dialects that must list all checks list all of them.
     assert_eq!(checks.len(), 20);
     let actuator = ask(&of(Dialect::Actuator), "/ready").await.json();
     assert_eq!(actuator["components"].as_object().unwrap().len(), 20);
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_accept_gets_an_answer_that_names_what_it_varies_by() {
+async fn every_accept_gets_a_response_with_vary() {
     let service = Service::new();
     service.says(failure(), Status::Pass).await;
     let probes = service.health.service();
@@ -556,7 +559,7 @@ async fn every_accept_gets_an_answer_that_names_what_it_varies_by() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_a_dialect_is_fixed_nothing_is_negotiated() {
+async fn a_fixed_dialect_is_not_negotiated() {
     let service = Service::new();
     service.says(good(Status::Pass), Status::Pass).await;
     for (endpoints, paths, expected) in [
@@ -602,14 +605,14 @@ async fn where_a_dialect_is_fixed_nothing_is_negotiated() {
                 assert_eq!(answer.header("vary"), None, "{path} {accept}");
             }
         }
-        // What is no path of the preset is not there.
+        // Paths that do not belong to the preset do not exist.
         assert_eq!(ask(&probes, "/ready").await.status, StatusCode::NOT_FOUND);
     }
 }
 
-/// Each form of an answer is kept for itself.
+/// Each form of a response is cached separately.
 #[tokio::test(start_paused = true)]
-async fn no_answer_is_taken_for_another() {
+async fn cached_responses_are_not_mixed_up() {
     let service = Service::new();
     let paths = ["/health", "/ready", "/live", "/startup", "/health/db"];
     let queries = ["", "?verbose", "?exclude=db", "?exclude=nobody&verbose"];
@@ -656,14 +659,14 @@ async fn no_answer_is_taken_for_another() {
     ] {
         service.says(db, cache).await;
         let first = everything().await;
-        // Asked in another order, of answers that are kept by now, it is all the same.
+        // In the other order, with responses that are cached by now, the result is the same.
         assert_eq!(first, everything().await);
     }
 }
 
-/// The list of all checks is new whenever it has to be, though the verdict stays the same.
+/// The list of all checks is updated when necessary, even though the verdict stays the same.
 #[tokio::test(start_paused = true)]
-async fn a_verbose_answer_knows_who_came_and_went() {
+async fn a_verbose_response_reflects_added_and_removed_checks() {
     let service = Service::new();
     service.says(good(Status::Pass), Status::Pass).await;
     let probes = service
@@ -689,7 +692,7 @@ async fn a_verbose_answer_knows_who_came_and_went() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_excluded_counts_for_nothing_in_that_one_answer() {
+async fn an_excluded_check_is_ignored_in_that_response_alone() {
     let service = Service::new();
     service.says(failure(), Status::Fail).await;
     let probes = service.health.service();
@@ -702,7 +705,7 @@ async fn what_is_excluded_counts_for_nothing_in_that_one_answer() {
         assert_eq!(code(&format!("{path}?exclude=cache,db")).await, 503);
         assert_eq!(code(path).await, 503, "nothing is left of it");
     }
-    // Since when that verdict is so, nobody has kept.
+    // The time since when that reduced verdict holds is not known.
     let failing = ask(&probes, "/health?exclude=cache").await.json();
     assert!(failing["since"].is_null() && failing["status"] == "fail");
     let answer = ask(&probes, "/health?exclude=db&exclude=nobody&exclude=%3Cb%3E").await;
@@ -711,12 +714,13 @@ async fn what_is_excluded_counts_for_nothing_in_that_one_answer() {
     assert_eq!(
         notes,
         json!([
-            "left out of this answer: db",
-            "cannot be left out: nobody and 1 more",
+            "excluded from this response: db",
+            "cannot be excluded: nobody and 1 more",
         ])
     );
     assert!(answer.json()["checks"].get("db:responseTime").is_none());
-    // A check that is asked for by name is not left out, nor does it say who else there is.
+    // A check that is requested by name cannot be excluded, and its response does not reveal other
+    // checks.
     assert_eq!(code("/health/db?exclude=db").await, 503);
     let text = async |asked: &str| {
         ask_saying(&probes, asked, "accept", "text/plain")
@@ -731,9 +735,9 @@ async fn what_is_excluded_counts_for_nothing_in_that_one_answer() {
     );
 }
 
-/// Of liveness no check is a part, so none can be left out of it.
+/// Liveness contains no checks, so none of them can be excluded.
 #[tokio::test(start_paused = true)]
-async fn what_is_not_there_is_warned_of_in_one_short_line() {
+async fn unknown_exclusions_are_reported_in_one_short_line() {
     let service = Service::new();
     service.says(good(Status::Pass), Status::Pass).await;
     let endpoints = Endpoints::kubernetes();
@@ -750,7 +754,7 @@ async fn what_is_not_there_is_warned_of_in_one_short_line() {
         .map(|index| format!("&exclude=n{index:03}"))
         .collect();
     for path in ["/readyz", "/livez"] {
-        // As long as a query may be, and longer than it may.
+        // The longest valid query, and a query that is too long.
         let body = ask(&probes, &format!("{path}?verbose{}", &many[..500 * 13]))
             .await
             .body;
@@ -769,9 +773,9 @@ async fn what_is_not_there_is_warned_of_in_one_short_line() {
     assert!(json.body.len() < 600, "{}", json.body);
 }
 
-/// Whatever a check calls its measurements, they are all told.
+/// Measurements are reported whatever their names are.
 #[tokio::test(start_paused = true)]
-async fn measurements_of_any_name_are_told() {
+async fn measurements_with_any_name_are_reported() {
     let measured = Outcome::warn(Reason::Busy)
         .measure("reason", "planned", "")
         .measure("time", 1, "")
@@ -804,13 +808,13 @@ async fn measurements_of_any_name_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_only_the_verdict_is_told_no_query_tells_more() {
+async fn with_the_status_exposure_no_query_reveals_more() {
     let service = Service::new();
     service.says(failure(), Status::Pass).await;
     let probes = service
         .health
         .service()
-        .endpoints(crate::support::reserved().build().unwrap());
+        .endpoints(crate::support::status_only().build().unwrap());
     for accept in ["*/*", "text/plain", ACTUATOR] {
         let plain = ask_saying(&probes, "/ready", "accept", accept).await;
         for query in [
@@ -831,7 +835,7 @@ async fn where_only_the_verdict_is_told_no_query_tells_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_it_leaves_nobody_waits_for_a_run_on_demand() {
+async fn during_a_drain_no_reader_waits_for_a_run_on_demand() {
     let hanging = Check::new("hanging", Scripted::hanging()).on_demand(SECOND);
     let health = Health::builder("orders").check(hanging).start().unwrap();
     let probes = health.service();
@@ -847,8 +851,8 @@ async fn while_it_leaves_nobody_waits_for_a_run_on_demand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_demand_a_check_that_is_excluded_is_not_waited_for() {
-    let slow = Scripted::new(Status::Pass).taking(ms(100));
+async fn an_excluded_check_on_demand_is_not_waited_for() {
+    let slow = Scripted::new(Status::Pass).duration(ms(100));
     let health = Health::builder("orders")
         .check(Check::new("slow", slow.clone()).on_demand(SECOND))
         .start()
@@ -861,9 +865,9 @@ async fn on_demand_a_check_that_is_excluded_is_not_waited_for() {
     assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
 }
 
-/// What is known is known to whoever asks, also where only 16 checks are listed.
+/// Known failures are visible to every reader, even if only 16 checks are listed.
 #[tokio::test(start_paused = true)]
-async fn what_is_down_while_it_starts_is_so_for_every_exposure_and_path() {
+async fn a_failure_during_startup_is_visible_at_every_exposure_and_path() {
     let pending = (0..20).map(|index| Check::new(format!("slow-{index:02}"), Scripted::hanging()));
     let down = Check::new("down", Scripted::new(Status::Fail));
     let health = tower_health::Health::builder("orders")

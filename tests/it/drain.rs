@@ -1,4 +1,4 @@
-//! Leaving: how long, for whom, and who is told.
+//! Drains and maintenance: their duration, what they wait for, and who is notified.
 
 use std::{convert::Infallible, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
@@ -23,22 +23,22 @@ fn service() -> Health {
     Health::builder("orders").start().unwrap()
 }
 
-/// How long a future takes, on a paused clock.
+/// Returns how long a future takes, on a paused clock.
 async fn takes<T>(future: impl Future<Output = T>) -> (Duration, T) {
     let began = Instant::now();
     let output = future.await;
     (began.elapsed(), output)
 }
 
-/// About so long: timers resolve milliseconds.
+/// Compares durations with a tolerance, because timers have a resolution of milliseconds.
 #[track_caller]
 fn is_about(took: Duration, expected: Duration) {
     let off = took.abs_diff(expected);
     assert!(off < ms(10), "{took:?} and not {expected:?}");
 }
 
-/// A service whose requests end when they are let go; `/body` responds at once, with a body that ends then, and
-/// `/endless` with one that nobody is to wait for.
+/// A service whose requests end when they are released. `/body` responds immediately, with a body
+/// that ends on release. `/endless` responds with a body that a drain does not wait for.
 #[derive(Clone)]
 struct Slow(Arc<Notify>);
 
@@ -79,7 +79,7 @@ impl Service<Request<Body>> for Slow {
     }
 }
 
-/// A stream of what a future comes to.
+/// Returns a stream of the output of a future.
 fn stream_of<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> impl tokio_stream::Stream<Item = T> + Send {
@@ -93,12 +93,12 @@ fn request(path: &str) -> Request<Body> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_service_serves_on_for_the_delay_and_then_closes() {
+async fn an_idle_service_serves_during_the_delay_and_then_closes() {
     let health = service();
     let before = health.drained();
     let (took, ()) = takes(health.drain()).await;
     is_about(took, 5 * SECOND);
-    // Whoever asks before, during and after is told at the same time.
+    // Callers that wait before, during and after the drain are notified at the same time.
     let (took, ()) = takes(async {
         before.await;
         health.drained().await;
@@ -110,7 +110,7 @@ async fn an_idle_service_serves_on_for_the_delay_and_then_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_drain_goes_on_though_nobody_polls_it() {
+async fn the_drain_continues_without_being_polled() {
     let health = service();
     drop(health.drain());
     after(5 * SECOND + ms(10)).await;
@@ -119,7 +119,7 @@ async fn the_drain_goes_on_though_nobody_polls_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_in_flight_until_it_is_answered_and_its_body_has_ended() {
+async fn a_request_is_in_flight_until_its_response_body_has_ended() {
     for path in ["/slow", "/body"] {
         let health = service();
         let gate = Arc::new(Notify::new());
@@ -140,8 +140,8 @@ async fn a_request_is_in_flight_until_it_is_answered_and_its_body_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_over_when_its_client_goes() {
-    // While it is answered, and while it is read.
+async fn a_request_is_over_when_its_client_disconnects() {
+    // While it waits for the response, and while it reads the body.
     for path in ["/slow", "/body"] {
         let health = service();
         let app = health.wrap(Slow(Arc::default()));
@@ -160,7 +160,7 @@ async fn a_request_is_over_when_its_client_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn probes_endless_responses_and_errors_hold_nobody_up() {
+async fn probes_endless_responses_and_errors_do_not_delay_a_drain() {
     let health = service();
     let app = health.wrap(Slow(Arc::default()));
     let endless = app.clone().oneshot(request("/endless")).await.unwrap();
@@ -175,7 +175,7 @@ async fn probes_endless_responses_and_errors_hold_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_was_upgraded_holds_nobody_up() {
+async fn an_upgraded_connection_does_not_delay_a_drain() {
     let health = service();
     let app = health.wrap(tower::service_fn(|_: Request<Body>| async {
         let mut response = Response::new(Body::empty());
@@ -189,7 +189,7 @@ async fn a_connection_that_was_upgraded_holds_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_stuck_is_waited_for_until_its_time_is_over() {
+async fn a_stuck_request_is_waited_for_until_the_time_limit() {
     let health = Health::builder("orders")
         .drain_delay(SECOND)
         .drain_finish(3 * SECOND)
@@ -203,12 +203,12 @@ async fn what_is_stuck_is_waited_for_until_its_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_run_is_cut_and_says_what_was_in_flight() {
+async fn run_cuts_a_stuck_server_and_reports_what_was_in_flight() {
     let health = service();
     let app = health.wrap(Slow(Arc::default()));
     let mut stuck = Box::pin(app.oneshot(request("/slow")));
     assert!(poll_once(&mut stuck).is_pending());
-    // One that waits for it without limit, as those do that are told to be graceful.
+    // A server that waits for it without limit, as graceful servers do.
     let drained = health.drained();
     let server = health.run(async move {
         drained.await;
@@ -227,12 +227,12 @@ async fn a_server_that_is_run_is_cut_and_says_what_was_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_run_may_end_by_itself() {
+async fn run_returns_the_result_of_a_server_that_ends_by_itself() {
     let health = service();
     let failed = || Err::<(), _>("no");
     let ended = health.run(async { failed() }).await;
     assert_eq!(ended.unwrap_err().to_string(), "no");
-    // Nothing is in flight, and its connections have a while to end.
+    // Nothing is in flight, and the connections have some time to end.
     let drained = health.drained();
     let server = health.run(async move {
         drained.await;
@@ -243,14 +243,15 @@ async fn a_server_that_is_run_may_end_by_itself() {
     let (took, ended) = takes(server).await;
     is_about(took, 6 * SECOND);
     assert_eq!(ended.unwrap_err().to_string(), "no");
-    // One that does not has ended well: connections alone were open.
+    // A server that does not end by itself has still ended well, because only connections were
+    // open.
     let (took, ended) = takes(health.run(std::future::pending::<Result<(), &str>>())).await;
     is_about(took, SECOND);
     ended.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_while_servers_close_is_not_cut() {
+async fn a_request_that_ends_while_servers_close_is_not_cut() {
     let health = service();
     let gate = Arc::new(Notify::new());
     let app = health.wrap(Slow(Arc::clone(&gate)));
@@ -264,7 +265,7 @@ async fn what_ends_while_servers_close_is_not_cut() {
     });
     drop(health.drain());
     let server = tokio::spawn(takes(server));
-    // The delay, all of the time to finish, and some of the time to close.
+    // The full delay, the full time to finish, and part of the time to close.
     after(24 * SECOND).await;
     gate.notify_one();
     let (took, ended) = server.await.unwrap();
@@ -287,7 +288,7 @@ async fn a_handler_that_waits_for_the_drain_does_not_wait_for_itself() {
                 Ok::<_, Infallible>(Response::new(Body::from("drained")))
             }
         }));
-        // Beside another, which it does wait for.
+        // Together with another request, which the drain does wait for.
         let gate = Arc::new(Notify::new());
         let other = health.wrap(Slow(Arc::clone(&gate)));
         let other = tokio::spawn(async move { drop(other.oneshot(request("/slow")).await) });
@@ -311,7 +312,7 @@ async fn a_handler_that_waits_for_the_drain_does_not_wait_for_itself() {
         assert_eq!(body, "drained");
         assert_eq!(leaving.unwrap(), "close");
         other.await.unwrap();
-        // What was counted is, all the same, as much as before.
+        // The number of requests in flight is still correct.
         let late = health.wrap(Slow(Arc::default()));
         let mut stuck = Box::pin(late.oneshot(request("/slow")));
         assert!(poll_once(&mut stuck).is_pending());
@@ -320,9 +321,9 @@ async fn a_handler_that_waits_for_the_drain_does_not_wait_for_itself() {
     }
 }
 
-/// It looks at the drain, or waits for it, and then goes on with what it does.
+/// A handler that observes the drain, or waits for it, and then continues its work.
 #[tokio::test(start_paused = true)]
-async fn a_handler_that_goes_on_after_it_waited_for_the_drain_is_waited_for() {
+async fn a_handler_that_continues_after_waiting_for_the_drain_is_waited_for() {
     for waits in [true, false] {
         let health = Health::builder("orders")
             .drain_delay(Duration::ZERO)
@@ -345,7 +346,8 @@ async fn a_handler_that_goes_on_after_it_waited_for_the_drain_is_waited_for() {
             let response = app.oneshot(request("/flush")).await.unwrap();
             response.into_body().collect().await.unwrap().to_bytes()
         }));
-        // The one waits until servers close, the other looks for a second; both go on for four.
+        // One handler waits until servers close. The other observes for a second. Both then
+        // continue for 4 s.
         let other = health.wrap(Slow(Arc::default()));
         let mut other = Box::pin(other.oneshot(request("/slow")));
         assert!(poll_once(&mut other).is_pending());
@@ -361,13 +363,13 @@ async fn a_handler_that_goes_on_after_it_waited_for_the_drain_is_waited_for() {
         let (_, body) = answered.await.unwrap();
         assert_eq!(body, "flushed");
         ended.unwrap();
-        // Once nothing is in flight a server has 2 s to end.
+        // Once nothing is in flight, a server has 2 s to end.
         assert!(took >= 4 * SECOND && took < 7 * SECOND, "{waits}: {took:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_request_is_waited_for_and_a_stream_ends_when_the_drain_begins() {
+async fn a_drain_waits_for_in_flight_guards_and_draining_resolves_at_its_start() {
     let health = service();
     let draining = health.draining();
     let mut early = Box::pin(health.draining());
@@ -385,7 +387,7 @@ async fn what_is_no_request_is_waited_for_and_a_stream_ends_when_the_drain_begin
     drop(message);
     let (took, ()) = drained.await.unwrap();
     is_about(took, 12 * SECOND);
-    // Nothing can begin any more.
+    // No drain can begin any more.
     Health::fixed(Status::Pass).draining().await;
     let ended = health.draining();
     drop(health);
@@ -393,7 +395,7 @@ async fn what_is_no_request_is_waited_for_and_a_stream_ends_when_the_drain_begin
 }
 
 #[tokio::test(start_paused = true)]
-async fn liveness_passes_and_probes_are_answered_to_the_end() {
+async fn liveness_passes_and_probes_are_answered_until_the_end_of_a_drain() {
     let health = service();
     let app = health.wrap(Slow(Arc::default()));
     let mut stuck = Box::pin(app.clone().oneshot(request("/slow")));
@@ -422,7 +424,7 @@ async fn liveness_passes_and_probes_are_answered_to_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn checks_run_on_while_the_instance_leaves() {
+async fn checks_continue_to_run_during_a_drain() {
     let check = tower_health::testing::ScriptedCheck::new(Status::Pass);
     let health = Health::builder("orders")
         .check(tower_health::Check::new("db", check.clone()).period(SECOND))
@@ -436,7 +438,7 @@ async fn checks_run_on_while_the_instance_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_begins_during_start_up_ends_like_any_other() {
+async fn a_drain_that_begins_during_startup_ends_like_any_other() {
     let check = tower_health::testing::ScriptedCheck::new(Status::Pass);
     check.hang();
     let health = Health::builder("orders")
@@ -457,14 +459,14 @@ async fn a_drain_that_begins_during_start_up_ends_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_drain_is_let_go_when_there_can_be_none() {
+async fn drained_resolves_when_no_drain_can_begin_any_more() {
     let health = service();
     let mut drained = Box::pin(health.drained());
     assert!(poll_once(&mut drained).is_pending());
     drop(health);
     let (took, ()) = takes(drained).await;
     is_about(took, Duration::ZERO);
-    // Where nothing runs, nothing is waited for.
+    // A fixed health runs nothing, so there is nothing to wait for.
     let fixed = Health::fixed(Status::Pass);
     let mut drained = Box::pin(fixed.drained());
     assert!(poll_once(&mut drained).is_pending());
@@ -473,7 +475,7 @@ async fn who_waits_for_a_drain_is_let_go_when_there_can_be_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn absurd_times_are_mistakes() {
+async fn excessive_durations_are_errors() {
     let error = Health::builder("orders")
         .drain_delay(Duration::MAX)
         .drain_finish(Duration::MAX)
@@ -491,7 +493,7 @@ async fn absurd_times_are_mistakes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn maintenance_holds_at_once_until_it_is_lifted_or_over() {
+async fn maintenance_applies_immediately_until_it_is_ended_or_expires() {
     let health = service();
     let mut waits = health.watch(Probe::Readiness);
     assert_eq!(ready(&health), Status::Pass);
@@ -512,7 +514,7 @@ async fn maintenance_holds_at_once_until_it_is_lifted_or_over() {
     assert!(health.end_maintenance());
     assert!(!health.end_maintenance());
     assert_eq!(ready(&health), Status::Pass);
-    // Over by itself: who waits is told, and whoever reads sees it.
+    // The maintenance ends by itself. Waiters are notified, and readers see it.
     health.maintenance("again", 30 * SECOND);
     health.maintenance("longer", 60 * SECOND);
     after(59 * SECOND).await;
@@ -524,7 +526,7 @@ async fn maintenance_holds_at_once_until_it_is_lifted_or_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_maintenance_says_when_to_ask_again_and_to_whom_what_it_is_for() {
+async fn maintenance_sets_retry_after_and_shows_its_reason_to_authorized_callers() {
     let health = service();
     let probes = health.service();
     let endpoints = tower_health::Endpoints::builder().authorize(|_| true);
@@ -552,7 +554,7 @@ async fn a_maintenance_says_when_to_ask_again_and_to_whom_what_it_is_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_hides_maintenance_and_stays() {
+async fn draining_overrides_maintenance_permanently() {
     let health = service();
     health.maintenance("reindexing", SECOND);
     let drained = health.drain();
@@ -567,7 +569,7 @@ async fn draining_hides_maintenance_and_stays() {
 }
 
 #[test]
-fn maintenance_holds_where_nothing_runs() {
+fn maintenance_applies_to_a_fixed_health() {
     let health = Health::fixed(Status::Warn);
     health.maintenance("reindexing", Duration::MAX);
     assert_eq!(ready(&health), Status::Fail);
@@ -576,7 +578,7 @@ fn maintenance_holds_where_nothing_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_response_says_of_its_connection_stays() {
+async fn connection_headers_of_responses_are_kept_during_a_drain() {
     let health = service();
     drop(health.drain());
     for (own, told) in [

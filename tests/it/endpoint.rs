@@ -1,4 +1,4 @@
-//! Codes, methods, headers, bodies, exposure and bad input, as any service asks.
+//! Status codes, methods, headers, bodies, exposure and invalid input, over any service.
 
 use http::StatusCode;
 use insta::assert_snapshot;
@@ -6,11 +6,11 @@ use tower_health::{
     Check, ComponentType, Endpoints, Health, Outcome, Reason, Status, endpoint::Exposure,
 };
 
-use crate::support::{SECOND, Scripted, after, ask, ask_saying, ask_with, ms, ready, reserved};
+use crate::support::{SECOND, Scripted, after, ask, ask_saying, ask_with, ms, ready, status_only};
 
 const PROBES: [&str; 4] = ["/health", "/ready", "/live", "/startup"];
 
-/// A service of which `db` fails and all else passes.
+/// A service whose check `db` fails. All other checks pass.
 async fn broken() -> Health {
     let secret = Outcome::fail(Reason::AuthenticationFailed)
         .with_cause("role orders_rw at db.internal, postgres://u:hunter2@db.internal")
@@ -45,7 +45,7 @@ async fn the_codes_are_200_and_503_and_nothing_else() {
         (Status::Warn, [200, 200, 200, 200, 200]),
         (Status::Fail, [503, 503, 200, 200, 503]),
     ] {
-        db.say(status);
+        db.set_outcome(status);
         after(2 * SECOND).await;
         assert_eq!(codes().await, expected, "{status}");
     }
@@ -139,7 +139,7 @@ async fn every_answer_carries_its_headers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fail_says_after_how_many_seconds_to_ask_again() {
+async fn a_failure_sets_retry_after() {
     let health = Health::builder("orders")
         .check(
             Check::new("slow", Scripted::new(Status::Fail))
@@ -196,20 +196,20 @@ async fn golden_bodies() {
         .check(
             Check::new(
                 "db",
-                Scripted::new(Outcome::fail(Reason::ConnectionRefused)).taking(ms(12)),
+                Scripted::new(Outcome::fail(Reason::ConnectionRefused)).duration(ms(12)),
             )
             .component_type(ComponentType::Datastore),
         )
         .check(
             Check::new(
                 "payments",
-                Scripted::new(Outcome::warn(Reason::Busy)).taking(ms(3)),
+                Scripted::new(Outcome::warn(Reason::Busy)).duration(ms(3)),
             )
             .shared(),
         )
         .check(Check::new(
             "clock",
-            Scripted::new(Status::Pass).taking(ms(1)),
+            Scripted::new(Status::Pass).duration(ms(1)),
         ))
         .check(
             Check::new("hung", Scripted::hanging())
@@ -284,7 +284,7 @@ async fn a_verdict_body_stays_small() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_is_rendered_once_per_change() {
-    let db = Scripted::new(Status::Pass).taking(ms(10));
+    let db = Scripted::new(Status::Pass).duration(ms(10));
     let health = Health::builder("orders")
         .check(Check::new("db", db.clone()).period(SECOND))
         .start()
@@ -299,24 +299,24 @@ async fn a_body_is_rendered_once_per_change() {
     };
     after(SECOND).await;
     let before = bodies().await;
-    db.take(ms(20));
+    db.set_duration(ms(20));
     after(5 * SECOND).await;
     assert_eq!(
         bodies().await,
         before,
         "running numbers are those of the last change"
     );
-    db.say(Status::Warn);
+    db.set_outcome(Status::Warn);
     after(3 * SECOND).await;
     let warned = bodies().await;
     assert_ne!(warned, before);
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     after(3 * SECOND).await;
     assert!(!bodies().await.contains("warn"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn anonymous_callers_learn_reasons_and_no_causes() {
+async fn anonymous_callers_see_reasons_and_no_causes() {
     let health = broken().await;
     for exposure in [Exposure::Status, Exposure::Checks] {
         let service = health
@@ -359,9 +359,9 @@ async fn anonymous_callers_learn_reasons_and_no_causes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_status_exposure_tells_the_verdict_alone() {
+async fn the_status_exposure_shows_the_verdict_alone() {
     let health = broken().await;
-    let service = health.service().endpoints(reserved().build().unwrap());
+    let service = health.service().endpoints(status_only().build().unwrap());
     for (path, status) in [
         ("/health", "fail"),
         ("/ready", "fail"),
@@ -395,7 +395,7 @@ async fn two_exposures_of_one_health_do_not_mix() {
     let health = broken().await;
     let (open, closed) = (
         health.service(),
-        health.service().endpoints(reserved().build().unwrap()),
+        health.service().endpoints(status_only().build().unwrap()),
     );
     for _ in 0..2 {
         assert!(
@@ -414,7 +414,7 @@ async fn two_exposures_of_one_health_do_not_mix() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_input_is_answered_by_the_contract_and_never_echoed() {
+async fn invalid_input_gets_the_documented_response_and_is_never_echoed() {
     let health = broken().await;
     let service = health.service();
     let long = format!("/health/{}", "x".repeat(60_000));
@@ -474,14 +474,14 @@ async fn any_accept_gets_health_json_and_never_406() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_probes_are_no_run_beyond_the_schedule() {
-    let db = Scripted::new(Status::Pass).taking(ms(50));
+async fn a_thousand_probes_cause_no_run_beyond_the_schedule() {
+    let db = Scripted::new(Status::Pass).duration(ms(50));
     let health = Health::builder("orders")
         .seed(1)
         .check(Check::new("db", db.clone()))
         .start()
         .unwrap();
-    let unprobed = Scripted::new(Status::Pass).taking(ms(50));
+    let unprobed = Scripted::new(Status::Pass).duration(ms(50));
     let _twin = Health::builder("orders")
         .seed(1)
         .check(Check::new("db", unprobed.clone()))
@@ -501,9 +501,9 @@ async fn a_thousand_probes_are_no_run_beyond_the_schedule() {
     assert_eq!(db.runs(), unprobed.runs());
 }
 
-/// What is answered once the runtime that ran the checks has ended.
+/// The responses after the runtime of the checks has ended.
 #[test]
-fn a_stopped_engine_is_told_on_every_path() {
+fn a_stopped_engine_is_reported_on_every_path() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -539,7 +539,7 @@ fn a_stopped_engine_is_told_on_every_path() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_path_that_is_no_probes_is_404_for_every_method() {
+async fn a_path_that_is_not_a_probe_is_404_for_every_method() {
     let health = broken().await;
     let service = health.service();
     for method in ["GET", "HEAD", "OPTIONS", "POST", "DELETE"] {

@@ -1,4 +1,4 @@
-//! What is answered where, to whom, and how, as it is set.
+//! Configuration of endpoints: paths, status codes, callers and bodies.
 
 use std::sync::{
     Arc,
@@ -15,11 +15,13 @@ use tower_health::{
     error::InvalidEndpoint,
 };
 
-use crate::support::{SECOND, Scripted, after, ask, ask_saying, ask_with, inner, reserved, send};
+use crate::support::{
+    SECOND, Scripted, after, ask, ask_saying, ask_with, inner, send, status_only,
+};
 
 const TOKEN: &str = "c29tZS10b2tlbg==";
 
-/// A service of which `db` says what it is told, and its private side with it.
+/// A service whose check `db` has this outcome, with its private part.
 async fn service(outcome: Outcome) -> (Health, Scripted) {
     let db = Scripted::new(outcome);
     let health = Health::builder("orders")
@@ -37,7 +39,7 @@ fn secret() -> Outcome {
 }
 
 #[tokio::test(start_paused = true)]
-async fn paths_of_ones_own_and_of_several_presets_answer_side_by_side() {
+async fn custom_paths_and_several_presets_can_be_combined() {
     let (health, _) = service(Outcome::pass()).await;
     let endpoints = Endpoints::builder()
         .merge(Endpoints::kubernetes())
@@ -111,15 +113,15 @@ async fn every_problem_of_endpoints_is_reported_at_once_with_its_remedy() {
     let only = Endpoints::none().checks("/checks");
     let error = only.build().unwrap_err();
     assert_eq!(error.problems(), [InvalidEndpoint::Path("/checks".into())]);
-    // What was set before is no mistake if it is the same.
+    // An identical setting is not a problem.
     let twice = Endpoints::builder().merge(Endpoints::builder());
     assert!(twice.build().is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_known_sees_everything_and_others_what_they_may() {
+async fn authorized_callers_see_everything_and_others_only_the_exposure() {
     let (health, _) = service(secret()).await;
-    let endpoints = reserved().bearer_token(TOKEN).bearer_token("another");
+    let endpoints = status_only().bearer_token(TOKEN).bearer_token("another");
     let probes = health.service().endpoints(endpoints.build().unwrap());
     let bearer =
         async |value: &str| ask_saying(&probes, "/health", AUTHORIZATION.as_str(), value).await;
@@ -166,7 +168,7 @@ async fn who_is_known_sees_everything_and_others_what_they_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_sees_the_connection_and_one_that_breaks_says_no() {
+async fn a_rule_sees_the_connection_and_a_panicking_rule_denies() {
     #[derive(Clone)]
     struct Peer(bool);
 
@@ -209,7 +211,7 @@ async fn a_rule_sees_the_connection_and_one_that_breaks_says_no() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mapping_of_codes_overlays_the_defaults() {
+async fn a_mapping_of_codes_overrides_the_defaults() {
     let (health, db) = service(Outcome::pass()).await;
     let endpoints = Endpoints::builder()
         .code(Status::Warn, StatusCode::TOO_MANY_REQUESTS)
@@ -221,14 +223,14 @@ async fn a_mapping_of_codes_overlays_the_defaults() {
         (Status::Warn, [429, 200]),
         (Status::Fail, [503, 503]),
     ] {
-        db.say(status);
+        db.set_outcome(status);
         health.run_now("db").await.unwrap();
         for path in ["/ready", "/health", "/health/db"] {
             for method in ["GET", "HEAD", "OPTIONS"] {
                 let answer = ask_with(&mapped, method, path).await;
                 assert_eq!(answer.status.as_u16(), codes[0], "{method} {path}");
                 let length = answer.header("content-length");
-                // Such an answer has no body, and says nothing of one.
+                // A response with 204 has no body and no `Content-Length`.
                 assert_eq!(length.is_none(), codes[0] == 204, "{method} {path}");
                 assert_eq!(answer.body.is_empty(), codes[0] == 204 || method == "HEAD");
                 let retry = answer.header("retry-after");
@@ -244,9 +246,9 @@ async fn a_mapping_of_codes_overlays_the_defaults() {
     );
 }
 
-/// `Retry-After` goes with the code, whichever status has it.
+/// `Retry-After` depends on the status code, not on the status.
 #[tokio::test(start_paused = true)]
-async fn retry_after_goes_with_503() {
+async fn retry_after_is_sent_with_503_whatever_the_status() {
     let (health, db) = service(Outcome::pass()).await;
     let endpoints = Endpoints::builder()
         .code(Status::Warn, StatusCode::SERVICE_UNAVAILABLE)
@@ -257,7 +259,7 @@ async fn retry_after_goes_with_503() {
         (Status::Warn, 503, true),
         (Status::Fail, 500, false),
     ] {
-        db.say(status);
+        db.set_outcome(status);
         health.run_now("db").await.unwrap();
         for path in ["/ready", "/health", "/health/db"] {
             let answer = ask(&mapped, path).await;
@@ -269,13 +271,13 @@ async fn retry_after_goes_with_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn envoy_is_told_what_it_reads_and_nobody_else_is() {
+async fn envoy_headers_are_sent_only_with_the_envoy_setting() {
     let (health, db) = service(Outcome::pass()).await;
     let endpoints = Endpoints::builder().envoy_cluster("orders-eu");
     let envoy = health.service().endpoints(endpoints.build().unwrap());
     let plain = health.service();
     for status in [Status::Pass, Status::Warn, Status::Fail] {
-        db.say(status);
+        db.set_outcome(status);
         health.run_now("db").await.unwrap();
         for path in ["/ready", "/health", "/health/db"] {
             let answer = ask(&envoy, path).await;
@@ -294,7 +296,7 @@ async fn envoy_is_told_what_it_reads_and_nobody_else_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_fails_readiness_at_once_and_nothing_else() {
+async fn a_drain_fails_readiness_immediately_and_nothing_else() {
     let (health, _) = service(Outcome::pass()).await;
     let probes = health.service();
     let mut events = health.subscribe();
@@ -314,7 +316,7 @@ async fn a_drain_fails_readiness_at_once_and_nothing_else() {
     }
     let body = ask(&probes, "/ready").await.json();
     assert_eq!(body["output"], "draining");
-    // Subscribers are told once of each.
+    // Subscribers receive each event once.
     let mut told = Vec::new();
     while told.len() < 2 {
         if let Some(tower_health::event::Event::Verdict(transition)) = events.next().await {
@@ -337,13 +339,13 @@ async fn a_drain_fails_readiness_at_once_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_drain_holds_where_nothing_runs_and_after_the_end() {
+async fn a_drain_applies_to_a_fixed_health_and_after_the_engine_has_ended() {
     let fixed = Health::fixed(Status::Pass);
     let waits = fixed.wait_until(Probe::Readiness, Status::Fail);
     fixed.drain();
     assert_eq!(fixed.verdict(Probe::Readiness).status, Status::Fail);
     assert_eq!(fixed.report().status, Status::Fail);
-    // What never changes by itself has changed all the same.
+    // A fixed health never changes by itself, but it has changed here.
     assert_eq!(waits.await.unwrap().status, Status::Fail);
     let runtime = std::thread::spawn(|| tokio::runtime::Runtime::new().unwrap());
     let runtime = runtime.join().unwrap();
@@ -364,7 +366,7 @@ async fn a_drain_holds_where_nothing_runs_and_after_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_it_leaves_ordinary_responses_say_so() {
+async fn ordinary_responses_announce_a_drain() {
     let (health, _) = service(Outcome::pass()).await;
     let hop = tower::service_fn(|request: Request<Body>| async move {
         let mut response = http::Response::new(Body::empty());
@@ -394,7 +396,7 @@ async fn while_it_leaves_ordinary_responses_say_so() {
         let answer = send(app, http1("/orders")).await;
         assert!(answer.header("connection").is_none() && answer.header(FAIL).is_none());
     }
-    // Of a response that is under way when the drain begins, too.
+    // This applies to a response in progress at the start of the drain, too.
     let mut waiting = tokio_test::task::spawn({
         let slow = tower::service_fn(async |_: Request<Body>| {
             after(SECOND).await;
@@ -425,7 +427,7 @@ async fn while_it_leaves_ordinary_responses_say_so() {
 }
 
 #[tokio::test]
-async fn a_runbook_is_a_page_without_a_password() {
+async fn a_runbook_must_be_a_url_without_a_password() {
     for (url, fault) in [
         ("wiki/db", "is not the `http` or `https` URL"),
         ("ftp://wiki.internal/db", "is not the `http` or `https` URL"),
@@ -436,11 +438,11 @@ async fn a_runbook_is_a_page_without_a_password() {
         ),
         (
             "https://wiki.internal/db?token=secret",
-            "holds a user, a password or a token",
+            "contains a user, a password or a token",
         ),
         (
             "https://me:secret@wiki.internal/db",
-            "holds a user, a password or a token",
+            "contains a user, a password or a token",
         ),
     ] {
         let check = Check::new("db", || async { Status::Pass }).runbook(url);
@@ -458,7 +460,7 @@ async fn a_runbook_is_a_page_without_a_password() {
     );
 }
 
-/// Whatever is asked, however and where: below `Full` nothing private is told.
+/// For any request, nothing private is shown below the exposure `Full`.
 #[tokio::test(start_paused = true)]
 async fn no_dialect_path_or_method_shows_private_facts() {
     const SECRETS: [&str; 7] = [
@@ -545,7 +547,7 @@ async fn no_dialect_path_or_method_shows_private_facts() {
                             .body(Body::empty())
                             .unwrap();
                         let answer = send(&probes, request).await;
-                        // A name that could be a check's is repeated, and nothing else.
+                        // Only a name that could be the name of a check is repeated.
                         let said = format!("{answer:?}").replace("planted-by-nobody", "");
                         for secret in SECRETS {
                             assert!(
@@ -563,7 +565,7 @@ async fn no_dialect_path_or_method_shows_private_facts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hostile_requests_get_the_answer_of_the_contract() {
+async fn hostile_requests_get_the_documented_responses() {
     let (health, _) = service(secret()).await;
     let probes = health.service();
     let plain = ask(&probes, "/ready").await;
@@ -609,7 +611,7 @@ async fn hostile_requests_get_the_answer_of_the_contract() {
             Some("application/health+json")
         );
     }
-    // A request with more headers than anyone sends.
+    // A request with an extreme number of headers.
     let mut request = Request::get("/ready");
     for index in 0..10_000 {
         request = request
@@ -620,9 +622,9 @@ async fn hostile_requests_get_the_answer_of_the_contract() {
     assert_eq!((answer.status, answer.body), (plain.status, plain.body));
 }
 
-/// The path and the query of a framework that is no tower are as it gives them.
+/// Frameworks that are not based on tower pass the path and the query as they are.
 #[tokio::test(start_paused = true)]
-async fn respond_negotiates_as_well() {
+async fn respond_negotiates_the_format_and_the_exposure() {
     let (health, _) = service(secret()).await;
     let endpoints = Endpoints::builder().bearer_token(TOKEN);
     let probes = health.service().endpoints(endpoints.build().unwrap());
@@ -647,7 +649,7 @@ async fn respond_negotiates_as_well() {
         .unwrap()
         .await;
     assert!(String::from_utf8_lossy(full.body()).contains("orders_rw"));
-    // A rule sees what was asked.
+    // A rule sees the request.
     let by_path = Endpoints::builder()
         .authorize(|parts| parts.uri.query() == Some("open") && parts.uri.path() == "/health/db");
     let ruled = health.service().endpoints(by_path.build().unwrap());

@@ -1,4 +1,4 @@
-//! The engine, on a paused clock but where real threads are the matter.
+//! The engine, on a paused clock except in tests of real threads.
 
 use std::{
     sync::{
@@ -33,8 +33,8 @@ fn startup(health: &Health) -> Status {
 // States and verdicts
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_up_before_its_first_success() {
-    let db = Scripted::new(Status::Pass).taking(SECOND);
+async fn nothing_passes_before_its_first_success() {
+    let db = Scripted::new(Status::Pass).duration(SECOND);
     let health = start([Check::new("db", db.clone())]);
     assert_eq!(
         (ready(&health), reason(&health, "db")),
@@ -79,11 +79,11 @@ async fn only_failures_in_a_row_count() {
     after(SECOND).await;
     for _ in 0..50 {
         let runs = db.runs();
-        db.say(Status::Fail);
+        db.set_outcome(Status::Fail);
         while db.runs() == runs {
             after(ms(10)).await;
         }
-        db.say(Status::Pass);
+        db.set_outcome(Status::Pass);
         after(2 * SECOND).await;
         assert_eq!(ready(&health), Status::Pass);
     }
@@ -98,7 +98,7 @@ async fn a_warning_is_ready_and_a_failure_is_not() {
         (ready(&health), reason(&health, "db")),
         (Status::Warn, Some(Reason::Degraded))
     );
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     after(2 * SECOND).await;
     let verdict = health.verdict(Probe::Readiness);
     assert_eq!(
@@ -106,7 +106,7 @@ async fn a_warning_is_ready_and_a_failure_is_not() {
         (Status::Fail, Some(VerdictReason::Checks))
     );
     assert_eq!(verdict.checks[0].name, "db");
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     after(2 * SECOND).await;
     assert_eq!(ready(&health), Status::Pass);
 }
@@ -127,10 +127,10 @@ async fn criticality_decides_what_a_failure_does_to_readiness() {
         let health = start([of(Check::new("db", db.clone()).period(SECOND))]);
         after(ms(300)).await;
         assert_eq!(ready(&health), never_good, "{criticality}, never good");
-        db.say(Status::Pass);
+        db.set_outcome(Status::Pass);
         after(2 * SECOND).await;
         assert_eq!(ready(&health), Status::Pass, "{criticality}");
-        db.say(Status::Fail);
+        db.set_outcome(Status::Fail);
         after(2 * SECOND).await;
         assert_eq!(ready(&health), good_once, "{criticality}, good once");
         assert_eq!(
@@ -142,20 +142,20 @@ async fn criticality_decides_what_a_failure_does_to_readiness() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_grace_of_a_shared_check_bounds_how_long_it_may_fail() {
+async fn a_shared_check_blocks_readiness_once_its_grace_is_over() {
     let db = Scripted::new(Status::Pass);
     let check = Check::new("db", db.clone())
         .shared()
         .shared_grace(60 * SECOND);
     let health = start([check]);
     after(11 * SECOND).await;
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     after(30 * SECOND).await;
     assert_eq!(ready(&health), Status::Warn);
     after(60 * SECOND).await;
     assert_eq!(ready(&health), Status::Fail);
 
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     while reason(&health, "db").is_some() {
         after(ms(10)).await;
     }
@@ -169,7 +169,7 @@ async fn the_grace_of_a_shared_check_bounds_how_long_it_may_fail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_dependency_never_holds_startup() {
+async fn a_failing_dependency_never_delays_startup() {
     let health = start([
         Check::new("down", Scripted::new(Status::Fail)),
         Check::new("hung", Scripted::hanging()),
@@ -199,7 +199,7 @@ async fn a_verdict_lists_sixteen_checks_and_counts_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_a_verdict_is_listed_before_what_does_not() {
+async fn checks_that_fail_a_verdict_are_listed_first() {
     let health = start([
         Check::new("warns", Scripted::new(Status::Warn)),
         Check::new("optional", Scripted::new(Status::Fail)).non_critical(),
@@ -219,7 +219,8 @@ async fn runs_keep_to_their_schedule() {
     let _health = start([Check::new("db", db.clone())]);
     after(ms(200)).await;
     assert_eq!(db.runs(), 1, "the first run starts within 200 ms");
-    // The second starts anywhere in a period, the others a period apart, give or take a tenth.
+    // The second run starts at a random point within a period. Further runs are a period apart,
+    // plus or minus a tenth.
     after(1_000 * SECOND).await;
     assert!((90..=112).contains(&db.runs()), "{}", db.runs());
 }
@@ -231,7 +232,8 @@ async fn a_failing_check_is_retried_sooner_and_then_less_often() {
         Check::new("alone", alone.clone()),
         Check::new("shared", shared.clone()).shared(),
     ]);
-    // At 2, 5, 9.5 and 16.25 s after the first, jittered; then every 10 s.
+    // The retries are 2, 5, 9.5 and 16.25 s after the first run, with jitter. Further runs are
+    // every 10 s.
     after(20 * SECOND).await;
     assert_eq!(alone.runs(), 5);
     after(100 * SECOND).await;
@@ -244,7 +246,7 @@ async fn a_failing_check_is_retried_sooner_and_then_less_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replicas_do_not_run_their_checks_in_step() {
+async fn replicas_do_not_run_their_checks_at_the_same_time() {
     let moments: Arc<Mutex<Vec<Duration>>> = Arc::default();
     let began = Instant::now();
     let replicas: Vec<Health> = (0..200)
@@ -267,15 +269,15 @@ async fn replicas_do_not_run_their_checks_in_step() {
         let within = |at: &&Duration| **at >= n * SECOND && **at < (n + 1) * SECOND;
         moments.iter().filter(within).count()
     };
-    // 200 replicas within a period of 10 s: 20 a second on average.
+    // 200 replicas within a period of 10 s are 20 runs per second on average.
     for n in 2..10 {
         assert!(second(n) <= 45, "{} in second {n}", second(n));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn slow_checks_do_not_add_up() {
-    let slow = || Scripted::new(Status::Pass).taking(ms(1_500));
+async fn slow_checks_run_concurrently() {
+    let slow = || Scripted::new(Status::Pass).duration(ms(1_500));
     let health = start((0..10).map(|i| Check::new(format!("slow-{i}"), slow())));
     after(ms(1_800)).await;
     assert_eq!(ready(&health), Status::Pass);
@@ -283,7 +285,7 @@ async fn slow_checks_do_not_add_up() {
 
 #[tokio::test(start_paused = true)]
 async fn runs_of_one_check_never_overlap() {
-    let slow = Scripted::new(Status::Pass).taking(ms(1_900));
+    let slow = Scripted::new(Status::Pass).duration(ms(1_900));
     let hung = Scripted::hanging();
     let _health = start([
         Check::new("slow", slow.clone()).period(ms(100)),
@@ -293,12 +295,12 @@ async fn runs_of_one_check_never_overlap() {
     ]);
     after(60 * SECOND).await;
     assert!(slow.runs() > 20 && hung.runs() > 20);
-    assert_eq!((slow.most_running(), hung.most_running()), (1, 1));
+    assert_eq!((slow.max_running(), hung.max_running()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_runs_are_under_way_than_allowed() {
-    let busy = Scripted::new(Status::Pass).taking(ms(500));
+async fn no_more_runs_are_in_progress_than_allowed() {
+    let busy = Scripted::new(Status::Pass).duration(ms(500));
     let health = builder()
         .checks((0..20).map(|i| Check::new(format!("c{i}"), busy.clone())))
         .concurrency(3)
@@ -307,12 +309,12 @@ async fn no_more_runs_are_under_way_than_allowed() {
     after(ms(250)).await;
     assert_eq!(busy.running(), 3);
     after(20 * SECOND).await;
-    assert_eq!(busy.most_running(), 3);
+    assert_eq!(busy.max_running(), 3);
     assert_eq!(ready(&health), Status::Pass);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_given_up_gives_its_room_back() {
+async fn a_run_that_times_out_releases_its_permit() {
     let hung = (0..5).map(|i| Check::new(format!("hung-{i}"), Scripted::hanging()));
     let good = Scripted::new(Status::Pass);
     let health = builder()
@@ -350,7 +352,7 @@ async fn a_hung_check_is_cancelled_and_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_a_failure_and_the_check_runs_on() {
+async fn a_panic_is_a_failure_and_the_check_continues_to_run() {
     let db = Scripted::panicking("password=hunter2");
     let health = start([Check::new("db", db.clone())]);
     after(SECOND).await;
@@ -361,12 +363,12 @@ async fn a_panic_is_a_failure_and_the_check_runs_on() {
     );
     let cause = check.cause.unwrap();
     assert!(cause.redacted().contains("script.rs") && !cause.redacted().contains("hunter2"));
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     after(3 * SECOND).await;
     assert_eq!(ready(&health), Status::Pass);
 }
 
-/// A check that blocks its thread until it is told to go on.
+/// A check that blocks its thread until it receives a message.
 fn blocker(name: &str) -> (Check, mpsc::Sender<()>, Arc<AtomicUsize>) {
     let (go, wait) = mpsc::channel();
     let wait = Mutex::new(wait);
@@ -391,7 +393,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn a_blocking_check_that_hangs_is_still_running_and_never_started_on_top() {
+async fn a_hanging_blocking_check_is_still_running_and_is_not_started_again() {
     let (check, go, runs) = blocker("mount");
     let check = check.timeout(ms(20)).retry_period(ms(20)).period(ms(100));
     let health = start([check, Check::new("good", Scripted::new(Status::Pass))]);
@@ -401,7 +403,7 @@ async fn a_blocking_check_that_hangs_is_still_running_and_never_started_on_top()
     until(|| health.check("mount").unwrap().streak >= failures + 3).await;
     assert_eq!(runs.load(Ordering::SeqCst), 1);
 
-    // The late success is dropped; the next run counts.
+    // The late success is discarded. The next run counts.
     go.send(()).unwrap();
     until(|| runs.load(Ordering::SeqCst) == 2).await;
     assert_eq!(health.check("mount").unwrap().status, Status::Fail);
@@ -411,9 +413,9 @@ async fn a_blocking_check_that_hangs_is_still_running_and_never_started_on_top()
     until(|| health.check("mount").unwrap().last_success.is_some()).await;
 }
 
-/// A check of so short a period that it could be due again in the very moment in which it is looked at.
+/// A check whose period is so short that it could be due again at the moment it is examined.
 #[tokio::test(start_paused = true)]
-async fn a_check_of_a_short_period_runs_and_is_counted_no_more_often() {
+async fn a_check_with_a_short_period_is_run_and_counted_once_per_period() {
     let good = Scripted::new(Status::Pass);
     let (hanging, _go, _) = blocker("mount");
     let brief = |check: Check| check.period(ms(10)).timeout(ms(5));
@@ -428,7 +430,7 @@ async fn a_check_of_a_short_period_runs_and_is_counted_no_more_often() {
 }
 
 #[tokio::test]
-async fn the_first_thing_said_of_a_blocking_check_that_hangs_is_that_it_timed_out() {
+async fn a_hanging_blocking_check_is_first_reported_as_timed_out() {
     let (check, _go, _) = blocker("mount");
     let health = start([check.timeout(ms(20))]);
     until(|| reason(&health, "mount") == Some(Reason::TimedOut)).await;
@@ -457,7 +459,8 @@ async fn a_panic_in_blocking_code_is_a_failure() {
     until(|| reason(&health, "mount") == Some(Reason::Panicked)).await;
 }
 
-/// Async code that blocks its thread at its first poll costs one worker, and the board stays right.
+/// Async code that blocks its thread in its first poll occupies one worker, and the board stays
+/// correct.
 #[test]
 fn async_code_that_blocks_its_thread_costs_one_worker_only() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -499,7 +502,7 @@ fn async_code_that_blocks_its_thread_costs_one_worker_only() {
     wait_for(&|| reason(&health, "blocks").is_none());
 }
 
-/// A runtime that is held up sees the end of a run before the end of its time.
+/// A stalled runtime sees the end of a run before the end of its timeout.
 #[tokio::test]
 async fn a_run_that_outlasts_its_timeout_never_passes() {
     let blocks = Check::new("blocks", || async {
@@ -512,7 +515,7 @@ async fn a_run_that_outlasts_its_timeout_never_passes() {
 }
 
 #[tokio::test]
-async fn a_blocking_check_that_hangs_gives_its_room_back() {
+async fn a_hanging_blocking_check_releases_its_permit() {
     let (check, _go, _) = blocker("mount");
     let good = Scripted::new(Status::Pass);
     let health = builder()
@@ -530,11 +533,11 @@ async fn a_blocking_check_that_hangs_gives_its_room_back() {
     until(|| good.runs() > runs + 3).await;
 }
 
-/// A check whose payload panics itself, wherever it is dropped.
+/// The panic payload of this check panics when it is dropped.
 #[tokio::test(start_paused = true)]
-async fn no_panic_takes_a_check_off_its_schedule() {
-    struct Spiteful;
-    impl Drop for Spiteful {
+async fn a_panicking_check_stays_on_its_schedule() {
+    struct PanicsWhenDropped;
+    impl Drop for PanicsWhenDropped {
         fn drop(&mut self) {
             std::panic::panic_any("again");
         }
@@ -542,9 +545,9 @@ async fn no_panic_takes_a_check_off_its_schedule() {
     let runs = Arc::new(AtomicUsize::new(0));
     let check = Check::with("db", Arc::clone(&runs), |runs| async move {
         if runs.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
-            std::panic::panic_any(Spiteful);
+            std::panic::panic_any(PanicsWhenDropped);
         }
-        let _spiteful = Spiteful;
+        let _spiteful = PanicsWhenDropped;
         std::future::pending::<Status>().await
     });
     let health = start([check]);
@@ -557,7 +560,7 @@ async fn no_panic_takes_a_check_off_its_schedule() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_defaults_are_those_that_are_documented() {
+async fn the_defaults_match_the_documentation() {
     let all = Scripted::hanging();
     let _health = Health::builder("orders")
         .checks((0..100).map(|i| Check::new(format!("c{i}"), all.clone())))
@@ -571,7 +574,7 @@ async fn the_defaults_are_those_that_are_documented() {
     let db = Scripted::new(Status::Pass);
     let health = start([Check::new("db", db.clone())]);
     after(SECOND).await;
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     while reason(&health, "db").is_none() {
         after(ms(10)).await;
     }
@@ -580,7 +583,7 @@ async fn the_defaults_are_those_that_are_documented() {
         1,
         "one failure is enough"
     );
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     while reason(&health, "db").is_some() {
         after(ms(10)).await;
     }
@@ -619,7 +622,7 @@ async fn a_paused_clock_does_not_age_a_result() {
         .timeout(ms(10));
     let health = start([check]);
     after(SECOND).await;
-    // Real time goes by, and the runtime's does not.
+    // Real time passes, but the clock of the runtime is paused.
     thread::sleep(ms(200));
     assert_eq!(reason(&health, "db"), None);
     assert!(health.check("db").unwrap().last_run.unwrap().age < ms(30));
@@ -640,7 +643,7 @@ fn an_old_success_is_stale_for_a_reader_even_if_nothing_runs() {
         until(|| ready(&health) == Status::Pass).await;
         health
     });
-    // Nobody drives the runtime from here on, but it has not ended.
+    // From here on nothing drives the runtime, but it has not ended.
     thread::sleep(ms(350));
     assert_eq!(
         (ready(&health), reason(&health, "db")),
@@ -652,19 +655,19 @@ fn an_old_success_is_stale_for_a_reader_even_if_nothing_runs() {
     assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
     assert_eq!(startup(&health), Status::Pass, "latched");
 
-    // Driven again, it recovers by itself.
+    // Once the runtime is driven again, the check recovers by itself.
     runtime.block_on(until(|| ready(&health) == Status::Pass));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_waits_too_long_for_room_goes_stale() {
-    let slow = || Scripted::new(Status::Pass).taking(ms(1_900));
+async fn a_check_that_waits_too_long_for_a_permit_becomes_stale() {
+    let slow = || Scripted::new(Status::Pass).duration(ms(1_900));
     let health = builder()
         .checks((0..10).map(|i| Check::new(format!("slow-{i}"), slow()).period(SECOND)))
         .concurrency(1)
         .start()
         .unwrap();
-    // Each is run every 19 s, and a result is believed for 5 s.
+    // Each check runs every 19 s, and a result is valid for 5 s.
     after(60 * SECOND).await;
     let report = health.report();
     let stale = report
@@ -678,7 +681,7 @@ async fn a_check_that_waits_too_long_for_room_goes_stale() {
 // Lifetime
 
 #[tokio::test(start_paused = true)]
-async fn the_checks_stop_at_once_when_the_last_handle_goes() {
+async fn the_checks_stop_immediately_when_the_last_handle_is_dropped() {
     let (db, hung) = (Scripted::new(Status::Pass), Scripted::hanging());
     let health = start([
         Check::new("db", db.clone()),
@@ -706,7 +709,7 @@ async fn the_checks_stop_at_once_when_the_last_handle_goes() {
     assert_eq!(db.runs(), runs);
 }
 
-/// Counts the runs that are alive, however they end.
+/// Counts the runs that exist, whatever way they end.
 struct Alive(Arc<AtomicUsize>);
 
 impl Drop for Alive {
@@ -745,7 +748,7 @@ fn no_run_outlives_the_last_handle_even_if_it_was_never_polled() {
     drop(health);
     for _ in 0..2_000 {
         if alive.load(Ordering::SeqCst) == 0 {
-            // None may start any more, either.
+            // No further run may start, either.
             thread::sleep(ms(300));
             break;
         }
@@ -755,7 +758,7 @@ fn no_run_outlives_the_last_handle_even_if_it_was_never_polled() {
 }
 
 #[test]
-fn when_the_runtime_ends_before_startup_passed_startup_says_so() {
+fn when_the_runtime_ends_during_startup_startup_reports_it() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -775,7 +778,7 @@ fn when_the_runtime_ends_before_startup_passed_startup_says_so() {
 }
 
 #[test]
-fn when_the_runtime_ends_readers_say_so() {
+fn when_the_runtime_ends_readers_report_it() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -809,9 +812,10 @@ fn when_the_runtime_ends_readers_say_so() {
     );
 }
 
-/// A process that has drained drops its runtime, while a management port with a thread of its own answers until the process ends.
+/// A process that has drained drops its runtime. A management port with its own thread answers
+/// until the process ends.
 #[test]
-fn when_the_runtime_of_an_instance_that_leaves_ends_it_is_alive_still() {
+fn liveness_still_passes_when_the_runtime_of_a_drained_instance_ends() {
     for reads_before_the_end in [true, false] {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -822,7 +826,7 @@ fn when_the_runtime_of_an_instance_that_leaves_ends_it_is_alive_still() {
             until(|| ready(&health) == Status::Pass).await;
             health
         });
-        // The engine runs no more, so that it publishes nothing of this.
+        // The engine no longer runs, so it does not publish this.
         drop(health.drain());
         if reads_before_the_end {
             assert_eq!(ready(&health), Status::Fail);
@@ -843,7 +847,7 @@ fn when_the_runtime_of_an_instance_that_leaves_ends_it_is_alive_still() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_healths_in_one_process_know_nothing_of_each_other() {
+async fn two_healths_in_one_process_are_independent() {
     let good = start([Check::new("db", Scripted::new(Status::Pass))]);
     let bad = start([Check::new("db", Scripted::new(Status::Fail))]);
     after(SECOND).await;

@@ -1,4 +1,4 @@
-//! The probe for `main`, against our own services and against others.
+//! The probe for `main`, against servers of this crate and other servers.
 
 use std::{
     io::{Read, Write},
@@ -22,7 +22,7 @@ fn run(target: &str) -> ExecAnswer {
     ExecProbe::new(target).unwrap().timeout(10 * SECOND).run()
 }
 
-/// A server that takes one request, and answers with these very bytes.
+/// A server that reads one request and responds with exactly these bytes.
 fn answering(bytes: impl Into<Vec<u8>>) -> SocketAddr {
     let (listener, bytes) = (StdListener::bind("127.0.0.1:0").unwrap(), bytes.into());
     let address = listener.local_addr().unwrap();
@@ -49,7 +49,7 @@ fn failure() -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http_and_unix_sockets_tell_how_it_is_in_one_line() {
+async fn probes_over_http_and_unix_sockets_print_one_line() {
     let (health, db) = service().await;
     let app = Router::new().layer(health.layer());
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -65,14 +65,14 @@ async fn http_and_unix_sockets_tell_how_it_is_in_one_line() {
             format!("unix:{}:{path_asked}", path.display()),
         ]
     };
-    // It is called within a runtime here, which it does not mind.
+    // The probe works inside a runtime, too.
     for target in targets("/ready") {
         let answer = run(&target);
         assert!(answer.is_healthy(), "{target}: {answer}");
         assert_eq!(answer.to_string(), "healthy: 200 OK");
         assert_eq!(answer.exit_code(), ExitCode::SUCCESS);
     }
-    db.say(failure());
+    db.set_outcome(failure());
     health.run_now("db").await.unwrap();
     for target in targets("/ready") {
         let answer = run(&target);
@@ -85,7 +85,7 @@ async fn http_and_unix_sockets_tell_how_it_is_in_one_line() {
     for target in targets("/elsewhere") {
         assert_eq!(run(&target).to_string(), "unhealthy: 404 Not Found");
     }
-    db.say(Status::Warn);
+    db.set_outcome(Status::Warn);
     health.run_now("db").await.unwrap();
     assert_eq!(
         run(&targets("/ready")[0]).to_string(),
@@ -99,7 +99,7 @@ async fn http_and_unix_sockets_tell_how_it_is_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn grpc_tells_how_it_is_too() {
+async fn probes_over_grpc_print_one_line() {
     let (health, db) = service().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -110,19 +110,19 @@ async fn grpc_tells_how_it_is_too() {
     for service in ["", "/", "/liveness", "/orders.v1.Orders", "/db"] {
         assert_eq!(asked(service), "healthy: SERVING", "{service}");
     }
-    db.say(failure());
+    db.set_outcome(failure());
     health.run_now("db").await.unwrap();
     for service in ["", "/orders.v1.Orders", "/db"] {
         assert_eq!(asked(service), "unhealthy: NOT_SERVING", "{service}");
     }
     assert!(asked("/nobody").starts_with("unhealthy: Some requested entity was not found"));
-    // What speaks no gRPC.
+    // A server that does not support gRPC.
     let other = answering("HTTP/1.1 200 OK\r\n\r\n");
     assert!(!run(&format!("grpc://{other}")).is_healthy());
 }
 
 #[test]
-fn whatever_a_server_says_is_one_short_line() {
+fn every_response_is_summarized_in_one_short_line() {
     let long = "x".repeat(1_000_000);
     for (bytes, expected) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned(), "healthy: 200 OK"),
@@ -159,7 +159,7 @@ fn whatever_a_server_says_is_one_short_line() {
 }
 
 #[test]
-fn it_gives_up_before_the_prober_does() {
+fn the_probe_times_out_and_reports_connection_errors() {
     let silent = StdListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     for target in [
@@ -171,7 +171,7 @@ fn it_gives_up_before_the_prober_does() {
         assert_eq!(answer.to_string(), "unhealthy: no answer within 100ms");
         assert!(began.elapsed() >= ms(100));
     }
-    // Nothing of these tests listens there.
+    // Nothing listens on this port.
     let answer = run("http://127.0.0.1:1/ready");
     assert!(answer.line().contains("refused"), "{answer}");
     let answer = run("unix:/nowhere/orders.sock:/ready");
@@ -186,7 +186,7 @@ fn it_gives_up_before_the_prober_does() {
 /// The program, as a prober runs it.
 #[cfg(unix)]
 #[test]
-fn the_program_ends_with_0_or_1_whatever_becomes_of_it() {
+fn the_program_always_exits_with_0_or_1() {
     use std::{
         ffi::OsStr,
         os::unix::ffi::OsStrExt,
@@ -227,7 +227,7 @@ fn the_program_ends_with_0_or_1_whatever_becomes_of_it() {
         .output()
         .unwrap();
     assert_eq!(broken.status.code(), Some(1));
-    // Nobody reads what it says.
+    // The program cannot write its output.
     let full = std::fs::File::options()
         .write(true)
         .open("/dev/full")
@@ -244,7 +244,7 @@ fn the_program_ends_with_0_or_1_whatever_becomes_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_status_is_the_answer_though_the_body_never_ends() {
+async fn the_status_decides_even_if_the_body_never_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

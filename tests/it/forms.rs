@@ -1,4 +1,4 @@
-//! Each form in which a check may be written.
+//! Each form in which a check can be written.
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use crate::support::thousand_runs;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// A file that was modified so long ago.
+/// Creates a file that was modified this long ago.
 fn write(path: &Path, age: Duration) {
     set(path, SystemTime::now() - age);
 }
@@ -38,7 +38,7 @@ fn age(outcome: &Outcome) -> f64 {
 }
 
 #[tokio::test]
-async fn a_file_that_grows_old() {
+async fn an_old_file_warns_and_then_fails() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
     let check = Freshness::of_file(&file, 3 * HOUR).warn_above(2 * HOUR);
@@ -61,7 +61,7 @@ async fn a_file_that_grows_old() {
 }
 
 #[tokio::test]
-async fn a_time_ahead_of_the_clock() {
+async fn a_time_far_ahead_of_the_clock_fails() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
     let check = Freshness::of_file(&file, HOUR);
@@ -74,13 +74,13 @@ async fn a_time_ahead_of_the_clock() {
 }
 
 #[tokio::test]
-async fn the_newest_of_a_directory() {
+async fn the_newest_file_of_a_directory_counts() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let check = Freshness::newest_in(path, 3 * HOUR).warn_above(2 * HOUR);
     let empty = said(&check).await;
     assert_eq!(empty, (Status::Fail, Some(Reason::NotFound)));
-    // Neither counts.
+    // Neither of them counts.
     fs::create_dir(path.join("just made")).unwrap();
     std::os::unix::fs::symlink("nowhere", path.join("broken")).unwrap();
     let empty = said(&check).await;
@@ -98,7 +98,7 @@ async fn the_newest_of_a_directory() {
 }
 
 #[tokio::test]
-async fn a_directory_of_too_many() {
+async fn a_directory_with_too_many_files_is_misconfigured_unless_one_is_fresh() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let old = path.join("0");
@@ -109,7 +109,7 @@ async fn a_directory_of_too_many() {
     let strict = Freshness::newest_in(path, HOUR);
     let unknown = said(&strict).await;
     assert_eq!(unknown, (Status::Fail, Some(Reason::Misconfigured)));
-    // Whatever the others say, one of them is young enough.
+    // One of the files is fresh enough, whatever the others are.
     let lenient = Freshness::newest_in(path, 6 * HOUR);
     assert_eq!(said(&lenient).await, (Status::Pass, None));
     fs::remove_file(path.join("1")).unwrap();
@@ -118,7 +118,7 @@ async fn a_directory_of_too_many() {
 }
 
 #[tokio::test]
-async fn a_time_of_a_function() {
+async fn a_time_from_a_function_is_checked_and_its_errors_fail() {
     let check = Freshness::of(
         || async { Ok::<_, Failure>(SystemTime::now() - 2 * HOUR) },
         3 * HOUR,
@@ -152,7 +152,7 @@ async fn contract() {
 }
 
 #[tokio::test]
-async fn many_runs() {
+async fn many_runs_pass() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("backup");
     write(&file, Duration::ZERO);
@@ -161,7 +161,7 @@ async fn many_runs() {
     assert_eq!(said(&check).await, (Status::Pass, None));
 }
 
-/// Tonight's backup, before it is whole.
+/// The backup of tonight, while it is being written.
 #[tokio::test]
 async fn a_file_that_is_empty_or_unfinished_is_not_the_newest() {
     let directory = tempfile::tempdir().unwrap();

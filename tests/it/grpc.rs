@@ -1,4 +1,4 @@
-//! `grpc.health.v1`, by tonic's own client.
+//! `grpc.health.v1`, with the client of tonic.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ async fn watch(grpc: &GrpcHealth, service: &str) -> impl Stream<Item = i32> + Un
         .map(|answer| answer.unwrap().status)
 }
 
-/// What has been told by now, and nothing more.
+/// Returns all statuses that the watch has sent by now.
 async fn told(watch: &mut (impl Stream<Item = i32> + Unpin)) -> Vec<i32> {
     let mut told = Vec::new();
     while let Ok(Some(status)) = tokio::time::timeout(SECOND / 2, watch.next()).await {
@@ -101,7 +101,7 @@ async fn service() -> (Health, Scripted) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn check_tells_readiness_liveness_startup_and_each_check() {
+async fn check_returns_readiness_liveness_startup_and_each_check() {
     let (health, db) = service().await;
     let grpc = health
         .grpc()
@@ -132,10 +132,10 @@ async fn check_tells_readiness_liveness_startup_and_each_check() {
         [1, 1, 1, 1, 1, 1, 2, 2],
         "a warning is served"
     );
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     health.run_now("db").await.unwrap();
     assert_eq!(statuses().await, [2, 2, 2, 1, 1, 2, 2, 2], "failing");
-    db.say(Status::Warn);
+    db.set_outcome(Status::Warn);
     health.run_now("db").await.unwrap();
     health.drain();
     assert_eq!(statuses().await, [2, 2, 2, 1, 1, 1, 2, 2], "draining");
@@ -150,9 +150,9 @@ async fn check_tells_readiness_liveness_startup_and_each_check() {
     assert!(error.to_string().contains("db"), "{error}");
 }
 
-/// A service that was named leaves with the instance, whatever it needs.
+/// A named service stops serving during a drain, whatever its check is.
 #[tokio::test(start_paused = true)]
-async fn a_service_of_a_check_leaves_with_the_instance() {
+async fn a_service_of_a_check_stops_serving_during_a_drain() {
     let (health, _) = service().await;
     let grpc = health
         .grpc()
@@ -173,7 +173,7 @@ async fn a_service_of_a_check_leaves_with_the_instance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_serving_before_it_is_known() {
+async fn no_service_is_serving_before_its_state_is_known() {
     let (health, _) = service().await;
     let grpc = health.grpc();
     let mut watch = watch(&grpc, "").await;
@@ -182,7 +182,7 @@ async fn nothing_is_serving_before_it_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watch_tells_the_status_and_each_other_one_once() {
+async fn watch_sends_the_status_and_each_change_once() {
     let (health, db) = service().await;
     let grpc = health.grpc();
     after(SECOND).await;
@@ -190,7 +190,7 @@ async fn watch_tells_the_status_and_each_other_one_once() {
     assert_eq!(told(&mut whole).await, [SERVING]);
     assert_eq!(told(&mut one).await, [SERVING]);
     for status in [Status::Warn, Status::Pass, Status::Warn] {
-        db.say(status);
+        db.set_outcome(status);
         health.run_now("db").await.unwrap();
         assert_eq!(
             told(&mut whole).await,
@@ -198,11 +198,11 @@ async fn watch_tells_the_status_and_each_other_one_once() {
             "pass and warn are both served"
         );
     }
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     health.run_now("db").await.unwrap();
     assert_eq!(told(&mut whole).await, [NOT_SERVING]);
     assert_eq!(told(&mut one).await, [NOT_SERVING]);
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     health.run_now("db").await.unwrap();
     assert_eq!(told(&mut whole).await, [SERVING]);
     health.drain();
@@ -215,7 +215,7 @@ async fn watch_tells_the_status_and_each_other_one_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watch_of_what_is_unknown_stays_until_it_is_known() {
+async fn watch_of_an_unknown_service_stays_open_until_it_is_known() {
     let (health, _) = service().await;
     let grpc = health.grpc();
     let mut tenant = watch(&grpc, "tenant-7").await;
@@ -239,13 +239,13 @@ async fn watch_runs_nothing_and_ends_with_the_checks() {
     assert_eq!(told(&mut watch).await, [NOT_SERVING]);
     assert_eq!(slow.runs(), 0);
     drop((health, grpc));
-    // That it stopped is no other status.
+    // The end of the engine is not reported as another status.
     assert_eq!(watch.next().await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn check_waits_for_a_run_on_demand_and_only_so_long() {
-    let slow = Scripted::new(Status::Pass).taking(ms(100));
+async fn check_waits_for_a_run_on_demand_up_to_its_limit() {
+    let slow = Scripted::new(Status::Pass).duration(ms(100));
     let hanging = Scripted::hanging();
     let health = Health::builder("orders")
         .check(Check::new("slow", slow.clone()).on_demand(SECOND))
@@ -266,7 +266,7 @@ async fn check_waits_for_a_run_on_demand_and_only_so_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn list_tells_all_or_that_there_are_too_many() {
+async fn list_returns_all_services_or_an_error_if_there_are_too_many() {
     let (health, _) = service().await;
     let grpc = health.grpc().service("orders.v1.Orders", Probe::Liveness);
     after(SECOND).await;
@@ -281,7 +281,7 @@ async fn list_tells_all_or_that_there_are_too_many() {
     ];
     let expected = expected.map(|(name, status)| (name.to_owned(), status));
     assert_eq!(list(&grpc).await.unwrap(), BTreeMap::from(expected));
-    // To 100 in all, and one more.
+    // Up to 100 in total, and then one more.
     for index in 0..93 {
         let check = Check::new(format!("tenant-{index}"), || async { Status::Pass });
         health.add(check).await.unwrap();
@@ -292,12 +292,12 @@ async fn list_tells_all_or_that_there_are_too_many() {
         .await
         .unwrap();
     assert_eq!(list(&grpc).await, Err(Code::ResourceExhausted));
-    let reserved = grpc.exposure(Exposure::Status);
-    assert_eq!(list(&reserved).await.unwrap().len(), 5);
+    let status_only = grpc.exposure(Exposure::Status);
+    assert_eq!(list(&status_only).await.unwrap().len(), 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_the_status_exposure_checks_are_no_services_unless_they_are_named() {
+async fn with_the_status_exposure_only_named_checks_are_services() {
     let (health, _) = service().await;
     let grpc = health.grpc().exposure(Exposure::Status);
     after(SECOND).await;
@@ -318,7 +318,7 @@ async fn with_the_status_exposure_checks_are_no_services_unless_they_are_named()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_request_is_refused() {
+async fn an_invalid_request_is_rejected() {
     let (health, _) = service().await;
     let grpc = health.grpc();
     let codec = ProstCodec::<CheckRequest, CheckResponse>::default;

@@ -14,7 +14,7 @@ fn check(name: &str) -> Check {
 }
 
 #[tokio::test]
-async fn every_mistake_is_reported_at_once_each_with_its_cure() {
+async fn all_problems_are_reported_at_once_with_their_remedies() {
     let error = Health::builder("Orders Service")
         .check(check("ready"))
         .check(check("db"))
@@ -48,19 +48,19 @@ async fn every_mistake_is_reported_at_once_each_with_its_cure() {
 }
 
 #[tokio::test]
-async fn a_single_mistake_stands_in_one_line() {
+async fn a_single_problem_is_reported_in_one_line() {
     let error = Health::builder("orders")
         .check(check(""))
         .start()
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "health cannot start: a check's name: the name is empty: give it 1 to 64 of `a-z 0-9 . _ -`"
+        "health cannot start: a check's name: the name is empty: use 1 to 64 characters of `a-z 0-9 . _ -`"
     );
 }
 
 #[test]
-fn without_a_runtime_both_cures_are_named() {
+fn without_a_runtime_the_error_names_both_remedies() {
     let error = Health::builder("orders").start().unwrap_err();
     assert_eq!(error.problems(), [ConfigError::NoRuntime]);
     let text = error.to_string();
@@ -93,7 +93,7 @@ fn without_a_runtime_every_other_problem_is_reported_as_well() {
 }
 
 #[test]
-fn a_runtime_without_timers_is_a_mistake() {
+fn a_runtime_without_timers_is_an_error() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -105,7 +105,7 @@ fn a_runtime_without_timers_is_a_mistake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mistake_starts_nothing() {
+async fn an_invalid_configuration_starts_nothing() {
     let scripted = Scripted::new(Status::Pass);
     let result = Health::builder("orders")
         .check(Check::new("db", scripted.clone()))
@@ -117,7 +117,7 @@ async fn a_mistake_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_typo_or_a_duplicate_is_an_error_and_never_green() {
+async fn an_unknown_or_duplicate_name_is_an_error_and_never_passes() {
     let health = Health::builder("orders")
         .checks([check("db"), check("cache")])
         .start()
@@ -143,7 +143,7 @@ async fn a_typo_or_a_duplicate_is_an_error_and_never_green() {
 }
 
 #[test]
-fn another_runtime_can_be_named() {
+fn the_checks_can_run_on_another_runtime() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -161,7 +161,7 @@ fn another_runtime_can_be_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_without_checks_is_ready_at_once() {
+async fn a_service_without_checks_is_ready_immediately() {
     let health = Health::builder("orders").start().unwrap();
     for probe in [
         Probe::Liveness,
@@ -174,13 +174,13 @@ async fn a_service_without_checks_is_ready_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_tells_everything_and_serialises_without_causes() {
+async fn a_report_is_complete_and_serializes_without_causes() {
     let failing = Scripted::new(
         tower_health::Outcome::fail(Reason::Busy)
             .with_cause("db.internal has no slot left")
             .measure("connections", 8, ""),
     )
-    .taking(ms(50));
+    .duration(ms(50));
     let health = Health::builder("orders")
         .release("1.2.3")
         .check(Check::new("db", failing).shared())
@@ -220,9 +220,9 @@ async fn a_report_tells_everything_and_serialises_without_causes() {
     }
 }
 
-/// A paused clock is its runtime's own: other threads read that of the system.
+/// A paused clock belongs to its runtime. Other threads read the clock of the system.
 #[tokio::test(start_paused = true)]
-async fn other_threads_read_the_clock_of_the_system() {
+async fn other_threads_read_the_system_clock_while_the_runtime_clock_is_paused() {
     let health = Health::builder("orders")
         .check(check("db").on_demand(3_600 * SECOND))
         .start()
@@ -235,9 +235,9 @@ async fn other_threads_read_the_clock_of_the_system() {
     assert!(elsewhere < 60 * SECOND, "{elsewhere:?}");
 }
 
-/// As in tests that share a `static`, each on a runtime of its own.
+/// As in tests that share a `static`, each on its own runtime.
 #[test]
-fn a_static_ends_with_the_runtime_it_was_started_on_unless_it_has_one_of_its_own() {
+fn a_static_health_ends_with_its_runtime_unless_it_has_its_own() {
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -266,7 +266,7 @@ fn a_static_ends_with_the_runtime_it_was_started_on_unless_it_has_one_of_its_own
 }
 
 #[tokio::test(start_paused = true)]
-async fn several_in_one_process_know_nothing_of_each_other() {
+async fn several_healths_in_one_process_are_independent() {
     let check = |status| Check::new("db", Scripted::new(status));
     let orders = Health::builder("orders")
         .check(check(Status::Pass))

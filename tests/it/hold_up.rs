@@ -1,4 +1,4 @@
-//! A process or a runtime that stood still, on a paused clock that is moved at once.
+//! Stalls of a process or a runtime, on a paused clock that is advanced in one step.
 
 use std::{
     sync::{
@@ -37,24 +37,24 @@ async fn events(subscription: &mut Subscription) -> Vec<Event> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_was_cut_by_a_suspension_is_repeated_and_is_no_failure() {
-    let db = Scripted::new(Status::Pass).taking(SECOND);
+async fn a_run_interrupted_by_a_suspension_is_repeated_and_does_not_fail() {
+    let db = Scripted::new(Status::Pass).duration(SECOND);
     let health = start(&db);
     after(5 * SECOND).await;
     while db.running() == 0 {
         after(ms(100)).await;
     }
     let (runs, mut subscription) = (db.runs(), health.subscribe());
-    // Everything stands still, within what a result is believed for.
+    // The stall is shorter than the validity of a result.
     advance(30 * SECOND).await;
     after(3 * SECOND).await;
     assert_eq!((ready(&health), db.runs()), (Status::Pass, runs + 1));
-    assert_eq!(db.most_running(), 1);
+    assert_eq!(db.max_running(), 1);
     assert!(events(&mut subscription).await.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_suspension_everything_is_asked_anew_once() {
+async fn after_a_suspension_every_check_runs_again_once() {
     let db = Scripted::new(Status::Pass);
     let check = |name: &'static str| Check::new(name, db.clone()).period(600 * SECOND);
     let health = Health::builder("orders")
@@ -73,7 +73,7 @@ async fn after_a_suspension_everything_is_asked_anew_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_hold_up_asks_nothing_anew() {
+async fn a_short_stall_repeats_no_run() {
     let db = Scripted::new(Status::Pass);
     let check = Check::new("db", db.clone()).period(600 * SECOND);
     let _health = Health::builder("orders").check(check).start().unwrap();
@@ -86,11 +86,11 @@ async fn a_short_hold_up_asks_nothing_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dependency_that_hangs_is_not_excused_by_a_hold_up() {
+async fn a_hanging_dependency_is_not_forgiven_because_of_a_stall() {
     let db = Scripted::new(Status::Pass);
     let health = start(&db);
     after(5 * SECOND).await;
-    db.take(3_600 * SECOND);
+    db.set_duration(3_600 * SECOND);
     while db.running() == 0 {
         after(ms(100)).await;
     }
@@ -102,9 +102,9 @@ async fn a_dependency_that_hangs_is_not_excused_by_a_hold_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_on_demand_that_was_cut_is_repeated_for_its_readers() {
+async fn an_interrupted_run_on_demand_is_repeated_for_its_readers() {
     for takes in [SECOND, 3_600 * SECOND] {
-        let db = Scripted::new(Status::Pass).taking(takes);
+        let db = Scripted::new(Status::Pass).duration(takes);
         let check = Check::new("db", db.clone())
             .on_demand(SECOND)
             .wait(60 * SECOND);
@@ -120,19 +120,19 @@ async fn a_run_on_demand_that_was_cut_is_repeated_for_its_readers() {
             after(ms(10)).await;
         }
         advance(30 * SECOND).await;
-        db.take(SECOND);
+        db.set_duration(SECOND);
         let answer = tokio::time::timeout(10 * SECOND, reader).await.unwrap();
         assert_eq!((answer.unwrap().status.as_u16(), db.runs()), (200, 2));
         after(10 * SECOND).await;
         assert_eq!(ask(&health.service(), "/ready").await.status, 200);
         after(2 * SECOND).await;
-        assert_eq!((db.runs(), db.most_running()), (3, 1));
+        assert_eq!((db.runs(), db.max_running()), (3, 1));
     }
 }
 
-/// Code that blocks the thread of its own runtime holds itself up.
+/// Code that blocks the thread of its runtime stalls its own run.
 #[tokio::test]
-async fn a_check_that_blocks_its_runtime_is_excused_once_and_no_more() {
+async fn a_check_that_blocks_its_runtime_is_forgiven_only_once() {
     let runs = Arc::new(AtomicUsize::new(0));
     let check = Check::with("db", Arc::clone(&runs), |runs| async move {
         runs.fetch_add(1, Ordering::SeqCst);
@@ -152,7 +152,8 @@ async fn a_check_that_blocks_its_runtime_is_excused_once_and_no_more() {
     assert_eq!(runs.load(Ordering::SeqCst), 2);
 }
 
-/// A run that overran honestly, once, and then the process is suspended: that is no second failure.
+/// A run exceeds its timeout, and then the process is suspended. The suspension does not count as a
+/// second failure.
 #[tokio::test(start_paused = true)]
 async fn a_suspension_adds_no_failure_to_a_run_that_has_not_ended() {
     let gate = Gate::default();
@@ -169,7 +170,7 @@ async fn a_suspension_adds_no_failure_to_a_run_that_has_not_ended() {
     gate.set(true);
     let report = health.run_now("mount").await.unwrap();
     assert_eq!((report.status, report.streak), (Status::Pass, 1));
-    // Suspended, thread and all, shortly after.
+    // The process is suspended shortly afterwards, with all its threads.
     tokio::time::advance(8 * SECOND).await;
     after(ms(300)).await;
     let status = health.check("mount").unwrap().status;
@@ -177,7 +178,7 @@ async fn a_suspension_adds_no_failure_to_a_run_that_has_not_ended() {
     assert_eq!(status, Status::Pass);
 }
 
-/// A runtime that its own application blocks now and then is no suspended process.
+/// A runtime that the application blocks from time to time does not count as a suspended process.
 #[tokio::test(start_paused = true)]
 async fn a_shared_check_keeps_its_period_on_a_runtime_that_stalls() {
     let db = Scripted::new(Status::Pass);
@@ -191,10 +192,10 @@ async fn a_shared_check_keeps_its_period_on_a_runtime_that_stalls() {
     assert!(db.runs() <= 3, "{} runs in 146 s", db.runs());
 }
 
-/// That a run was held up and ended in time all the same excuses no less of the next one.
+/// A stalled run that ended in time does not use up the forgiveness of the next run.
 #[tokio::test(start_paused = true)]
-async fn a_suspension_after_another_is_no_failure_either() {
-    let db = Scripted::new(Status::Pass).taking(SECOND);
+async fn a_second_suspension_does_not_fail_a_check_either() {
+    let db = Scripted::new(Status::Pass).duration(SECOND);
     let health = start(&db);
     after(5 * SECOND).await;
     for stands_still in [3 * SECOND / 2, 30 * SECOND] {
@@ -209,9 +210,9 @@ async fn a_suspension_after_another_is_no_failure_either() {
 }
 
 #[tokio::test]
-async fn a_check_that_blocks_its_runtime_is_slow_all_the_same() {
+async fn a_check_that_blocks_its_runtime_still_counts_as_slow() {
     let blocks = || async {
-        // Longer than the engine sleeps, so that it notices.
+        // Longer than the engine sleeps, so that the engine detects the stall.
         thread::sleep(ms(2_300));
         Status::Pass
     };

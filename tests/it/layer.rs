@@ -1,4 +1,4 @@
-//! The probes layer, by polling: no sockets, no sleeps.
+//! The probes layer, tested by polling, without sockets or sleeps.
 
 use std::task::Poll;
 
@@ -10,7 +10,7 @@ use tower::{Layer, Service, ServiceBuilder};
 use tower_health::Health;
 use tower_test::mock::{self, Spawn};
 
-use crate::support::{ask, reserved};
+use crate::support::{ask, status_only};
 
 type Body = Empty<Bytes>;
 type Mock = mock::Mock<Request<()>, Response<Body>>;
@@ -63,7 +63,7 @@ async fn an_ordinary_request_waits_until_the_inner_service_is_ready() {
 }
 
 #[tokio::test]
-async fn an_error_of_readiness_goes_to_the_next_ordinary_request_and_never_to_a_probe() {
+async fn a_readiness_error_goes_to_the_next_ordinary_request_and_never_to_a_probe() {
     let (mut service, mut handle) = probed();
     handle.allow(0);
     handle.send_error("broken");
@@ -75,7 +75,7 @@ async fn an_error_of_readiness_goes_to_the_next_ordinary_request_and_never_to_a_
 }
 
 #[tokio::test]
-async fn an_error_of_readiness_reaches_a_request_that_waits() {
+async fn a_readiness_error_reaches_a_waiting_request() {
     let (mut service, mut handle) = probed();
     handle.allow(0);
     let mut response = task::spawn(service.call(ordinary()));
@@ -95,7 +95,7 @@ async fn the_layer_itself_is_always_ready() {
     }
 }
 
-/// A service whose clones tell that they were made.
+/// A service that counts its clones.
 #[derive(Debug)]
 struct CountsClones<'a>(&'a std::cell::Cell<u32>, bool);
 
@@ -125,7 +125,7 @@ impl Service<Request<()>> for CountsClones<'_> {
 }
 
 #[tokio::test]
-async fn an_ordinary_request_clones_the_inner_service_only_if_that_was_not_ready() {
+async fn an_ordinary_request_clones_the_inner_service_only_if_it_is_not_ready() {
     let clones = std::cell::Cell::new(0);
     let health = health();
     let mut ready = health.wrap(CountsClones(&clones, true));
@@ -133,7 +133,8 @@ async fn an_ordinary_request_clones_the_inner_service_only_if_that_was_not_ready
     assert_ready_ok!(task::spawn(ready.call(ordinary())).poll());
     assert_ready_ok!(task::spawn(ready.call(ordinary())).poll());
     assert_eq!(clones.get(), 0);
-    // The first probe after it lets go of what ordinary requests may have left behind.
+    // The first probe after ordinary requests replaces the service, which releases whatever they
+    // left behind.
     assert_ready_ok!(task::spawn(ready.call(probe())).poll());
     assert_ready_ok!(task::spawn(ready.call(probe())).poll());
     assert_eq!(clones.take(), 1);
@@ -163,7 +164,7 @@ async fn an_ordinary_request_costs_no_allocation() {
     }
 }
 
-/// One permit: whoever holds it, or waits for it, starves the others.
+/// There is one permit. A service that holds it or waits for it starves the others.
 #[tokio::test]
 async fn an_answered_probe_holds_no_permit_of_a_concurrency_limit() {
     let health = health();
@@ -197,11 +198,11 @@ async fn an_answered_probe_holds_no_place_in_the_queue_of_a_concurrency_limit() 
     // The permit is taken.
     let mut stuck = task::spawn(first.call(ordinary()));
     assert_pending!(stuck.poll());
-    // The prober asks while the service is saturated, and stays connected.
+    // The prober sends a request while the service is saturated, and stays connected.
     assert_ready_ok!(prober.poll_ready());
     assert_ready_ok!(task::spawn(prober.call(probe())).poll());
     assert_ready_ok!(prober.poll_ready());
-    // A user comes after it.
+    // A user arrives after the prober.
     let mut waiting = task::spawn(second.call(ordinary()));
     assert_pending!(waiting.poll());
 
@@ -257,9 +258,10 @@ async fn a_buffer_is_not_filled_by_probes() {
     response.await.unwrap();
 }
 
-/// What shed a request keeps its place in the queue of the limit below; a probe on the same clone gives it up.
+/// After load shedding, the service keeps its place in the queue of the limit below. A probe on the
+/// same clone releases that place.
 #[tokio::test]
-async fn an_answered_probe_gives_up_what_a_load_shed_request_left_behind() {
+async fn an_answered_probe_releases_the_queue_place_of_a_load_shed_request() {
     let health = health();
     let (mock, mut handle) = mock::pair::<Request<()>, Response<Body>>();
     handle.allow(10);
@@ -285,7 +287,7 @@ async fn an_answered_probe_gives_up_what_a_load_shed_request_left_behind() {
     assert_ready_ok!(response.poll());
 }
 
-/// A body with data and trailers, as gRPC has.
+/// A body with data and trailers, as in gRPC.
 fn with_trailers() -> impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send {
     let mut trailers = http::HeaderMap::new();
     trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
@@ -295,9 +297,9 @@ fn with_trailers() -> impl http_body::Body<Data = Bytes, Error = std::convert::I
 #[derive(Clone, Debug, PartialEq)]
 struct Extension(u8);
 
-/// Nothing of a request or a response is lost, whether it had to wait or not.
+/// Nothing of a request or a response is lost, whether or not the request had to wait.
 #[tokio::test]
-async fn an_ordinary_request_goes_through_untouched() {
+async fn an_ordinary_request_passes_through_unchanged() {
     for waits in [false, true] {
         let health = health();
         let (mock, mut handle) = mock::pair::<Request<String>, Response<_>>();
@@ -372,9 +374,9 @@ async fn a_layer_and_a_wrapped_service_can_lower_the_exposure() {
     for service in [
         health
             .layer()
-            .endpoints(reserved().build().unwrap())
+            .endpoints(status_only().build().unwrap())
             .layer(inner),
-        health.wrap(inner).endpoints(reserved().build().unwrap()),
+        health.wrap(inner).endpoints(status_only().build().unwrap()),
     ] {
         assert_eq!(ask(&service, "/health").await.body, r#"{"status":"pass"}"#);
         assert_eq!(ask(&service, "/orders").await.body, "inner /orders");

@@ -1,4 +1,4 @@
-//! The crate as its users meet it. Modules mirror `src`.
+//! Tests of the public interface. The modules mirror `src`.
 
 #[cfg(feature = "agent")]
 mod agent;

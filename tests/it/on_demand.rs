@@ -12,7 +12,7 @@ use tower_health::{
 };
 
 use crate::support::{
-    SECOND, Scripted, after, ask, ask_with, block_on, ms, poll_once, ready, reason, reserved,
+    SECOND, Scripted, after, ask, ask_with, block_on, ms, poll_once, ready, reason, status_only,
 };
 
 const TTL: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ fn start_with(check: Check) -> Health {
     Health::builder("orders").check(check).start().unwrap()
 }
 
-/// The status of an answer, and how long it took.
+/// Returns the status code of a response, and how long it took.
 async fn timed(service: &ProbeService, path: &str) -> (u16, Duration) {
     let began = Instant::now();
     let status = ask(service, path).await.status.as_u16();
@@ -33,8 +33,8 @@ async fn timed(service: &ProbeService, path: &str) -> (u16, Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_readers_cost_one_run() {
-    let db = Scripted::new(Status::Pass).taking(ms(50));
+async fn a_thousand_readers_share_one_run() {
+    let db = Scripted::new(Status::Pass).duration(ms(50));
     let health = start(&db);
     let reader = |index: usize| {
         let service = health.service();
@@ -49,12 +49,12 @@ async fn a_thousand_readers_cost_one_run() {
         assert_eq!(status, 200);
         assert!(took >= ms(50) && took < ms(60), "{took:?}");
     }
-    assert_eq!((db.runs(), db.most_running()), (1, 1));
+    assert_eq!((db.runs(), db.max_running()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_reader_who_started_a_run_leaves_and_the_others_still_get_the_answer() {
-    let db = Scripted::new(Status::Pass).taking(ms(50));
+async fn other_readers_get_the_result_after_the_first_reader_disconnects() {
+    let db = Scripted::new(Status::Pass).duration(ms(50));
     let health = start(&db);
     let mut first = Box::pin(
         health
@@ -73,7 +73,7 @@ async fn the_reader_who_started_a_run_leaves_and_the_others_still_get_the_answer
 
 #[tokio::test(start_paused = true)]
 async fn a_run_completes_and_counts_after_all_its_readers_disconnected() {
-    let db = Scripted::new(Status::Pass).taking(ms(50));
+    let db = Scripted::new(Status::Pass).duration(ms(50));
     let health = start(&db);
     let mut only = Box::pin(
         health
@@ -91,7 +91,7 @@ async fn a_run_completes_and_counts_after_all_its_readers_disconnected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_runs_unread_and_readers_in_the_process_start_nothing() {
+async fn unread_checks_do_not_run_and_in_process_readers_start_no_run() {
     let db = Scripted::new(Status::Pass);
     let health = start(&db);
     after(3_600 * SECOND).await;
@@ -110,15 +110,15 @@ async fn nothing_runs_unread_and_readers_in_the_process_start_nothing() {
         ask_with(&health.service(), "POST", "/ready").await.status,
         405
     );
-    let secretive = health.service().endpoints(reserved().build().unwrap());
+    let secretive = health.service().endpoints(status_only().build().unwrap());
     assert_eq!(ask(&secretive, "/health/db").await.status, 404);
     after(SECOND).await;
     assert_eq!(db.runs(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn within_max_age_nobody_waits_and_past_the_ttl_one_run_starts_behind_the_answer() {
-    let db = Scripted::new(Status::Pass).taking(ms(50));
+async fn within_max_age_no_reader_waits_and_past_the_ttl_one_background_run_starts() {
+    let db = Scripted::new(Status::Pass).duration(ms(50));
     let health = start(&db);
     let service = health.service();
     assert_eq!(timed(&service, "/ready").await.0, 200);
@@ -127,22 +127,22 @@ async fn within_max_age_nobody_waits_and_past_the_ttl_one_run_starts_behind_the_
     assert_eq!(timed(&service, "/ready").await, (200, Duration::ZERO));
     after(ms(90)).await;
     assert_eq!(db.runs(), 1);
-    // Older than its ttl: the old answer at once, and one run for all who ask.
+    // Older than its ttl: the old response immediately, and one run for all readers.
     after(SECOND).await;
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     for path in ["/ready", "/health", "/ready", "/health/db"] {
         assert_eq!(timed(&service, path).await, (200, Duration::ZERO), "{path}");
     }
     after(ms(60)).await;
     assert_eq!(db.runs(), 2);
     assert_eq!(timed(&service, "/ready").await, (503, Duration::ZERO));
-    // While it fails, the retry period stands for the ttl.
-    db.say(Status::Pass);
+    // While it fails, the retry period applies instead of the ttl.
+    db.set_outcome(Status::Pass);
     after(2 * SECOND).await;
     assert_eq!(timed(&service, "/ready").await, (503, Duration::ZERO));
     after(ms(60)).await;
     assert_eq!((db.runs(), ready(&health)), (3, Status::Pass));
-    // Past its max age, 3 × ttl + timeout, nobody believes it: readers wait.
+    // Past its max age, which is 3 × ttl + timeout, the result is no longer valid: readers wait.
     after(32 * SECOND).await;
     assert_eq!(reason(&health, "db"), Some(Reason::Stale));
     assert_eq!(ready(&health), Status::Fail);
@@ -152,11 +152,11 @@ async fn within_max_age_nobody_waits_and_past_the_ttl_one_run_starts_behind_the_
         (200, true),
         "{took:?}"
     );
-    assert_eq!((db.runs(), db.most_running()), (4, 1));
+    assert_eq!((db.runs(), db.max_running()), (4, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_waits_no_longer_than_it_is_worth() {
+async fn a_reader_waits_at_most_for_the_configured_wait() {
     for (check, least, most) in [
         (Check::new("db", Scripted::hanging()), ms(500), ms(510)),
         (
@@ -177,15 +177,15 @@ async fn a_reader_waits_no_longer_than_it_is_worth() {
         assert!(took >= least && took <= most, "{took:?}");
         assert_eq!(answer.status, 503);
         assert_eq!(answer.json()["output"], "pending");
-        // The run times out, and its next reader starts another.
+        // The run times out, and the next reader starts another run.
         after(3 * SECOND).await;
         assert_eq!(reason(&health, "db"), Some(Reason::TimedOut));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_is_an_outcome_and_poisons_nobody() {
-    let db = Scripted::panicking("password=hunter2").taking(ms(50));
+async fn a_panic_is_an_outcome_and_later_readers_are_answered() {
+    let db = Scripted::panicking("password=hunter2").duration(ms(50));
     let health = start(&db);
     let readers: Vec<_> = (0..10)
         .map(|_| {
@@ -198,7 +198,7 @@ async fn a_panic_is_an_outcome_and_poisons_nobody() {
         assert_eq!((answer.status.as_u16(), db.runs()), (503, 1));
         assert_eq!(answer.json()["output"], "panicked");
     }
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     after(2 * SECOND).await;
     assert_eq!(ask(&health.service(), "/health/db").await.status, 503);
     after(ms(60)).await;
@@ -207,7 +207,7 @@ async fn a_panic_is_an_outcome_and_poisons_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_of_an_engine_that_ends_is_answered() {
-    let db = Scripted::new(Status::Pass).taking(SECOND);
+    let db = Scripted::new(Status::Pass).duration(SECOND);
     let health = start(&db);
     let service = health.service();
     let mut waiting = Box::pin(
@@ -241,7 +241,7 @@ fn a_runtime_that_ends_leaves_no_reader_waiting() {
         .start()
         .unwrap();
     let service = health.service();
-    // No runtime here: the future works all the same.
+    // There is no tokio runtime on this thread. The future works nevertheless.
     let waiting = thread::spawn(move || block_on(ask(&service, "/health/db")));
     while db.running() == 0 {
         runtime.block_on(async { tokio::time::sleep(ms(1)).await });
@@ -253,7 +253,7 @@ fn a_runtime_that_ends_leaves_no_reader_waiting() {
 }
 
 #[test]
-fn a_reader_on_a_runtime_without_timers_waits_by_those_of_the_engine() {
+fn a_reader_on_a_runtime_without_timers_uses_the_timers_of_the_engine() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -274,7 +274,7 @@ fn a_reader_on_a_runtime_without_timers_waits_by_those_of_the_engine() {
     assert_eq!(answer.json()["output"], "pending");
 }
 
-/// Asks another service whether it is ready, over whatever stands between the two.
+/// Queries the readiness of another service directly.
 struct Upstream(Arc<std::sync::OnceLock<ProbeService>>);
 
 #[async_trait]
@@ -289,7 +289,7 @@ impl HealthCheck for Upstream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_services_that_check_each_other_answer_at_once_for_ever() {
+async fn two_services_that_check_each_other_never_deadlock() {
     let (a, b) = (Arc::default(), Arc::default());
     let service = |name: &str, other: &Arc<_>| {
         let check = Check::new("other", Upstream(Arc::clone(other)));
@@ -301,7 +301,7 @@ async fn two_services_that_check_each_other_answer_at_once_for_ever() {
     let (first, second) = (service("a", &b), service("b", &a));
     _ = a.set(first.service());
     _ = b.set(second.service());
-    // Nothing is known yet. They wait for each other, and give up.
+    // Nothing is known yet. The services wait for each other until they time out.
     let (_, took) = timed(&first.service(), "/ready").await;
     assert!(took <= ms(510), "{took:?}");
     after(SECOND).await;
@@ -319,8 +319,8 @@ async fn two_services_that_check_each_other_answer_at_once_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_shared_or_not_critical_waits_and_counts_like_any_other() {
-    let db = Scripted::new(Status::Fail).taking(ms(50));
+async fn readers_wait_for_shared_and_non_critical_checks_too() {
+    let db = Scripted::new(Status::Fail).duration(ms(50));
     let health = start_with(Check::new("db", db.clone()).on_demand(TTL).non_critical());
     assert_eq!(ready(&health), Status::Fail, "startup is not over");
     let answer = ask(&health.service(), "/ready").await;
@@ -334,7 +334,7 @@ async fn one_that_is_shared_or_not_critical_waits_and_counts_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn contradictions_are_mistakes() {
+async fn contradicting_settings_are_errors() {
     let check = || Check::new("db", || async { Status::Pass });
     let error = Health::builder("orders")
         .checks([
@@ -365,10 +365,10 @@ async fn contradictions_are_mistakes() {
     );
 }
 
-/// The layer answers as the service does.
+/// The layer waits like the service.
 #[tokio::test(start_paused = true)]
 async fn a_probe_through_the_layer_waits_and_other_requests_do_not() {
-    let db = Scripted::new(Status::Pass).taking(ms(50));
+    let db = Scripted::new(Status::Pass).duration(ms(50));
     let health = start(&db);
     let mut app = health.wrap(tower::service_fn(crate::support::inner));
     let request = |path| Request::get(path).body(axum::body::Body::empty()).unwrap();
@@ -380,16 +380,16 @@ async fn a_probe_through_the_layer_waits_and_other_requests_do_not() {
     assert_eq!(response.status(), 200);
 }
 
-/// A framework's answer waits as the service's does.
+/// `respond` waits like the service.
 #[tokio::test(start_paused = true)]
-async fn respond_waits_too() {
-    let db = Scripted::new(Status::Pass).taking(ms(50));
+async fn respond_waits_for_a_run_on_demand() {
+    let db = Scripted::new(Status::Pass).duration(ms(50));
     let service = start(&db).service();
     let answer: Response<Bytes> = service.respond("GET", "/ready", None, []).unwrap().await;
     assert_eq!((answer.status().as_u16(), db.runs()), (200, 1));
 }
 
-/// It ends with them.
+/// The reader ends together with the checks.
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_waits_does_not_keep_the_checks_running() {
     let db = Scripted::hanging();
@@ -413,9 +413,10 @@ async fn a_reader_that_waits_does_not_keep_the_checks_running() {
     assert_eq!(db.running(), 0);
 }
 
-/// A reader outside tokio waits no longer than `wait`, also while the engine's runtime stands still.
+/// A reader outside tokio waits no longer than `wait`, even while the runtime of the engine is
+/// stalled.
 #[test]
-fn a_reader_without_timers_is_answered_while_the_runtime_of_the_engine_stands_still() {
+fn a_reader_without_timers_is_answered_while_the_engine_is_stalled() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -428,7 +429,7 @@ fn a_reader_without_timers_is_answered_while_the_runtime_of_the_engine_stands_st
         .runtime(runtime.handle().clone())
         .start()
         .unwrap();
-    // Nobody drives `runtime` from here on.
+    // From here on nothing drives `runtime`.
     let service = health.service();
     let (tell, told) = std::sync::mpsc::channel();
     thread::spawn(move || {
@@ -438,10 +439,10 @@ fn a_reader_without_timers_is_answered_while_the_runtime_of_the_engine_stands_st
     assert!(told.recv_timeout(Duration::from_secs(3)).is_ok());
 }
 
-/// A check that was stale on its schedule is replaced by one on demand: its reader waits for the run, which is
-/// under way.
+/// A stale check on a schedule is replaced by a check on demand. Its reader waits for the run in
+/// progress.
 #[tokio::test(start_paused = true)]
-async fn a_reader_of_what_is_stale_waits_also_after_a_replacement() {
+async fn a_reader_of_a_stale_check_waits_after_its_replacement() {
     let health = Health::builder("orders")
         .concurrency(1)
         .check(
@@ -474,7 +475,7 @@ async fn a_reader_of_what_is_stale_waits_also_after_a_replacement() {
 }
 
 #[test]
-fn a_reader_who_entered_a_runtime_that_nobody_drives_is_answered() {
+fn a_reader_inside_an_undriven_runtime_is_answered() {
     let (done, is_done) = std::sync::mpsc::channel();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -493,7 +494,7 @@ fn a_reader_who_entered_a_runtime_that_nobody_drives_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_read_and_becomes_stale_all_the_same_is_told() {
+async fn a_check_that_becomes_stale_although_it_is_read_is_an_event() {
     let db = Scripted::new(Status::Pass);
     let hog = Scripted::hanging();
     let health = Health::builder("orders")
@@ -523,7 +524,7 @@ async fn what_is_read_and_becomes_stale_all_the_same_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_read_and_is_not_good_again_is_told() {
+async fn a_stale_check_that_does_not_recover_when_read_is_an_event() {
     let health = start_with(
         Check::new("db", Scripted::new(Status::Pass))
             .on_demand(SECOND)

@@ -1,4 +1,4 @@
-//! Where the layer stands, with axum: what its documentation says, shown.
+//! The position of the layer in an axum service: the statements of its documentation.
 
 use axum::{
     Router,
@@ -11,7 +11,7 @@ use tower_http::cors::CorsLayer;
 
 use crate::support::{SECOND, Scripted, after, ask, ask_with};
 
-/// A service that is down.
+/// A service whose check fails.
 async fn down() -> Health {
     let health = Health::builder("orders")
         .check(Check::new("db", Scripted::new(Status::Fail)))
@@ -26,7 +26,7 @@ fn app() -> Router {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_the_last_line_it_covers_every_route_and_the_fallback() {
+async fn as_the_last_layer_it_covers_every_route_and_the_fallback() {
     let app = app()
         .fallback(|| async { "fallback" })
         .layer(down().await.layer());
@@ -43,7 +43,7 @@ async fn as_the_last_line_it_covers_every_route_and_the_fallback() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cors_layer_outside_answers_options_in_its_place() {
+async fn a_cors_layer_outside_answers_options_instead() {
     let health = down().await;
     let hidden = app().layer(health.layer()).layer(CorsLayer::permissive());
     assert_eq!(
@@ -63,7 +63,7 @@ async fn a_cors_layer_outside_answers_options_in_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cors_layer_inside_never_sees_a_probe_and_sees_all_else() {
+async fn a_cors_layer_inside_sees_all_requests_except_probes() {
     let app = app()
         .layer(CorsLayer::permissive())
         .layer(down().await.layer());
@@ -75,7 +75,7 @@ async fn a_cors_layer_inside_never_sees_a_probe_and_sees_all_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_route_added_after_it_hides_it_there() {
+async fn a_route_added_after_the_layer_hides_that_probe() {
     let app = app()
         .layer(down().await.layer())
         .route("/ready", get(|| async { "not asked" }));
@@ -87,7 +87,7 @@ async fn a_route_added_after_it_hides_it_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_set_after_it_hides_all_of_it() {
+async fn a_fallback_set_after_the_layer_hides_all_probes() {
     let app = app()
         .layer(down().await.layer())
         .fallback(|| async { "not asked" });
@@ -95,7 +95,7 @@ async fn a_fallback_set_after_it_hides_all_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_catch_all_route_before_it_is_no_matter_and_after_it_hides_it() {
+async fn a_catch_all_route_hides_the_probes_only_if_added_after_the_layer() {
     let health = down().await;
     let all = || any(|| async { "all" });
     let before = Router::new().route("/{*path}", all()).layer(health.layer());
@@ -109,7 +109,7 @@ async fn a_catch_all_route_before_it_is_no_matter_and_after_it_hides_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_router_merged_in_after_it_hides_it() {
+async fn a_router_merged_after_the_layer_hides_its_paths() {
     let health = down().await;
     let other = || Router::new().route("/other", get(|| async { "other" }));
     let hidden = app().layer(health.layer()).merge(other());
@@ -127,7 +127,7 @@ async fn a_router_merged_in_after_it_hides_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nested_it_does_not_answer_and_outside_the_nest_it_does() {
+async fn a_layer_inside_a_nest_does_not_answer_and_outside_it_does() {
     let health = down().await;
     let nested = Router::new().nest("/api", app().layer(health.layer()));
     for path in ["/ready", "/api/ready"] {
@@ -150,7 +150,7 @@ async fn nested_it_does_not_answer_and_outside_the_nest_it_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nested_with_a_fallback_it_answers_below_the_prefix() {
+async fn a_nested_layer_with_a_fallback_answers_below_the_prefix() {
     let inner = app()
         .fallback(|| async { "fallback" })
         .layer(down().await.layer());
@@ -163,7 +163,7 @@ async fn nested_with_a_fallback_it_answers_below_the_prefix() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nested_with_a_catch_all_it_answers_below_the_prefix() {
+async fn a_nested_layer_with_a_catch_all_answers_below_the_prefix() {
     let all = Router::new().route("/{*path}", any(|| async { "all" }));
     let nested = Router::new().nest("/api", all.layer(down().await.layer()));
     assert_eq!(
@@ -174,7 +174,7 @@ async fn nested_with_a_catch_all_it_answers_below_the_prefix() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn merged_into_a_router_with_a_fallback_it_is_hidden() {
+async fn a_layer_merged_into_a_router_with_a_fallback_is_hidden() {
     let layered = app().layer(down().await.layer());
     let hidden = Router::new()
         .fallback(|| async { "not asked" })
@@ -188,13 +188,13 @@ async fn merged_into_a_router_with_a_fallback_it_is_hidden() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_that_is_reset_after_it_hides_it() {
+async fn a_fallback_reset_after_the_layer_hides_it() {
     let app = app().layer(down().await.layer()).reset_fallback();
     assert_eq!(ask(&app, "/ready").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_a_route_layer_it_answers_only_where_a_route_matches() {
+async fn a_route_layer_answers_only_where_a_route_matches() {
     let health = down().await;
     let app = app().route_layer(health.layer());
     assert_eq!(ask(&app, "/ready").await.status, StatusCode::NOT_FOUND);
@@ -215,7 +215,7 @@ async fn a_route_of_the_application_below_health_is_hidden() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_refuses_everybody_inside_refuses_no_probe() {
+async fn a_middleware_inside_that_rejects_all_requests_rejects_no_probe() {
     let health = down().await;
     let refuse = axum::middleware::from_fn(
         async |_: axum::extract::Request, _: axum::middleware::Next| StatusCode::UNAUTHORIZED,
@@ -230,7 +230,7 @@ async fn what_refuses_everybody_inside_refuses_no_probe() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_service_can_be_nested_or_be_a_fallback_of_a_port_of_its_own() {
+async fn the_service_can_be_nested_or_be_the_fallback_of_a_separate_port() {
     let health = down().await;
     let nested = app().nest_service("/internal", health.service());
     assert_eq!(
@@ -249,7 +249,7 @@ async fn the_service_can_be_nested_or_be_a_fallback_of_a_port_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deeper_path_of_ours_goes_to_the_inner_service() {
+async fn a_path_below_a_probe_path_goes_to_the_inner_service() {
     let service = down()
         .await
         .layer()

@@ -1,4 +1,4 @@
-//! The proxy that breaks connections.
+//! The proxy that injects connection faults.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -14,7 +14,7 @@ use tower_health::testing::{Fault, FaultProxy};
 
 use crate::support::ms;
 
-/// A proxy to a server that answers what it is told.
+/// A proxy to an echo server.
 async fn echo() -> FaultProxy {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr().unwrap();
@@ -49,7 +49,7 @@ async fn until(is_so: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn without_a_fault_everything_passes_both_ways_and_ends_when_either_side_does() {
+async fn without_a_fault_data_passes_both_ways_until_either_side_closes() {
     let proxy = echo().await;
     let mut client = connect(&proxy).await;
     assert!(is_answered(&mut client).await);
@@ -71,7 +71,7 @@ async fn without_a_fault_everything_passes_both_ways_and_ends_when_either_side_d
 }
 
 #[tokio::test]
-async fn refusing_it_resets_what_is_open_and_nothing_listens_until_it_heals() {
+async fn refuse_resets_open_connections_and_stops_listening_until_healed() {
     let proxy = echo().await;
     let mut client = connect(&proxy).await;
     assert!(is_answered(&mut client).await);
@@ -87,7 +87,7 @@ async fn refusing_it_resets_what_is_open_and_nothing_listens_until_it_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_open_is_reset_once_it_refuses_however_soon_it_heals() {
+async fn refuse_resets_open_connections_even_if_healed_immediately() {
     let proxy = echo().await;
     for _ in 0..50 {
         let mut client = connect(&proxy).await;
@@ -101,7 +101,7 @@ async fn what_is_open_is_reset_once_it_refuses_however_soon_it_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_passes_once_it_is_silent_not_even_what_was_on_its_way() {
+async fn silence_stops_all_data_including_data_in_transit() {
     let proxy = echo().await;
     let mut client = connect(&proxy).await.into_std().unwrap();
     for round in 0..200 {
@@ -125,7 +125,7 @@ async fn nothing_passes_once_it_is_silent_not_even_what_was_on_its_way() {
 }
 
 #[tokio::test]
-async fn silent_it_accepts_and_holds_back_what_passes_later() {
+async fn silence_accepts_connections_and_delivers_their_data_after_healing() {
     let proxy = echo().await;
     let mut old = connect(&proxy).await;
     assert!(is_answered(&mut old).await);
@@ -145,14 +145,14 @@ async fn silent_it_accepts_and_holds_back_what_passes_later() {
 }
 
 #[tokio::test]
-async fn cut_it_lets_so_many_bytes_of_each_answer_pass() {
+async fn cut_lets_a_number_of_bytes_of_each_response_pass() {
     let proxy = echo().await;
     let mut old = connect(&proxy).await;
     assert!(is_answered(&mut old).await);
     proxy.fail(Fault::Cut { after: 7 }).await;
     let mut new = connect(&proxy).await;
     for client in [&mut old, &mut new] {
-        // What passed before does not count.
+        // Bytes that passed before the fault do not count.
         assert!(is_answered(client).await);
         client.write_all(b"world").await.unwrap();
         let mut answer = Vec::new();
@@ -160,13 +160,13 @@ async fn cut_it_lets_so_many_bytes_of_each_answer_pass() {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         assert_eq!(answer, b"wo");
     }
-    // A new order counts anew.
+    // A new fault starts a new count.
     proxy.fail(Fault::Cut { after: 0 }).await;
     assert!(!is_answered(&mut connect(&proxy).await).await);
 }
 
 #[tokio::test]
-async fn delayed_each_piece_of_an_answer_is_late() {
+async fn delay_delays_each_part_of_a_response() {
     let proxy = echo().await;
     proxy.fail(Fault::Delay(ms(50))).await;
     let mut client = connect(&proxy).await;
@@ -176,7 +176,7 @@ async fn delayed_each_piece_of_an_answer_is_late() {
 }
 
 #[tokio::test]
-async fn a_piece_that_is_late_is_held_back_by_what_is_ordered_meanwhile() {
+async fn a_later_fault_applies_to_delayed_data() {
     let proxy = echo().await;
     let mut client = connect(&proxy).await;
     assert!(is_answered(&mut client).await);
@@ -194,7 +194,7 @@ async fn a_piece_that_is_late_is_held_back_by_what_is_ordered_meanwhile() {
 }
 
 #[tokio::test]
-async fn dropped_it_ends_with_its_connections_and_a_server_that_is_gone_resets_them() {
+async fn dropping_the_proxy_closes_its_connections_and_a_missing_server_resets_them() {
     let proxy = echo().await;
     let mut client = connect(&proxy).await;
     assert!(is_answered(&mut client).await);

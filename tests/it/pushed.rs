@@ -1,4 +1,4 @@
-//! What the application says itself: reporters, heartbeats, start-up tasks.
+//! State that the application reports: reporters, heartbeats, startup tasks.
 
 use std::{
     sync::{
@@ -29,14 +29,14 @@ fn alive(health: &Health) -> Status {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_reported_is_seen_at_once_and_holds_for_its_ttl() {
+async fn a_report_is_visible_immediately_and_valid_for_its_ttl() {
     let health = service();
     let leader = health.reporter("leader", TTL).await.unwrap();
     assert_eq!(reason(&health, "leader"), Some(Reason::Pending));
     assert_eq!(ready(&health), Status::Pass, "it holds nobody up");
     for status in [Status::Pass, Status::Warn, Status::Fail, Status::Pass] {
         leader.report(status);
-        // No time passes, and nothing else runs.
+        // No time passes, and the engine does not run.
         assert_eq!(ready(&health), status);
         assert_eq!(health.check("leader").unwrap().status, status);
         assert_eq!(health.report().status, status);
@@ -51,7 +51,7 @@ async fn what_is_reported_is_seen_at_once_and_holds_for_its_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_never_reports_is_stale_and_holds_no_start_up() {
+async fn a_reporter_without_reports_is_stale_and_does_not_delay_startup() {
     let health = service();
     let reporter = health.reporter("leader", TTL).await.unwrap();
     assert_eq!(health.verdict(Probe::Startup).status, Status::Pass);
@@ -64,7 +64,7 @@ async fn who_never_reports_is_stale_and_holds_no_start_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reports_are_events_each_once() {
+async fn each_report_that_changes_the_state_is_one_event() {
     let health = service();
     let mut events = health.subscribe();
     let leader = health.reporter("leader", TTL).non_critical().await.unwrap();
@@ -95,7 +95,7 @@ async fn reports_are_events_each_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_reports_ends_with_the_last() {
+async fn after_many_reports_the_last_one_wins() {
     let health = service();
     let leader = health.reporter("leader", TTL).await.unwrap();
     for n in 0..100_000_u64 {
@@ -120,7 +120,7 @@ async fn a_flood_of_reports_ends_with_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn criticality_decides_what_a_report_does() {
+async fn criticality_decides_how_a_report_affects_readiness() {
     let health = service();
     let spare = health.reporter("spare", TTL).non_critical().await.unwrap();
     let shared = health.reporter("shared", TTL).shared().await.unwrap();
@@ -134,7 +134,7 @@ async fn criticality_decides_what_a_report_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_names_and_times_are_mistakes_and_take_nothing() {
+async fn invalid_names_and_durations_are_errors_and_change_nothing() {
     let health = Health::builder("orders")
         .check(Check::new("db", Scripted::new(Status::Pass)))
         .startup_task("warm-cache", || async { Status::Pass })
@@ -163,9 +163,12 @@ async fn bad_names_and_times_are_mistakes_and_take_nothing() {
     for name in ["worker", "warm-cache"] {
         let other = Check::new(name, Scripted::new(Status::Pass));
         let error = mistakes(health.replace(other).await.unwrap_err());
-        assert!(matches!(error[..], [ConfigError::NotRun(_)]), "{name}");
+        assert!(
+            matches!(error[..], [ConfigError::NotReplaceable(_)]),
+            "{name}"
+        );
     }
-    // None of that took anything from whom it belongs to.
+    // None of that changed the checks that own the names.
     assert_eq!(health.check("db").unwrap().status, Status::Pass);
     assert_eq!(health.check("worker").unwrap().status, Status::Pass);
     assert_eq!(health.run_now("worker").await.unwrap().status, Status::Pass);
@@ -177,7 +180,7 @@ async fn bad_names_and_times_are_mistakes_and_take_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_ticks_is_at_work_and_one_that_does_not_is_stale() {
+async fn a_worker_that_ticks_passes_and_one_that_does_not_is_stale() {
     let health = service();
     let beat = health.heartbeat("consumer", TTL).await.unwrap();
     for _ in 0..10 {
@@ -200,7 +203,7 @@ async fn a_worker_that_ticks_is_at_work_and_one_that_does_not_is_stale() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn liveness_fails_for_a_worker_that_is_to_be_restarted_and_for_no_dependency() {
+async fn a_stale_liveness_heartbeat_fails_liveness_and_a_dependency_does_not() {
     let database = Scripted::new(Status::Fail);
     let health = Health::builder("orders")
         .check(Check::new("db", database))
@@ -223,7 +226,7 @@ async fn liveness_fails_for_a_worker_that_is_to_be_restarted_and_for_no_dependen
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.json()["output"], "consumer stale");
     assert_eq!(answer.header("retry-after"), None);
-    // Of readiness it is no part.
+    // The heartbeat does not affect readiness.
     let ready = health.verdict(Probe::Readiness);
     let names: Vec<&str> = ready.checks.iter().map(|check| &*check.name).collect();
     assert_eq!(names, ["db"]);
@@ -232,7 +235,7 @@ async fn liveness_fails_for_a_worker_that_is_to_be_restarted_and_for_no_dependen
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_ends_has_died_unless_it_says_that_it_stops() {
+async fn a_dropped_heartbeat_has_died_unless_it_was_stopped() {
     let health = service();
     let beat = health.heartbeat("consumer", TTL).liveness().await.unwrap();
     let worker = tokio::spawn(async move {
@@ -242,7 +245,8 @@ async fn a_worker_that_ends_has_died_unless_it_says_that_it_stops() {
     assert!(worker.await.unwrap_err().is_panic());
     assert_eq!(alive(&health), Status::Fail);
     assert_eq!(reason(&health, "consumer"), Some(Reason::Died));
-    // Of what fails the verdict, the shortest delay; who restarts what is dead needs none.
+    // `/health` has the shortest delay of the failing checks. `/live` has none, because a retry
+    // does not help a process that must be restarted.
     for (path, retry) in [("/health", Some("2")), ("/live", None)] {
         let answer = ask(&health.service(), path).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
@@ -251,10 +255,10 @@ async fn a_worker_that_ends_has_died_unless_it_says_that_it_stops() {
     let cause = health.check("consumer").unwrap().cause.unwrap();
     assert_eq!(cause.redacted(), "the worker panicked");
     after(ms(1)).await;
-    // Another takes its place.
+    // Another worker takes its place.
     let beat = health.heartbeat("consumer", TTL).liveness().await.unwrap();
     assert_eq!(alive(&health), Status::Pass);
-    // Cancelled.
+    // The worker is cancelled.
     let worker = tokio::spawn(async move {
         beat.tick();
         std::future::pending::<()>().await;
@@ -276,7 +280,7 @@ async fn a_worker_that_ends_has_died_unless_it_says_that_it_stops() {
         health.check("consumer").is_err(),
         "it is not expected any more"
     );
-    // A heartbeat that was given up before it was registered leaves nothing.
+    // A heartbeat that is dropped before it is registered has no effect.
     drop(health.heartbeat("never", TTL).into_future());
     after(TTL * 2).await;
     assert!(health.check("never").is_err());
@@ -284,7 +288,7 @@ async fn a_worker_that_ends_has_died_unless_it_says_that_it_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn workers_that_end_while_the_instance_leaves_fail_no_liveness() {
+async fn workers_that_end_during_a_drain_do_not_fail_liveness() {
     let health = service();
     let ends = health.heartbeat("ends", TTL).liveness().await.unwrap();
     let _silent = health.heartbeat("silent", SECOND).liveness().await.unwrap();
@@ -298,7 +302,7 @@ async fn workers_that_end_while_the_instance_leaves_fail_no_liveness() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn speakers_do_not_keep_the_checks_running() {
+async fn reporters_and_heartbeats_do_not_keep_the_checks_running() {
     let health = service();
     let beat = health.heartbeat("consumer", TTL).await.unwrap();
     let reporter = health.reporter("leader", TTL).await.unwrap();
@@ -311,7 +315,7 @@ async fn speakers_do_not_keep_the_checks_running() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_up_task_that_fails_is_tried_again_until_it_is_done() {
+async fn a_failed_startup_task_is_retried_until_it_is_done() {
     let attempts = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&attempts);
     let health = Health::builder("orders")
@@ -340,13 +344,14 @@ async fn a_start_up_task_that_fails_is_tried_again_until_it_is_done() {
     }
     let before = tokio::time::Instant::now();
     health.wait_until_good(Probe::Startup).await.unwrap();
-    // 1 s, 1.5 s, 2.25 s, 3.4 s, 5.1 s, each jittered, the first of which has begun.
+    // The delays are 1 s, 1.5 s, 2.25 s, 3.4 s and 5.1 s, each with jitter. The first of them has
+    // already begun.
     let took = before.elapsed().as_secs_f64() + 0.5;
     assert!((11.5..15.0).contains(&took), "{took}");
     assert_eq!(attempts.load(Ordering::Relaxed), 6);
     assert_eq!(health.stage(), Stage::Ready);
     assert_eq!(health.check("warm-cache").unwrap().status, Status::Pass);
-    // It is done for good.
+    // It is done permanently.
     after(24 * 3600 * SECOND).await;
     assert_eq!(attempts.load(Ordering::Relaxed), 6);
     assert_eq!(health.check("warm-cache").unwrap().status, Status::Pass);
@@ -358,7 +363,7 @@ async fn a_start_up_task_that_fails_is_tried_again_until_it_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tasks_run_side_by_side_and_hold_no_check_up() {
+async fn startup_tasks_run_concurrently_and_delay_no_check() {
     let slow = || async {
         tokio::time::sleep(600 * SECOND).await;
         Status::Pass
@@ -381,7 +386,7 @@ async fn tasks_run_side_by_side_and_hold_no_check_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_dependency_holds_no_start_up_and_a_task_holds_readiness() {
+async fn a_failing_dependency_does_not_delay_startup_and_a_task_blocks_readiness() {
     let health = Health::builder("orders")
         .check(Check::new("db", Scripted::new(Status::Fail)))
         .startup_task("warm-cache", || async { Status::Pass })
@@ -390,7 +395,7 @@ async fn a_failing_dependency_holds_no_start_up_and_a_task_holds_readiness() {
     after(SECOND).await;
     assert_eq!(health.verdict(Probe::Startup).status, Status::Pass);
     assert_eq!(health.stage(), Stage::NotReady);
-    // A task that is not needed any more may go.
+    // A task that is no longer needed can be removed.
     let health = Health::builder("orders")
         .startup_task("never", std::future::pending::<Status>)
         .start()
@@ -402,7 +407,7 @@ async fn a_failing_dependency_holds_no_start_up_and_a_task_holds_readiness() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn liveness_lists_its_own_to_who_asks() {
+async fn verbose_liveness_lists_the_liveness_heartbeats() {
     let health = Health::builder("orders")
         .check(Check::new("db", Scripted::new(Status::Pass)))
         .start()
@@ -433,7 +438,7 @@ async fn liveness_lists_its_own_to_who_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_may_tune_a_task_and_not_put_it_off() {
+async fn a_config_can_tune_a_startup_task_but_not_make_it_on_demand() {
     let config = serde_json::from_str(r#"{"checks": {"migrate": {"on_demand": "10s"}}}"#).unwrap();
     let builder =
         || Health::builder("orders").startup_task("migrate", std::future::pending::<Status>);
@@ -454,7 +459,7 @@ async fn an_operator_may_tune_a_task_and_not_put_it_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_stops_takes_nobody_elses_check_along() {
+async fn stopping_a_heartbeat_removes_no_other_check() {
     let health = service();
     let first = health.heartbeat("consumer", TTL).await.unwrap();
     health.remove("consumer").await.unwrap();
@@ -467,7 +472,7 @@ async fn who_stops_takes_nobody_elses_check_along() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_place_that_nobody_takes_stays_that_of_who_died() {
+async fn a_died_worker_stays_until_another_takes_its_place() {
     let health = service();
     let heartbeat = || health.heartbeat("consumer", TTL).liveness();
     drop(heartbeat().await.unwrap());
@@ -476,7 +481,7 @@ async fn a_place_that_nobody_takes_stays_that_of_who_died() {
     after(ms(1)).await;
     assert_eq!(alive(&health), Status::Fail);
     assert_eq!(reason(&health, "consumer"), Some(Reason::Died));
-    // For good: it does not become stale, for nobody is expected to speak any more.
+    // The state is permanent. It does not become stale, because no further report is expected.
     after(TTL * 3).await;
     assert_eq!(reason(&health, "consumer"), Some(Reason::Died));
     assert!(health.check("consumer").unwrap().cause.is_some());
@@ -485,7 +490,7 @@ async fn a_place_that_nobody_takes_stays_that_of_who_died() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_measured_may_be_no_number() {
+async fn a_measurement_may_be_nan() {
     let health = service();
     let mut events = health.subscribe();
     let reporter = health.reporter("feed", TTL).await.unwrap();
@@ -505,7 +510,7 @@ async fn what_was_measured_may_be_no_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_no_success() {
+async fn a_failing_report_does_not_change_the_last_success() {
     let health = service();
     let reporter = health.reporter("feed", TTL).await.unwrap();
     reporter.report(Status::Pass);
@@ -519,9 +524,10 @@ async fn a_failure_is_no_success() {
     }
 }
 
-/// Whoever hears a word does not see the one before it again, whatever the engine does meanwhile.
+/// A reader that has seen a report never sees the previous one again, whatever the engine does in
+/// the meantime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_heard_is_not_taken_back() {
+async fn a_visible_report_is_never_reverted() {
     let health = service();
     let reporter = health.reporter("feed", 3600 * SECOND).await.unwrap();
     let rounds = tokio::task::spawn_blocking(move || {

@@ -27,7 +27,7 @@ fn measured<'a>(outcome: &'a Outcome, name: &str) -> Option<(&'a Value, &'a str)
 }
 
 #[tokio::test]
-async fn a_channel_that_fills_up_and_ends() {
+async fn a_channel_warns_when_nearly_full_and_fails_when_closed() {
     let (sender, mut receiver) = mpsc::channel(10);
     let check = Queue::of_channel(&sender);
     assert_eq!(said(&check).await, (Status::Pass, None));
@@ -57,7 +57,7 @@ async fn a_channel_that_fills_up_and_ends() {
 }
 
 #[tokio::test]
-async fn the_check_keeps_no_channel_open() {
+async fn the_check_does_not_keep_the_channel_open() {
     let (sender, mut receiver) = mpsc::channel::<u8>(10);
     let check = Queue::of_channel(&sender);
     assert_eq!(said(&check).await, (Status::Pass, None));
@@ -67,7 +67,7 @@ async fn the_check_keeps_no_channel_open() {
 }
 
 #[tokio::test]
-async fn bounds_of_ones_own() {
+async fn custom_bounds_decide_the_status() {
     let waiting = Arc::new(AtomicU64::new(0));
     let queue = || {
         let waiting = Arc::clone(&waiting);
@@ -107,7 +107,8 @@ async fn bounds_of_ones_own() {
 async fn a_backlog_that_grows_steadily_warns_before_its_bound() {
     let (sender, mut receiver) = mpsc::channel(1_000);
     let check = Queue::of_channel(&sender).warn_before(60 * MINUTE);
-    // Ten more each minute, so that it is full in an hour from 400 on, which the third run from there tells.
+    // The backlog grows by ten per minute, so from 400 on the queue is full within an hour. The
+    // third run after that reports it.
     let mut backlog = 0;
     let warned_at = loop {
         let outcome = check.check().await.unwrap();
@@ -132,7 +133,7 @@ async fn a_backlog_that_grows_steadily_warns_before_its_bound() {
         advance(MINUTE).await;
     };
     assert_eq!(warned_at, 420);
-    // Somebody works it off.
+    // The backlog is processed.
     while receiver.try_recv().is_ok() {}
     advance(MINUTE).await;
     let outcome = check.check().await.unwrap();
@@ -140,7 +141,7 @@ async fn a_backlog_that_grows_steadily_warns_before_its_bound() {
     assert_eq!(measured(&outcome, "time_left"), None);
 }
 
-/// What the last of three runs says of so many that wait.
+/// Returns the outcome of the last of three runs with this backlog.
 async fn said_of(queue: Queue, waiting: &AtomicU64, backlog: u64) -> (Status, Option<Reason>) {
     waiting.store(backlog, Ordering::Relaxed);
     said(&queue).await;
@@ -149,7 +150,7 @@ async fn said_of(queue: Queue, waiting: &AtomicU64, backlog: u64) -> (Status, Op
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_that_is_at_its_bound_and_not_above_passes_looked_ahead_from_too() {
+async fn a_backlog_exactly_at_its_bound_passes_with_a_forecast() {
     let waiting = Arc::new(AtomicU64::new(0));
     let queue = || {
         let waiting = Arc::clone(&waiting);
@@ -164,7 +165,7 @@ async fn a_backlog_that_is_at_its_bound_and_not_above_passes_looked_ahead_from_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_is_never_looked_ahead_from_for_no_time() {
+async fn a_forecast_of_zero_duration_never_warns() {
     let waiting = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&waiting);
     let gauge = move || counted.fetch_add(1, Ordering::Relaxed);

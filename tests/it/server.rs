@@ -29,7 +29,8 @@ use crate::support::{SECOND, Scripted, cut, ms};
 
 const TOKEN: &str = "c29tZS10b2tlbg==";
 
-/// What a server answers to these very bytes, until it closes. It has a thread of its own.
+/// Returns the response to exactly these bytes, until the server closes the connection. It blocks,
+/// so callers use a separate thread.
 fn raw(address: SocketAddr, request: &str) -> String {
     let mut stream = StdStream::connect(address).unwrap();
     stream.set_read_timeout(Some(60 * SECOND)).unwrap();
@@ -82,7 +83,7 @@ fn private() -> Outcome {
 }
 
 #[tokio::test]
-async fn it_shows_everything_if_it_is_to_and_answers_nothing_but_probes() {
+async fn the_port_shows_everything_at_full_exposure_and_serves_only_probes() {
     let health = health_of(&Scripted::new(private())).await;
     let server = serve(&health);
     let address = server.local_addr();
@@ -114,7 +115,7 @@ async fn it_shows_everything_if_it_is_to_and_answers_nothing_but_probes() {
 }
 
 #[tokio::test]
-async fn http_2_with_prior_knowledge_is_spoken() {
+async fn http_2_with_prior_knowledge_is_supported() {
     let health = health_of(&Scripted::new(Status::Pass)).await;
     let server = serve(&health);
     let client = Client::builder(TokioExecutor::new())
@@ -141,13 +142,13 @@ async fn http_2_with_prior_knowledge_is_spoken() {
 }
 
 #[tokio::test]
-async fn who_is_known_runs_a_check_and_nobody_else_does() {
+async fn only_authorized_callers_can_run_a_check() {
     let db = Scripted::new(Status::Pass);
     let health = health_of(&db).await;
     let (server, unruled) = (serve(&health), health.serve("127.0.0.1:0").start().unwrap());
     let runs = db.runs();
     let token = format!("authorization: Bearer {TOKEN}\r\n");
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     for (address, header, code) in [
         (unruled.local_addr(), token.as_str(), 403),
         (server.local_addr(), "", 401),
@@ -176,7 +177,7 @@ async fn who_is_known_runs_a_check_and_nobody_else_does() {
     assert!(says(&answer, 405), "{answer}");
 }
 
-/// Reads events until what was read holds `until`.
+/// Reads events until the text contains `until`.
 async fn read_until(stream: &mut TcpStream, until: &str) -> String {
     let mut read = Vec::new();
     while !String::from_utf8_lossy(&read).contains(until) {
@@ -200,7 +201,7 @@ async fn reader(address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test]
-async fn events_tell_each_verdict_and_each_other_one() {
+async fn events_contain_each_current_verdict_and_each_change() {
     let db = Scripted::new(Status::Pass);
     let health = health_of(&db).await;
     let server = serve(&health);
@@ -218,7 +219,7 @@ async fn events_tell_each_verdict_and_each_other_one() {
             "{first}"
         );
     }
-    db.say(private());
+    db.set_outcome(private());
     health.run_now("db").await.unwrap();
     let change = read_until(&mut stream, "orders_rw").await;
     assert!(
@@ -239,7 +240,7 @@ async fn events_tell_each_verdict_and_each_other_one() {
 }
 
 #[tokio::test]
-async fn events_tell_strangers_no_more_than_they_may_see() {
+async fn events_respect_the_exposure_of_the_caller() {
     let (a, b) = (Scripted::new(Status::Pass), Scripted::new(Status::Pass));
     let health = Health::builder("orders")
         .check(Check::new("a", a.clone()).period(60 * SECOND))
@@ -251,20 +252,20 @@ async fn events_tell_strangers_no_more_than_they_may_see() {
     }
     let server = health
         .serve("127.0.0.1:0")
-        .endpoints(crate::support::reserved().build().unwrap())
+        .endpoints(crate::support::status_only().build().unwrap())
         .start()
         .unwrap();
     let mut stream = reader(server.local_addr()).await;
     read_until(&mut stream, "event: health").await;
-    a.say(private());
+    a.set_outcome(private());
     health.run_now("a").await.unwrap();
     let first = read_until(&mut stream, "event: health").await;
     assert!(first.contains("data: {\"status\":\"fail\"}\n"), "{first}");
-    // That another fails, too, is no other verdict.
-    b.say(private());
+    // A second failing check does not change the verdict at this exposure.
+    b.set_outcome(private());
     health.run_now("b").await.unwrap();
     for (check, script) in [("a", &a), ("b", &b)] {
-        script.say(Status::Pass);
+        script.set_outcome(Status::Pass);
         health.run_now(check).await.unwrap();
     }
     let next = read_until(&mut stream, "event: health").await;
@@ -276,7 +277,7 @@ async fn events_tell_strangers_no_more_than_they_may_see() {
 }
 
 #[tokio::test]
-async fn there_are_so_many_readers_of_events_and_no_more() {
+async fn the_number_of_event_readers_is_limited() {
     let health = health_of(&Scripted::new(Status::Pass)).await;
     let server = serve(&health);
     let mut readers = Vec::new();
@@ -292,7 +293,7 @@ async fn there_are_so_many_readers_of_events_and_no_more() {
     );
     let answer = asked(server.local_addr(), "GET", "/ready", "").await;
     assert!(says(&answer, 200), "{answer}");
-    // Whoever leaves makes room.
+    // A reader that disconnects makes room for another one.
     readers.pop();
     loop {
         let mut stream = reader(server.local_addr()).await;
@@ -307,7 +308,7 @@ async fn there_are_so_many_readers_of_events_and_no_more() {
 }
 
 #[tokio::test]
-async fn events_end_when_nothing_runs_any_more() {
+async fn events_end_when_the_engine_ends() {
     let runtime = thread::spawn(|| tokio::runtime::Runtime::new().unwrap())
         .join()
         .unwrap();
@@ -325,8 +326,8 @@ async fn events_end_when_nothing_runs_any_more() {
     assert!(says(&answer, 503), "the port answers to the end: {answer}");
 }
 
-/// Sends a request that stays in the service until it is told to end.
-async fn stick(address: SocketAddr) -> TcpStream {
+/// Sends a request to `/stuck`, and waits until it is in the service.
+async fn send_stuck_request(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream
         .write_all(b"GET /stuck HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -365,9 +366,9 @@ async fn a_saturated_service_answers_every_probe_on_both_ports() {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     let server = serve(&health);
-    let mut first = stick(address).await;
+    let mut first = send_stuck_request(address).await;
     began.notified().await;
-    let _second = stick(address).await;
+    let _second = send_stuck_request(address).await;
     for port in [address, server.local_addr()] {
         for path in ["/health", "/ready", "/live", "/startup", "/health/db"] {
             for method in ["GET", "HEAD", "OPTIONS"] {
@@ -385,7 +386,7 @@ async fn a_saturated_service_answers_every_probe_on_both_ports() {
 }
 
 #[test]
-fn while_the_runtime_is_blocked_the_thread_of_its_own_answers() {
+fn a_port_with_its_own_thread_answers_while_the_runtime_is_blocked() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -414,7 +415,7 @@ fn while_the_runtime_is_blocked_the_thread_of_its_own_answers() {
         blocked.recv()
     });
     told.recv().unwrap();
-    // On its own port it is silent now, which is what a prober is to see there.
+    // The service port is silent now. A prober is expected to see a timeout there.
     let mut silent = StdStream::connect(address).unwrap();
     silent
         .write_all(b"GET /ready HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -426,23 +427,23 @@ fn while_the_runtime_is_blocked_the_thread_of_its_own_answers() {
         let answer = ask(management, "GET", path, "");
         assert!(says(&answer, 200), "{answer}");
     }
-    // A drain is seen there at once, though the engine knows nothing of it.
+    // A drain is visible there immediately, although the engine does not run.
     health.drain();
     assert!(says(&ask(management, "GET", "/ready", ""), 503));
     assert!(says(&ask(management, "GET", "/live", ""), 200));
     unblock.send(()).unwrap();
     assert!(says(&ask(address, "GET", "/ready", ""), 503));
-    // Nor does it take a runtime to let it go.
+    // The port can be dropped without a runtime.
     drop((runtime, server));
     let report = health.check("db").unwrap();
     assert_eq!(report.reason, Some(Reason::EngineStopped));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_without_a_request_ends() {
+async fn a_connection_without_a_complete_request_is_closed() {
     let health = Health::fixed(Status::Pass);
     let server = health.serve("127.0.0.1:0").start().unwrap();
-    // Time passes as fast as it can while everyone waits.
+    // The clock is paused and advances as fast as possible while every task waits.
     for said in [
         "",
         "G",
@@ -466,7 +467,7 @@ async fn a_connection_without_a_request_ends() {
 }
 
 #[tokio::test]
-async fn too_long_a_head_is_refused() {
+async fn a_head_that_is_too_long_is_rejected() {
     let health = Health::fixed(Status::Pass);
     let server = health.serve("127.0.0.1:0").start().unwrap();
     let long = "x".repeat(100_000);
@@ -480,7 +481,7 @@ async fn too_long_a_head_is_refused() {
         ),
     ] {
         let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
-        // It may close before it has read it all.
+        // The server may close the connection before it has read everything.
         _ = stream.write_all(request.as_bytes()).await;
         let mut answer = Vec::new();
         _ = stream.read_to_end(&mut answer).await;
@@ -495,7 +496,7 @@ async fn too_long_a_head_is_refused() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_ends_the_oldest() {
+async fn one_connection_too_many_closes_the_oldest() {
     let health = Health::fixed(Status::Pass);
     let server = health.serve("127.0.0.1:0").start().unwrap();
     let mut oldest = TcpStream::connect(server.local_addr()).await.unwrap();
@@ -515,7 +516,7 @@ async fn one_connection_too_many_ends_the_oldest() {
 }
 
 #[tokio::test]
-async fn it_is_served_until_it_is_dropped() {
+async fn the_port_is_served_until_it_is_dropped() {
     let health = Health::fixed(Status::Pass);
     for own_thread in [false, true] {
         let builder = health.serve("127.0.0.1:0");
@@ -544,9 +545,9 @@ async fn it_is_served_until_it_is_dropped() {
     }
 }
 
-/// As long as a port is served, checks run.
+/// The checks run as long as a port is served.
 #[tokio::test]
-async fn it_keeps_the_checks_running() {
+async fn the_port_keeps_the_checks_running() {
     let db = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .check(Check::new("db", db.clone()).period(ms(20)))
@@ -565,7 +566,7 @@ async fn it_keeps_the_checks_running() {
 }
 
 #[test]
-fn what_cannot_be_served_says_why() {
+fn a_port_that_cannot_be_served_returns_an_error() {
     let health = Health::fixed(Status::Pass);
     let error = health.serve("127.0.0.1:0").start().unwrap_err();
     assert!(matches!(error, ServeError::NoRuntime), "{error}");
@@ -591,7 +592,7 @@ fn what_cannot_be_served_says_why() {
 }
 
 #[tokio::test]
-async fn maintenance_is_switched_by_who_may() {
+async fn only_authorized_callers_can_change_maintenance() {
     let health = health_of(&Scripted::new(Status::Pass)).await;
     let nobody = health.serve("127.0.0.1:0").start().unwrap();
     let begin = "/maintenance?ttl=10m&reason=move+to+postgres%3A%2F%2Fapp%3Ahunter2%40db2";
@@ -639,10 +640,10 @@ async fn maintenance_is_switched_by_who_may() {
         "{ready}"
     );
     assert!(says(&asked(address, "GET", "/live", "").await, 200));
-    // What it is for is for operators to know.
+    // The reason of a maintenance is visible to operators only.
     let told = asked(nobody.local_addr(), "GET", "/maintenance", "").await;
     assert!(says(&told, 200) && !told.contains("db2"), "{told}");
-    // Where the verdict alone is told, it is to those who may do more.
+    // With an exposure of the status alone, only authorized callers may read it.
     let status = Endpoints::builder().exposure(Exposure::Status);
     let status = health
         .serve("127.0.0.1:0")
@@ -677,7 +678,7 @@ async fn maintenance_is_switched_by_who_may() {
     assert!(says(&head, 200) && head.ends_with("\r\n\r\n"), "{head}");
 }
 
-/// The application, served by the crate at a port of its own until the drain is over.
+/// Serves the application with `run_http` on its own port until the drain is over.
 async fn run(health: &Health, app: Router) -> (SocketAddr, JoinHandle<Result<(), ServerError>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -685,7 +686,8 @@ async fn run(health: &Health, app: Router) -> (SocketAddr, JoinHandle<Result<(),
     (address, server)
 }
 
-/// A service whose `/slow` takes as long as it is told, and which says how many ask.
+/// A service that drains with this delay and this time to finish, in milliseconds. `/slow` takes
+/// 1.5 s, and `/stuck` never responds.
 async fn drained_by(
     delay: u64,
     cap: u64,
@@ -711,7 +713,7 @@ async fn drained_by(
 }
 
 #[tokio::test]
-async fn a_server_that_is_run_finishes_its_connections() {
+async fn run_http_finishes_its_connections() {
     let (health, address, server) = drained_by(500, 60_000).await;
     let idle = TcpStream::connect(address).await.unwrap();
     let http_2 = Client::builder(TokioExecutor::new())
@@ -723,7 +725,7 @@ async fn a_server_that_is_run_finishes_its_connections() {
     let slow_1 = tokio::spawn(http_1.get(uri("/slow")));
     tokio::time::sleep(ms(100)).await;
     let drained = health.drain();
-    // It accepts while it leaves, and says so to who asks over HTTP/1.
+    // It accepts connections while it drains, and its responses over HTTP/1 announce that.
     let fresh = asked(address, "GET", "/", "").await;
     assert!(
         says(&fresh, 200) && fresh.contains("connection: close"),
@@ -743,7 +745,7 @@ async fn a_server_that_is_run_finishes_its_connections() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_run_cuts_what_is_stuck() {
+async fn run_http_cuts_stuck_requests() {
     let (health, address, server) = drained_by(100, 400).await;
     let stuck = tokio::spawn(asked(address, "GET", "/stuck", ""));
     let probed = tokio::spawn(asked(address, "GET", "/ready", ""));
@@ -756,7 +758,7 @@ async fn a_server_that_is_run_cuts_what_is_stuck() {
 }
 
 #[tokio::test]
-async fn the_paths_of_the_port_are_its_own() {
+async fn the_paths_of_the_port_hide_endpoints_with_the_same_paths() {
     let events = Check::new("events", Scripted::new(Status::Pass));
     let health = Health::builder("orders").check(events).start().unwrap();
     let server = health
@@ -784,13 +786,13 @@ async fn the_paths_of_the_port_are_its_own() {
 }
 
 #[tokio::test]
-async fn a_drain_is_begun_and_waited_for_by_who_may() {
+async fn only_authorized_callers_can_begin_and_await_a_drain() {
     let health = Health::builder("orders")
         .drain_delay(ms(50))
         .start()
         .unwrap();
     let token = format!("authorization: Bearer {TOKEN}\r\n");
-    // Where the port is not told to, there are no such paths.
+    // Without the setting, the port has no such paths.
     let without = serve(&health);
     for path in ["/drain", "/drained"] {
         let answer = asked(without.local_addr(), "GET", path, &token).await;
@@ -849,7 +851,7 @@ async fn a_drain_is_begun_and_waited_for_by_who_may() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_drain_is_told_that_requests_were_cut() {
+async fn the_response_of_drained_reports_that_requests_were_cut() {
     let (health, address, server) = drained_by(50, 200).await;
     let port = health
         .serve("127.0.0.1:0")
@@ -858,7 +860,7 @@ async fn who_waits_for_a_drain_is_told_that_requests_were_cut() {
         .drain_paths();
     let port = port.start().unwrap();
     let token = format!("authorization: Bearer {TOKEN}\r\n");
-    let stuck = stick(address).await;
+    let stuck = send_stuck_request(address).await;
     drop(health.drain());
     let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
     assert!(says(&answer, 503), "{answer}");
@@ -866,9 +868,9 @@ async fn who_waits_for_a_drain_is_told_that_requests_were_cut() {
     drop(stuck);
 }
 
-/// A first request over a connection that was open, when nothing was in flight any more.
+/// The first request on an open connection arrives when nothing is in flight any more.
 #[tokio::test]
-async fn a_request_that_comes_while_servers_close_and_is_cut_is_told_as_such() {
+async fn a_request_that_arrives_while_servers_close_and_is_cut_is_reported() {
     let health = Health::builder("orders")
         .drain_delay(ms(100))
         .drain_close(SECOND)
@@ -901,7 +903,7 @@ async fn a_request_that_comes_while_servers_close_and_is_cut_is_told_as_such() {
     let answer = asked(port.local_addr(), "GET", "/drained", &token).await;
     assert!(says(&answer, 503), "{answer}");
     assert!(stuck.await.unwrap().is_err());
-    // Where nothing runs, nothing is in flight.
+    // A fixed health runs nothing, so nothing is in flight.
     let fixed = Health::fixed(Status::Pass);
     let port = fixed
         .serve("127.0.0.1:0")
@@ -914,7 +916,7 @@ async fn a_request_that_comes_while_servers_close_and_is_cut_is_told_as_such() {
     assert!(says(&answer, 200), "{answer}");
 }
 
-/// A frame of HTTP/2: its kind, its flags, and what is in it.
+/// Reads a frame of HTTP/2: its type, its flags, and its payload.
 async fn frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;
@@ -925,7 +927,7 @@ async fn frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_of_http_2_that_never_asked_hears_goodbye_when_servers_close() {
+async fn an_http_2_connection_without_requests_gets_goaway_when_servers_close() {
     const GOAWAY: u8 = 7;
     let (health, address, server) = drained_by(100, 600_000).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -940,9 +942,10 @@ async fn a_connection_of_http_2_that_never_asked_hears_goodbye_when_servers_clos
     server.await.unwrap().unwrap();
 }
 
-/// A service that speaks another protocol after an upgrade, or a `CONNECT`: it sends so many bytes, and back what it is sent. It says when it
-/// has heard that its peer sends no more.
-fn speaks_otherwise(bytes: usize, heard: &Arc<Notify>) -> Router {
+/// A service that speaks another protocol after an upgrade or a `CONNECT`. It sends this number of
+/// bytes, and then echoes what it receives. It notifies `heard` when its peer has closed its
+/// sending side.
+fn echo_after_upgrade(bytes: usize, heard: &Arc<Notify>) -> Router {
     let heard = Arc::clone(heard);
     Router::new().fallback(move |mut request: Request<axum::body::Body>| async move {
         let upgraded = hyper::upgrade::on(&mut request);
@@ -974,17 +977,17 @@ fn speaks_otherwise(bytes: usize, heard: &Arc<Notify>) -> Router {
     })
 }
 
-/// Such as somebody who closes the tab of a browser, into which much is being sent.
+/// For example, a user closes a browser tab that is still receiving a lot of data.
 #[tokio::test]
-async fn an_upgraded_connection_hears_that_its_peer_sends_no_more_while_it_writes() {
+async fn an_upgraded_connection_detects_a_half_close_while_it_writes() {
     let health = Health::fixed(Status::Pass);
     let heard = Arc::new(Notify::new());
-    let (address, _) = run(&health, speaks_otherwise(64 * 1024 * 1024, &heard)).await;
+    let (address, _) = run(&health, echo_after_upgrade(64 * 1024 * 1024, &heard)).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = b"GET /socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
     stream.write_all(request).await.unwrap();
     stream.read_exact(&mut [0; 1024]).await.unwrap();
-    // By now what is sent is not taken any more.
+    // The buffers are full, so no more bytes are accepted.
     tokio::time::sleep(ms(300)).await;
     stream.shutdown().await.unwrap();
     tokio::time::timeout(20 * SECOND, heard.notified())
@@ -993,10 +996,10 @@ async fn an_upgraded_connection_hears_that_its_peer_sends_no_more_while_it_write
 }
 
 #[tokio::test]
-async fn a_tunnel_over_http_2_is_not_idle_while_anything_goes_through_it() {
+async fn an_http_2_tunnel_with_traffic_is_not_idle() {
     let health = Health::fixed(Status::Pass);
     let heard = Arc::new(Notify::new());
-    let app = speaks_otherwise(0, &heard);
+    let app = echo_after_upgrade(0, &heard);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = health.run_http(listener, health.wrap(app));
@@ -1011,7 +1014,7 @@ async fn a_tunnel_over_http_2_is_not_idle_while_anything_goes_through_it() {
     let mut response = sender.send_request(request).await.unwrap();
     let tunnel = hyper::upgrade::on(&mut response).await.unwrap();
     let mut tunnel = hyper_util::rt::TokioIo::new(tunnel);
-    // Longer than the limit, and than the time to hear goodbye after it.
+    // Longer than the limit, and longer than the time between GOAWAY and the cut.
     for _ in 0..80 {
         tunnel.write_all(b"x").await.unwrap();
         tunnel.read_exact(&mut [0]).await.unwrap();
@@ -1019,10 +1022,11 @@ async fn a_tunnel_over_http_2_is_not_idle_while_anything_goes_through_it() {
     }
 }
 
-/// One of HTTP/2 that has had an answer, and then reads and says nothing any more.
+/// A client of HTTP/2 that has received a response, and then neither reads nor sends.
 async fn deaf(address: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    // The preface, settings, and a request of stream 1: `:method GET`, `:scheme http`, `:path /`, `:authority x`.
+    // The preface, settings, and a request on stream 1: `:method GET`, `:scheme http`, `:path /`,
+    // `:authority x`.
     let said = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01x";
     stream.write_all(said).await.unwrap();
     let mut answer = [0; 1024];
@@ -1033,7 +1037,7 @@ async fn deaf(address: SocketAddr) -> TcpStream {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_without_a_request_cost_a_drain_neither_its_time_nor_its_good_end() {
+async fn connections_without_a_request_neither_delay_nor_fail_a_drain() {
     let (health, address, server) = drained_by(5_000, 600_000).await;
     let idle = TcpStream::connect(address).await.unwrap();
     let mut half = TcpStream::connect(address).await.unwrap();
@@ -1048,7 +1052,7 @@ async fn connections_without_a_request_cost_a_drain_neither_its_time_nor_its_goo
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_do_they_where_another_server_waits_for_them() {
+async fn connections_without_a_request_do_not_fail_a_drain_of_another_server() {
     let health = Health::builder("orders").start().unwrap();
     let app = Router::new().route("/", get(|| async { "orders" }));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -1068,7 +1072,7 @@ async fn nor_do_they_where_another_server_waits_for_them() {
 }
 
 #[tokio::test]
-async fn an_answer_that_its_client_takes_slowly_is_waited_for() {
+async fn a_response_that_its_client_reads_slowly_is_waited_for() {
     let health = Health::builder("orders")
         .drain_delay(ms(100))
         .drain_finish(ms(300))
@@ -1084,7 +1088,7 @@ async fn an_answer_that_its_client_takes_slowly_is_waited_for() {
     stream.write_all(request).await.unwrap();
     let mut answer = vec![0; 1024];
     stream.read_exact(&mut answer).await.unwrap();
-    // Its body has ended, as far as the service goes.
+    // For the service, its body has ended.
     health.drain().await;
     tokio::time::sleep(ms(2_500)).await;
     assert!(!server.is_finished());
@@ -1094,7 +1098,7 @@ async fn an_answer_that_its_client_takes_slowly_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_of_http_2_are_told_to_go_while_the_service_still_accepts() {
+async fn http_2_connections_get_goaway_while_the_service_still_accepts() {
     let (health, address, server) = drained_by(5_000, 60_000).await;
     let connect = async || {
         let stream = TcpStream::connect(address).await.unwrap();
@@ -1113,7 +1117,7 @@ async fn connections_of_http_2_are_told_to_go_while_the_service_still_accepts() 
         );
         (sender, connection)
     };
-    let stuck = stick(address).await;
+    let stuck = send_stuck_request(address).await;
     let (sender, connection) = connect().await;
     drop(health.drain());
     let began = tokio::time::Instant::now();
@@ -1121,7 +1125,7 @@ async fn connections_of_http_2_are_told_to_go_while_the_service_still_accepts() 
     let took = began.elapsed();
     assert!(took >= 5 * SECOND && took < 6 * SECOND, "{took:?}");
     drop(sender);
-    // And each new one, after its first requests.
+    // The same applies to each new connection, after its first requests.
     for _ in 0..3 {
         let (sender, connection) = connect().await;
         let began = tokio::time::Instant::now();
@@ -1159,9 +1163,10 @@ async fn the_asterisk_form_is_readiness() {
     }
 }
 
-/// A service that answers 4 MiB at once, and a client of HTTP/2 whose window is small: most of the answer waits for it in the server.
+/// A service that responds with 4 MiB at once, and a client of HTTP/2 with a small window. Most of
+/// the response waits in the server.
 #[tokio::test]
-async fn an_answer_over_http_2_that_waits_for_its_window_is_waited_for() {
+async fn an_http_2_response_that_waits_for_its_window_is_waited_for() {
     let health = Health::builder("orders")
         .drain_delay(ms(100))
         .drain_finish(ms(200))
@@ -1184,7 +1189,7 @@ async fn an_answer_over_http_2_that_waits_for_its_window_is_waited_for() {
     let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
     let mut body = sender.send_request(request).await.unwrap().into_body();
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
-    // It grants no more of its window meanwhile.
+    // The client does not extend its window meanwhile.
     health.drain().await;
     tokio::time::sleep(ms(2_500)).await;
     assert!(!server.is_finished());
@@ -1193,9 +1198,9 @@ async fn an_answer_over_http_2_that_waits_for_its_window_is_waited_for() {
     server.await.unwrap().unwrap();
 }
 
-/// Slower than any limit of a connection, and never still.
+/// The client is slower than any limit of a connection, but reads continuously.
 #[tokio::test(start_paused = true)]
-async fn a_reader_that_goes_on_is_never_cut() {
+async fn a_client_that_reads_continuously_is_never_cut() {
     let health = Health::builder("orders").start().unwrap();
     let long = vec![b'x'; 16 * 1024 * 1024];
     let length = long.len();
@@ -1222,7 +1227,7 @@ async fn a_reader_that_goes_on_is_never_cut() {
 }
 
 #[tokio::test]
-async fn an_upgraded_connection_whose_peer_is_slow_holds_no_drain_up() {
+async fn an_upgraded_connection_with_a_slow_peer_does_not_delay_a_drain() {
     let health = Health::builder("orders")
         .drain_delay(ms(100))
         .start()
@@ -1233,7 +1238,7 @@ async fn an_upgraded_connection_whose_peer_is_slow_holds_no_drain_up() {
             let upgraded = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
                 let mut io = hyper_util::rt::TokioIo::new(upgraded.await.unwrap());
-                // Nobody reads it.
+                // Nothing reads this.
                 while io.write_all(&[0; 64 * 1024]).await.is_ok() {}
             });
             let response = http::Response::builder().status(101).header("upgrade", "x");
@@ -1257,14 +1262,14 @@ async fn an_upgraded_connection_whose_peer_is_slow_holds_no_drain_up() {
 }
 
 #[tokio::test]
-async fn what_is_cut_while_its_client_takes_nothing_is_counted_once() {
+async fn a_request_cut_while_its_client_reads_nothing_is_counted_once() {
     let health = Health::builder("orders")
         .drain_delay(ms(50))
         .drain_finish(ms(200))
         .drain_close(ms(200))
         .start()
         .unwrap();
-    // A stream without an end.
+    // An endless stream.
     let pieces = || {
         tokio_stream::iter(std::iter::repeat_with(|| {
             Ok::<_, std::io::Error>(bytes::Bytes::from_static(&[b'x'; 64 * 1024]))

@@ -1,4 +1,4 @@
-//! Over real sockets: old HTTP, new HTTP, and clients that leave.
+//! Real sockets: HTTP/1.0, HTTP/2, and clients that disconnect.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -41,7 +41,7 @@ async fn started(says: Status) -> (Health, SocketAddr) {
     (health, serve(app).await)
 }
 
-/// What a server answers to these very bytes, until it closes.
+/// Returns the response to exactly these bytes, until the server closes the connection.
 async fn raw(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -51,7 +51,7 @@ async fn raw(address: SocketAddr, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn haproxys_default_probe_is_told_the_truth() {
+async fn haproxys_default_probe_gets_the_readiness() {
     for (says, line) in [
         (Status::Pass, "HTTP/1.0 200 OK"),
         (Status::Fail, "HTTP/1.0 503 Service Unavailable"),
@@ -119,11 +119,11 @@ async fn http_2_with_prior_knowledge_is_answered() {
 }
 
 #[tokio::test]
-async fn a_probing_client_that_disconnects_changes_nothing() {
+async fn a_prober_that_disconnects_cancels_nothing() {
     let db = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .check(
-            Check::new("db", db.clone().taking(ms(50)))
+            Check::new("db", db.clone().duration(ms(50)))
                 .period(ms(100))
                 .timeout(ms(90)),
         )
@@ -136,7 +136,7 @@ async fn a_probing_client_that_disconnects_changes_nothing() {
     for i in 0..200 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let request = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
-        // Some leave in the middle of their request, some before the answer.
+        // Some clients disconnect in the middle of their request, others before the response.
         let sent = if i % 2 == 0 {
             request.len() / 2
         } else {
@@ -147,12 +147,12 @@ async fn a_probing_client_that_disconnects_changes_nothing() {
         tokio::time::sleep(ms(2)).await;
         assert_eq!(health.check("db").unwrap().reason, None);
     }
-    assert_eq!(db.most_running(), 1);
+    assert_eq!(db.max_running(), 1);
 }
 
 #[tokio::test]
-async fn a_thousand_connections_at_once_are_no_run_more() {
-    let db = Scripted::new(Status::Pass).taking(ms(50));
+async fn a_thousand_concurrent_connections_cause_no_additional_run() {
+    let db = Scripted::new(Status::Pass).duration(ms(50));
     let health = Health::builder("orders")
         .check(Check::new("db", db.clone()).period(Duration::from_secs(600)))
         .start()
@@ -175,7 +175,7 @@ async fn a_thousand_connections_at_once_are_no_run_more() {
     assert_eq!(db.runs(), 1);
 }
 
-/// `Health::wrap` goes round the finished router, and axum serves it.
+/// `Health::wrap` wraps the finished router, and axum serves the result.
 #[tokio::test]
 async fn a_wrapped_router_is_served() {
     let health = health_of(&Scripted::new(Status::Pass)).await;

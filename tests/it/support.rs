@@ -1,4 +1,4 @@
-//! What the tests share: checks that do as they are told, and a way to ask.
+//! Shared test utilities: scripted checks, and functions that send requests.
 
 use std::{
     convert::Infallible,
@@ -29,7 +29,7 @@ pub(crate) fn ms(millis: u64) -> Duration {
 
 pub(crate) use tower_health::testing::ScriptedCheck as Scripted;
 
-/// What runs that block wait at while it is shut.
+/// A gate. Blocking runs wait at it while it is shut.
 #[derive(Clone, Default)]
 pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -46,7 +46,7 @@ impl Gate {
         }
     }
 
-    /// A check that passes once it is past the gate.
+    /// A check that passes once it has passed the gate.
     pub(crate) fn check(&self, name: &str) -> Check {
         let gate = self.clone();
         Check::blocking(name, move || {
@@ -56,7 +56,7 @@ impl Gate {
     }
 }
 
-/// Lets the paused clock run, so that whatever is due in that time is done.
+/// Advances the paused clock, so that everything that is due in that time is done.
 pub(crate) async fn after(duration: Duration) {
     tokio::time::sleep(duration).await;
 }
@@ -69,14 +69,14 @@ pub(crate) fn reason(health: &Health, check: &str) -> Option<Reason> {
     health.check(check).unwrap().reason
 }
 
-/// A thousand runs, each of which passes.
+/// Asserts that each of a thousand runs passes, and that a run passes after runs that were dropped.
 pub(crate) async fn thousand_runs(check: &impl HealthCheck) {
     for run in 0..1_000 {
         let outcome = check.check().await.unwrap();
         assert_eq!(outcome.status(), Status::Pass, "run {run}: {outcome:?}");
     }
     for run in 0..100 {
-        // Each is dropped at another point: some before the first poll is over, some at the end.
+        // Each run is dropped at another point, some before the first poll ends, some near the end.
         let time = Duration::from_micros(run * 20);
         drop(tokio::time::timeout(time, check.check()).await);
     }
@@ -84,7 +84,7 @@ pub(crate) async fn thousand_runs(check: &impl HealthCheck) {
     assert_eq!(outcome.status(), Status::Pass, "{outcome:?}");
 }
 
-/// How many requests a server cut.
+/// Returns the number of requests that a server cut.
 pub(crate) fn cut<T: std::fmt::Debug>(ended: Result<T, ServerError>) -> usize {
     match ended {
         Err(ServerError::DrainTimeout(timeout)) => timeout.in_flight,
@@ -92,12 +92,12 @@ pub(crate) fn cut<T: std::fmt::Debug>(ended: Result<T, ServerError>) -> usize {
     }
 }
 
-/// Endpoints that tell anyone the verdict alone.
-pub(crate) fn reserved() -> EndpointsBuilder {
+/// Returns endpoints with [`Exposure::Status`] for all callers.
+pub(crate) fn status_only() -> EndpointsBuilder {
     Endpoints::builder().exposure(Exposure::Status)
 }
 
-/// An answer with its body read.
+/// A response with its body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -105,7 +105,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// The text without the moments that are the values of a member.
+/// Removes the values of a timestamp member from the text.
 fn without(text: &str, member: &str) -> String {
     let begin = format!("\"{member}\":\"");
     let mut parts = text.split(&begin);
@@ -129,7 +129,7 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The body with moments of the wall clock taken out.
+    /// Returns the body without timestamps of the wall clock.
     pub(crate) fn timeless(&self) -> String {
         ["time", "since", "lastSuccess"]
             .iter()
@@ -137,7 +137,7 @@ impl Answer {
     }
 }
 
-/// Asks any service with any method and path.
+/// Sends a request with any method and path to any service.
 pub(crate) async fn ask_with<S, B>(service: &S, method: &str, path: &str) -> Answer
 where
     S: Service<Request<axum::body::Body>, Response = Response<B>> + Clone,
@@ -149,7 +149,7 @@ where
     send(service, request.body(axum::body::Body::empty()).unwrap()).await
 }
 
-/// Asks with a header.
+/// Sends a request with a header.
 pub(crate) async fn ask_saying<S, B>(service: &S, path: &str, header: &str, value: &str) -> Answer
 where
     S: Service<Request<axum::body::Body>, Response = Response<B>> + Clone,
@@ -188,7 +188,7 @@ where
     ask_with(service, "GET", path).await
 }
 
-/// A service that says who answered.
+/// A service whose response identifies it.
 pub(crate) async fn inner(
     request: Request<axum::body::Body>,
 ) -> Result<Response<axum::body::Body>, Infallible> {
@@ -201,7 +201,7 @@ pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// An executor that knows nothing of tokio.
+/// An executor that is independent of tokio.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
 

@@ -1,4 +1,4 @@
-//! What operators see: metrics, logs and events.
+//! Metrics, logs and events.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,14 +26,15 @@ fn builder() -> HealthBuilder {
     Health::builder("orders").seed(7)
 }
 
-/// The name of a metric, and the values of its labels.
+/// Returns the name of a metric, followed by the values of its labels.
 fn words(key: &Key) -> String {
     let labels = key.labels().map(Label::value);
     let words: Vec<&str> = [key.name()].into_iter().chain(labels).collect();
     words.join(" ")
 }
 
-/// A recorder that is installed for as long as this lives, on this thread, which is all that a test's runtime has.
+/// A recorder that is installed on this thread until the value is dropped. The runtime of a test
+/// has no other thread.
 struct Installed {
     handle: PrometheusHandle,
     _guard: LocalRecorderGuard<'static>,
@@ -52,7 +53,7 @@ fn install() -> Installed {
 }
 
 impl Installed {
-    /// Each series and its value.
+    /// Returns each series with its value.
     fn series(&self) -> BTreeMap<String, String> {
         let text = self.handle.render();
         let lines = text
@@ -66,7 +67,7 @@ impl Installed {
             .collect()
     }
 
-    /// The value of one series, by its name and its labels after `service`.
+    /// Returns the value of one series, by its name and its labels after `service`.
     fn value(&self, name: &str, labels: &str) -> Option<f64> {
         let series = format!("{name}{{service=\"orders\",{labels}}}");
         self.series()
@@ -98,7 +99,7 @@ impl Installed {
     }
 }
 
-/// What is logged on this thread, at every level.
+/// The log of this thread, at every level.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -126,7 +127,7 @@ impl Log {
         (log, tracing::subscriber::set_default(subscriber))
     }
 
-    /// The lines since the last look.
+    /// Returns the lines since the last call.
     fn lines(&self) -> Vec<String> {
         let lines = std::mem::take(&mut *self.0.lock().unwrap());
         let lines = String::from_utf8(lines).unwrap();
@@ -137,7 +138,7 @@ impl Log {
 // Metrics
 
 #[tokio::test(start_paused = true)]
-async fn the_metrics_of_checks_and_verdicts() {
+async fn checks_and_verdicts_have_the_documented_metrics() {
     let metrics = install();
     let disk = Scripted::new(Status::Warn);
     let health = builder()
@@ -175,7 +176,7 @@ async fn the_metrics_of_checks_and_verdicts() {
         Some(1.0)
     );
 
-    disk.say(Status::Fail);
+    disk.set_outcome(Status::Fail);
     after(30 * SECOND).await;
     assert_eq!(
         (metrics.status("disk"), metrics.verdict("readiness")),
@@ -186,7 +187,7 @@ async fn the_metrics_of_checks_and_verdicts() {
         Some(1.0),
         "a repeat is no transition"
     );
-    disk.say(Status::Pass);
+    disk.set_outcome(Status::Pass);
     after(30 * SECOND).await;
     assert_eq!(
         (metrics.status("disk"), metrics.verdict("readiness")),
@@ -224,13 +225,14 @@ async fn every_run_is_counted_once_by_its_result() {
     assert_eq!(metrics.runs("panics", "fail"), Some(0.0));
     assert_eq!(metrics.runs("says-so", "timeout"), Some(1.0));
     assert_eq!(metrics.runs("warns", "warn"), Some(1.0));
-    slow.say(Status::Pass);
+    slow.set_outcome(Status::Pass);
     after(60 * SECOND).await;
     let counted = ["pass", "timeout"].map(|result| metrics.runs("db", result).unwrap());
     assert_eq!(counted.iter().sum::<f64>(), slow.runs() as f64);
 }
 
-/// A run that was given up, and goes on, is one run, however often it fails its check meanwhile.
+/// A run that exceeds its timeout and continues counts as one run, however often the check fails
+/// meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_run_that_does_not_end_is_counted_once() {
     let metrics = install();
@@ -241,7 +243,7 @@ async fn a_run_that_does_not_end_is_counted_once() {
         .start()
         .unwrap();
     while health.check("db").unwrap().reason != Some(Reason::StillRunning) {
-        // The check is on a thread of its own, and time passes for the engine alone.
+        // The check has its own thread, and the paused clock advances for the engine only.
         after(ms(100)).await;
     }
     after(60 * SECOND).await;
@@ -254,7 +256,7 @@ async fn a_run_that_does_not_end_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recorder_that_comes_late_is_told_everything_as_one_that_was_there() {
+async fn a_recorder_installed_late_gets_the_same_values_as_an_early_one() {
     let scenario = |late: bool| async move {
         let early = (!late).then(install);
         let db = Scripted::new(Status::Pass);
@@ -269,11 +271,11 @@ async fn a_recorder_that_comes_late_is_told_everything_as_one_that_was_there() {
         for path in ["/ready", "/live", "/health/db", "/health/none"] {
             ask(&service, path).await;
         }
-        db.say(Status::Fail);
+        db.set_outcome(Status::Fail);
         after(60 * SECOND).await;
         let metrics = early.unwrap_or_else(install);
         after(2 * SECOND).await;
-        // A histogram cannot be told after the event; moments are the wall clock's.
+        // A histogram cannot be recorded afterwards, and timestamps follow the wall clock.
         let mut series = metrics.series();
         series.retain(|name, _| !name.contains("duration") && !name.contains("timestamp"));
         let text = metrics.handle.render();
@@ -286,7 +288,7 @@ async fn a_recorder_that_comes_late_is_told_everything_as_one_that_was_there() {
     assert_eq!(scenario(true).await, there);
 }
 
-/// Notes how often each gauge was resolved.
+/// Counts how often each gauge is registered.
 #[derive(Default)]
 struct Resolved(Mutex<BTreeMap<String, usize>>);
 
@@ -313,7 +315,7 @@ impl Recorder for Resolved {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_gauge_is_resolved_and_set_again_every_period() {
+async fn each_gauge_is_registered_and_set_again_every_period() {
     let resolved: &Resolved = Box::leak(Box::default());
     let _guard = set_default_local_recorder(resolved);
     let _health = builder()
@@ -327,7 +329,7 @@ async fn each_gauge_is_resolved_and_set_again_every_period() {
         after(60 * SECOND).await;
         let resolved = resolved.0.lock().unwrap();
         assert_eq!(resolved.len(), 4 + 2 * 2, "{resolved:#?}");
-        // A period is 10 s, give or take a tenth.
+        // A period is 10 s, plus or minus a tenth.
         assert!(
             resolved.values().all(|&times| times >= 5),
             "{minute}: {resolved:#?}"
@@ -336,7 +338,7 @@ async fn each_gauge_is_resolved_and_set_again_every_period() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_healths_are_told_apart_by_their_service() {
+async fn two_healths_are_distinguished_by_their_service_label() {
     let metrics = install();
     let start = |service: &str, status| {
         let check = Check::new("db", Scripted::new(status));
@@ -356,7 +358,7 @@ async fn two_healths_are_told_apart_by_their_service() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn checks_that_come_and_go_leave_no_value_behind_and_their_counters_go_on() {
+async fn removed_checks_have_no_gauge_and_their_counters_continue() {
     let metrics = install();
     let health = builder().start().unwrap();
     after(SECOND).await;
@@ -384,7 +386,7 @@ async fn checks_that_come_and_go_leave_no_value_behind_and_their_counters_go_on(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_became_stale_reads_as_failing() {
+async fn a_stale_check_is_recorded_as_failing() {
     let metrics = install();
     let hog = Scripted::new(Status::Pass);
     let pass = || Scripted::new(Status::Pass);
@@ -403,14 +405,15 @@ async fn what_became_stale_reads_as_failing() {
     after(SECOND).await;
     let status = |check| metrics.status(check).unwrap();
     assert_eq!((status("db"), status("asked")), (1.0, 1.0));
-    // It takes all the room there is.
+    // It takes all permits.
     hog.hang();
     after(10 * SECOND).await;
     assert_eq!(
         (status("db"), metrics.verdict("readiness")),
         (0.0, Some(0.0))
     );
-    // One that nobody read is no event, and yet a reader would be told that it is stale.
+    // The expiry of a check that nobody reads is no event, but a reader would see that the check is
+    // stale.
     after(60 * SECOND).await;
     assert_eq!(status("asked"), 0.0);
     assert_eq!(metrics.transitions("asked", "fail"), Some(0.0));
@@ -445,7 +448,7 @@ async fn requests_are_counted_by_probe_and_code() {
     ask_with(&service, "HEAD", "/ready").await;
     ask_with(&service, "POST", "/ready").await;
     ask(&service, "/elsewhere").await;
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     after(15 * SECOND).await;
     ask(&service, "/ready").await;
     after(2 * SECOND).await;
@@ -455,7 +458,7 @@ async fn requests_are_counted_by_probe_and_code() {
     assert_eq!(counts("liveness"), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(counts("startup"), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(counts("check"), [1.0, 1.0, 0.0, 0.0]);
-    // By the code that was answered, whatever verdict it stands for.
+    // The label is the status code of the response, whatever the verdict is.
     let mapped = Endpoints::builder().code(Status::Fail, http::StatusCode::IM_A_TEAPOT);
     let mapped = health.service().endpoints(mapped.build().unwrap());
     assert_eq!(metrics.requests("readiness", 418), None);
@@ -498,7 +501,7 @@ async fn metrics_are_served_while_all_is_down_and_a_scrape_runs_nothing() {
 }
 
 #[test]
-fn when_the_engine_ends_its_gauges_do_not_stay_green() {
+fn gauges_do_not_stay_at_pass_when_the_engine_ends() {
     let metrics = install();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -534,7 +537,7 @@ fn when_the_engine_ends_its_gauges_do_not_stay_green() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_answers_for_a_service_whose_last_handle_went() {
+async fn gauges_are_nan_after_the_last_handle_is_dropped() {
     let metrics = install();
     let (log, _guard) = Log::listen(Level::WARN);
     let health = builder()
@@ -551,7 +554,7 @@ async fn nobody_answers_for_a_service_whose_last_handle_went() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_that_does_not_count_yet_is_told_of_by_no_metric() {
+async fn a_check_that_does_not_count_yet_has_no_metric() {
     let early = install();
     let health = builder().start().unwrap();
     let hanging = |name| Check::new(name, Scripted::hanging()).timeout(60 * SECOND);
@@ -572,11 +575,11 @@ async fn a_check_that_does_not_count_yet_is_told_of_by_no_metric() {
     assert_eq!(told(&late), 0);
 }
 
-/// A recorder that breaks over one counter, and counts the others.
+/// A recorder that panics for one counter, and counts the others.
 #[derive(Default)]
-struct Choosy(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+struct PanicsForOneCounter(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
 
-impl Recorder for Choosy {
+impl Recorder for PanicsForOneCounter {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
@@ -600,8 +603,8 @@ impl Recorder for Choosy {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recorder_that_panics_over_one_counter_is_told_no_other_twice() {
-    let recorder: &Choosy = Box::leak(Box::default());
+async fn a_recorder_that_panics_for_one_counter_gets_no_other_value_twice() {
+    let recorder: &PanicsForOneCounter = Box::leak(Box::default());
     let _guard = set_default_local_recorder(recorder);
     let health = builder().start().unwrap();
     after(SECOND).await;
@@ -614,7 +617,7 @@ async fn a_recorder_that_panics_over_one_counter_is_told_no_other_twice() {
     assert_eq!(live.load(Ordering::Relaxed), 1);
 }
 
-/// A recorder that is broken.
+/// A recorder that always panics.
 struct Broken;
 
 impl Recorder for Broken {
@@ -655,7 +658,7 @@ async fn a_recorder_that_panics_does_not_end_the_engine() {
 // Logs
 
 #[tokio::test(start_paused = true)]
-async fn each_transition_is_logged_once_with_how_long_it_lasted_and_why() {
+async fn each_transition_is_logged_once_with_its_duration_and_reason() {
     let (log, _guard) = Log::listen(Level::DEBUG);
     let db = Scripted::new(Status::Pass);
     let _health = builder()
@@ -686,7 +689,7 @@ async fn each_transition_is_logged_once_with_how_long_it_lasted_and_why() {
 
     let failure = Failure::new(Reason::ConnectionRefused)
         .with_cause("cannot reach postgres://app:hunter2@db.internal/orders");
-    db.say(Outcome::from(failure));
+    db.set_outcome(Outcome::from(failure));
     after(60 * SECOND).await;
     let lines = log.lines();
     let [check, readiness] = &lines[..] else {
@@ -704,7 +707,7 @@ async fn each_transition_is_logged_once_with_how_long_it_lasted_and_why() {
         "{readiness}"
     );
 
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     after(3 * SECOND).await;
     let lines = log.lines();
     let [check, readiness] = &lines[..] else {
@@ -738,12 +741,12 @@ async fn ten_thousand_failures_in_a_row_log_two_lines() {
         .unwrap();
     after(SECOND).await;
     log.lines();
-    db.say(Outcome::fail(Reason::Failed).with_cause("no"));
+    db.set_outcome(Outcome::fail(Reason::Failed).with_cause("no"));
     let runs = db.runs();
     while db.runs() < runs + 10_000 {
         after(100 * SECOND).await;
     }
-    // That of the check, and that of readiness.
+    // The line of the check, and the line of readiness.
     let lines = log.lines();
     let [check, readiness] = &lines[..] else {
         panic!("{lines:#?}")
@@ -757,7 +760,7 @@ async fn ten_thousand_failures_in_a_row_log_two_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_failure_is_logged_too() {
+async fn the_first_failure_is_logged() {
     let (log, _guard) = Log::listen(Level::INFO);
     let _health = builder()
         .check(Check::new("db", Scripted::new(Status::Fail)))
@@ -774,7 +777,7 @@ async fn a_first_failure_is_logged_too() {
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_lasts_longer_than_a_period_is_logged_once() {
     let (log, _guard) = Log::listen(Level::WARN);
-    let slow = || Scripted::new(Status::Pass).taking(ms(1_900));
+    let slow = || Scripted::new(Status::Pass).duration(ms(1_900));
     let _health = builder()
         .checks((0..10).map(|i| Check::new(format!("slow-{i}"), slow()).period(SECOND)))
         .concurrency(1)
@@ -794,7 +797,7 @@ async fn a_subscriber_that_panics_does_not_end_the_engine() {
         .with_writer(|| -> std::io::Stdout { panic!("a broken subscriber") })
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let slow = Scripted::new(Status::Pass).taking(ms(1_900));
+    let slow = Scripted::new(Status::Pass).duration(ms(1_900));
     let health = builder()
         .checks((0..10).map(|i| Check::new(format!("slow-{i}"), slow.clone()).period(SECOND)))
         .concurrency(1)
@@ -808,7 +811,7 @@ async fn a_subscriber_that_panics_does_not_end_the_engine() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_was_asked_for_and_waits_too_long_is_logged_once() {
+async fn a_requested_run_that_waits_too_long_is_logged_once() {
     let (log, _guard) = Log::listen(Level::WARN);
     let health = builder()
         .concurrency(1)
@@ -826,7 +829,7 @@ async fn a_run_that_was_asked_for_and_waits_too_long_is_logged_once() {
     assert_eq!(said.count(), 1, "{lines:#?}");
 }
 
-/// A password in whatever a check may say or be called by is in nothing that operators see.
+/// A password in an outcome or a name of a check never appears in anything that operators see.
 #[tokio::test(start_paused = true)]
 async fn no_metric_log_or_event_contains_a_password() {
     const PASSWORD: &str = "hunter2";
@@ -899,14 +902,14 @@ async fn no_metric_log_or_event_contains_a_password() {
     for seen in told.iter().chain([&log, &metrics]) {
         assert!(!seen.contains(PASSWORD), "{seen}");
     }
-    // Operators' logs have redacted causes; labels have names and fixed words alone.
+    // The logs of operators contain redacted causes. Labels contain only names and fixed values.
     for private in ["db.internal", "mq:5672", "orders.rs", "refused"] {
         assert!(!metrics.contains(private), "{metrics}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_that_may_take_half_a_minute_is_warned_of_at_start() {
+async fn a_drain_of_half_a_minute_is_a_warning_at_start() {
     let (log, _guard) = Log::listen(Level::WARN);
     let start = |delay: Duration, finish: Duration| {
         let health = builder()
@@ -925,7 +928,7 @@ async fn a_drain_that_may_take_half_a_minute_is_warned_of_at_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_critical_check_that_depends_on_a_shared_one_is_warned_of_at_start() {
+async fn a_critical_check_that_depends_on_a_shared_one_is_a_warning_at_start() {
     let (log, _guard) = Log::listen(Level::WARN);
     let check = |name: &str| Check::new(name, Scripted::new(Status::Pass));
     let health = builder()

@@ -1,4 +1,4 @@
-//! What the crate has for the tests of others: that it can fail, too.
+//! The test utilities of the crate, including that they detect failures.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -18,7 +18,7 @@ use tower_health::{
     testing::{Contract, ScriptedCheck, assert_becomes, assert_stays, assert_verdict},
 };
 
-use crate::support::{SECOND, after, ask, ms, reserved};
+use crate::support::{SECOND, after, ask, ms, status_only};
 
 const PROBES: [Probe; 4] = [
     Probe::Liveness,
@@ -28,7 +28,7 @@ const PROBES: [Probe; 4] = [
 ];
 
 #[test]
-fn fixed_health_needs_no_runtime_and_stays_as_it_is() {
+fn fixed_health_needs_no_runtime_and_does_not_change() {
     for (status, verdicts) in [
         (
             Status::Pass,
@@ -70,7 +70,7 @@ async fn fixed_health_answers_probes_and_neither_ages_nor_changes() {
             "failed"
         );
     }
-    let secretive = health.service().endpoints(reserved().build().unwrap());
+    let secretive = health.service().endpoints(status_only().build().unwrap());
     assert_eq!(ask(&secretive, "/ready").await.body, r#"{"status":"fail"}"#);
     let check = || Check::new("fixed", ScriptedCheck::new(Status::Pass)).on_demand(SECOND);
     let stopped = |change: Result<_, ChangeError>| matches!(change, Err(ChangeError::Stopped(_)));
@@ -92,10 +92,10 @@ async fn fixed_health_answers_probes_and_neither_ages_nor_changes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_script_says_each_line_once_and_then_what_it_is_told() {
-    let db = ScriptedCheck::new(Status::Pass).taking(ms(50));
+async fn a_script_returns_each_line_once_and_then_the_last_set_outcome() {
+    let db = ScriptedCheck::new(Status::Pass).duration(ms(50));
     for status in [Status::Fail, Status::Warn] {
-        db.say_once(status);
+        db.push_outcome(status);
     }
     let health = Health::builder("orders")
         .check(
@@ -118,14 +118,14 @@ async fn a_script_says_each_line_once_and_then_what_it_is_told() {
         health.run_now("db").await.unwrap().reason,
         Some(Reason::TimedOut)
     );
-    assert_eq!((db.runs(), db.most_running()), (6, 1));
+    assert_eq!((db.runs(), db.max_running()), (6, 1));
     after(ms(1)).await;
     assert_eq!(db.running(), 0);
     assert!(!format!("{db:?}").contains("hunter2"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_assertions_pass_and_fail_as_they_say() {
+async fn the_assertions_pass_and_fail_as_documented() {
     let db = ScriptedCheck::new(Status::Pass);
     let health = Health::builder("orders")
         .check(Check::new("db", db.clone()))
@@ -135,7 +135,7 @@ async fn the_assertions_pass_and_fail_as_they_say() {
     assert!(took <= ms(210), "{took:?}");
     assert_stays(&health, Probe::Readiness, Status::Pass, 60 * SECOND).await;
 
-    db.say(Outcome::fail(Reason::Busy).with_cause("8 of 8"));
+    db.set_outcome(Outcome::fail(Reason::Busy).with_cause("8 of 8"));
     let message = panics(assert_stays(
         &health,
         Probe::Readiness,
@@ -166,7 +166,7 @@ async fn the_assertions_pass_and_fail_as_they_say() {
         message.starts_with("health is fail (checks; db fail, busy: 8 of 8), not pass"),
         "{message}"
     );
-    // One that is so already.
+    // The status is already reached.
     assert_eq!(
         assert_becomes(&health, Probe::Readiness, Status::Fail, SECOND).await,
         Duration::ZERO
@@ -176,7 +176,7 @@ async fn the_assertions_pass_and_fail_as_they_say() {
     assert!(panics(late).await.contains("engine stopped"));
 }
 
-/// What a future panics with.
+/// Returns the message that a future panics with.
 async fn panics(future: impl Future<Output = impl Sized> + Send) -> String {
     let payload = catch(future).await.err().expect("it does not panic");
     match payload.downcast::<String>() {
@@ -186,7 +186,7 @@ async fn panics(future: impl Future<Output = impl Sized> + Send) -> String {
 }
 
 mod futures_like {
-    //! Catching the panic of a future that borrows.
+    //! Catches the panic of a future that borrows.
 
     use std::{
         any::Any,
@@ -210,7 +210,7 @@ mod futures_like {
     }
 }
 
-// The contract: each clause, broken by a check that breaks no other.
+// Each clause of the contract, broken by a check that breaks no other clause.
 
 type Code = fn(&Broken) -> Result<Outcome, Failure>;
 
@@ -229,7 +229,7 @@ impl HealthCheck for Broken {
     }
 }
 
-async fn breaches(code: Code) -> Vec<String> {
+async fn violations(code: Code) -> Vec<String> {
     let make = || Broken {
         runs: AtomicUsize::new(0),
         code,
@@ -237,12 +237,12 @@ async fn breaches(code: Code) -> Vec<String> {
     let contract = Contract::new(make).secret("hunter2").timeout(ms(200));
     match contract.verify().await {
         Ok(()) => Vec::new(),
-        Err(error) => error.breaches().to_vec(),
+        Err(error) => error.violations().to_vec(),
     }
 }
 
 #[tokio::test]
-async fn a_contract_is_kept_by_what_keeps_it() {
+async fn a_correct_check_meets_the_contract() {
     for (code, status) in [
         (
             (|_| {
@@ -258,7 +258,7 @@ async fn a_contract_is_kept_by_what_keeps_it() {
             Status::Fail,
         ),
     ] {
-        assert_eq!(breaches(code).await, [""; 0]);
+        assert_eq!(violations(code).await, [""; 0]);
         let make = || Broken {
             runs: AtomicUsize::new(0),
             code,
@@ -266,20 +266,20 @@ async fn a_contract_is_kept_by_what_keeps_it() {
         Contract::new(make).expect(status).assert().await;
     }
     // A script is a check like any other.
-    Contract::new(|| ScriptedCheck::new(Status::Pass).taking(ms(1)))
+    Contract::new(|| ScriptedCheck::new(Status::Pass).duration(ms(1)))
         .assert()
         .await;
 }
 
 #[tokio::test]
-async fn each_clause_of_the_contract_is_noticed_when_it_is_broken() {
+async fn each_broken_clause_of_the_contract_is_detected() {
     let cases: [(Code, &str); 8] = [
         (
             |check| match check.runs.load(Ordering::SeqCst) {
                 10.. => Err(Failure::new(Reason::Busy).with_cause("no place left")),
                 _ => Ok(Outcome::pass()),
             },
-            "a run says fail, not pass: no place left",
+            "a run returned fail instead of pass: no place left",
         ),
         (
             |_| panic!("hunter2"),
@@ -290,11 +290,11 @@ async fn each_clause_of_the_contract_is_noticed_when_it_is_broken() {
                 thread::sleep(ms(120));
                 Ok(Outcome::pass())
             },
-            "belongs into `Check::blocking`",
+            "belongs in `Check::blocking`",
         ),
         (
             |_| Ok(Outcome::pass().measure("", 1, "")),
-            "\"\" is no name of a measurement",
+            "\"\" is not a valid name of a measurement",
         ),
         (
             |_| Ok(Outcome::pass().measure("a", 1, "").measure("a", 2, "")),
@@ -306,18 +306,18 @@ async fn each_clause_of_the_contract_is_noticed_when_it_is_broken() {
         ),
         (
             |_| Ok(Outcome::fail(Reason::Stale)),
-            "the reason Stale is the engine's to give",
+            "the reason Stale is reserved for the engine",
         ),
         (
             |_| Ok(Outcome::pass().measure("user", "hunter2".to_owned(), "")),
-            "an outcome holds a secret",
+            "an outcome contains a secret",
         ),
     ];
     for (code, part) in cases {
-        let breaches = breaches(code).await;
+        let violations = violations(code).await;
         assert!(
-            matches!(breaches.as_slice(), [only] if only.contains(part)),
-            "{part}: {breaches:?}"
+            matches!(violations.as_slice(), [only] if only.contains(part)),
+            "{part}: {violations:?}"
         );
     }
     let fails = |_: &Broken| Ok(Outcome::fail(Reason::Failed));
@@ -330,21 +330,23 @@ async fn each_clause_of_the_contract_is_noticed_when_it_is_broken() {
     ))
     .await;
     assert!(
-        message.contains("breaks the contract of `HealthCheck`:\n  - a run says fail, not pass"),
+        message.contains(
+            "breaks the contract of `HealthCheck`:\n  - a run returned fail instead of pass"
+        ),
         "{message}"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_contract_notices_a_check_that_hangs() {
+async fn the_contract_detects_a_check_that_hangs() {
     let error = Contract::new(ScriptedCheck::hanging)
         .verify()
         .await
         .unwrap_err();
-    assert_eq!(error.breaches(), ["a run did not end within 2s"]);
+    assert_eq!(error.violations(), ["a run did not end within 2s"]);
 }
 
-/// A pool of one connection, which a run that is dropped does not give back.
+/// A pool of one connection. A run that is dropped does not return the connection.
 struct Leaky(Arc<Semaphore>);
 
 #[async_trait]
@@ -360,7 +362,7 @@ impl HealthCheck for Leaky {
     }
 }
 
-/// One whose cleaning up panics.
+/// A check whose cleanup panics.
 struct Spiteful;
 
 #[async_trait]
@@ -387,14 +389,17 @@ thread_local! {
 }
 
 #[tokio::test]
-async fn a_contract_notices_what_a_dropped_run_leaves_behind() {
+async fn the_contract_detects_leaks_of_a_dropped_run() {
     let error = Contract::new(|| Leaky(Arc::new(Semaphore::new(1))))
         .verify()
         .await
         .unwrap_err();
-    assert_eq!(error.breaches(), ["a run says fail, not pass: no cause"]);
+    assert_eq!(
+        error.violations(),
+        ["a run returned fail instead of pass: no cause"]
+    );
     let error = Contract::new(|| Spiteful).verify().await.unwrap_err();
-    let [only] = error.breaches() else {
+    let [only] = error.violations() else {
         panic!("{error}");
     };
     assert!(
@@ -406,9 +411,9 @@ async fn a_contract_notices_what_a_dropped_run_leaves_behind() {
     );
 }
 
-/// A watch does not hear of an expiry that nobody reads; the assertion looks itself.
+/// A watch does not notice an expiry that nobody reads. The assertion reads the verdict itself.
 #[tokio::test(start_paused = true)]
-async fn what_became_stale_unread_did_not_stay_a_pass() {
+async fn assert_stays_detects_an_unread_expiry() {
     let health = Health::builder("orders")
         .check(Check::new("db", ScriptedCheck::new(Status::Pass)).on_demand(SECOND))
         .start()
@@ -418,7 +423,7 @@ async fn what_became_stale_unread_did_not_stay_a_pass() {
     assert!(panics(stays).await.contains("db fail, stale"));
 }
 
-/// A check that panics when it is dropped itself.
+/// A check that panics when it is dropped.
 struct Bad;
 
 impl Drop for Bad {
@@ -435,9 +440,9 @@ impl HealthCheck for Bad {
 }
 
 #[tokio::test]
-async fn a_contract_notices_a_check_that_panics_when_it_is_dropped() {
+async fn the_contract_detects_a_check_that_panics_when_it_is_dropped() {
     let error = Contract::new(|| Bad).verify().await.unwrap_err();
-    let [only] = error.breaches() else {
+    let [only] = error.violations() else {
         panic!("{error}");
     };
     assert!(
@@ -447,16 +452,19 @@ async fn a_contract_notices_a_check_that_panics_when_it_is_dropped() {
 }
 
 #[tokio::test]
-async fn an_empty_secret_is_none_and_a_quoted_one_is_found() {
+async fn an_empty_secret_is_ignored_and_a_quoted_one_is_found() {
     let check =
         || ScriptedCheck::new(Outcome::pass().measure("user", "pa\"ss\\word".to_owned(), ""));
     Contract::new(check).secret("").assert().await;
     let error = Contract::new(check).secret("pa\"ss\\word").verify().await;
-    assert_eq!(error.unwrap_err().breaches(), ["an outcome holds a secret"]);
+    assert_eq!(
+        error.unwrap_err().violations(),
+        ["an outcome contains a secret"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_contract_gives_a_check_that_hangs_up_soon_and_sees_one_that_blocks() {
+async fn the_contract_fails_a_hanging_check_soon_and_detects_a_blocking_one() {
     let began = tokio::time::Instant::now();
     assert!(
         Contract::new(ScriptedCheck::hanging)

@@ -1,4 +1,4 @@
-//! Waiting for health, watching it, and being told of each change.
+//! Waiting for health, watches, and subscriptions.
 
 use std::{
     future::Future,
@@ -34,7 +34,7 @@ fn start(db: &Scripted) -> Health {
         .unwrap()
 }
 
-/// What was told so far, in words.
+/// Returns the events so far as text.
 async fn told(events: &mut Subscription) -> Vec<String> {
     let mut told = Vec::new();
     while let Ok(event) = tokio::time::timeout(ms(1), events.next()).await {
@@ -73,18 +73,18 @@ fn event_ended(told: &[String]) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_transition_is_told_once_and_repeats_are_not() {
+async fn each_transition_is_one_event_and_repeats_are_none() {
     let db = Scripted::new(Status::Fail);
     let health = start(&db);
     let mut events = health.subscribe();
     after(10 * SECOND).await;
     assert!(db.runs() > 5);
-    // The first failure is told, though the status was a fail before.
+    // The first failure is an event, although the status was a fail before.
     assert_eq!(
         told(&mut events).await,
         ["db: nothing → fail, failed", "startup: fail → pass"]
     );
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     after(10 * SECOND).await;
     assert_eq!(
         told(&mut events).await,
@@ -94,7 +94,7 @@ async fn each_transition_is_told_once_and_repeats_are_not() {
             "health: fail → pass"
         ]
     );
-    db.say(Status::Warn);
+    db.set_outcome(Status::Warn);
     after(10 * SECOND).await;
     assert_eq!(
         told(&mut events).await,
@@ -122,13 +122,13 @@ async fn each_transition_is_told_once_and_repeats_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_transition_tells_since_when_why_and_how_long_it_was_otherwise() {
+async fn a_transition_contains_its_time_its_reason_and_the_previous_duration() {
     let db = Scripted::new(Status::Pass);
     let health = start(&db);
     after(SECOND).await;
     let mut events = health.subscribe();
     after(60 * SECOND).await;
-    db.say(Outcome::fail(Reason::Busy).with_cause("password=hunter2 is wrong"));
+    db.set_outcome(Outcome::fail(Reason::Busy).with_cause("password=hunter2 is wrong"));
     let Some(Event::Check(transition)) = events.next().await else {
         panic!();
     };
@@ -164,7 +164,7 @@ async fn a_transition_tells_since_when_why_and_how_long_it_was_otherwise() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_expiry_is_told_and_that_of_an_unread_check_is_not() {
+async fn an_expiry_is_an_event_unless_the_check_is_unread() {
     let health = Health::builder("orders")
         .check(Check::new("once", Scripted::new(Status::Pass)).on_demand(SECOND))
         .start()
@@ -185,7 +185,7 @@ async fn an_expiry_is_told_and_that_of_an_unread_check_is_not() {
     assert_eq!(ask(&health.service(), "/ready").await.status, 200);
     assert_eq!(told(&mut events).await, [""; 0]);
 
-    // Its one place for a run is taken, so that nothing can be learnt of the other.
+    // The only permit is taken, so nothing new is known of the other check.
     let db = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .concurrency(1)
@@ -236,7 +236,7 @@ async fn a_slow_subscriber_loses_the_oldest_events_and_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wait_until_waits_for_the_very_status_and_wait_until_good_for_either() {
+async fn wait_until_waits_for_one_status_and_wait_until_good_for_pass_or_warn() {
     let db = Scripted::new(Status::Fail);
     let health = start(&db);
     let good = tokio::spawn(health.wait_until_good(Probe::Readiness));
@@ -247,19 +247,19 @@ async fn wait_until_waits_for_the_very_status_and_wait_until_good_for_either() {
         .unwrap();
     assert_eq!(startup.probe, Probe::Startup);
     assert!(!good.is_finished());
-    db.say(Status::Warn);
+    db.set_outcome(Status::Warn);
     assert_eq!(good.await.unwrap().unwrap().status, Status::Warn);
     after(10 * SECOND).await;
     assert!(!pass.is_finished());
-    db.say(Status::Pass);
+    db.set_outcome(Status::Pass);
     assert_eq!(pass.await.unwrap().unwrap().status, Status::Pass);
-    // What is so already is no wait.
+    // A status that is already reached needs no wait.
     let now = health.wait_until(Probe::Readiness, Status::Pass);
     assert!(tokio::time::timeout(Duration::ZERO, now).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_tells_of_each_change_that_it_was_there_for() {
+async fn a_watch_reports_each_change_after_its_creation() {
     let db = Scripted::new(Status::Pass);
     let health = start(&db);
     let mut watch = health.watch(Probe::Readiness);
@@ -267,9 +267,9 @@ async fn a_watch_tells_of_each_change_that_it_was_there_for() {
     assert_eq!(watch.changed().await.unwrap().status, Status::Pass);
     let quiet = tokio::time::timeout(60 * SECOND, watch.changed()).await;
     assert!(quiet.is_err(), "runs that say the same are no change");
-    db.say(Status::Fail);
+    db.set_outcome(Status::Fail);
     after(2 * SECOND).await;
-    db.say(Outcome::fail(Reason::Busy));
+    db.set_outcome(Outcome::fail(Reason::Busy));
     after(2 * SECOND).await;
     let verdict = watch.changed().await.unwrap();
     assert_eq!(verdict.checks[0].reason, Some(Reason::Busy), "the last one");
@@ -277,7 +277,7 @@ async fn a_watch_tells_of_each_change_that_it_was_there_for() {
 }
 
 #[test]
-fn whatever_waits_ends_with_the_engine_and_does_not_keep_it() {
+fn waiters_end_with_the_engine_and_do_not_keep_it_running() {
     let runtime = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -321,7 +321,8 @@ fn whatever_waits_ends_with_the_engine_and_does_not_keep_it() {
     }
 }
 
-/// Whoever saw `stale`, which the engine may not have recorded yet, learns that it is over.
+/// A waiter that has read a stale state is woken when the state is over, even if the engine has not
+/// recorded that state yet.
 #[tokio::test(start_paused = true)]
 async fn wait_until_wakes_when_a_stale_check_on_demand_passes_again() {
     let check = Check::new("db", Scripted::new(Status::Pass)).on_demand(TTL);
@@ -341,7 +342,7 @@ async fn wait_until_wakes_when_a_stale_check_on_demand_passes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_made_while_a_check_on_demand_is_stale_tells_that_it_passes() {
+async fn a_watch_created_while_a_check_on_demand_is_stale_reports_that_it_passes() {
     let check = Check::new("db", Scripted::new(Status::Pass)).on_demand(TTL);
     let health = Health::builder("orders").check(check).start().unwrap();
     assert_eq!(ask(&health.service(), "/ready").await.status, 200);
@@ -358,8 +359,8 @@ async fn a_watch_made_while_a_check_on_demand_is_stale_tells_that_it_passes() {
     assert_eq!(verdict.unwrap().status, Status::Pass);
 }
 
-/// The same for a scheduled check: the engine's runtime stands still past an expiry, and the good outcome that
-/// came meanwhile is the first thing that the engine sees.
+/// The same for a scheduled check. The runtime of the engine stalls past an expiry, and the passing
+/// outcome of that time is the first thing that the engine sees.
 #[test]
 fn wait_until_wakes_when_an_expiry_that_the_engine_never_saw_is_over() {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -368,7 +369,7 @@ fn wait_until_wakes_when_an_expiry_that_the_engine_never_saw_is_over() {
         .unwrap();
     let ended = Arc::new(AtomicBool::new(false));
     let says = Arc::clone(&ended);
-    // Its first run is quick, its second one ends while the runtime stands still.
+    // The first run is quick. The second run ends while the runtime is stalled.
     let check = Check::blocking("db", move || {
         thread::sleep(ms(if says.swap(true, Ordering::SeqCst) {
             1_500
@@ -388,7 +389,7 @@ fn wait_until_wakes_when_an_expiry_that_the_engine_never_saw_is_over() {
             .wait_until(Probe::Readiness, Status::Pass)
             .await
             .unwrap();
-        // Until the second run is surely under way, and has not ended.
+        // By now the second run is in progress, and has not ended.
         after(ms(700)).await;
     });
     thread::sleep(ms(1_500));
@@ -410,9 +411,9 @@ fn wait_until_wakes_when_an_expiry_that_the_engine_never_saw_is_over() {
     assert!(bell.0.load(Ordering::SeqCst), "it is a pass by now");
 }
 
-/// Also while a check on demand is stale that nobody reads.
+/// This holds also while a check on demand is stale that nobody reads.
 #[tokio::test(start_paused = true)]
-async fn a_verdict_that_is_told_is_the_one_that_readers_see() {
+async fn a_reported_verdict_equals_the_verdict_of_readers() {
     let other = Scripted::new(Status::Pass);
     let health = Health::builder("orders")
         .check(Check::new("db", Scripted::new(Status::Pass)).on_demand(TTL))
@@ -421,11 +422,11 @@ async fn a_verdict_that_is_told_is_the_one_that_readers_see() {
         .unwrap();
     assert_eq!(ask(&health.service(), "/health/db").await.status, 200);
     after(SECOND).await;
-    other.say(Status::Fail);
+    other.set_outcome(Status::Fail);
     after(60 * SECOND).await;
     assert_eq!(reason(&health, "db"), Some(Reason::Stale));
     let mut events = health.subscribe();
-    other.say(Status::Pass);
+    other.set_outcome(Status::Pass);
     health.run_now("other").await.unwrap();
     while let Ok(Some(event)) = timeout(SECOND, events.next()).await {
         if let Event::Verdict(told) = event {
@@ -439,9 +440,9 @@ async fn a_verdict_that_is_told_is_the_one_that_readers_see() {
     }
 }
 
-/// When to ask again is no part of what a watch tells.
+/// `retry_after` alone does not count as a change.
 #[tokio::test(start_paused = true)]
-async fn a_watch_does_not_tell_the_same_twice() {
+async fn a_watch_does_not_report_the_same_verdict_twice() {
     let health = Health::builder("orders")
         .check(Check::new("db", Scripted::new(Status::Fail)))
         .start()
@@ -465,7 +466,7 @@ async fn a_watch_does_not_tell_the_same_twice() {
     }
 }
 
-/// Its return is a change in time, and no outcome.
+/// The check returns because of time, without a new outcome.
 #[tokio::test(start_paused = true)]
 async fn wait_until_wakes_when_a_shared_check_on_demand_has_returned() {
     let db = Scripted::new(Status::Pass);
@@ -479,7 +480,7 @@ async fn wait_until_wakes_when_a_shared_check_on_demand_has_returned() {
         .start()
         .unwrap();
     for (status, wait) in [(Status::Pass, 0), (Status::Fail, 2), (Status::Pass, 0)] {
-        db.say(status);
+        db.set_outcome(status);
         health.run_now("db").await.unwrap();
         after(wait * SECOND).await;
     }
@@ -490,9 +491,9 @@ async fn wait_until_wakes_when_a_shared_check_on_demand_has_returned() {
     assert!(waiting.is_finished());
 }
 
-/// However long it takes to count the last verdicts.
+/// This holds however long it takes to compute the last verdicts.
 #[test]
-fn a_watch_tells_the_last_verdict_before_it_ends() {
+fn a_watch_reports_the_last_verdict_before_it_ends() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

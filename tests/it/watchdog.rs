@@ -1,4 +1,4 @@
-//! What a thread sees of runtimes that do not poll. Real time, and real threads.
+//! Detection of runtimes that do not poll, with real time and real threads.
 
 use std::{
     sync::mpsc,
@@ -18,7 +18,8 @@ fn workers(count: usize) -> Runtime {
     builder.worker_threads(count).enable_all().build().unwrap()
 }
 
-/// Waits until something is so, which it will be unless it is broken.
+/// Waits until a condition holds, and returns how long that took. Panics if the condition never
+/// holds.
 #[track_caller]
 fn until(what: impl Fn() -> bool) -> Duration {
     let began = Instant::now();
@@ -29,7 +30,7 @@ fn until(what: impl Fn() -> bool) -> Duration {
     began.elapsed()
 }
 
-/// Blocks every worker of a runtime until what is returned is dropped.
+/// Blocks every worker of a runtime until the returned sender is dropped.
 fn block(runtime: &Runtime, workers: usize) -> mpsc::Sender<()> {
     let (unblock, blocked) = mpsc::channel::<()>();
     let blocked = std::sync::Arc::new(std::sync::Mutex::new(blocked));
@@ -67,7 +68,7 @@ fn a_runtime_that_stalls_fails_liveness_and_recovers() {
     until(|| health.check("runtime").unwrap().status == Status::Pass);
     let unblock = block(&runtime, 2);
     let began = std::time::SystemTime::now();
-    // Who waits elsewhere is woken, though the engine stands still.
+    // Waiters on other runtimes are woken, although the engine is stalled.
     let other = Builder::new_current_thread().enable_all().build().unwrap();
     let mut verdict = other.block_on(watch.changed()).unwrap();
     while verdict.status != Status::Fail {
@@ -90,7 +91,7 @@ fn a_runtime_that_stalls_fails_liveness_and_recovers() {
         .unwrap();
     assert!(matches!(lag.value, tower_health::outcome::Value::Float(lag) if lag >= 1.0));
     assert!(report.since >= began);
-    // Readiness is not what it decides.
+    // The watchdog does not affect readiness.
     let readiness = health.verdict(Probe::Readiness);
     assert!(
         readiness
@@ -100,7 +101,7 @@ fn a_runtime_that_stalls_fails_liveness_and_recovers() {
     );
     drop(unblock);
     until(|| alive(&health) == Status::Pass);
-    // Subscribers are told of all that happened, if late.
+    // Subscribers receive all events, although late.
     let told = other.block_on(async {
         let mut told = Vec::new();
         while !told.ends_with(&[Status::Fail, Status::Pass]) {
@@ -139,7 +140,7 @@ fn a_runtime_of_one_thread_is_watched_like_any_other() {
 }
 
 #[test]
-fn a_runtime_that_lags_is_warned_of_first() {
+fn a_lagging_runtime_is_a_warning_first() {
     let runtime = workers(1);
     let health = Health::builder("orders")
         .runtime(runtime.handle().clone())
@@ -148,7 +149,7 @@ fn a_runtime_that_lags_is_warned_of_first() {
         .unwrap();
     until(|| health.check("runtime").unwrap().status == Status::Pass);
     let unblock = block(&runtime, 1);
-    // From 2 s on, a tenth of the bound.
+    // From 2 s on, which is a tenth of the bound.
     until(|| alive(&health) == Status::Warn);
     assert_eq!(reason(&health, "runtime"), Some(Reason::RuntimeLags));
     drop(unblock);
@@ -157,7 +158,7 @@ fn a_runtime_that_lags_is_warned_of_first() {
 }
 
 #[test]
-fn a_runtime_with_one_worker_left_is_no_stall() {
+fn a_runtime_with_one_free_worker_is_not_stalled() {
     let runtime = workers(3);
     let health = Health::builder("orders")
         .runtime(runtime.handle().clone())
@@ -173,7 +174,7 @@ fn a_runtime_with_one_worker_left_is_no_stall() {
 }
 
 #[test]
-fn another_runtime_is_watched_and_missed_when_it_has_ended() {
+fn a_second_runtime_is_watched_and_fails_liveness_when_it_has_ended() {
     let (main, batch) = (workers(1), workers(1));
     let health = Health::builder("orders")
         .runtime(main.handle().clone())
@@ -183,16 +184,16 @@ fn another_runtime_is_watched_and_missed_when_it_has_ended() {
     until(|| health.check("batch").unwrap().status == Status::Pass);
     assert!(health.check("runtime").is_err(), "that was not asked for");
     batch.shutdown_background();
-    // A busy machine sees it stall before.
+    // On a busy machine a stall may be reported first.
     until(|| reason(&health, "batch") == Some(Reason::RuntimeEnded));
     assert_eq!(alive(&health), Status::Fail);
-    // That of the checks itself ends all.
+    // The end of the runtime of the checks ends everything.
     main.shutdown_background();
     until(|| reason(&health, "batch") == Some(Reason::EngineStopped));
 }
 
 #[test]
-fn a_process_whose_worker_is_blocked_is_not_ready_and_alive_without_a_watchdog() {
+fn without_a_watchdog_a_blocked_worker_fails_readiness_and_not_liveness() {
     let runtime = workers(1);
     let health = Health::builder("orders")
         .runtime(runtime.handle().clone())
@@ -214,7 +215,7 @@ fn a_process_whose_worker_is_blocked_is_not_ready_and_alive_without_a_watchdog()
 }
 
 #[test]
-fn mistakes_of_watching_are_told_with_all_others() {
+fn invalid_watchdog_settings_are_reported_with_all_other_problems() {
     let runtime = workers(1);
     let error = Health::builder("orders")
         .runtime(runtime.handle().clone())
@@ -236,14 +237,14 @@ fn mistakes_of_watching_are_told_with_all_others() {
         "{told}"
     );
     assert!(
-        told.contains("the bound of the watchdog is 10ms: give it from 1 s to 1 h"),
+        told.contains("the bound of the watchdog is 10ms: set it to a value from 1 s to 1 h"),
         "{told}"
     );
 }
 
 #[cfg(feature = "server")]
 #[test]
-fn a_management_port_on_a_thread_of_its_own_does_not_lie() {
+fn a_management_port_on_its_own_thread_detects_a_stall() {
     let runtime = workers(1);
     let (health, server) = runtime.block_on(async {
         let health = Health::builder("orders")
@@ -253,7 +254,7 @@ fn a_management_port_on_a_thread_of_its_own_does_not_lie() {
         let server = health.serve("127.0.0.1:0").own_thread().start().unwrap();
         (health, server)
     });
-    // Nobody asked for a watchdog, and somebody has a check of that name.
+    // No watchdog was requested, and a check of the application already has that name.
     until(|| {
         health
             .check("runtime.watchdog")
@@ -265,7 +266,7 @@ fn a_management_port_on_a_thread_of_its_own_does_not_lie() {
     runtime.shutdown_background();
 }
 
-/// As a kubelet asks.
+/// Requests a path as a kubelet does.
 #[cfg(feature = "server")]
 fn code_of(address: std::net::SocketAddr, path: &str) -> Option<u16> {
     use std::io::{Read, Write};
@@ -292,19 +293,19 @@ fn the_management_port_reports_a_stall_within_the_bound_and_its_end() {
     until(|| health.check("runtime").unwrap().status == Status::Pass);
     assert_eq!(code_of(address, "/live"), Some(200));
     let unblock = block(&runtime, 2);
-    // The bound, the quarter of a second in which it is not looked, and what a busy machine takes.
+    // The bound, minus the quarter of a second between two looks, plus the delay of a busy machine.
     let took = until(|| code_of(address, "/live") == Some(503));
     assert!(took >= BOUND - ms(250), "{took:?}");
-    println!("a stall was told after {took:?}");
+    println!("the stall was reported after {took:?}");
     drop(unblock);
     until(|| code_of(address, "/live") == Some(200));
     drop(server);
     runtime.shutdown_background();
 }
 
-/// A runtime that is busy now and then is no excuse for a worker that hangs.
+/// A hanging worker is detected even if its runtime is busy from time to time.
 #[test]
-fn a_worker_that_hangs_on_a_busy_runtime_is_missed() {
+fn a_hanging_worker_on_a_busy_runtime_is_detected() {
     let runtime = workers(1);
     let health = Health::builder("orders")
         .runtime(runtime.handle().clone())
@@ -324,9 +325,10 @@ fn a_worker_that_hangs_on_a_busy_runtime_is_missed() {
     runtime.shutdown_background();
 }
 
-/// Time that passes as fast as it can is none in which the thread could confirm anything.
+/// A paused clock advances as fast as possible, so that the thread can confirm nothing in that
+/// time.
 #[tokio::test(start_paused = true)]
-async fn a_paused_clock_is_no_stall() {
+async fn a_paused_clock_does_not_count_as_a_stall() {
     let health = Health::builder("orders").watchdog(BOUND).start().unwrap();
     for _ in 0..50 {
         tokio::time::sleep(1_800 * SECOND).await;

@@ -1,5 +1,6 @@
-/* Sets the clocks of the process that this is loaded into, by a file of two numbers of seconds that CLOCKS names: one that is added to the
-   wall clock, and one for the clock that counts suspension. */
+/* Shifts the clocks of the process that loads this library. The environment variable CLOCKS names a
+   file with two numbers of seconds. The first is added to the wall clock, and the second to the
+   clock that counts suspension. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>

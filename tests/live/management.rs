@@ -1,4 +1,4 @@
-//! The example with every face, from outside, as its users would ask it.
+//! The example with every transport, tested from outside as its users would use it.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -22,7 +22,7 @@ impl Drop for Service {
     }
 }
 
-/// Starts it where four ports in a row are free.
+/// Starts the example at four consecutive free ports.
 fn start() -> Service {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let bases = (20_000..30_000).step_by(10);
@@ -39,7 +39,7 @@ fn start() -> Service {
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
-        // Somebody else took a port in the meantime, otherwise.
+        // Otherwise another process took a port in the meantime.
         if line.starts_with("listening") {
             return Service {
                 process,
@@ -70,7 +70,7 @@ impl Service {
 }
 
 #[test]
-fn every_face_of_the_example_answers() {
+fn every_transport_of_the_example_responds() {
     let service = start();
     let probe = |args: &[&str]| {
         let mut probe = Command::new(PROGRAM);

@@ -1,4 +1,5 @@
-//! A real Prometheus with the documented alert rules, while the engine of one service ends and another's stalls.
+//! A real Prometheus with the documented alert rules, while the engine of one service ends and the
+//! engine of another stalls.
 
 use std::{
     collections::BTreeSet,
@@ -36,7 +37,7 @@ fn the_documented_alerts_fire_when_the_engine_ends_or_stalls() {
     let (ended, stalled, fine) = (runtime(), runtime(), runtime());
     let healths = [("ended", &ended), ("stalled", &stalled), ("fine", &fine)]
         .map(|(service, runtime)| health(service, runtime));
-    // One that is good until it flaps.
+    // A check that passes until it flaps.
     let flaps = Arc::new(AtomicBool::new(false));
     let warned = AtomicBool::new(false);
     let flapping = Arc::clone(&flaps);
@@ -53,11 +54,11 @@ fn the_documented_alerts_fire_when_the_engine_ends_or_stalls() {
     prometheus.wait_for("every service to be ready", |prometheus| {
         prometheus.query("count(health_status{probe=\"readiness\"} == 1)") == Some(3.0)
     });
-    // Long enough for every rule to look back on nothing but good times.
+    // Long enough that every rule sees only passing checks in its range.
     thread::sleep(6 * SECOND);
     assert_eq!(prometheus.firing(), BTreeSet::new());
 
-    // A reader on another thread, when the runtime goes.
+    // A reader on another thread, at the end of the runtime.
     let (saw, seen) = mpsc::channel();
     let reader = healths[0].clone();
     thread::spawn(move || {
@@ -68,7 +69,7 @@ fn the_documented_alerts_fire_when_the_engine_ends_or_stalls() {
             }
             thread::yield_now();
         };
-        // Who has seen it once, sees it everywhere.
+        // A reader that has seen the end once sees it everywhere.
         _ = saw.send((verdict, reader.check("clock"), reader.report()));
     });
     drop(ended);
@@ -79,7 +80,7 @@ fn the_documented_alerts_fire_when_the_engine_ends_or_stalls() {
 
     flaps.store(true, Ordering::Relaxed);
 
-    // A task that blocks all the workers there are.
+    // A task that blocks the only worker.
     let (release, released) = mpsc::channel::<()>();
     stalled.spawn(async move { _ = released.recv() });
 
@@ -106,7 +107,7 @@ fn the_documented_alerts_fire_when_the_engine_ends_or_stalls() {
     });
 }
 
-/// A runtime that has one worker.
+/// Returns a runtime with one worker.
 fn runtime() -> Runtime {
     Builder::new_multi_thread()
         .worker_threads(1)
@@ -136,7 +137,8 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes and looks often, with the documented rules, whose minutes are seconds.
+    /// Starts a Prometheus that scrapes and evaluates often, with the documented rules. Minutes are
+    /// replaced by seconds.
     fn start(exporter: SocketAddr) -> Self {
         let directory =
             env::temp_dir().join(format!("tower-health-prometheus-{}", std::process::id()));
@@ -192,7 +194,7 @@ impl Prometheus {
         }
     }
 
-    /// The alerts that fire, each with the service that it tells of.
+    /// Returns the firing alerts, each with the name of the service.
     fn firing(&self) -> BTreeSet<(String, String)> {
         let answer = self.get("/api/v1/alerts").unwrap_or_default();
         let alerts = answer["data"]["alerts"].as_array().cloned();
@@ -213,7 +215,7 @@ impl Prometheus {
             .collect()
     }
 
-    /// The value of an expression with one.
+    /// Returns the value of an expression with a single value.
     fn query(&self, expression: &str) -> Option<f64> {
         let escaped: String = expression
             .bytes()
@@ -227,7 +229,7 @@ impl Prometheus {
     }
 
     fn get(&self, path: &str) -> Option<Value> {
-        // It may not listen yet.
+        // Prometheus may not listen yet.
         let mut stream = TcpStream::connect(self.address).ok()?;
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
         let mut answer = String::new();

@@ -1,5 +1,5 @@
-//! A runtime that is busy for a while, as busy as it can be, and is not taken for one that stalls. What was seen is
-//! printed.
+//! A runtime that is as busy as possible for some time is not reported as stalled. The observations
+//! are printed.
 
 use std::{
     thread,
@@ -12,12 +12,12 @@ use tower_health::{Health, Probe, Status};
 const WORKERS: usize = 2;
 const TASKS: usize = 8;
 
-/// How long a task keeps its worker at a time: far longer than anybody should.
+/// How long a task blocks its worker at a time. That is far longer than any task should.
 const BUSY: Duration = Duration::from_millis(100);
 const SOAK: Duration = Duration::from_secs(15);
 
 #[test]
-fn a_busy_runtime_is_no_stall() {
+fn a_busy_runtime_is_not_stalled() {
     let metrics = PrometheusBuilder::new().install_recorder().unwrap();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime
@@ -65,7 +65,7 @@ fn a_busy_runtime_is_no_stall() {
             "not worth a warning"
         },
     );
-    // What nobody measures any more has no value.
+    // The metric has no value once nothing measures it.
     runtime.shutdown_background();
     let ended = Instant::now();
     while !lag().is_some_and(f64::is_nan) {

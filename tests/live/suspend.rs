@@ -1,4 +1,5 @@
-//! A real process that is stopped and goes on, one whose machine slept, and one whose wall clock is set.
+//! A real process that is stopped and continued, a process whose machine slept, and a process whose
+//! wall clock is set.
 //!
 //! The tests start themselves again as a child, which runs a service and prints what happens to it.
 
@@ -28,11 +29,11 @@ use tower_health::{
 
 const CHILD: &str = "TOWER_HEALTH_SUSPEND_CHILD";
 const SECOND: Duration = Duration::from_secs(1);
-const SELDOM: Duration = Duration::from_secs(2 * 60 * 60);
+const RARELY: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// What a kubelet would have seen: nothing for a minute, and then the truth.
+/// The view of a kubelet: no response for a minute, and then the current state.
 #[test]
-fn a_process_that_was_stopped_for_a_minute_is_alive_and_asks_everything_anew_once() {
+fn a_process_stopped_for_a_minute_stays_live_and_repeats_each_check_once() {
     if env::var_os(CHILD).is_some() {
         return service();
     }
@@ -40,15 +41,15 @@ fn a_process_that_was_stopped_for_a_minute_is_alive_and_asks_everything_anew_onc
     let file = directory.join("spool");
     fs::write(&file, "").unwrap();
     let child = Running::start(
-        "a_process_that_was_stopped_for_a_minute_is_alive_and_asks_everything_anew_once",
+        "a_process_stopped_for_a_minute_stays_live_and_repeats_each_check_once",
         &[("SPOOL", file.as_os_str())],
     );
     child.wait_for("good", 30 * SECOND);
-    // In the middle of a run, as it would be.
+    // Stop it in the middle of a run.
     child.wait_for("run slow", 30 * SECOND);
     let pid = Pid::from_child(&child.process);
     kill_process(pid, Signal::STOP).unwrap();
-    // What it printed between the line that was waited for and the signal.
+    // The lines between the expected line and the signal.
     child.lines_for(SECOND);
     fs::remove_file(&file).unwrap();
     let meanwhile = child.lines_for(59 * SECOND);
@@ -68,7 +69,7 @@ fn a_process_that_was_stopped_for_a_minute_is_alive_and_asks_everything_anew_onc
             "{after:#?}"
         );
     }
-    // And then the right verdict: the spool was lost meanwhile.
+    // The verdict is correct afterwards: the spool was removed meanwhile.
     let last = after.iter().rfind(|line| line.starts_with("now "));
     assert_eq!(
         last.unwrap(),
@@ -76,14 +77,13 @@ fn a_process_that_was_stopped_for_a_minute_is_alive_and_asks_everything_anew_onc
     );
 }
 
-/// The monotonic clock of a machine that slept stood still; the others did not.
+/// The monotonic clock stands still while a machine sleeps. The other clocks do not.
 #[test]
-fn after_the_sleep_of_a_machine_everything_is_asked_anew_at_once() {
+fn after_the_machine_slept_every_check_runs_again_immediately() {
     if env::var_os(CHILD).is_some() {
         return service();
     }
-    let (child, clocks) =
-        with_clocks("after_the_sleep_of_a_machine_everything_is_asked_anew_at_once");
+    let (child, clocks) = with_clocks("after_the_machine_slept_every_check_runs_again_immediately");
     clocks.set(8 * 3600, 8 * 3600);
     let after = child.lines_for(5 * SECOND);
     for check in ["run good", "run slow", "run spool"] {
@@ -97,7 +97,7 @@ fn after_the_sleep_of_a_machine_everything_is_asked_anew_at_once() {
     assert_eq!(last.unwrap(), "now liveness pass, readiness pass");
 }
 
-/// As a time server does to a machine that booted wrong, or to a whole fleet.
+/// As a time server does to a machine that booted with a wrong clock, or to a whole fleet.
 #[test]
 fn a_step_of_the_wall_clock_changes_nothing() {
     if env::var_os(CHILD).is_some() {
@@ -118,11 +118,11 @@ fn a_step_of_the_wall_clock_changes_nothing() {
     }
     let (asked, answers) = prober.stop();
     assert!(asked > 100, "{asked}");
-    // One for each path, whatever the clock showed.
+    // One response for each path, whatever the clock is set to.
     assert_eq!(answers.len(), Prober::PATHS.len(), "{answers:#?}");
 }
 
-/// Whoever asks for each path 20 times a second.
+/// A prober that requests each path 20 times per second.
 struct Prober {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<(usize, BTreeSet<(&'static str, String)>)>,
@@ -154,7 +154,8 @@ impl Prober {
     }
 }
 
-/// The code and the body of an answer, without the time of the last run, which is what the clock showed then.
+/// Returns the code and the body of a response, without the time of the last run, because that
+/// follows the clock of that moment.
 fn ask(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -170,7 +171,7 @@ fn ask(address: &str, path: &str) -> String {
     format!("{}\n{body}", head.lines().next().unwrap())
 }
 
-/// A service whose clocks can be set.
+/// Starts a service whose clocks can be set.
 fn with_clocks(test: &str) -> (Running, Clocks) {
     let directory = Scratch::new(test);
     let library = directory.join("clocks.so");
@@ -201,11 +202,11 @@ fn with_clocks(test: &str) -> (Running, Clocks) {
     (child, clocks)
 }
 
-/// What is added to the clocks of a child.
+/// The offsets of the clocks of a child.
 struct Clocks(Scratch);
 
 impl Clocks {
-    /// So many seconds: to the wall clock, and to the one that counts suspension.
+    /// Sets the offsets in seconds: of the wall clock, and of the clock that counts suspension.
     fn set(&self, wall: i64, suspended: u64) {
         let next = self.0.join("next");
         fs::write(&next, format!("{wall} {suspended}")).unwrap();
@@ -217,8 +218,8 @@ fn times(printed: &[String], line: &str) -> usize {
     printed.iter().filter(|told| *told == line).count()
 }
 
-/// The child: a service that prints what happens to it. Its checks are so seldom due that whatever runs was asked
-/// anew.
+/// The child: a service that prints what happens to it. Its checks are due so rarely that every
+/// further run was caused by a resumption.
 fn service() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -233,7 +234,7 @@ fn service() {
                     println!("run good");
                     Status::Pass
                 })
-                .period(SELDOM),
+                .period(RARELY),
             )
             .check(
                 Check::new("slow", || async {
@@ -241,15 +242,15 @@ fn service() {
                     tokio::time::sleep(SECOND).await;
                     Status::Pass
                 })
-                .period(SELDOM),
+                .period(RARELY),
             )
             .check(
                 Check::blocking("spool", move || {
                     println!("run spool");
                     fs::metadata(&spool).map(|_| ())
                 })
-                .period(SELDOM)
-                .retry_period(SELDOM),
+                .period(RARELY)
+                .retry_period(RARELY),
             )
             .watchdog(2 * SECOND)
             .start()
@@ -262,7 +263,8 @@ fn service() {
                 beat.tick();
             }
         });
-        // Who reads all the time misses no moment, neither the first after a suspension.
+        // A thread that reads continuously sees every state, including the first one after a
+        // suspension.
         let reader = health.clone();
         thread::spawn(move || {
             loop {
@@ -276,10 +278,11 @@ fn service() {
         health.wait_until_good(Probe::Readiness).await.unwrap();
         println!("good");
         let port = health.serve("127.0.0.1:0").own_thread().start().unwrap();
-        // A run for a test to stop in the middle of. Who asks in the moment in which the first lands is told of that.
+        // Starts a run that a test can interrupt. A request during the run at start would share
+        // that run.
         tokio::time::sleep(SECOND).await;
         drop(health.run_now("slow"));
-        // Behind what that prints.
+        // After the output of that run has begun.
         tokio::time::sleep(Duration::from_millis(500)).await;
         println!("at {}", port.local_addr());
         loop {
@@ -322,11 +325,11 @@ fn print_verdicts(health: &Health) {
     );
 }
 
-/// A child and what it prints.
+/// A child and its output.
 struct Running {
     process: Child,
     printed: Receiver<String>,
-    /// Where it answers, once it has said so.
+    /// The address of its port, once it was printed.
     address: Option<String>,
 }
 
@@ -354,7 +357,7 @@ impl Running {
         }
     }
 
-    /// What it printed since the last look.
+    /// Returns the lines since the last call.
     fn lines(&self) -> Vec<String> {
         self.printed.try_iter().collect()
     }
@@ -384,7 +387,7 @@ impl Drop for Running {
     }
 }
 
-/// A directory of this test's own, which goes with it.
+/// A directory of this test. It is removed when this is dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {

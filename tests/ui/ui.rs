@@ -1,6 +1,8 @@
-//! What the compiler says to each wrong form of a check. To accept a change, from this directory: `TRYBUILD=overwrite cargo test`.
+//! The compiler messages for each wrong form of a check. To accept a change, run in this directory:
+//! `TRYBUILD=overwrite cargo test`.
 //!
-//! The right forms are in `tests/it/forms.rs`, so that the compiler only checks these and builds nothing.
+//! The right forms are in `tests/it/forms.rs`, so that the compiler only checks the cases here and
+//! builds nothing.
 
 #[test]
 fn wrong_forms_of_a_check_have_readable_messages() {

@@ -1,4 +1,4 @@
-//! How many runs does a crowd of concurrent probes cause, of a check that takes 50 ms?
+//! How many runs of a check that takes 50 ms do concurrent probes cause?
 
 use std::{
     error::Error,
@@ -50,7 +50,7 @@ pub(crate) async fn compare() -> Result<(), Box<dyn Error>> {
             ),
             ("health", peers::health(health.clone()).await, health),
         ];
-        // Whatever runs by itself has run once by then.
+        // Checks that run without a probe have run once by then.
         tokio::time::sleep(Duration::from_millis(500)).await;
         for (name, service, Counted(runs)) in services {
             let before = runs.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What does an answer cost a server in processor time, when wrk asks over sockets?
+//! How much processor time does a response cost a server, with wrk as the client over sockets?
 
 use std::{
     convert::Infallible,
@@ -21,7 +21,8 @@ use tower::{Service, ServiceExt, make::Shared};
 
 use crate::peers::{self, Nothing, Ping, Work};
 
-/// Each round takes every server's turn, so that what slows this machine for a while slows all of them.
+/// Each round measures every server in turn, so that a slow phase of the machine affects all of
+/// them.
 const ROUNDS: usize = 15;
 
 const STATIC: &str = "axum, static handler";
@@ -46,7 +47,7 @@ const IDLE_CHECKS: [&str; 8] = [
 
 const PINGS: [&str; 4] = [LAYER, AXUM_HEALTH, HEALTH_CHECKS, HEALTH];
 
-/// Serves ten checks, which do nothing, or have a round trip to a dependency each.
+/// Serves ten checks. They do nothing, or each makes a round trip to a dependency.
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn serve(name: &str, dependency: &str) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -153,7 +154,7 @@ pub(crate) fn compare() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the checks ask: it sends back what it is sent.
+/// Starts the dependency of the checks, an echo server, and returns its address.
 fn dependency() -> Result<String, Box<dyn Error>> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?.to_string();
@@ -172,14 +173,14 @@ fn dependency() -> Result<String, Box<dyn Error>> {
 #[derive(Clone, Copy)]
 struct Cost {
     all: f64,
-    /// The part of it that is not the kernel's.
+    /// The part in user mode.
     user: f64,
 }
 
-/// What a request costs at each server, in each round.
+/// The cost of a request at each server, in each round.
 struct Figures(Vec<(&'static str, Vec<Cost>)>);
 
-/// Quartiles.
+/// The quartiles of ratios.
 struct Ratios {
     all: [f64; 3],
     user: [f64; 3],
@@ -195,7 +196,7 @@ impl Figures {
         for round in 0..=ROUNDS {
             for (server, costs) in &mut all.0 {
                 let cost = measure(server, dependency)?;
-                // The first only warms up.
+                // The first round only warms up.
                 if round > 0 {
                     costs.push(cost);
                 }
@@ -223,7 +224,8 @@ impl Figures {
         &costs.expect("a server").1
     }
 
-    /// Of two servers in the same round, as what slows this machine for a while slows both.
+    /// Returns the ratios of two servers in the same round, because a slow phase of the machine
+    /// affects both.
     fn ratios(&self, server: &str, other: &str) -> Ratios {
         let pairs = || self.of(server).iter().zip(self.of(other));
         Ratios {
@@ -286,7 +288,7 @@ impl Server {
         let mut address = String::new();
         let output = process.stdout.take().ok_or("no output")?;
         BufReader::new(output).read_line(&mut address)?;
-        // Whatever runs when a server starts has run by then.
+        // Everything that runs at the start of a server has run by then.
         std::thread::sleep(Duration::from_millis(500));
         Ok(Self {
             process,
@@ -294,7 +296,7 @@ impl Server {
         })
     }
 
-    /// In user code and in the kernel.
+    /// Returns the processor time in user mode and in the kernel.
     fn cpu_time(&self) -> Result<(Duration, Duration), Box<dyn Error>> {
         const TICK: Duration = Duration::from_millis(10);
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;

@@ -1,4 +1,5 @@
-//! What an answer costs over sockets, and what a crowd of probes costs behind it, here and elsewhere.
+//! The cost of a response over sockets, and the number of check runs that concurrent probes cause,
+//! with this crate and with others.
 
 mod crowd;
 mod load;

@@ -1,4 +1,4 @@
-//! A service with ten checks, each way, and what it answers at `/ready`.
+//! A service with ten checks, implemented with each crate, and its response to `/ready`.
 
 use std::{borrow::Cow, convert::Infallible, future::Future, io, sync::Arc};
 
@@ -21,12 +21,12 @@ use tokio::{
 };
 use tower_health::{Check, Health, Probe, Status};
 
-/// What the checks of a service do.
+/// The work that the checks of a service do.
 pub(crate) trait Work: Clone + Send + Sync + 'static {
     fn work(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// Nothing: what is measured is what it takes to answer.
+/// No work, to measure the response alone.
 #[derive(Clone)]
 pub(crate) struct Nothing;
 
@@ -64,7 +64,7 @@ fn application() -> Router {
     Router::new().route("/orders", get(|| async { "no orders" }))
 }
 
-/// A handler that always says the same, with the headers that such an answer should have.
+/// A handler with a constant response, with the headers that such a response should have.
 pub(crate) async fn static_handler() -> Router {
     let answer = tower_health(Nothing).await.service();
     let answer = answer.respond("GET", "/ready", None, []).expect("a probe");
@@ -98,7 +98,7 @@ pub(crate) async fn tower_health_layer(work: impl Work) -> Router {
     application().layer(tower_health(work).await.layer())
 }
 
-/// The router as a service of its own, wrapped.
+/// The router wrapped by the probes service.
 pub(crate) async fn tower_health_wrapped() -> tower_health::layer::probes::Probes<Router> {
     tower_health(Nothing).await.wrap(application())
 }
@@ -157,7 +157,7 @@ impl<W: Work> Checkable for Periodic<W> {
     }
 }
 
-/// It has no endpoint of its own; this is the handler of its documentation, over all checks.
+/// The crate has no endpoint. This is the handler of its documentation, over all checks.
 pub(crate) async fn health(work: impl Work) -> Router {
     let checkers: Arc<[_]> = names()
         .map(|name| {

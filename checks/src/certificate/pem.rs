@@ -1,22 +1,26 @@
-//! Certificates as text, the way that tools write them.
+//! Certificates in PEM, as various tools write them.
 
 use tower_health::Failure;
 
 use super::unreadable;
 
-/// A text with the labels of [RFC 7468](https://www.rfc-editor.org/rfc/rfc7468) alone.
+/// PEM text in which all certificates have the label of
+/// [RFC 7468](https://www.rfc-editor.org/rfc/rfc7468).
 pub(super) struct Plain {
     pub(super) text: String,
-    /// How many certificates begin in it.
+    /// The number of certificates that begin in it.
     pub(super) certificates: usize,
 }
 
-/// What other labels a certificate has: those of OpenSSL, the second of which is followed by what it is trusted for.
+/// Other labels of certificates, which OpenSSL writes. In the second, trust settings follow the
+/// certificate.
 const LABELS: [&str; 2] = ["X509 CERTIFICATE", "TRUSTED CERTIFICATE"];
 
-/// A file may have been written on Windows, be several files in one, or be indented as in YAML.
+/// Normalizes PEM text. The file may have been written on Windows, be a concatenation of several
+/// files, or be indented as in YAML.
 pub(super) fn plain(pem: &[u8]) -> Result<Plain, Failure> {
-    // What is no text around a certificate, such as a name in another encoding, is of no interest.
+    // Bytes around a certificate that are not UTF-8, such as a name in another encoding, are
+    // irrelevant.
     let text = String::from_utf8_lossy(pem);
     let mut plain = Plain {
         text: String::with_capacity(text.len()),
@@ -31,7 +35,7 @@ pub(super) fn plain(pem: &[u8]) -> Result<Plain, Failure> {
             }
             Some((_, name @ ("PKCS7" | "CMS"))) => {
                 return Err(unreadable(&format_args!(
-                    "certificates in {name} are not read: write them one by one"
+                    "certificates in {name} are not supported: use one PEM block for each certificate"
                 )));
             }
             _ => plain.text += line,
@@ -51,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_tools_write_is_plain_after_it() {
+    fn normalizes_the_output_of_tools() {
         let body = "MIIB\n";
         let of = |label: &str| format!("-----BEGIN {label}-----\n{body}-----END {label}-----\n");
         let expected = of("CERTIFICATE");

@@ -1,4 +1,4 @@
-//! How TLS begins where another protocol is spoken first.
+//! Starts TLS in protocols that begin without it.
 
 use std::io;
 
@@ -8,43 +8,55 @@ use tokio::{
 };
 use tower_health::{Failure, Reason};
 
-/// A protocol that speaks without TLS until it is asked for it.
+/// A protocol that begins without TLS and upgrades on request.
 ///
-/// That of MySQL is not among them: a server blocks hosts that connect and do not log in. `MySql::warn_certificate_below` asks over a connection that
-/// has logged in.
+/// MySQL is not supported, because its server blocks hosts that connect and do not log in.
+/// `MySql::warn_certificate_below` checks the certificate over a connection that has logged in.
+///
+/// ```
+/// # fn example(config: std::sync::Arc<rustls::ClientConfig>) {
+/// use tower_health_checks::{Certificate, StartTls};
+///
+/// let smtp = Certificate::of_address("mail.internal:587", config).start_tls(StartTls::Smtp);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartTls {
-    /// PostgreSQL, and poolers that speak it: [`SSLRequest`](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL).
+    /// PostgreSQL, and poolers that speak its protocol:
+    /// [`SSLRequest`](https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL).
     Postgres,
     /// SMTP: `STARTTLS` of [RFC 3207](https://www.rfc-editor.org/rfc/rfc3207).
     Smtp,
     /// IMAP: `STARTTLS` of [RFC 9051](https://www.rfc-editor.org/rfc/rfc9051#section-6.2.1).
     Imap,
-    /// LDAP: the extended operation of [RFC 4511, section 4.14](https://www.rfc-editor.org/rfc/rfc4511#section-4.14).
+    /// LDAP: the extended operation of
+    /// [RFC 4511, section 4.14](https://www.rfc-editor.org/rfc/rfc4511#section-4.14).
     Ldap,
 }
 
-/// The longest line, or answer, that is read.
+/// The longest line or response that is read, in bytes.
 const READ: usize = 4096;
 
-/// What every message of LDAP is.
+/// The tag of every LDAP message.
 const SEQUENCE: u8 = 0x30;
 
 /// The extended request 1.3.6.1.4.1.1466.20037, as message 1.
 const LDAP_REQUEST: &[u8] = b"\x30\x1d\x02\x01\x01\x77\x18\x80\x161.3.6.1.4.1.1466.20037";
 
 impl StartTls {
-    /// Asks for TLS, and returns when it may begin.
+    /// Requests TLS, and returns when the handshake may begin.
     pub(super) async fn start(self, stream: &mut TcpStream) -> Result<(), Failure> {
         match self {
             Self::Postgres => {
-                // The length, and a version that is none.
+                // The length, and the request code in place of a protocol version.
                 stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await?;
                 match stream.read_u8().await? {
                     b'S' => Ok(()),
-                    b'N' => Err(none("the server has no TLS")),
-                    _ => Err(unexpected("it does not answer as PostgreSQL does")),
+                    b'N' => Err(not_offered("the server has no TLS")),
+                    _ => Err(unexpected(
+                        "the response is not that of a PostgreSQL server",
+                    )),
                 }
             }
             Self::Smtp => {
@@ -64,7 +76,7 @@ impl StartTls {
                     match line(stream).await? {
                         untagged if untagged.starts_with('*') => {}
                         tagged if tagged.starts_with("a OK") => return Ok(()),
-                        refused => return Err(none(&refused)),
+                        refused => return Err(not_offered(&refused)),
                     }
                 }
             }
@@ -72,15 +84,15 @@ impl StartTls {
                 stream.write_all(LDAP_REQUEST).await?;
                 match ldap_result(&message(stream).await?.unwrap_or_default()) {
                     Some(0) => Ok(()),
-                    Some(code) => Err(none(&format!("LDAP answers {code}"))),
-                    None => Err(unexpected("it does not answer as LDAP does")),
+                    Some(code) => Err(not_offered(&format!("the LDAP result code is {code}"))),
+                    None => Err(unexpected("the response is not that of an LDAP server")),
                 }
             }
         }
     }
 }
 
-/// Reads the lines of a reply, of which all but the last have a hyphen behind the code.
+/// Reads the lines of a reply. All lines but the last have a hyphen after the code.
 async fn reply(stream: &mut TcpStream, code: &str) -> Result<(), Failure> {
     loop {
         let line = line(stream).await?;
@@ -91,12 +103,12 @@ async fn reply(stream: &mut TcpStream, code: &str) -> Result<(), Failure> {
         match line.as_bytes().get(3) {
             Some(b'-') => {}
             _ if digits == code => return Ok(()),
-            _ => return Err(none(&line)),
+            _ => return Err(not_offered(&line)),
         }
     }
 }
 
-/// A byte at a time: what follows is TLS, and not for here.
+/// Reads a line byte by byte, because the bytes after it belong to TLS.
 async fn line(stream: &mut TcpStream) -> Result<String, Failure> {
     let mut line = Vec::new();
     while line.len() < READ {
@@ -105,10 +117,11 @@ async fn line(stream: &mut TcpStream) -> Result<String, Failure> {
             byte => line.push(byte),
         }
     }
-    Err(unexpected("it says more in a line than is read"))
+    Err(unexpected("a line of the response is too long"))
 }
 
-/// A message of LDAP, which tells its length; none of what is no such. More than 127 bytes are told by how many bytes tell it.
+/// Reads an LDAP message after its length, or returns `None` if it is not one. A length of more
+/// than 127 bytes is preceded by the number of its own bytes.
 async fn message(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     if stream.read_u8().await? != SEQUENCE {
         return Ok(None);
@@ -131,7 +144,8 @@ async fn message(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(message))
 }
 
-/// The code of an extended response: the number of the message, the response, and in it an enumeration of one byte.
+/// Returns the code of an extended response. The message consists of its number and the response,
+/// which contains an enumeration of one byte.
 fn ldap_result(message: &[u8]) -> Option<u8> {
     let response = message.strip_prefix(&[2, 1, 1, 0x78])?;
     let content = match response {
@@ -146,7 +160,7 @@ fn ldap_result(message: &[u8]) -> Option<u8> {
     }
 }
 
-fn none(said: &str) -> Failure {
+fn not_offered(said: &str) -> Failure {
     Failure::new(Reason::Misconfigured).with_cause(said)
 }
 

@@ -2,12 +2,13 @@ use bb8::ManageConnection;
 
 use super::{
     Pooled, Usage,
-    beside::{Beside, Make, Pinged},
+    outside::{ConnectOutsidePool, OutsidePool, PingFuture},
 };
 use tower_health::BoxError;
 
 impl Pooled {
-    /// A check of a pool of bb8. The `ping` asks the server over a connection beside the pool.
+    /// Creates a check for a bb8 pool. The `ping` probes the server over a dedicated connection,
+    /// which is not part of the pool.
     ///
     /// ```
     /// use bb8::ManageConnection;
@@ -38,14 +39,14 @@ impl Pooled {
     where
         M: ManageConnection,
         M::Error: Into<BoxError>,
-        P: for<'c> Fn(&'c mut M::Connection) -> Pinged<'c, E> + Send + Sync + 'static,
+        P: for<'c> Fn(&'c mut M::Connection) -> PingFuture<'c, E> + Send + Sync + 'static,
         E: Into<BoxError> + 'static,
     {
-        Self::of(Beside::new(pool, ping))
+        Self::of(OutsidePool::new(pool, ping))
     }
 }
 
-impl<M> Make for bb8::Pool<M>
+impl<M> ConnectOutsidePool for bb8::Pool<M>
 where
     M: ManageConnection,
     M::Error: Into<BoxError>,

@@ -4,12 +4,13 @@ use deadpool::managed::{Manager, Object, Pool};
 
 use super::{
     Pooled, Usage,
-    beside::{Beside, Make, Pinged},
+    outside::{ConnectOutsidePool, OutsidePool, PingFuture},
 };
 use tower_health::BoxError;
 
 impl Pooled {
-    /// A check of a pool of deadpool. The `ping` asks the server over a connection beside the pool.
+    /// Creates a check for a deadpool pool. The `ping` probes the server over a dedicated
+    /// connection, which is not part of the pool.
     ///
     /// ```
     /// use deadpool::managed::{Manager, Metrics, Pool, RecycleResult};
@@ -42,14 +43,15 @@ impl Pooled {
         M::Error: Into<BoxError>,
         W: From<Object<M>> + 'static,
         Pool<M, W>: Send + Sync,
-        P: for<'c> Fn(&'c mut M::Type) -> Pinged<'c, E> + Send + Sync + 'static,
+        P: for<'c> Fn(&'c mut M::Type) -> PingFuture<'c, E> + Send + Sync + 'static,
         E: Into<BoxError> + 'static,
     {
-        Self::of(Beside::new(pool, move |created| ping(created)).while_it_works())
+        Self::of(OutsidePool::new(pool, move |created| ping(created)).without_max_lifetime())
     }
 }
 
-/// A connection of which the pool does not know. Its manager may keep something of it until the end.
+/// A connection outside the pool. When it is dropped, it is detached from the manager, which may
+/// hold state for it until then.
 pub(crate) struct Created<M: Manager, W: From<Object<M>>> {
     connection: M::Type,
     pool: Pool<M, W>,
@@ -92,7 +94,7 @@ pub(crate) fn usage<M: Manager, W: From<Object<M>>>(pool: &Pool<M, W>) -> Usage 
     Usage::new(used, status.max_size)
 }
 
-impl<M, W> Make for Pool<M, W>
+impl<M, W> ConnectOutsidePool for Pool<M, W>
 where
     M: Manager + 'static,
     M::Type: Send,

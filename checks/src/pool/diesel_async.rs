@@ -5,13 +5,13 @@ use diesel_async::{
 
 use super::Pooled;
 #[cfg(feature = "bb8")]
-use super::beside::Beside;
+use super::outside::OutsidePool;
 
-/// What every database answers that diesel speaks to.
+/// A query that every database supported by diesel answers.
 const PING: &str = "SELECT 1";
 
 impl Pooled {
-    /// A check of a pool of diesel-async, made by bb8. It asks `SELECT 1`.
+    /// Creates a check for a bb8 pool of diesel-async. A run executes `SELECT 1`.
     ///
     /// ```no_run
     /// # type Pool = diesel_async::pooled_connection::bb8::Pool<diesel_async::AsyncPgConnection>;
@@ -29,13 +29,13 @@ impl Pooled {
         C: AsyncConnection + 'static,
         AsyncDieselConnectionManager<C>: bb8::ManageConnection<Connection = C, Error = PoolError>,
     {
-        let ping = Beside::new(pool, |connection: &mut C| {
+        let ping = OutsidePool::new(pool, |connection: &mut C| {
             Box::pin(connection.batch_execute(PING))
         });
-        Self::of(ping.while_it_works())
+        Self::of(ping.without_max_lifetime())
     }
 
-    /// A check of a pool of diesel-async, made by deadpool. It asks `SELECT 1`.
+    /// Creates a check for a deadpool pool of diesel-async. A run executes `SELECT 1`.
     ///
     /// ```no_run
     /// # type Pool = diesel_async::pooled_connection::deadpool::Pool<diesel_async::AsyncPgConnection>;

@@ -1,40 +1,53 @@
 use std::fmt;
 
-use super::lent::{Lent, Pool};
+use super::borrowed::{Borrowed, Pool};
 use tower_health::{ComponentType, Failure, HealthCheck, Outcome, async_trait};
 
-/// Whether the server behind a pool of connections answers, and whether the pool has a free connection.
+/// Checks whether the server of a connection pool answers, and whether the pool has a free
+/// connection.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | the ping is answered | pass |
+/// | the ping succeeds | pass |
 /// | the pool has no free connection, and the server answers | warn, busy |
-/// | the server has no room for one more connection | warn, busy |
+/// | the server is at its connection limit | warn, busy |
 /// | the pool is closed | fail, misconfigured |
-/// | no connection can be made, or the ping fails | fail, with the reason of the error |
+/// | no connection can be opened, or the ping fails | fail, with the reason of the error |
 ///
-/// # What a run takes
+/// The check measures `pool_used` and `pool_utilization` (in percent).
 ///
-/// With [`bb8`](Self::bb8), [`deadpool`](Self::deadpool) and [`r2d2`](Self::r2d2) the check has one connection of its own, made as those of the pool
-/// are. So it takes no slot of the pool, does not queue behind the service, and tells a full pool from a server that is down. The check keeps
-/// that connection while all is well, and makes it again after a failure: for five minutes at most, or with deadpool and diesel-async for as long as it works, because these end a
-/// connection without a goodbye, and PostgreSQL counts that as an abandoned session. One that was lost between two runs is replaced at once, within the same run.
-/// The hooks of deadpool (`post_create`) and of r2d2 (`connection_customizer`) do not run for this one; that of bb8 does.
+/// # Connections
 ///
-/// A server that refuses new connections and serves those that are open is noticed when that connection is made again. The checks of a database
-/// notice it at once.
+/// With [`bb8`](Self::bb8), [`deadpool`](Self::deadpool) and [`r2d2`](Self::r2d2) the check has one
+/// dedicated connection, which is opened like the connections of the pool. The check therefore
+/// takes no slot of the pool, does not queue with the service, and distinguishes a full pool from a
+/// server that is down.
 ///
-/// A pool that implements [`Pool`] [lends](Self::new) a connection for the time of a ping. While it is full, it is not asked, and the check says
-/// *busy*, even if the server is down.
+/// The dedicated connection is kept between runs. It is replaced after a failure, and once it is
+/// 5 minutes old. With deadpool and diesel-async it is replaced only after a failure, because these
+/// drop a connection without closing it in the protocol, and PostgreSQL counts that as an abandoned
+/// session. If the connection was lost between two runs, the next run replaces it immediately and
+/// does not fail for that.
+///
+/// The hooks of deadpool (`post_create`) and of r2d2 (`connection_customizer`) do not run for the
+/// dedicated connection. The hook of bb8 (`connection_customizer`) does.
+///
+/// A server that refuses new connections but serves open ones is detected only when the dedicated
+/// connection is replaced. The checks for a specific database detect it immediately.
+///
+/// A pool that implements [`Pool`] [lends](Self::new) a connection for the duration of a ping.
+/// While such a pool is full, there is no ping, and the check warns with *busy* even if the server
+/// is down.
 ///
 /// # Reasons
 ///
-/// An error of the operating system gives its own reason. So does an error of tokio-postgres where the feature `tokio-postgres` is enabled, and one
-/// of redis with `redis`. Other drivers keep the text alone, and the reason is read from it as PostgreSQL, MySQL and Redis write it in English.
-/// What cannot be read is [`Reason::Failed`](tower_health::Reason::Failed). Of a connection that cannot be made, diesel-async says no more than that for
-/// PostgreSQL: it is [`Reason::Unreachable`](tower_health::Reason::Unreachable), unless the server gave a reason.
-///
-/// It measures `pool_used` and `pool_utilization`.
+/// An error of the operating system determines the reason. So does an error of tokio-postgres if
+/// the feature `tokio-postgres` is enabled, and an error of redis if the feature `redis` is
+/// enabled. Other drivers keep only the text of an error. The reason is then derived from the
+/// English messages of PostgreSQL, MySQL and Redis, and is
+/// [`Reason::Failed`](tower_health::Reason::Failed) if the text is not recognized. For PostgreSQL,
+/// diesel-async does not keep the cause of a connection that cannot be opened. The reason is then
+/// [`Reason::Unreachable`](tower_health::Reason::Unreachable), unless the server reported one.
 ///
 /// # Example
 ///
@@ -50,22 +63,23 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, async_trait};
 /// Check::new("postgres", ping).shared()
 /// # }
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Pooled {
     source: Box<dyn Source>,
 }
 
-/// Where an answer comes from.
+/// A source of outcomes: the dedicated connection of a check, or a connection that a pool lends.
 #[async_trait]
 pub(super) trait Source: Send + Sync + 'static {
-    /// What the server answers, and how full the pool is.
+    /// Probes the server once, and merges the usage of the pool into the outcome.
     async fn ask(&self) -> Outcome;
 }
 
 impl Pooled {
-    /// A check of a pool of any make, which lends a connection for each ping.
+    /// Creates a check for any pool that implements [`Pool`]. The pool lends a connection for each
+    /// ping.
     pub fn new(pool: impl Pool) -> Self {
-        Self::of(Lent(pool))
+        Self::of(Borrowed(pool))
     }
 
     pub(super) fn of(source: impl Source) -> Self {

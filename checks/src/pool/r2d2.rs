@@ -12,16 +12,22 @@ use super::{Pooled, Usage, pooled::Source, refusal::refusal};
 use tower_health::{Outcome, Reason, async_trait, checks::BlockingCall};
 
 use crate::{
-    own::{Link, Own},
+    dedicated::{Connector, DedicatedConnection},
     refusal::Refusal,
 };
 
 impl Pooled {
-    /// A check of a pool of r2d2, which blocks its thread. The `manager` is one like that of the pool: it makes a connection beside the pool and asks
-    /// the server whether that is valid, as r2d2 does when it lends one. Both run on a thread of their own, one at a time.
+    /// Creates a check for an r2d2 pool.
     ///
-    /// Give the manager time limits of its own, such as `connect_timeout` and `tcp_user_timeout` of PostgreSQL: a run that is given up leaves its thread
-    /// waiting, and the next ones wait for that. Where a host goes without a word, that is as long as the kernel tries, which may be 15 minutes.
+    /// The `manager` must be configured like the manager of the pool. It opens a dedicated
+    /// connection, which is not part of the pool, and validates it with
+    /// [`is_valid`](ManageConnection::is_valid), as r2d2 does by default before it lends a
+    /// connection. Because both calls block, they run on a separate thread, one run at a time.
+    ///
+    /// Set time limits on the manager, such as `connect_timeout` and `tcp_user_timeout` of
+    /// PostgreSQL. If a run times out, its thread continues to block, and the next runs wait for
+    /// it. If the host disappears silently, that lasts until the kernel gives up, which may take
+    /// 15 minutes.
     ///
     /// ```
     /// use r2d2::ManageConnection;
@@ -49,17 +55,20 @@ impl Pooled {
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "r2d2")))]
     pub fn r2d2<M: ManageConnection>(pool: r2d2::Pool<M>, manager: M) -> Self {
-        let (own, link) = (Own::new::<Blocking<M>>(), Blocking(Arc::new(manager)));
-        // All that may block when it is dropped is in there.
+        let (own, link) = (
+            DedicatedConnection::new::<Blocking<M>>(),
+            Blocking(Arc::new(manager)),
+        );
+        // The closure owns everything that may block when it is dropped.
         Self::of(R2d2(BlockingCall::new(move || {
             let began = Instant::now();
-            let outcome = at_once(own.ask(&link, |()| Outcome::pass()));
+            let outcome = poll_ready(own.ask(&link, |()| Outcome::pass()));
             (began, outcome.merge(usage(&pool).judge()))
         })))
     }
 }
 
-/// A run, on a thread that may block: when it began, and what comes of it.
+/// A run on a blocking thread. It returns when it began, and its outcome.
 struct R2d2(BlockingCall<(Instant, Outcome)>);
 
 #[async_trait]
@@ -67,7 +76,8 @@ impl Source for R2d2 {
     async fn ask(&self) -> Outcome {
         let began = Instant::now();
         let returned = match self.0.call().await {
-            // An earlier run, which was given up, has hung until now: what it met may be over.
+            // This is the outcome of an earlier run, which timed out and has blocked until now. The
+            // fault that it reports may be over, so run again.
             Ok((earlier, outcome)) if earlier < began && outcome.reason().is_some() => {
                 self.0.call().await
             }
@@ -83,10 +93,11 @@ fn usage<M: ManageConnection>(pool: &r2d2::Pool<M>) -> Usage {
     Usage::new(used as usize, pool.max_size() as usize)
 }
 
-/// Each of its futures is ready when it is first polled, for what they do blocks the thread.
+/// A link whose calls block the thread. Each of its futures is therefore ready when it is first
+/// polled.
 struct Blocking<M>(Arc<M>);
 
-impl<M: ManageConnection> Link for Blocking<M> {
+impl<M: ManageConnection> Connector for Blocking<M> {
     type Connection = M::Connection;
     type Answer = ();
 
@@ -104,11 +115,11 @@ impl<M: ManageConnection> Link for Blocking<M> {
     }
 }
 
-/// What a future returns that waits for nothing.
-fn at_once(future: impl Future<Output = Outcome>) -> Outcome {
+/// Returns the output of a future that is ready when it is first polled.
+fn poll_ready(future: impl Future<Output = Outcome>) -> Outcome {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
-        // No future of `Blocking` is ever pending.
+        // The futures of `Blocking` are never pending.
         Poll::Pending => Outcome::fail(Reason::Failed),
     }
 }

@@ -1,4 +1,4 @@
-//! What the errors of drivers mean, of which a pool knows only that they are errors.
+//! Reasons for the errors of drivers, which a pool passes on without interpreting them.
 
 use std::{error::Error, iter::successors};
 
@@ -6,56 +6,56 @@ use tower_health::{BoxError, Cause, Failure, Reason};
 
 use crate::refusal::{Refusal, said};
 
-/// How many sources of an error are followed.
+/// The maximum number of errors that are followed in a chain of sources.
 const MAX_SOURCES: usize = 16;
 
 #[cfg(any(test, feature = "r2d2"))]
 pub(super) fn refusal(error: &(dyn Error + 'static)) -> Refusal {
     by_driver(error).unwrap_or_else(|| {
         let failure = Failure::new(Reason::of(error)).with_cause(Cause::of(error).redacted());
-        of_failure(failure, words(error))
+        of_failure(failure, reason_from_messages(error))
     })
 }
 
-/// What an error says, which may be a failure that has a reason.
+/// Converts an error, which may be a [`Failure`] that already has a reason.
 pub(super) fn of_boxed(error: BoxError) -> Refusal {
     by_driver(&*error).unwrap_or_else(|| {
-        let words = words(&*error);
-        of_failure(Failure::of(error), words)
+        let reason_from_messages = reason_from_messages(&*error);
+        of_failure(Failure::of(error), reason_from_messages)
     })
 }
 
-/// The words are believed where nothing else is known.
-fn of_failure(failure: Failure, words: Option<Reason>) -> Refusal {
-    let failure = match (failure.reason(), words) {
+/// Uses the reason found in the error's text only if the failure has no specific reason.
+fn of_failure(failure: Failure, reason_from_messages: Option<Reason>) -> Refusal {
+    let failure = match (failure.reason(), reason_from_messages) {
         (Reason::Failed, Some(reason)) => {
             Failure::new(reason).with_cause(failure.cause().map_or("", Cause::redacted))
         }
         _ => failure,
     };
     let reason = failure.reason();
-    match is_said(reason) {
+    match is_reported_by_server(reason) {
         true => said(reason, failure.cause().map_or("", Cause::redacted)),
         false => Refusal::lost(failure),
     }
 }
 
-fn words(error: &(dyn Error + 'static)) -> Option<Reason> {
-    sources(error).find_map(|source| by_words(&source.to_string()))
+fn reason_from_messages(error: &(dyn Error + 'static)) -> Option<Reason> {
+    sources(error).find_map(|source| reason_from_text(&source.to_string()))
 }
 
 fn by_driver(error: &(dyn Error + 'static)) -> Option<Refusal> {
     sources(error).find_map(of_driver)
 }
 
-/// An error and what it was made of.
+/// Returns an iterator over an error and its sources.
 fn sources<'e>(
     error: &'e (dyn Error + 'static),
 ) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     successors(Some(error), |&error| error.source()).take(MAX_SOURCES)
 }
 
-/// By the types of drivers that this crate knows.
+/// Converts an error of a driver whose error type this crate knows.
 fn of_driver(error: &(dyn Error + 'static)) -> Option<Refusal> {
     #[cfg(feature = "tokio-postgres")]
     if let Some(error) = error.downcast_ref::<tokio_postgres::Error>() {
@@ -69,8 +69,8 @@ fn of_driver(error: &(dyn Error + 'static)) -> Option<Refusal> {
     None
 }
 
-/// Whether it is what a server says, over a connection that works.
-fn is_said(reason: Reason) -> bool {
+/// Whether a server reports this reason over a connection that works.
+fn is_reported_by_server(reason: Reason) -> bool {
     matches!(
         reason,
         Reason::AuthenticationFailed
@@ -84,8 +84,9 @@ fn is_said(reason: Reason) -> bool {
     )
 }
 
-/// What drivers say that keep the text alone: that of the server, or of the system. The first that matches counts.
-const WORDS: &[(Reason, &[&str])] = &[
+/// Texts of servers and of the system, for drivers that keep only the text of an error. The first
+/// match counts.
+const MESSAGES: &[(Reason, &[&str])] = &[
     (
         Reason::Busy,
         &[
@@ -171,7 +172,7 @@ const WORDS: &[(Reason, &[&str])] = &[
     ),
 ];
 
-fn by_words(text: &str) -> Option<Reason> {
+fn reason_from_text(text: &str) -> Option<Reason> {
     if let Some(reason) = Reason::from_message(text) {
         return Some(reason);
     }
@@ -180,16 +181,18 @@ fn by_words(text: &str) -> Option<Reason> {
         return Some(Reason::PermissionDenied);
     }
     let is_unknown = |what: &str| text.contains(what) && text.contains("does not exist");
-    let known = WORDS
-        .iter()
-        .find(|(_, words)| words.iter().any(|words| text.contains(words)));
+    let known = MESSAGES.iter().find(|(_, reason_from_messages)| {
+        reason_from_messages
+            .iter()
+            .any(|reason_from_messages| text.contains(reason_from_messages))
+    });
     match known {
         Some((reason, _)) => Some(*reason),
         None if is_unknown("role \"") => Some(Reason::AuthenticationFailed),
         None if is_unknown("database \"")
             || ["no such database", "unknown database"]
                 .iter()
-                .any(|words| text.contains(words)) =>
+                .any(|reason_from_messages| text.contains(reason_from_messages)) =>
         {
             Some(Reason::NotFound)
         }
@@ -205,7 +208,7 @@ mod tests {
     use tower_health::Status;
 
     #[test]
-    fn a_text_gives_the_reason_that_the_server_gave() {
+    fn reasons_are_derived_from_messages() {
         for (text, reason) in [
             ("FATAL: sorry, too many clients already", Reason::Busy),
             ("ERROR 1040 (HY000): Too many connections", Reason::Busy),
@@ -236,7 +239,7 @@ mod tests {
                 "SELECT command denied to user 'app'@'%' for table 'items'",
                 Reason::PermissionDenied,
             ),
-            // All that diesel-async keeps of a connection that was refused.
+            // The only text that diesel-async keeps for a refused connection.
             ("error connecting to server", Reason::Unreachable),
             (
                 "FATAL: the database system is starting up",

@@ -1,7 +1,14 @@
 use crate::percent;
 use tower_health::{Outcome, Reason};
 
-/// How many connections of a pool are in use.
+/// The number of connections of a pool that are in use, and the size of the pool.
+///
+/// ```
+/// use tower_health_checks::pool::Usage;
+///
+/// assert!(Usage::new(10, 10).is_full());
+/// assert!(!Usage::new(9, 10).is_full());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
     used: usize,
@@ -9,20 +16,21 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// `used` connections are in use, of the `size` that the pool opens at most: [`usize::MAX`] of a pool without a limit. One of size 0 is always full.
+    /// Creates a usage of `used` connections of a pool that opens at most `size`. For a pool
+    /// without a limit, `size` is [`usize::MAX`]. A pool of size 0 is always full.
     ///
     /// ```
     /// use tower_health_checks::pool::Usage;
     ///
-    /// assert!(Usage::new(10, 10).is_full());
-    /// assert!(!Usage::new(9, 10).is_full());
+    /// assert!(!Usage::new(1_000, usize::MAX).is_full());
+    /// assert!(Usage::new(0, 0).is_full());
     /// ```
     #[must_use]
     pub fn new(used: usize, size: usize) -> Self {
         Self { used, size }
     }
 
-    /// Whether the next caller waits for a connection.
+    /// Returns whether all connections are in use, so that the next caller must wait for one.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.used >= self.size
@@ -41,12 +49,13 @@ impl Usage {
         }
     }
 
-    /// A pool without a free slot is busy, which is not down.
+    /// Warns with [`Reason::Busy`] if the pool has no free connection. That is not a failure,
+    /// because the server may be up.
     pub(crate) fn judge(self) -> Outcome {
-        self.measure(self.judge_room())
+        self.measure(self.judge_capacity())
     }
 
-    fn judge_room(self) -> Outcome {
+    fn judge_capacity(self) -> Outcome {
         match self.is_full() {
             false => Outcome::pass(),
             true => Outcome::warn(Reason::Busy).with_cause(format_args!(

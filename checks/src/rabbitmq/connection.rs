@@ -3,26 +3,31 @@ use std::{fmt, sync::Arc, time::Duration};
 use lapin::{Channel, Connection, Error, options::ChannelFlowOptions};
 use tokio::{sync::Mutex, time::sleep};
 
-use super::{BoxFuture, refused};
+use super::{BoxFuture, error_outcome};
 use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait};
 
-/// Whether RabbitMQ answers over the connection of the service, and takes its messages.
+/// Health check of RabbitMQ over the connection of the service: whether the server responds and
+/// accepts messages.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | it answers | pass |
-/// | it has blocked the connection, for it is short of memory or disk space | warn, busy |
+/// | the server responds | pass |
+/// | it has blocked the connection, because it is short of memory or disk space | warn, busy |
 /// | the connection has no channel left for the check | warn, busy |
-/// | the connection is not open, whatever keeps it from that | fail, connection lost |
+/// | the connection is not open, for any reason | fail, connection lost |
 ///
-/// The first run opens a channel, which the check keeps. A run sends `channel.flow` over it, which asks for what is so already and is always
-/// answered: one round trip. There is never more than one that waits for its answer, however many runs are given up. Of a connection that is
-/// blocked the server reads nothing: it is not asked. How it is with a queue is for [`RabbitMqQueue`](super::RabbitMqQueue) to tell.
+/// The first run opens a channel, which the check keeps. Each run sends `channel.flow` over it,
+/// which requests the state that already applies and always receives a response: one round trip. At
+/// most one such request is pending, however many runs are abandoned. The server reads nothing from
+/// a blocked connection, so nothing is sent over it. To check a queue, use
+/// [`RabbitMqQueue`](super::RabbitMqQueue).
 ///
-/// The connection stays open for as long as the check lives. It comes back by itself only if it was made with `enable_auto_recover`, and then
-/// waits longer between its attempts each time, up to a minute, and gives up after sixteen: let its `configure_backoff` say otherwise. A
-/// heartbeat, which the server proposes, is what it learns from that its network is gone. What is not open does not say why: that nothing listens
-/// there, that the network is gone and that the password is wrong are all *connection lost*.
+/// The connection stays open for as long as the check lives. It reconnects by itself only if it was
+/// made with `enable_auto_recover`. It then waits longer before each further attempt, up to one
+/// minute, and gives up after sixteen attempts. Change both with `configure_backoff`. The
+/// connection detects a lost network by its heartbeat, which the server proposes. A connection that
+/// is not open does not report why. That nothing listens there, that the network is gone and that
+/// the password is wrong are all *connection lost*.
 ///
 /// ```no_run
 /// # async fn check() -> lapin::Result<tower_health::Check> {
@@ -40,39 +45,40 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// # Ok(check)
 /// # }
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct RabbitMq {
     connection: Arc<Connection>,
-    own: Mutex<Own>,
+    state: Mutex<State>,
 }
 
-/// What is kept between runs.
+/// The state that is kept between runs.
 #[derive(Default)]
-struct Own {
-    /// Opened once. A channel that is being opened when its connection is lost can stop a connection of lapin (4.12) for good: its
-    /// thread drops the channel under a lock which that takes, too. One that is open comes back without that.
+struct State {
+    /// Opened once. If a connection of lapin (4.12) is lost while a channel is being opened, the
+    /// connection can stop permanently: its thread drops the channel while it holds a lock that the
+    /// drop takes as well. An open channel recovers without that.
     channel: Option<Channel>,
-    /// What is not answered yet, perhaps since a run before.
-    asked: Option<BoxFuture<Asked>>,
+    /// The pending request, perhaps of an earlier run.
+    pending: Option<BoxFuture<Completed>>,
 }
 
-/// The channel, if it can be used again, and what came of it.
-type Asked = (Option<Channel>, Result<(), Error>);
+/// The channel, if it can be used again, and the result of the request.
+type Completed = (Option<Channel>, Result<(), Error>);
 
-/// How often a run that waits for an answer looks whether there can be one.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often a waiting run checks whether a response is still possible.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl RabbitMq {
-    /// A check of the server that a connection leads to.
+    /// Creates a check of the server that `connection` is connected to.
     pub fn new(connection: Arc<Connection>) -> Self {
         Self {
             connection,
-            own: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
-    /// What keeps an answer from coming, if anything does.
-    fn hindrance(&self) -> Option<Outcome> {
+    /// Returns the outcome if no response is possible.
+    fn blocker(&self) -> Option<Outcome> {
         let status = self.connection.status();
         if !status.connected() {
             let cause = "the connection is not open";
@@ -83,33 +89,34 @@ impl RabbitMq {
         status.blocked().then_some(blocked)
     }
 
-    async fn hindered(&self) -> Outcome {
+    async fn blocked(&self) -> Outcome {
         loop {
-            if let Some(outcome) = self.hindrance() {
+            if let Some(outcome) = self.blocker() {
                 return outcome;
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Asks now; what an earlier run asked is heard first, and forgotten.
+    /// Sends a request. A pending request of an earlier run is completed first, and its result is
+    /// discarded.
     async fn ask(&self) -> Result<(), Error> {
-        let mut own = self.own.lock().await;
-        let own = &mut *own;
-        if let Some(earlier) = &mut own.asked {
-            own.channel = earlier.await.0;
-            own.asked = None;
+        let mut state = self.state.lock().await;
+        let state = &mut *state;
+        if let Some(earlier) = &mut state.pending {
+            state.channel = earlier.await.0;
+            state.pending = None;
         }
-        let question = ask(own.channel.take(), Arc::clone(&self.connection));
-        let (channel, answer) = own.asked.insert(Box::pin(question)).await;
-        own.asked = None;
-        own.channel = channel;
+        let question = ask(state.channel.take(), Arc::clone(&self.connection));
+        let (channel, answer) = state.pending.insert(Box::pin(question)).await;
+        state.pending = None;
+        state.channel = channel;
         answer
     }
 }
 
-/// A channel that was kept may have been closed since; then another one is opened.
-async fn ask(kept: Option<Channel>, connection: Arc<Connection>) -> Asked {
+/// Sends a request over the kept channel. If that has been closed, another one is opened.
+async fn ask(kept: Option<Channel>, connection: Arc<Connection>) -> Completed {
     let is_open = |channel: &Channel| {
         let status = channel.status();
         status.connected() || status.reconnecting()
@@ -125,7 +132,7 @@ async fn ask(kept: Option<Channel>, connection: Arc<Connection>) -> Asked {
         let active = ChannelFlowOptions { active: true };
         let answer = match channel.channel_flow(active).await {
             Ok(_) => Ok(()),
-            // It comes back a moment after its connection.
+            // The channel recovers shortly after its connection.
             Err(error) => match channel.wait_for_recovery(error).await {
                 Ok(()) => continue,
                 Err(error) => Err(error),
@@ -139,16 +146,16 @@ async fn ask(kept: Option<Channel>, connection: Arc<Connection>) -> Asked {
 #[async_trait]
 impl HealthCheck for RabbitMq {
     async fn check(&self) -> Result<Outcome, Failure> {
-        if let Some(outcome) = self.hindrance() {
+        if let Some(outcome) = self.blocker() {
             return Ok(outcome);
         }
         let answer = tokio::select! {
             answer = self.ask() => answer,
-            outcome = self.hindered() => return Ok(outcome),
+            outcome = self.blocked() => return Ok(outcome),
         };
         Ok(match answer {
             Ok(()) => Outcome::pass(),
-            Err(error) => refused(&error),
+            Err(error) => error_outcome(&error),
         })
     }
 

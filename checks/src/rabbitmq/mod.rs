@@ -1,4 +1,4 @@
-//! RabbitMQ: the connection that a service has, and the queues that it lives on.
+//! RabbitMQ: the connection of the service, and its queues.
 
 mod connection;
 mod queue;
@@ -12,8 +12,8 @@ use tower_health::{Outcome, Reason};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// What an error tells that is none of the server's words about what was asked.
-fn refused(error: &Error) -> Outcome {
+/// Returns the outcome for an error that is not the server's response to the request.
+fn error_outcome(error: &Error) -> Outcome {
     let outcome = match error.kind() {
         ErrorKind::ChannelsLimitReached => Outcome::warn(Reason::Busy),
         ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => {

@@ -8,32 +8,35 @@ use lapin::{
 };
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{BoxFuture, refused};
+use super::{BoxFuture, error_outcome};
 use tower_health::{
     ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait, checks::contradiction,
 };
 
-/// How it is with a queue of RabbitMQ: that it is there, how many messages wait in it, and who takes them.
+/// Health check of a RabbitMQ queue: whether it exists, how many messages are ready, and how many
+/// consumers it has.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | it is there, within its bounds | pass |
-/// | more messages are ready than [`warn_above`](Self::warn_above), or fewer consumers there than [`at_least`](Self::at_least) | warn, limit exceeded |
+/// | the queue exists, and is within its bounds | pass |
+/// | more messages are ready than [`warn_above`](Self::warn_above), or there are fewer consumers than [`warn_consumers_below`](Self::warn_consumers_below) | warn, limit exceeded |
 /// | more messages are ready than [`fail_above`](Self::fail_above) | fail, limit exceeded |
-/// | there is no such queue | fail, not found |
-/// | it belongs to another connection alone, or the user may not see it or its virtual host | fail, permission denied |
-/// | the user or the virtual host has as many connections as it may have | warn, busy |
+/// | the queue does not exist | fail, not found |
+/// | it is exclusive to another connection, or the user may not access it or its virtual host | fail, permission denied |
+/// | the user, the virtual host or the node is at its connection limit | warn, busy |
 /// | wrong password | fail, authentication failed |
-/// | nothing listens there, the connection is cut, no answer | fail, connection refused, connection lost, timed out |
-/// | a name that is none | fail, misconfigured |
+/// | nothing listens there, the connection is cut, no response | fail, connection refused, connection lost, timed out |
+/// | the name of the queue is empty or longer than 255 bytes | fail, misconfigured |
 ///
-/// Measured are the `messages` that are ready, and the `consumers`.
+/// It measures `messages`, the number of messages that are ready, and `consumers`.
 ///
-/// A run declares the queue passively, which changes nothing, one round trip. The server answers a question for a queue that is not there by
-/// closing the channel, and lapin never uses the number of such a channel again. So that this costs the service nothing, the check has a
-/// connection of its own, made when it is first needed, and kept for five minutes, so that a password that was changed, or a name that leads to
-/// another server, is noticed by then at the latest. After a failure it is made anew, save that a queue which is not there is asked for over
-/// the same one. It needs no `enable_auto_recover`.
+/// A run declares the queue passively, which changes nothing: one round trip. If the queue does not
+/// exist, the server responds by closing the channel, and lapin never reuses the number of such a
+/// channel. The check therefore has its own connection, so that this does not affect the service.
+/// The connection is made when it is first needed and kept for 5 min. A changed password, or a name
+/// that resolves to another server, is noticed by then at the latest. After a failure the
+/// connection is replaced, except if only the queue does not exist. It does not need
+/// `enable_auto_recover`.
 ///
 /// ```
 /// # fn check() -> Result<tower_health::Check, String> {
@@ -43,62 +46,64 @@ use tower_health::{
 ///
 /// let uri: AMQPUri = "amqp://rabbitmq.internal/%2f".parse()?;
 /// let connect = move || Connection::connect_uri(uri.clone(), ConnectionProperties::default());
-/// let orders = RabbitMqQueue::new("orders", connect).warn_above(10_000).at_least(1);
+/// let orders = RabbitMqQueue::new("orders", connect).warn_above(10_000).warn_consumers_below(1);
 /// let check = Check::new("orders-queue", orders).shared();
 /// # Ok(check)
 /// # }
 /// # check().unwrap();
 /// ```
 ///
-/// # What it cannot tell apart
+/// # Limitations
 ///
-/// A quorum queue without a majority answers as one that is empty. Of a stream the server counts no consumers: leave
-/// [`at_least`](Self::at_least) at 0 there.
+/// A quorum queue without a majority looks like an empty queue. The server counts no consumers of a
+/// stream: leave [`warn_consumers_below`](Self::warn_consumers_below) at 0 there.
 ///
-/// A server that ends a connection while it is made, or without a word, is *connection lost*, whatever made it do so. A virtual host that is not
-/// there and one that the user may not see are both *permission denied*.
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+/// If the server closes a connection during the handshake, or without an error, that is *connection
+/// lost*, whatever the cause. A virtual host that does not exist and one that the user may not
+/// access are both *permission denied*.
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct RabbitMqQueue {
     name: String,
     connect: Arc<Connect>,
     warn_above: Option<u32>,
     fail_above: Option<u32>,
-    at_least: u32,
-    own: Mutex<Own>,
+    warn_consumers_below: u32,
+    state: Mutex<State>,
 }
 
 type Connect = dyn Fn() -> BoxFuture<Result<Connection, Error>> + Send + Sync;
 
-/// What is kept between runs.
+/// The state that is kept between runs.
 #[derive(Default)]
-struct Own {
+struct State {
     link: Option<Link>,
-    /// What is not answered yet, since when.
-    asked: Option<(Instant, BoxFuture<Asked>)>,
-    /// How many questions were given up since the last answer.
+    /// The pending request, and when it was sent.
+    pending: Option<(Instant, BoxFuture<Completed>)>,
+    /// How many requests were abandoned since the last response.
     given_up: u32,
 }
 
 struct Link {
     connection: Connection,
-    /// Unless the server has closed it.
+    /// `None` if the server has closed it.
     channel: Option<Channel>,
     since: Instant,
-    /// What the server has refused last, if it has.
+    /// The reason of the last rejection by the server.
     refused: Option<Reason>,
 }
 
-/// The connection, if it still works, and what came of it.
-type Asked = (Option<Link>, Result<Queue, Outcome>);
+/// The connection, if it still works, and the result of the request.
+type Completed = (Option<Link>, Result<Queue, Outcome>);
 
-/// How long a question stays open at first, whose runs were given up. See [`patience`].
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the first request stays pending after its run was abandoned. See [`request_timeout`].
+const FIRST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a connection is kept, as those of the SQL checks are. One that is open tells nothing of a password that was changed.
+/// How long a connection is kept, as in the SQL checks. An open connection does not show that the
+/// password was changed.
 const LIFETIME: Duration = Duration::from_secs(300);
 
 impl RabbitMqQueue {
-    /// A check of the queue of a name, over connections that are made by a function.
+    /// Creates a check of the queue named `name`, over connections that `connect` makes.
     pub fn new<F>(name: impl Into<String>, connect: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Connection, Error>> + Send + 'static,
@@ -108,26 +113,29 @@ impl RabbitMqQueue {
             connect: Arc::new(move || Box::pin(connect())),
             warn_above: None,
             fail_above: None,
-            at_least: 0,
-            own: Mutex::default(),
+            warn_consumers_below: 0,
+            state: Mutex::default(),
         }
     }
 
-    /// How many messages may be ready, waiting for a consumer, before it is a warning. Defaults to any number.
+    /// Sets the number of messages that are ready for a consumer above which the check warns.
+    /// Defaults to no bound.
     pub fn warn_above(mut self, messages: u32) -> Self {
         self.warn_above = Some(messages);
         self
     }
 
-    /// How many messages may be ready before it fails. Defaults to any number.
+    /// Sets the number of messages that are ready for a consumer above which the check fails.
+    /// Defaults to no bound.
     pub fn fail_above(mut self, messages: u32) -> Self {
         self.fail_above = Some(messages);
         self
     }
 
-    /// How many consumers there should be; fewer are a warning. Of a stream none are counted. Defaults to 0.
-    pub fn at_least(mut self, consumers: u32) -> Self {
-        self.at_least = consumers;
+    /// Sets the number of consumers below which the check warns. The consumers of a stream are not
+    /// counted. Defaults to 0.
+    pub fn warn_consumers_below(mut self, consumers: u32) -> Self {
+        self.warn_consumers_below = consumers;
         self
     }
 
@@ -145,10 +153,10 @@ impl RabbitMqQueue {
             Some(_) => backlog.with_cause(format_args!("{messages} messages are ready")),
             None => backlog,
         };
-        let taken = match consumers < self.at_least {
+        let taken = match consumers < self.warn_consumers_below {
             true => Outcome::warn(Reason::LimitExceeded).with_cause(format_args!(
                 "{consumers} consumers, fewer than {}",
-                self.at_least
+                self.warn_consumers_below
             )),
             false => Outcome::pass(),
         };
@@ -158,45 +166,50 @@ impl RabbitMqQueue {
             .measure("consumers", consumers, "")
     }
 
-    /// Asks now; what an earlier run asked is heard first, and forgotten.
+    /// Sends a request. A pending request of an earlier run is completed first, and its result is
+    /// discarded. It is abandoned after its [`request_timeout`].
     async fn ask(&self, name: ShortString) -> Result<Queue, Outcome> {
-        let mut own = self.own.lock().await;
-        let own = &mut *own;
-        if let Some((since, earlier)) = &mut own.asked {
-            if since.elapsed() < patience(own.given_up) {
-                own.link = earlier.await.0;
-                own.given_up = 0;
+        let mut state = self.state.lock().await;
+        let state = &mut *state;
+        if let Some((since, earlier)) = &mut state.pending {
+            if since.elapsed() < request_timeout(state.given_up) {
+                state.link = earlier.await.0;
+                state.given_up = 0;
             } else {
-                own.given_up += 1;
+                state.given_up += 1;
             }
-            own.asked = None;
+            state.pending = None;
         }
-        let question = ask(own.link.take(), Arc::clone(&self.connect), name);
-        let asked = (Instant::now(), Box::pin(question) as BoxFuture<Asked>);
-        let (link, answer) = own.asked.insert(asked).1.as_mut().await;
-        own.asked = None;
-        own.link = link;
-        own.given_up = 0;
+        let question = ask(state.link.take(), Arc::clone(&self.connect), name);
+        let pending = (Instant::now(), Box::pin(question) as BoxFuture<Completed>);
+        let (link, answer) = state.pending.insert(pending).1.as_mut().await;
+        state.pending = None;
+        state.link = link;
+        state.given_up = 0;
         answer
     }
 }
 
-/// How long a question is waited for, after so many others that had no answer. A connection may be dead without a word, so that another one has
-/// to be made some time. But lapin gives a thread and a socket to each, and ends neither while the server is silent: so each waits
-/// twice as long as the one before, and a day of silence costs a dozen of them.
-fn patience(given_up: u32) -> Duration {
-    PATIENCE.saturating_mul(1_u32.checked_shl(given_up).unwrap_or(u32::MAX))
+/// How long to wait for a request after `given_up` earlier requests without a response.
+///
+/// A connection may be dead without notice, so another one must be made eventually. But lapin uses
+/// a thread and a socket for each connection, and ends neither while the server is silent. Each
+/// request therefore waits twice as long as the one before. A day of silence costs about a dozen
+/// connections.
+fn request_timeout(given_up: u32) -> Duration {
+    FIRST_TIMEOUT.saturating_mul(1_u32.checked_shl(given_up).unwrap_or(u32::MAX))
 }
 
-/// A connection that was kept may have been lost since, or be of no more use; then it is made anew, at once.
-async fn ask(kept: Option<Link>, connect: Arc<Connect>, name: ShortString) -> Asked {
+/// Sends a request over the kept connection. If that was lost or is no longer usable, it is
+/// replaced immediately.
+async fn ask(kept: Option<Link>, connect: Arc<Connect>, name: ShortString) -> Completed {
     if let Some(mut link) = kept {
         if link.is_good()
             && let Ok(answer) = link.declare(name.clone()).await
         {
             return (Some(link), answer);
         }
-        // One that has no channel left is still open, and not closed by being dropped.
+        // Dropping a connection without a free channel does not close it.
         _ = link.connection.close(REPLY_SUCCESS, "OK".into()).await;
     }
     let mut link = match connect().await {
@@ -210,13 +223,13 @@ async fn ask(kept: Option<Link>, connect: Arc<Connect>, name: ShortString) -> As
     };
     match link.declare(name).await {
         Ok(answer) => (Some(link), answer),
-        Err(error) => (None, Err(refused(&error))),
+        Err(error) => (None, Err(error_outcome(&error))),
     }
 }
 
-/// Whether a connection of an age goes on to be used, over which something was refused.
+/// Whether a connection of this age, over which `refused` was the last rejection, remains in use.
 fn is_good(age: Duration, refused: Option<Reason>) -> bool {
-    // A queue that is not there is asked for again and again, and another connection finds no other.
+    // A missing queue is requested in every run, and another connection would not find it either.
     age < LIFETIME && matches!(refused, None | Some(Reason::NotFound))
 }
 
@@ -225,7 +238,7 @@ impl Link {
         is_good(self.since.elapsed(), self.refused)
     }
 
-    /// What the server says, or what became of the connection.
+    /// Returns the server's response, or the error of the connection.
     async fn declare(&mut self, name: ShortString) -> Result<Result<Queue, Outcome>, Error> {
         self.refused = None;
         let channel = match self.channel.take() {
@@ -265,25 +278,26 @@ fn said(error: &Error) -> Option<Reason> {
 
 fn not_connected(error: &Error) -> Outcome {
     let ErrorKind::ProtocolError(protocol) = error.kind() else {
-        return refused(error);
+        return error_outcome(error);
     };
     let outcome = match protocol.kind() {
         AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED) => {
             Outcome::fail(Reason::AuthenticationFailed)
         }
-        // Both are of the same code: those of too many connections, and of the virtual host.
+        // The server uses this code both for a connection limit and for the virtual host.
         AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => {
             match is_limit(protocol.get_message().as_str()) {
                 true => Outcome::warn(Reason::Busy),
                 false => Outcome::fail(Reason::PermissionDenied),
             }
         }
-        _ => return refused(error),
+        _ => return error_outcome(error),
     };
     outcome.with_cause(error)
 }
 
-/// Its words end alike for a node, a virtual host and a user, whose names are in them.
+/// Whether the message is about a connection limit. Its end is the same for a node, a virtual host
+/// and a user, and it contains their names.
 fn is_limit(told: &str) -> bool {
     told.contains("limit (") && told.trim_end().ends_with("is reached")
 }
@@ -323,7 +337,7 @@ impl fmt::Debug for RabbitMqQueue {
             .field("name", &self.name)
             .field("warn_above", &self.warn_above)
             .field("fail_above", &self.fail_above)
-            .field("at_least", &self.at_least)
+            .field("warn_consumers_below", &self.warn_consumers_below)
             .finish_non_exhaustive()
     }
 }
@@ -333,7 +347,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_no_limit() {
+    fn a_name_is_not_a_limit_message() {
         for (told, expected) in [
             (
                 "NOT_ALLOWED - connection refused for user 'app': user connection limit (0) is reached",
@@ -354,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_kept_for_five_minutes_unless_it_was_refused_what_another_may_get() {
+    fn a_connection_is_kept_for_five_minutes_unless_it_was_rejected() {
         let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
         for refused in [None, Some(Reason::NotFound)] {
             assert!(is_good(Duration::ZERO, refused));
@@ -372,11 +386,14 @@ mod tests {
         let mut waited = Duration::ZERO;
         let mut connections = 0;
         while waited < Duration::from_secs(24 * 60 * 60) {
-            waited = waited.saturating_add(patience(connections));
+            waited = waited.saturating_add(request_timeout(connections));
             connections += 1;
         }
         assert!((12..=14).contains(&connections), "{connections}");
-        assert_eq!(patience(0), Duration::from_secs(10));
-        assert!(patience(31) <= patience(32) && patience(32) <= patience(u32::MAX));
+        assert_eq!(request_timeout(0), Duration::from_secs(10));
+        assert!(
+            request_timeout(31) <= request_timeout(32)
+                && request_timeout(32) <= request_timeout(u32::MAX)
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Databases that speak SQL.
+//! Checks for SQL databases.
 
 #[cfg(feature = "sqlx-mysql")]
 mod mysql;

@@ -8,44 +8,58 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 
 use crate::{
     bounds::{LagBounds, Limit},
-    own::{Link, Own},
+    dedicated::{Connector, DedicatedConnection},
     pool::Usage,
     refusal::Refusal,
 };
 
-/// Whether a MySQL or MariaDB server answers, and how it is.
+/// Checks whether a MySQL or MariaDB server answers, and what it reports about itself.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | it answers | pass |
+/// | the server answers | pass |
 /// | the pool has no free slot | warn, busy |
 /// | the pool is closed | fail, misconfigured |
 /// | connections are near the server's limit ([`warn_connections_above`](Self::warn_connections_above)), or at it | warn, limit near; warn, busy |
-/// | it takes no writes, and [`primary`](Self::primary) was called | fail, read-only |
-/// | a node of Galera that refuses queries: not ready, outside of its cluster, told to reject them | fail, unhealthy |
-/// | the same, but for reading, which it was set to allow | warn, degraded; with `primary` fail, read-only |
-/// | it is offline for all but administrators (`offline_mode`) | fail, unhealthy |
-/// | a replica lags by more than [`warn_lag_above`](Self::warn_lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
-/// | a replica whose lag has a bound does not replicate | fail, degraded |
-/// | its certificate ends before long, or has ended ([`warn_certificate_below`](Self::warn_certificate_below)) | warn, expires soon; fail, expired |
-/// | it does not tell when its certificate ends, and that has a bound | fail, unexpected answer |
+/// | the server accepts no writes, and [`primary`](Self::primary) was called | fail, read-only |
+/// | a Galera node refuses queries because it is not ready, is not part of its cluster, or is set to reject them | fail, unhealthy |
+/// | the same, but the node is set to allow reads | warn, degraded; with `primary` fail, read-only |
+/// | the server accepts only administrators (`offline_mode`) | fail, unhealthy |
+/// | a replica lags by more than [`warn_lag_above`](Self::warn_lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, limit exceeded; fail, limit exceeded |
+/// | a replica does not replicate, and its lag has a bound | fail, degraded |
+/// | the server's certificate expires soon, or has expired ([`warn_certificate_below`](Self::warn_certificate_below)) | warn, expires soon; fail, expired |
+/// | the server does not report when its certificate expires, and that has a bound | fail, unexpected answer |
 /// | wrong password, unknown user | fail, authentication failed |
-/// | no rights to the database, or to see the lag; a host that is blocked for its connection errors | fail, permission denied |
-/// | no such database | fail, not found |
-/// | its certificate is not trusted | fail, untrusted |
-/// | TLS that one of the two lacks | fail, misconfigured |
-/// | it cannot be reached | fail, with the network's reason |
+/// | no permission for the database or for the lag; the host is blocked for its connection errors | fail, permission denied |
+/// | unknown database | fail, not found |
+/// | the server's certificate is not trusted | fail, untrusted |
+/// | only one side supports or requires TLS | fail, misconfigured |
+/// | the server cannot be reached | fail, with the reason of the network error |
 ///
-/// A run is one round trip. It needs no rights but to connect, unless a lag has a bound: `SHOW REPLICA STATUS` of MySQL 8.0.22
-/// or newer needs `REPLICATION CLIENT`, `SHOW ALL REPLICAS STATUS` of MariaDB 10.5.1 or newer `REPLICA MONITOR`. The check has a
-/// connection of its own, made as those of the pool are, and keeps it: so it takes no slot of the pool, and tells a pool that is
-/// exhausted from a database that is down. That is one connection more for each instance of the service.
+/// The check measures `connections` and `connection_utilization` (in percent) of the server, and
+/// `pool_used` and `pool_utilization` (in percent) of the pool. It also measures the `lag` in
+/// seconds and the `days_left` of the server's certificate, each only if it has a bound.
 ///
-/// What a pool does with each of its connections is not done with that one: neither `after_connect` nor `before_acquire` runs. So a
-/// pool whose hook always fails is not noticed.
+/// # Queries and connections
 ///
-/// It measures `connections` and `connection_utilization` of the server, `pool_used` and `pool_utilization`; and where they have a bound, `lag` in
-/// seconds, and the `days_left` of its certificate.
+/// A run is one round trip. It needs no permission except to connect, unless the lag has a bound.
+/// Then `SHOW REPLICA STATUS` of MySQL 8.0.22 and newer needs `REPLICATION CLIENT`. On MariaDB
+/// 10.5.1 and newer, `SHOW ALL REPLICAS STATUS` needs `REPLICA MONITOR`.
+///
+/// If the lag has no bound and the server rejects the query, the same run executes `SELECT 1`. The
+/// check then fails only if [`primary`](Self::primary),
+/// [`warn_connections_above`](Self::warn_connections_above) or
+/// [`warn_certificate_below`](Self::warn_certificate_below) was called.
+///
+/// The check has a dedicated connection, which is opened like the connections of the pool. The
+/// check therefore takes no slot of the pool, and distinguishes an exhausted pool from a database
+/// that is down. Each instance of the service has one more connection for it. The connection is
+/// kept between runs. It is replaced after each failure and after 5 minutes.
+///
+/// Hooks of the pool (`after_connect` and `before_acquire`) do not run for the dedicated
+/// connection. A pool whose hook always fails is therefore not detected.
+///
+/// # Example
 ///
 /// ```no_run
 /// # fn check(pool: sqlx::MySqlPool) -> tower_health::Check {
@@ -55,44 +69,45 @@ use crate::{
 /// Check::new("mariadb", MySql::sqlx(pool).primary()).shared()
 /// # }
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct MySql {
     pool: MySqlPool,
-    own: Own<MySqlConnection>,
+    own: DedicatedConnection<MySqlConnection>,
     expected: Expected,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     writable: bool,
-    /// In percent, if the user has said how much.
+    /// In percent. `None` if not configured.
     warn_connections_above: Option<f64>,
     lag: LagBounds,
     /// In days.
     warn_certificate_below: Option<u32>,
 }
 
-/// What a server said: settings and figures by their names, and its lag.
+/// The answer of a server: its variables and status values by their names, and its lag.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     facts: HashMap<String, String>,
     lag: Lag,
-    /// Why it tells none of them, if it answers all the same.
-    untold: Option<Outcome>,
+    /// The outcome of the rejected query, if the server answers but rejects the query.
+    rejected: Option<Outcome>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Lag {
-    /// It was not asked, or is no replica.
+    /// The lag was not queried, or the server is not a replica.
     #[default]
     None,
-    /// It does not replicate.
-    Unknown,
+    /// The replica does not replicate.
+    NotReplicating,
     Behind(Duration),
 }
 
-/// What is shown is a row for each name that the server knows. A relative of MySQL may know few of them, and a node of Galera that is not
-/// ready shows all the same. `innodb_read_only` is that of Aurora's readers.
+/// The result has a row for each name that the server knows. A database derived from MySQL may know
+/// few of them. A Galera node that is not ready answers these statements too. Readers of Aurora set
+/// `innodb_read_only`.
 macro_rules! facts {
     () => { "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'innodb_read_only', 'max_connections', \
         'wsrep_on', 'wsrep_provider', 'wsrep_reject_queries', 'wsrep_dirty_reads'); \
@@ -101,22 +116,23 @@ macro_rules! facts {
 }
 
 const QUERY: &str = facts!();
-/// The last has rows of any number. MariaDB tells of connections that have names only if it is asked for all, which
-/// MySQL always is: each of the two reads what is a comment to the other. One that is too old is left with `SHOW` alone, and refuses it.
+/// The last statement returns any number of rows. MariaDB shows named replication connections only
+/// with `ALL`, MySQL always shows all of them. MariaDB and MySQL each execute the part that is a
+/// comment for the other. A server that is too old sees `SHOW` without an object, and rejects it.
 const QUERY_LAG: &str = concat!(
     facts!(),
     "; SHOW /*M!100501 ALL REPLICAS STATUS */ /*!80022 REPLICA STATUS */"
 );
 
-/// How full the table of connections may be by default, in percent.
-const FULL: f64 = 90.0;
+/// The default of `warn_connections_above`, in percent.
+const DEFAULT_WARN_CONNECTIONS_ABOVE: f64 = 90.0;
 
 impl MySql {
-    /// A check of the server that a pool of sqlx connects to.
+    /// Creates a check for the server of a sqlx pool.
     pub fn sqlx(pool: MySqlPool) -> Self {
         Self {
             pool,
-            own: Own::new::<Self>(),
+            own: DedicatedConnection::new::<Self>(),
             expected: Expected {
                 writable: false,
                 warn_connections_above: None,
@@ -126,44 +142,77 @@ impl MySql {
         }
     }
 
-    /// Expects a server that takes writes: one that is set read-only, as replicas are, then fails. Defaults to either.
+    /// Requires that the server accepts writes. A server that is set to read-only, as replicas are,
+    /// then fails with [`Reason::ReadOnly`]. Defaults to accepting both.
     pub fn primary(mut self) -> Self {
         self.expected.writable = true;
         self
     }
 
-    /// How much of the connections that the server allows may be in use before it is a warning, in percent. Defaults to 90.
+    /// Sets the utilization of the server's connection limit, in percent, above which the check
+    /// warns. Once this is called, the check fails if the server does not report the utilization.
+    /// Defaults to 90 %.
     pub fn warn_connections_above(mut self, percent: f64) -> Self {
         self.expected.warn_connections_above = Some(percent);
         self
     }
 
-    /// How far a replica may be behind, as it says itself, before it is a warning. Of several that it replicates from, the
-    /// worst counts, and one that is set up and stopped is worse than any that is late. A server that replicates from nobody passes, and
-    /// measures no lag. Defaults to no bound, and then it is not asked.
+    /// Sets the lag of a replica, as reported by the replica, above which the check warns.
+    ///
+    /// If the replica has several sources, the worst counts. A source that is configured but
+    /// stopped is worse than any lag. A server without a source passes and has no lag.
+    ///
+    /// Defaults to no bound. Without a bound the lag is not queried.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use sqlx::MySqlPool;
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::MySql;
+    ///
+    /// let pool = MySqlPool::connect_lazy("mysql://app@db.internal/orders")?;
+    /// let check = MySql::sqlx(pool)
+    ///     .warn_lag_above(Duration::from_secs(10))
+    ///     .fail_lag_above(Duration::from_secs(60));
+    /// assert!(check.problems().is_empty());
+    /// // A check that would fail before it warns is rejected by `HealthBuilder::start`.
+    /// assert_eq!(check.fail_lag_above(Duration::from_secs(5)).problems().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.warn = Some(lag);
         self
     }
 
-    /// How far a replica may be [behind](Self::warn_lag_above) before it fails. Defaults to no bound.
+    /// Sets the [lag](Self::warn_lag_above) of a replica above which the check fails. Defaults to
+    /// no bound.
     pub fn fail_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.fail = Some(lag);
         self
     }
 
-    /// How many days the server's certificate has to be valid for without a warning; one that has ended fails. The server tells when it ends. MariaDB tells it
-    /// over TLS alone, and of the certificate that this connection was made with: so connections of the pool need TLS, and a renewal is seen after five
-    /// minutes at the latest. Defaults to no bound.
+    /// Sets the number of days that the server's certificate must still be valid. Below that the
+    /// check warns, and it fails once the certificate has expired.
     ///
-    /// This is what `Certificate` is for other servers. A server of MySQL counts handshakes without a login, and blocks the host.
+    /// The server reports the expiry. MariaDB reports it only over TLS, and for the certificate of
+    /// the current connection. The connections of the pool therefore need TLS, and a renewal is
+    /// detected after 5 minutes at the latest.
+    ///
+    /// Do not use `Certificate` for MySQL, because MySQL counts handshakes without a login and
+    /// blocks the host.
+    ///
+    /// Defaults to no bound.
     pub fn warn_certificate_below(mut self, days: u32) -> Self {
         self.expected.warn_certificate_below = Some(days);
         self
     }
 }
 
-/// As OpenSSL writes it: `Nov 29 20:04:12 2026 GMT`, and a day of one digit behind a space.
+/// The format of OpenSSL: `Nov 29 20:04:12 2026 GMT`. A day of one digit is padded with a space.
 const NOT_AFTER: &[BorrowedFormatItem<'_>] = macros::format_description!(
     "[month repr:short] [day padding:space] [hour]:[minute]:[second] [year] GMT"
 );
@@ -193,7 +242,7 @@ impl fmt::Debug for MySql {
     }
 }
 
-impl Link for MySql {
+impl Connector for MySql {
     type Connection = MySqlConnection;
     type Answer = Answer;
 
@@ -220,14 +269,14 @@ impl Link for MySql {
             Ok(rows) => return Ok(read(&rows)),
             Err(refusal) => refusal,
         };
-        // A relative of MySQL may know nothing of this, and take queries.
-        if self.expected.lag.is_bound() || !refusal.is_of_the_question() {
+        // A database derived from MySQL may reject these statements but execute queries.
+        if self.expected.lag.is_bound() || !refusal.is_rejected_query() {
             return Err(refusal);
         }
         let plain = sqlx::raw_sql("SELECT 1").execute(connection).await;
         plain.map_err(self::refusal)?;
         Ok(Answer {
-            untold: Some(refusal.outcome()),
+            rejected: Some(refusal.outcome()),
             ..Answer::default()
         })
     }
@@ -237,7 +286,8 @@ impl Link for MySql {
     }
 }
 
-/// The rows of all statements, one after another: names with their values, and then what a replica tells.
+/// Reads the rows of all statements: rows of a name and a value, followed by the rows of the
+/// replication status.
 fn read(rows: &[MySqlRow]) -> Answer {
     let (facts, replication): (Vec<&MySqlRow>, Vec<&MySqlRow>) =
         rows.iter().partition(|row| row.len() == 2);
@@ -246,11 +296,11 @@ fn read(rows: &[MySqlRow]) -> Answer {
     Answer {
         facts: facts.into_iter().filter_map(fact).collect(),
         lag: replication.into_iter().map(lag).fold(Lag::None, Lag::worse),
-        untold: None,
+        rejected: None,
     }
 }
 
-/// Whatever its type, in the text protocol a value is a text.
+/// Returns a value as text. In the text protocol, values of all types are text.
 fn text<I>(row: &MySqlRow, column: I) -> Option<&str>
 where
     I: sqlx::ColumnIndex<MySqlRow>,
@@ -258,19 +308,19 @@ where
     row.try_get_unchecked::<Option<&str>, I>(column).ok()?
 }
 
-/// Of one source, of which there may be several.
+/// Returns the lag behind one source. A replica may have several.
 fn lag(row: &MySqlRow) -> Lag {
     let seconds = text(row, "Seconds_Behind_Source").or_else(|| text(row, "Seconds_Behind_Master"));
     match seconds.and_then(|seconds| seconds.parse().ok()) {
         Some(seconds) => Lag::Behind(Duration::from_secs(seconds)),
-        None => Lag::Unknown,
+        None => Lag::NotReplicating,
     }
 }
 
 impl Lag {
     fn worse(self, other: Self) -> Self {
         match (self, other) {
-            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::NotReplicating, _) | (_, Self::NotReplicating) => Self::NotReplicating,
             (Self::Behind(lag), Self::Behind(other)) => Self::Behind(lag.max(other)),
             (Self::None, lag) | (lag, Self::None) => lag,
         }
@@ -283,7 +333,8 @@ impl Answer {
     }
 
     fn is_on(&self, name: &str) -> bool {
-        // Some settings have more than two values: `read_only` of MariaDB has four, of which one is off.
+        // Some variables have more than two values: `read_only` of MariaDB has four, and one of
+        // them is off.
         !matches!(
             self.fact(name).to_ascii_uppercase().as_str(),
             "" | "0" | "OFF"
@@ -294,17 +345,17 @@ impl Answer {
         !matches!(self.fact("wsrep_reject_queries"), "" | "NONE")
     }
 
-    /// What keeps a node of Galera from taking queries, if anything.
+    /// Returns the reason why a Galera node refuses queries, if it does.
     fn refuses(&self) -> Option<&'static str> {
         let is = |name: &str, value: &str| self.fact(name).eq_ignore_ascii_case(value);
         if !self.is_on("wsrep_on") || is("wsrep_provider", "none") {
             None
         } else if self.rejects() {
-            Some("it was told to reject queries (wsrep_reject_queries)")
+            Some("the node is set to reject queries (wsrep_reject_queries)")
         } else if !is("wsrep_cluster_status", "Primary") {
-            Some("its part of the cluster has no majority (wsrep_cluster_status)")
+            Some("the node is in a cluster partition without a majority (wsrep_cluster_status)")
         } else if !self.is_on("wsrep_ready") {
-            Some("it is not ready (wsrep_ready)")
+            Some("the node is not ready (wsrep_ready)")
         } else {
             None
         }
@@ -313,13 +364,13 @@ impl Answer {
 
 impl Expected {
     fn judge(&self, answer: &Answer) -> Outcome {
-        if let Some(untold) = &answer.untold {
-            // What is expected and cannot be seen is not taken for granted.
+        if let Some(rejected) = &answer.rejected {
+            // A requirement that cannot be verified is not met.
             let bound = self.warn_connections_above.map(drop);
             let bound = bound.or(self.warn_certificate_below.map(drop));
             let is_expected = self.writable || bound.is_some();
             return match is_expected {
-                true => untold.clone(),
+                true => rejected.clone(),
                 false => Outcome::pass(),
             };
         }
@@ -332,7 +383,7 @@ impl Expected {
     fn judge_node(&self, answer: &Answer) -> Outcome {
         let is_read_only = answer.is_on("read_only") || answer.is_on("innodb_read_only");
         let outcome = match answer.refuses() {
-            // Nodes without a majority may be read if they were told so.
+            // A node without a majority answers reads if it is set to do so.
             Some(why) if answer.is_on("wsrep_dirty_reads") && !answer.rejects() => {
                 match self.writable {
                     true => Outcome::fail(Reason::ReadOnly).with_cause(why),
@@ -343,7 +394,8 @@ impl Expected {
             None => Outcome::pass(),
         };
         match self.writable && is_read_only {
-            true => outcome.merge(Outcome::fail(Reason::ReadOnly).with_cause("it takes no writes")),
+            true => outcome
+                .merge(Outcome::fail(Reason::ReadOnly).with_cause("the server accepts no writes")),
             false => outcome,
         }
     }
@@ -351,11 +403,12 @@ impl Expected {
     fn judge_connections(&self, answer: &Answer) -> Outcome {
         let number = |name| answer.fact(name).parse().ok();
         match (number("threads_connected"), number("max_connections")) {
-            (Some(used), Some(allowed)) => {
-                Limit { used, allowed }.judge(self.warn_connections_above.unwrap_or(FULL))
-            }
+            (Some(used), Some(allowed)) => Limit { used, allowed }.judge(
+                self.warn_connections_above
+                    .unwrap_or(DEFAULT_WARN_CONNECTIONS_ABOVE),
+            ),
             _ if self.warn_connections_above.is_some() => Outcome::fail(Reason::UnexpectedAnswer)
-                .with_cause("it does not tell how many of its connections are in use"),
+                .with_cause("the server does not report how many of its connections are in use"),
             _ => Outcome::pass(),
         }
     }
@@ -363,7 +416,7 @@ impl Expected {
     fn judge_lag(&self, lag: Lag) -> Outcome {
         match lag {
             Lag::None => Outcome::pass(),
-            Lag::Unknown => {
+            Lag::NotReplicating => {
                 Outcome::fail(Reason::Degraded).with_cause("the replica does not replicate")
             }
             Lag::Behind(lag) => self.lag.judge(lag),
@@ -376,10 +429,10 @@ impl Expected {
         let Some(bound) = self.warn_certificate_below else {
             return Outcome::pass();
         };
-        let told = answer.fact("ssl_server_not_after");
-        let Ok(ends) = PrimitiveDateTime::parse(told, NOT_AFTER) else {
+        let not_after = answer.fact("ssl_server_not_after");
+        let Ok(ends) = PrimitiveDateTime::parse(not_after, NOT_AFTER) else {
             return Outcome::fail(Reason::UnexpectedAnswer)
-                .with_cause("it does not tell when its certificate ends");
+                .with_cause("the server does not report when its certificate expires");
         };
         let left = ends.assume_utc() - now;
         let days_left = left.whole_seconds().div_euclid(24 * 60 * 60);
@@ -392,16 +445,18 @@ impl Expected {
     }
 }
 
-/// What the server's own numbers mean.
+/// Returns the reason for an error number of the server, or `None` if the server closes the
+/// connection with it.
 ///
-/// Source: [MySQL, server error message reference](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
+/// Source: [MySQL, server error message
+/// reference](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
 pub(super) fn reason(number: u16) -> Option<Reason> {
     Some(match number {
-        // It shuts down, or closes what was idle for too long, or was told to.
+        // The server shuts down, the connection was idle for too long, or it was killed.
         1053 | 1927 | 4031 => return None,
-        // A node of a cluster that is not ready; a server that is offline.
+        // A cluster node that is not ready; a server in offline mode.
         1047 | 3032 => Reason::Unhealthy,
-        // Locked and expired ones, too.
+        // Includes locked accounts and expired passwords.
         1045 | 1698 | 1820 | 1862 | 3118 | 4151 => Reason::AuthenticationFailed,
         1044 | 1129 | 1130 | 1142 | 1227 => Reason::PermissionDenied,
         1049 => Reason::NotFound,
@@ -509,8 +564,8 @@ mod tests {
             ..expected()
         };
         let now = macros::datetime!(2026-11-29 20:04:12 UTC);
-        let untold = Some(Reason::UnexpectedAnswer);
-        for (told, reason) in [
+        let rejected = Some(Reason::UnexpectedAnswer);
+        for (not_after, reason) in [
             ("Nov 29 20:04:12 2036 GMT", None),
             ("Dec 20 20:04:12 2026 GMT", None),
             ("Dec 20 20:04:11 2026 GMT", Some(Reason::ExpiresSoon)),
@@ -518,21 +573,21 @@ mod tests {
             ("Nov 29 20:04:12 2026 GMT", Some(Reason::ExpiresSoon)),
             ("Nov 29 20:04:11 2026 GMT", Some(Reason::Expired)),
             ("Sep 13 00:00:00 1987 GMT", Some(Reason::Expired)),
-            ("2036-11-29", untold),
-            ("", untold),
+            ("2036-11-29", rejected),
+            ("", rejected),
         ] {
-            let answer = answer(&[("ssl_server_not_after", told)]);
+            let answer = answer(&[("ssl_server_not_after", not_after)]);
             let judged = bounded.judge_certificate(&answer, now);
-            assert_eq!(judged.reason(), reason, "{told}");
+            assert_eq!(judged.reason(), reason, "{not_after}");
             let unbounded = expected().judge_certificate(&answer, now);
-            assert_eq!(unbounded, Outcome::pass(), "{told}");
+            assert_eq!(unbounded, Outcome::pass(), "{not_after}");
         }
     }
 
     #[test]
-    fn what_a_relative_does_not_tell_fails_only_who_expects_it() {
+    fn a_rejected_query_fails_only_with_a_requirement() {
         let answer = Answer {
-            untold: Some(Outcome::fail(Reason::Failed)),
+            rejected: Some(Outcome::fail(Reason::Failed)),
             ..Answer::default()
         };
         assert_eq!(expected().judge(&answer).status(), Status::Pass);

@@ -14,29 +14,36 @@ use tower_health::{
 };
 
 use crate::{
-    own::{LIFETIME, Link, Own},
+    dedicated::{Connector, DedicatedConnection, LIFETIME},
     refusal::{Refusal, said},
 };
 
-/// Whether a database has the migrations that this build of the service was made for.
+/// Checks whether a database has exactly the migrations of this build of the service.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | it has them all, and no others | pass |
-/// | it has more: a newer release has been here | warn, incompatible; with [`exact`](Self::exact) fail |
-/// | it lacks some | fail, migrations pending |
-/// | one was applied that reads otherwise here | fail, incompatible |
-/// | one of them was begun and has not ended | fail, migrations pending |
+/// | all migrations are applied, and no others | pass |
+/// | migrations that this build does not know are applied, by a newer release | warn, incompatible; with [`exact`](Self::exact) fail, incompatible |
+/// | migrations are missing | fail, migrations pending |
+/// | a migration was applied with a different text | fail, incompatible |
+/// | a migration of this build was started but has not completed | fail, migrations pending |
 /// | the pool is closed | fail, misconfigured |
-/// | somebody locks a SQLite database for longer than 250 ms | warn, busy |
-/// | it cannot be reached or read | fail, as the check of that database says |
+/// | a SQLite database is locked for longer than 250 ms | warn, busy |
+/// | the database cannot be reached or read | fail, with the reason that the check of that database reports |
 ///
-/// More is no failure by itself: while a release rolls out, its first instance migrates, and the older ones
-/// serve on. A run is two queries of the table of migrations, over a connection of the check's own, which it keeps while
-/// all is well; nothing is made or applied. Of SQLite each run opens the file anew, as of [`Sqlite`](crate::Sqlite), so it
-/// sees that the file is gone or another, and of a database in memory sees another one than the pool.
+/// The check measures the number of `pending` and of `unknown` migrations.
 ///
-/// It measures `pending` and `unknown` migrations. A schema seldom changes: a [period](tower_health::Check::period) of a minute is enough.
+/// Unknown migrations are not a failure by default: during a rollout the first new instance
+/// migrates the database, while the older instances continue to serve.
+///
+/// A run reads the migrations table with two queries. On PostgreSQL, an additional query first
+/// looks whether the table exists. Nothing is created or applied. The check has a dedicated
+/// connection, which is kept for up to 5 minutes while the check does not fail. A SQLite file is
+/// opened again by each run, as by [`Sqlite`](crate::Sqlite), so that the check detects a file that
+/// was removed or replaced. An in-memory database of SQLite without a shared cache cannot be
+/// checked, because the check opens a different one than the pool.
+///
+/// A schema changes rarely, so a [period](tower_health::Check::period) of 1 minute is sufficient.
 ///
 /// ```no_run
 /// # #[cfg(feature = "sqlx-sqlite")]
@@ -48,19 +55,51 @@ use crate::{
 /// Check::new("schema", Schema::sqlx(pool, &migrator)).depends_on("postgres").shared()
 /// # }
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+///
+/// The check fails until the migrations are applied:
+///
+/// ```
+/// # #[cfg(not(feature = "sqlx-sqlite"))]
+/// # fn main() {}
+/// # #[cfg(feature = "sqlx-sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use sqlx::{SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
+/// use tower_health::{HealthCheck, Reason, Status};
+/// use tower_health_checks::Schema;
+///
+/// let directory = tempfile::tempdir()?;
+/// let migrations = directory.path().join("migrations");
+/// std::fs::create_dir(&migrations)?;
+/// std::fs::write(migrations.join("1_orders.sql"), "CREATE TABLE orders (id INTEGER)")?;
+/// let migrator = Migrator::new(migrations).await?;
+/// let options = SqliteConnectOptions::new()
+///     .filename(directory.path().join("orders.db"))
+///     .create_if_missing(true);
+/// let pool = SqlitePool::connect_with(options).await?;
+///
+/// let check = Schema::sqlx(pool.clone(), &migrator);
+/// let pending = check.check().await.unwrap();
+/// assert_eq!(pending.reason(), Some(Reason::MigrationsPending));
+///
+/// migrator.run(&pool).await?;
+/// assert_eq!(check.check().await.unwrap().status(), Status::Pass);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Schema<DB: Database> {
     pool: Pool<DB>,
-    own: Own<DB::Connection>,
-    /// None is a database that is no file.
+    own: DedicatedConnection<DB::Connection>,
+    /// `None` if the database is not SQLite.
     file: Option<BlockingCall<io::Result<()>>>,
     table: Cow<'static, str>,
-    /// What every migration of this build should read, by its version.
+    /// The checksum of each migration of this build, by its version.
     known: Arc<BTreeMap<i64, Vec<u8>>>,
     exact: bool,
 }
 
-/// What the table of migrations holds.
+/// The content of the migrations table.
 #[derive(Debug)]
 pub(crate) struct Applied {
     dirty: Option<i64>,
@@ -72,7 +111,7 @@ where
     DB: Database,
     DB::Connection: Migrate,
 {
-    /// A check of the database that a pool of sqlx connects to, against the migrations of a migrator.
+    /// Creates a check that compares the database of a sqlx pool with the migrations of a migrator.
     pub fn sqlx(pool: Pool<DB>, migrator: &Migrator) -> Self {
         let up = migrator
             .iter()
@@ -81,21 +120,22 @@ where
         Self {
             file: file(&pool),
             pool,
-            own: Own::new::<Self>(),
+            own: DedicatedConnection::new::<Self>(),
             table: "_sqlx_migrations".into(),
             known: Arc::new(known.collect()),
             exact: false,
         }
     }
 
-    /// The table in which migrations are noted. Defaults to `_sqlx_migrations`.
+    /// Sets the name of the migrations table. Defaults to `_sqlx_migrations`.
     pub fn table(mut self, table: impl Into<Cow<'static, str>>) -> Self {
         self.table = table.into();
         self
     }
 
-    /// Fails where the database has migrations that this build does not know, as for a service that cannot work with a newer
-    /// schema. Every older instance then leaves at once when a newer one migrates. Defaults to a warning.
+    /// Fails if the database has migrations that this build does not know, for a service that
+    /// cannot work with a newer schema. When a newer release migrates, the check of every older
+    /// instance then fails at its next run. Defaults to a warning.
     pub fn exact(mut self) -> Self {
         self.exact = true;
         self
@@ -120,24 +160,25 @@ where
                 .is_some_and(|applied| applied != checksum)
         });
         let (pending, unknown): (Vec<&i64>, Vec<&i64>) = (pending.collect(), unknown.collect());
-        // One that this build does not know is under way, for a newer release.
+        // A migration that this build does not know belongs to a newer release.
         let dirty = applied.dirty.filter(|dirty| self.known.contains_key(dirty));
         let outcome = if let Some(version) = dirty {
-            Outcome::fail(Reason::MigrationsPending)
-                .with_cause(format_args!("migration {version} was begun and not ended"))
+            Outcome::fail(Reason::MigrationsPending).with_cause(format_args!(
+                "migration {version} was started but has not completed"
+            ))
         } else if let Some(version) = pending.first() {
             Outcome::fail(Reason::MigrationsPending)
-                .with_cause(format_args!("migration {version} was not applied"))
+                .with_cause(format_args!("migration {version} is not applied"))
         } else if let Some((version, _)) = differs {
             Outcome::fail(Reason::Incompatible).with_cause(format_args!(
-                "migration {version} was applied from another text"
+                "migration {version} was applied with a different text"
             ))
         } else if let Some(version) = unknown.last() {
             let newer = match self.exact {
                 true => Outcome::fail(Reason::Incompatible),
                 false => Outcome::warn(Reason::Incompatible),
             };
-            newer.with_cause(format_args!("migration {version} is none of this build"))
+            newer.with_cause(format_args!("migration {version} is unknown to this build"))
         } else {
             Outcome::pass()
         };
@@ -174,7 +215,7 @@ where
     }
 }
 
-impl<DB> Link for Schema<DB>
+impl<DB> Connector for Schema<DB>
 where
     DB: Database,
     DB::Connection: Migrate,
@@ -186,7 +227,8 @@ where
         self.pool.is_closed()
     }
 
-    /// What is none of a server may be a file, which may be gone or another when it is opened next.
+    /// A database without a server may be a file. It is opened again by each run, because the file
+    /// may have been removed or replaced.
     fn keeps(&self) -> Duration {
         match DB::NAME {
             "PostgreSQL" | "MySQL" => LIFETIME,
@@ -203,29 +245,32 @@ where
     }
 
     async fn ask(&self, connection: &mut DB::Connection) -> Result<Applied, Refusal> {
-        if !is_there(connection, &self.table).await? {
+        if !table_exists(connection, &self.table).await? {
             return Ok(Applied {
                 dirty: None,
                 migrations: Vec::new(),
             });
         }
         let dirty = connection.dirty_version(&self.table).await;
-        let dirty = match dirty.map_err(told) {
+        let dirty = match dirty.map_err(read_error) {
             Ok(dirty) => dirty,
-            // Nothing was ever applied.
-            Err(Told::NoTable) => {
+            // No migration was ever applied.
+            Err(ReadError::NoTable) => {
                 return Ok(Applied {
                     dirty: None,
                     migrations: Vec::new(),
                 });
             }
-            Err(Told::Refused(refusal)) => return Err(refusal),
+            Err(ReadError::Refused(refusal)) => return Err(refusal),
         };
         let migrations = connection.list_applied_migrations(&self.table).await;
-        match migrations.map_err(told) {
+        match migrations.map_err(read_error) {
             Ok(migrations) => Ok(Applied { dirty, migrations }),
-            Err(Told::NoTable) => Err(said(Reason::Failed, "the table of migrations went")),
-            Err(Told::Refused(refusal)) => Err(refusal),
+            Err(ReadError::NoTable) => Err(said(
+                Reason::Failed,
+                "the migrations table was removed during the run",
+            )),
+            Err(ReadError::Refused(refusal)) => Err(refusal),
         }
     }
 
@@ -234,9 +279,10 @@ where
     }
 }
 
-/// Whether there is a table of migrations, as far as that is to be told. PostgreSQL logs an error for each question of a table that is not there,
-/// and poolers keep a question together that is one message.
-async fn is_there<C: Send + 'static>(connection: &mut C, table: &str) -> Result<bool, Refusal> {
+/// Returns whether the migrations table exists, or `true` if that cannot be determined. PostgreSQL
+/// logs an error for each query of a missing table, so it is queried for the table first. The query
+/// is a single message, which connection poolers do not split.
+async fn table_exists<C: Send + 'static>(connection: &mut C, table: &str) -> Result<bool, Refusal> {
     #[cfg(feature = "sqlx-postgres")]
     if let Some(postgres) = (connection as &mut (dyn std::any::Any + Send)).downcast_mut() {
         let postgres: &mut sqlx::PgConnection = postgres;
@@ -246,8 +292,8 @@ async fn is_there<C: Send + 'static>(connection: &mut C, table: &str) -> Result<
             .fetch_one(postgres)
             .await;
         return match found.and_then(|row| row.try_get(0)).map_err(refusal) {
-            // A relative of PostgreSQL lacks the function.
-            Err(refusal) if refusal.is_of_the_question() => Ok(true),
+            // A database derived from PostgreSQL may lack the function.
+            Err(refusal) if refusal.is_rejected_query() => Ok(true),
             found => found,
         };
     }
@@ -255,7 +301,7 @@ async fn is_there<C: Send + 'static>(connection: &mut C, table: &str) -> Result<
     Ok(true)
 }
 
-/// What looks for the file of a pool of SQLite.
+/// Returns a call that looks for the file of a SQLite pool.
 fn file<DB: Database>(pool: &Pool<DB>) -> Option<BlockingCall<io::Result<()>>> {
     #[cfg(feature = "sqlx-sqlite")]
     {
@@ -270,7 +316,7 @@ fn file<DB: Database>(pool: &Pool<DB>) -> Option<BlockingCall<io::Result<()>>> {
     }
 }
 
-/// SQLite is opened as its own check does.
+/// Opens a SQLite database with the same options as [`Sqlite`](crate::Sqlite) does.
 fn own_options<O: 'static>(options: O) -> O {
     #[cfg(feature = "sqlx-sqlite")]
     let options = {
@@ -284,22 +330,23 @@ fn own_options<O: 'static>(options: O) -> O {
     options
 }
 
-enum Told {
+enum ReadError {
     NoTable,
     Refused(Refusal),
 }
 
-fn told(error: MigrateError) -> Told {
+fn read_error(error: MigrateError) -> ReadError {
     match error {
         MigrateError::Execute(error) => match error.as_database_error() {
-            Some(error) if is_no_table(error) => Told::NoTable,
-            _ => Told::Refused(refusal(error)),
+            Some(error) if is_no_table(error) => ReadError::NoTable,
+            _ => ReadError::Refused(refusal(error)),
         },
-        error => Told::Refused(Refusal::lost(error)),
+        error => ReadError::Refused(Refusal::lost(error)),
     }
 }
 
-/// Undefined table, of PostgreSQL and of MySQL; SQLite has no code of its own for it.
+/// Whether a table does not exist. PostgreSQL and MySQL have an error code for that, SQLite has
+/// only a message.
 fn is_no_table(error: &dyn DatabaseError) -> bool {
     matches!(error.code().as_deref(), Some("42P01" | "42S02"))
         || error.message().starts_with("no such table")

@@ -13,26 +13,29 @@ use crate::{
     refusal::{Refusal, closed, said},
 };
 
-/// Whether a SQLite database can be read, and that its file is still there.
+/// Checks whether a SQLite database can be read, and whether its file still exists.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | it can be read | pass |
+/// | the database can be read | pass |
 /// | the pool has no free slot | warn, busy |
 /// | the pool is closed | fail, misconfigured |
-/// | somebody writes for longer than a run waits ([`writable`](Self::writable)), or has the file for itself alone | warn, busy |
-/// | its file is gone, though open connections still see it | fail, not found |
-/// | the file cannot be opened | fail, not found, permission denied |
-/// | it takes no writes ([`writable`](Self::writable)) | fail, read-only |
-/// | the disk is full ([`writable`](Self::writable)), and no write-ahead log takes what is written | fail, limit exceeded |
-/// | it is no database, or is damaged | fail, unexpected answer |
+/// | another connection writes for longer than 250 ms ([`writable`](Self::writable)), or holds an exclusive lock | warn, busy |
+/// | the file was removed, even if open connections still read it | fail, not found |
+/// | the file cannot be opened | fail, not found; fail, permission denied |
+/// | the database accepts no writes ([`writable`](Self::writable)) | fail, read-only |
+/// | the disk is full ([`writable`](Self::writable)), and no write-ahead log accepts the write | fail, limit exceeded |
+/// | the file is not a database, or is damaged | fail, unexpected answer |
 ///
-/// Each run opens the file anew, as the connections of the pool do, so it takes no slot of the pool, and sees a file that took the place of
-/// another. So it does not see what the pool alone can see: a database in memory, or one that the service itself has for itself alone
-/// (`locking_mode = EXCLUSIVE`), which is *busy* for good. Such a database is asked [through the pool](Self::through_pool). Of a disk that
-/// fills up, [`Disk`](crate::Disk) tells ahead.
+/// The check measures `pool_used` and `pool_utilization` (in percent).
 ///
-/// It measures `pool_used` and `pool_utilization`.
+/// Each run opens the file again with the options of the pool. It therefore takes no slot of the
+/// pool, and detects that the file was replaced. It cannot check a database that only the pool can
+/// read. An in-memory database without a shared cache is a different database for each connection.
+/// A database that the service itself has locked (`locking_mode = EXCLUSIVE`) is permanently
+/// *busy*. Use [`through_pool`](Self::through_pool) for both.
+///
+/// [`Disk`](crate::Disk) warns before a disk is full.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -53,7 +56,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Sqlite {
     pool: SqlitePool,
     file: BlockingCall<io::Result<()>>,
@@ -67,14 +70,16 @@ struct Expected {
     through_pool: bool,
 }
 
-/// How long a run waits for somebody who writes. Others hold the lock for milliseconds.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// The maximum time that a run waits for a lock or for a connection of the pool. Writers hold the
+/// lock for milliseconds.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// A change that is never committed. The lock alone is to be had of what is read-only.
+/// A change that is never committed. The lock alone proves nothing, because a read-only database
+/// grants it too.
 const WRITE: &str = "BEGIN IMMEDIATE; CREATE TABLE tower_health_probe (n)";
 
 impl Sqlite {
-    /// A check of the database that a pool of sqlx opens.
+    /// Creates a check for the database of a sqlx pool.
     pub fn sqlx(pool: SqlitePool) -> Self {
         Self {
             file: file(&pool),
@@ -83,49 +88,67 @@ impl Sqlite {
         }
     }
 
-    /// Expects a database that takes writes: a run takes the lock of who writes for a moment, begins a change and takes it
-    /// back. It waits 250 ms for the lock at most. Defaults to reading alone.
+    /// Requires that the database accepts writes. A run takes the write lock, begins a change and
+    /// rolls it back. It waits up to 250 ms for the lock. Defaults to reads only.
     pub fn writable(mut self) -> Self {
         self.expected.writable = true;
         self
     }
 
-    /// Asks over a connection of the pool, which it takes for as long as the run lasts, and waits for 250 ms at most: a pool without a free
-    /// one is *busy*. Defaults to a connection of its own, which the pool does not notice.
+    /// Probes over a connection of the pool, which is borrowed for the duration of the run. A run
+    /// waits up to 250 ms for a free connection, and then warns with *busy*. Use it for in-memory
+    /// databases without a shared cache, and for databases that the service has locked. Defaults to
+    /// a dedicated connection, which takes no slot of the pool.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sqlx::SqlitePool;
+    /// use tower_health::{HealthCheck, Status};
+    /// use tower_health_checks::Sqlite;
+    ///
+    /// let pool = SqlitePool::connect("sqlite::memory:").await?;
+    /// let check = Sqlite::sqlx(pool).through_pool();
+    /// assert_eq!(check.check().await.unwrap().status(), Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn through_pool(mut self) -> Self {
         self.expected.through_pool = true;
         self
     }
 
-    /// Reads the whole database and looks for damage, by `PRAGMA quick_check`. Its cost is in proportion to the size of the
-    /// database, so give such a check a name and a long [period](tower_health::Check::period) and [timeout](tower_health::Check::timeout) of its own.
-    /// Defaults to reading the schema alone.
+    /// Reads the whole database and looks for damage with `PRAGMA quick_check`. The cost is
+    /// proportional to the size of the database. Register such a check separately, with a long
+    /// [period](tower_health::Check::period) and [timeout](tower_health::Check::timeout). Defaults
+    /// to reading the schema only.
     pub fn integrity(mut self) -> Self {
         self.expected.integrity = true;
         self
     }
 }
 
-/// What looks for the file of a pool.
+/// Returns a call that looks for the file of a pool.
 pub(super) fn file(pool: &SqlitePool) -> BlockingCall<io::Result<()>> {
     let pool = pool.clone();
     BlockingCall::new(move || find(&pool))
 }
 
-/// What a check opens a database with: it makes nothing that it is to look for.
+/// Returns the options for the dedicated connection, which never create the database.
 pub(super) fn own_options(options: &SqliteConnectOptions) -> SqliteConnectOptions {
     let options = options.clone().create_if_missing(false);
-    options.busy_timeout(PATIENCE)
+    options.busy_timeout(LOCK_TIMEOUT)
 }
 
-/// Whether the file has a name still, if there is one. What has it open would not notice.
+/// Looks for the file by its name, if the database has a file. An open connection does not detect
+/// that its file was removed.
 fn find(pool: &SqlitePool) -> io::Result<()> {
     let options = pool.connect_options();
     let file = options.get_filename();
-    let is_elsewhere = file.as_os_str().is_empty()
+    let has_no_file = file.as_os_str().is_empty()
         || file == Path::new(":memory:")
         || file.to_string_lossy().starts_with("file:");
-    match is_elsewhere {
+    match has_no_file {
         true => Ok(()),
         false => fs::metadata(file).map(|_| ()),
     }
@@ -144,7 +167,7 @@ impl HealthCheck for Sqlite {
         };
         let pool = Usage::of(&self.pool);
         Ok(match self.expected.through_pool {
-            // Its own connection may be on its way back.
+            // The connection of the check itself may not have returned to the pool yet.
             true => pool.measure(outcome),
             false => outcome.merge(pool.judge()),
         })
@@ -167,22 +190,26 @@ impl Sqlite {
     async fn ask(&self) -> Result<(), Refusal> {
         if !self.expected.through_pool {
             let mut connection = self.connect().await.map_err(refusal)?;
-            return self.ask_of(&mut connection).await;
+            return self.probe_interruptibly(&mut connection).await;
         }
-        match timeout(PATIENCE, self.pool.acquire()).await {
-            Ok(connection) => self.ask_of(&mut *connection.map_err(refusal)?).await,
+        match timeout(LOCK_TIMEOUT, self.pool.acquire()).await {
+            Ok(connection) => {
+                self.probe_interruptibly(&mut *connection.map_err(refusal)?)
+                    .await
+            }
             Err(_) => Err(said(Reason::Busy, "the pool has no free connection")),
         }
     }
 
-    async fn ask_of(&self, connection: &mut SqliteConnection) -> Result<(), Refusal> {
-        // The connection's thread goes on with what it does when a run is given up, unless it is told.
+    async fn probe_interruptibly(&self, connection: &mut SqliteConnection) -> Result<(), Refusal> {
+        // When a run is dropped, the thread of the connection continues. This handler interrupts
+        // it.
         let wanted = Arc::new(());
         let still = Arc::downgrade(&wanted);
         let mut handle = connection.lock_handle().await.map_err(refusal)?;
-        handle.set_progress_handler(STEPS, move || still.strong_count() > 0);
+        handle.set_progress_handler(PROGRESS_STEPS, move || still.strong_count() > 0);
         drop(handle);
-        let asked = self.ask_over(&mut *connection).await;
+        let asked = self.run_queries(&mut *connection).await;
         drop(wanted);
         if self.expected.through_pool {
             let mut handle = connection.lock_handle().await.map_err(refusal)?;
@@ -198,8 +225,8 @@ impl Sqlite {
         SqliteConnection::connect_with(&options).await
     }
 
-    /// What is damaged, if anything.
-    async fn ask_over(
+    /// Returns a description of the damage, if there is any.
+    async fn run_queries(
         &self,
         connection: &mut SqliteConnection,
     ) -> Result<Option<String>, sqlx::Error> {
@@ -207,7 +234,7 @@ impl Sqlite {
         sqlx::raw_sql(read).execute(&mut *connection).await?;
         if self.expected.writable {
             let written = sqlx::raw_sql(WRITE).execute(&mut *connection).await;
-            // If it did not begin, there is nothing to take back.
+            // The rollback fails if no transaction began, which does not matter.
             _ = sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await;
             written?;
         }
@@ -221,10 +248,11 @@ impl Sqlite {
     }
 }
 
-/// After so many steps of its virtual machine a connection looks whether anybody still waits.
-const STEPS: i32 = 10_000;
+/// The number of steps of SQLite's virtual machine after which a connection looks whether its run
+/// was dropped.
+const PROGRESS_STEPS: i32 = 10_000;
 
-/// What SQLite's result codes mean, by their lower half.
+/// Returns the reason for a result code of SQLite. The lowest byte is the primary result code.
 ///
 /// Source: [SQLite, result codes](https://www.sqlite.org/rescode.html).
 pub(super) fn reason(code: u32) -> Reason {

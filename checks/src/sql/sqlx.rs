@@ -1,4 +1,4 @@
-//! What is the same of all databases that sqlx speaks to.
+//! Common code for all databases that sqlx supports.
 
 #[cfg(any(
     feature = "sqlx-migrate",
@@ -13,7 +13,7 @@ use tower_health::{Cause, Failure, Reason};
 
 use crate::refusal::{Refusal, said};
 
-/// What an error tells.
+/// Converts an error of sqlx.
 pub(super) fn refusal(error: Error) -> Refusal {
     let lost = |reason| move |cause: String| Refusal::lost(Failure::new(reason).with_cause(cause));
     match error {
@@ -28,7 +28,8 @@ pub(super) fn refusal(error: Error) -> Refusal {
     }
 }
 
-/// What the database's own code means. None is a connection that it closes.
+/// Returns the reason for an error code of the database, or `None` if the database closes the
+/// connection with it.
 fn reason(error: &dyn DatabaseError) -> Option<Reason> {
     #[cfg(feature = "sqlx-postgres")]
     if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
@@ -50,7 +51,8 @@ fn reason(error: &dyn DatabaseError) -> Option<Reason> {
     Some(Reason::Failed)
 }
 
-/// Ends a connection. An answer that nobody waited for is read first, as one that comes to nobody is an aborted connection to the server.
+/// Closes a connection. The response of a dropped run is read first, because a server counts a
+/// connection that is closed before its response was read as aborted.
 #[cfg(any(
     feature = "sqlx-migrate",
     feature = "sqlx-mysql",
@@ -58,7 +60,7 @@ fn reason(error: &dyn DatabaseError) -> Option<Reason> {
 ))]
 pub(super) async fn close(mut connection: impl Connection) {
     if connection.ping().await.is_ok() {
-        // Whoever ended it has the same.
+        // If this fails, the connection is closed as well.
         _ = connection.close().await;
     }
 }

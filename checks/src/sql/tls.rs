@@ -1,22 +1,24 @@
-//! Connections that were to be secured, and are not.
+//! Reasons for failed TLS handshakes.
 
 use std::{error::Error, iter::successors};
 
 use tower_health::Reason;
 
-/// What became of the handshake; else it is set up so that there can be none: one of the two has no TLS, or what it is given for it is
-/// no certificate, no key, no name.
+/// Returns the reason of a failed handshake. An error that names no other reason is a
+/// misconfiguration: the client or the server has no TLS, or its certificate, key or server name is
+/// invalid.
 pub(super) fn reason(error: &(dyn Error + 'static)) -> Reason {
     match Reason::of(error) {
         Reason::Failed => successors(Some(error), |&error| error.source())
-            .find_map(|error| by_words(&error.to_string()))
+            .find_map(|error| reason_from_text(&error.to_string()))
             .unwrap_or(Reason::Misconfigured),
         reason => reason,
     }
 }
 
-/// What those say that keep no kind: OpenSSL, and the libraries of macOS and Windows.
-fn by_words(text: &str) -> Option<Reason> {
+/// Derives a reason from the text of an error, for libraries whose errors have no kind: OpenSSL,
+/// and those of macOS and Windows.
+fn reason_from_text(text: &str) -> Option<Reason> {
     let text = text.to_ascii_lowercase();
     if text.contains("unexpected eof") {
         Some(Reason::ConnectionLost)

@@ -1,4 +1,4 @@
-//! Where the kernel tells of a process and of the groups that it is in.
+//! Paths of the kernel's files about this process and its control groups.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use procfs::{FromRead, ProcessCGroups};
 
 use tower_health::{Failure, Reason};
 
-/// The two file systems that it tells in.
+/// The two file systems with these files.
 #[derive(Clone, Debug)]
 pub(super) struct Kernel {
     pub(super) proc: PathBuf,
@@ -25,7 +25,7 @@ impl Default for Kernel {
     }
 }
 
-/// The groups of this process as far as it sees them: its own first, then those that group is in.
+/// The visible control groups of this process: its own first, then its ancestors.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Groups {
     pub(super) version: Version,
@@ -40,12 +40,13 @@ pub(super) enum Version {
 }
 
 impl Kernel {
-    /// The groups that limit what a controller is for: of version 1 where that is its, as on machines with both.
+    /// Returns the groups with this controller. They are of version 1 if the controller belongs to
+    /// it, as on machines with both versions.
     pub(super) fn groups(&self, controller: &str) -> Result<Groups, Failure> {
         let membership = self.membership()?;
         let first = membership
             .as_ref()
-            .and_then(|groups| path_in_one(groups, controller));
+            .and_then(|groups| path_v1(groups, controller));
         Ok(match first {
             Some(path) => Groups {
                 version: Version::One,
@@ -55,7 +56,7 @@ impl Kernel {
         })
     }
 
-    /// The groups of version 2.
+    /// Returns the groups of version 2.
     pub(super) fn unified(&self) -> Result<Groups, Failure> {
         Ok(self.unified_of(self.membership()?.as_ref()))
     }
@@ -64,7 +65,7 @@ impl Kernel {
         let root = [self.cgroup.clone(), self.cgroup.join("unified")]
             .into_iter()
             .find(|root| root.join("cgroup.controllers").exists());
-        let directories = match (root, membership.and_then(path_in_two)) {
+        let directories = match (root, membership.and_then(path_v2)) {
             (Some(root), Some(path)) => directories(&root, path),
             _ => Vec::new(),
         };
@@ -74,7 +75,7 @@ impl Kernel {
         }
     }
 
-    /// None if the kernel has no groups.
+    /// Returns `None` if the kernel has no control groups.
     fn membership(&self) -> Result<Option<ProcessCGroups>, Failure> {
         found(fs::read_to_string(self.proc.join("self/cgroup")))?
             .map(|text| parse(&text))
@@ -82,21 +83,23 @@ impl Kernel {
     }
 }
 
-fn path_in_one<'a>(groups: &'a ProcessCGroups, controller: &str) -> Option<&'a str> {
+fn path_v1<'a>(groups: &'a ProcessCGroups, controller: &str) -> Option<&'a str> {
     let has_it = |names: &[String]| names.iter().any(|name| name == controller);
     let mut groups = groups.0.iter();
     let group = groups.find(|group| has_it(&group.controllers))?;
     Some(&group.pathname)
 }
 
-fn path_in_two(groups: &ProcessCGroups) -> Option<&str> {
+fn path_v2(groups: &ProcessCGroups) -> Option<&str> {
     let mut groups = groups.0.iter();
     let group = groups.find(|group| group.hierarchy == 0 && group.controllers.is_empty())?;
     Some(&group.pathname)
 }
 
-/// The directory of a group, then those above it, up to the root. In a container the path may be that of the machine: then the
-/// root alone is there, and it is the container's. A path out of the namespace leads nowhere that can be seen.
+/// Returns the directory of a group, then those of its ancestors up to the root.
+///
+/// In a container the path may be that of the host. Only the root then exists, and it is the
+/// container's group. A path outside the namespace is treated as the root.
 fn directories(root: &Path, path: &str) -> Vec<PathBuf> {
     let inside = Path::new(path.trim_start_matches('/'));
     let is_seen = |part| matches!(part, Component::Normal(_));
@@ -122,7 +125,7 @@ pub(super) fn unexpected(cause: impl std::fmt::Display) -> Failure {
     Failure::new(Reason::UnexpectedAnswer).with_cause(cause)
 }
 
-/// The text of a file that not every group has.
+/// Returns the text of a file, or `None` if the group does not have it.
 pub(super) fn text(directory: &Path, file: &str) -> Result<Option<String>, Failure> {
     Ok(found(fs::read_to_string(directory.join(file)))?)
 }
@@ -135,7 +138,7 @@ fn found(read: io::Result<String>) -> io::Result<Option<String>> {
     }
 }
 
-/// Not there, removed while it was read, or turned off.
+/// Whether the file does not exist, was removed while it was read, or is disabled.
 fn is_missing(error: &io::Error) -> bool {
     use rustix::io::Errno;
     matches!(
@@ -144,7 +147,8 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// The number behind a name, in a file of names and numbers such as `memory.stat` and `meminfo`.
+/// Returns the number after a name, in a file of names and numbers such as `memory.stat` and
+/// `meminfo`.
 pub(super) fn number(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let mut words = line.split_whitespace();
@@ -153,7 +157,7 @@ pub(super) fn number(text: &str, name: &str) -> Option<u64> {
     })
 }
 
-/// A tree of files as a kernel would have it.
+/// A directory with files as a kernel would provide them.
 #[cfg(test)]
 pub(super) mod fixture {
     use super::*;
@@ -164,7 +168,7 @@ pub(super) mod fixture {
     }
 
     impl Fixture {
-        /// Of paths below `proc` and `cgroup`, and texts.
+        /// Creates the files from pairs of a path, below `proc` or `cgroup`, and its text.
         pub(crate) fn new(name: &str, files: &[(&str, &str)]) -> Self {
             let id = format!("tower-health-{}-{name}", std::process::id());
             let directory = std::env::temp_dir().join(id);
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_and_those_it_is_in() {
+    fn a_group_and_its_ancestors() {
         let fixture = Fixture::new(
             "nested",
             &[
@@ -227,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_root_of_a_namespace_and_paths_out_of_it() {
+    fn the_root_of_a_namespace_and_paths_outside() {
         let fixture = Fixture::new("namespace", &[("cgroup/cgroup.controllers", "memory\n")]);
         fixture.write("cgroup/other/memory.max", "1\n");
         for path in ["/", "/../other", "/docker/of/the/machine"] {
@@ -263,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn no_groups_and_nonsense() {
+    fn no_groups_and_invalid_text() {
         let fixture = Fixture::new("nothing", &[]);
         let groups = fixture.kernel.groups("memory").unwrap();
         assert_eq!(groups, Groups::default());

@@ -13,25 +13,30 @@ use tower_health::{
     ComponentType, Failure, HealthCheck, Outcome, Reason, async_trait, checks::BlockingCall,
 };
 
-/// Whether this process waits for a processor, by what the kernel tells of its container, else of the machine.
+/// Health check of CPU pressure: how long the processes of the container, or else of the machine,
+/// wait for a processor.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | little waits | pass |
-/// | something waited for more of the last minute than [`warn_above`](Self::warn_above) | warn, limit near |
-/// | the container was held back in more of the periods of its quota than [`warn_throttled_above`](Self::warn_throttled_above) | warn, limit near |
-/// | something waited for more of the last minute than [`fail_above`](Self::fail_above) | fail, limit exceeded |
-/// | the kernel tells neither | warn, misconfigured |
+/// | little waiting | pass |
+/// | a task waited for more of the last minute than [`warn_above`](Self::warn_above) | warn, limit near |
+/// | the container was throttled in more of its quota periods than [`warn_throttled_above`](Self::warn_throttled_above) | warn, limit near |
+/// | a task waited for more of the last minute than [`fail_above`](Self::fail_above) | fail, limit exceeded |
+/// | the kernel reports neither | warn, misconfigured |
 ///
-/// It never fails unless you say so: an instance that is taken out leaves its load to the others, who wait as well.
+/// By default it never fails, because an instance out of rotation leaves its load to the others,
+/// which also wait for a processor.
 ///
-/// The kernel tells of waiting by its pressure stall information (`some` of `cpu.pressure`, or of `/proc/pressure/cpu` where the control group
-/// has none). A kernel that was built or started without it (`psi=1`) is judged by what holds the container back alone: the quota
-/// of its control group, or of one which that is in. Where there is neither, it warns: a check that sees nothing should not look green.
+/// Waiting comes from the kernel's pressure stall information: `some` of `cpu.pressure`, or of
+/// `/proc/pressure/cpu` if the control group has none. If the kernel was built without it, or
+/// started without it (`psi=1`), only throttling counts: by the quota of the container's control
+/// group, or of an ancestor of that group. If neither is available, the check warns, because a
+/// check without data should not pass.
 ///
-/// It measures `waiting` (over 60 s), `waiting_10_s` and `throttled`, all in percent. What was throttled is told of the periods since it was
-/// told last, once they are ten: not by the first run, nor by one that comes within a second. A run reads a few files of the kernel, on a
-/// thread of its own.
+/// It measures `waiting` (over 60 s), `waiting_10_s` and `throttled`, all in percent. `throttled`
+/// covers the periods since it was last measured, and at least ten of them. The first run therefore
+/// does not measure it, nor does a run within 1 s of the last measurement. A run reads a few files
+/// of the kernel, on a separate thread.
 ///
 /// ```
 /// use tower_health::Check;
@@ -39,22 +44,22 @@ use tower_health::{
 ///
 /// let cpu = Check::new("cpu", CpuPressure::new()).non_critical();
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct CpuPressure {
     seen: BlockingCall<Result<Seen, Failure>>,
     waiting: Bounds,
     throttled: Bounds,
-    /// As they were judged last.
+    /// The counters of the last measurement.
     last: Mutex<Vec<Periods>>,
 }
 
 impl CpuPressure {
-    /// A check of the processors that this process may use.
+    /// Creates a check of the processors that this process may use.
     pub fn new() -> Self {
-        Self::told_by(Kernel::default())
+        Self::with_kernel(Kernel::default())
     }
 
-    fn told_by(kernel: Kernel) -> Self {
+    fn with_kernel(kernel: Kernel) -> Self {
         Self {
             seen: BlockingCall::new(move || Seen::now(&kernel)),
             waiting: Bounds::of(Some(50.0), None),
@@ -63,20 +68,22 @@ impl CpuPressure {
         }
     }
 
-    /// Warns if something waited for more percent of the last minute. Defaults to 50 percent.
+    /// Sets the value of `waiting`, in percent of the last minute, above which the check warns.
+    /// Defaults to 50.
     pub fn warn_above(mut self, percent: f64) -> Self {
         self.waiting.set_warn(percent);
         self
     }
 
-    /// Fails if something waited for more percent of the last minute. Defaults to never.
+    /// Sets the value of `waiting`, in percent of the last minute, above which the check fails.
+    /// Defaults to never.
     pub fn fail_above(mut self, percent: f64) -> Self {
         self.waiting.set_fail(percent);
         self
     }
 
-    /// Warns if the container used up its quota in more percent of the periods since that was judged last, which are ten at least.
-    /// Defaults to 25 percent.
+    /// Sets the value of `throttled`, in percent of the periods since the last measurement, above
+    /// which the check warns. These are at least ten periods. Defaults to 25.
     pub fn warn_throttled_above(mut self, percent: f64) -> Self {
         self.throttled.set_warn(percent);
         self
@@ -86,7 +93,7 @@ impl CpuPressure {
         let outcome = self.waiting.judge_high(pressure.avg60);
         let outcome = match outcome.reason() {
             Some(_) => outcome.with_cause(format_args!(
-                "something waited for {} percent of a minute",
+                "a task waited for {} percent of the last minute",
                 pressure.avg60
             )),
             None => outcome,
@@ -99,15 +106,16 @@ impl CpuPressure {
     fn judge_throttled(&self, percent: f64) -> Outcome {
         let outcome = self.throttled.judge_high(percent);
         let outcome = match outcome.reason() {
-            Some(_) => {
-                outcome.with_cause(format_args!("held back in {percent:.0} percent of periods"))
-            }
+            Some(_) => outcome.with_cause(format_args!(
+                "throttled in {percent:.0} percent of the quota periods"
+            )),
             None => outcome,
         };
         outcome.measure("throttled", percent, "percent")
     }
 
-    /// In percent of the periods since it was judged last, where it is worst.
+    /// Returns the share of throttled periods since the last measurement, in percent. It is that of
+    /// the group with the highest share.
     fn throttled(&self, now: Vec<Periods>) -> Option<f64> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if now.len() != last.len() {
@@ -116,7 +124,7 @@ impl CpuPressure {
         }
         let judged = last.iter_mut().zip(now);
         judged
-            .filter_map(|(last, now)| last.throttled_until(now))
+            .filter_map(|(last, now)| last.take_throttled(now))
             .max_by(f64::total_cmp)
     }
 }
@@ -129,7 +137,7 @@ impl Default for CpuPressure {
 
 struct Seen {
     pressure: Option<Pressure>,
-    /// Of each group that has a quota.
+    /// One entry for each group that has a quota.
     periods: Vec<Periods>,
 }
 
@@ -139,12 +147,12 @@ impl Seen {
             Some(own) => text(own, "cpu.pressure")?,
             None => None,
         };
-        let told = match of_group {
+        let averages = match of_group {
             None => text(&kernel.proc, "pressure/cpu")?,
-            told => told,
+            of_group => of_group,
         };
-        let pressure = match told {
-            Some(told) => Some(Pressure::parse(&told)?),
+        let pressure = match averages {
+            Some(averages) => Some(Pressure::parse(&averages)?),
             None => None,
         };
         let mut periods = Vec::new();
@@ -153,10 +161,10 @@ impl Seen {
             directories,
         } = kernel.groups("cpu")?;
         for directory in directories {
-            // Without one, a group counts no periods and tells that none were throttled.
+            // A group without a quota counts no periods and reports that none were throttled.
             if has_quota(version, &directory)? {
-                let told = text(&directory, "cpu.stat")?;
-                periods.extend(told.as_deref().and_then(Periods::parse));
+                let counts = text(&directory, "cpu.stat")?;
+                periods.extend(counts.as_deref().and_then(Periods::parse));
             }
         }
         Ok(Self { pressure, periods })
@@ -168,14 +176,14 @@ fn has_quota(version: Version, directory: &Path) -> Result<bool, Failure> {
         Version::Two => "cpu.max",
         Version::One => "cpu.cfs_quota_us",
     };
-    let told = text(directory, file)?;
-    let quota = told.as_deref().and_then(|told| told.split(' ').next());
-    // No number is `max`, and less than none is none.
+    let text = text(directory, file)?;
+    let quota = text.as_deref().and_then(|text| text.split(' ').next());
+    // `max` is not a number, and a negative number means no quota.
     let micros = quota.and_then(|quota| quota.trim().parse::<i64>().ok());
     Ok(micros.is_some_and(|micros| micros > 0))
 }
 
-/// How long something waited, in percent of the last seconds.
+/// How long a task waited, in percent of the last 10 s and 60 s.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Pressure {
     avg10: f64,
@@ -183,8 +191,8 @@ struct Pressure {
 }
 
 impl Pressure {
-    fn parse(told: &str) -> Result<Self, Failure> {
-        let some = told.lines().find_map(|line| line.strip_prefix("some "));
+    fn parse(text: &str) -> Result<Self, Failure> {
+        let some = text.lines().find_map(|line| line.strip_prefix("some "));
         let average = |name| {
             let mut words = some?.split_whitespace();
             let value: f64 = words
@@ -195,12 +203,12 @@ impl Pressure {
         };
         match (average("avg10="), average("avg60=")) {
             (Some(avg10), Some(avg60)) => Ok(Self { avg10, avg60 }),
-            _ => Err(unexpected("no averages are in `cpu.pressure`")),
+            _ => Err(unexpected("`cpu.pressure` contains no averages")),
         }
     }
 }
 
-/// In how many periods of its quota a group ran, and was held back.
+/// How many quota periods a group had, and in how many it was throttled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Periods {
     all: u64,
@@ -208,32 +216,33 @@ struct Periods {
 }
 
 impl Periods {
-    /// None if the group has no such controller.
-    fn parse(told: &str) -> Option<Self> {
+    /// Returns `None` if the group does not have this controller.
+    fn parse(text: &str) -> Option<Self> {
         Some(Self {
-            all: number(told, "nr_periods")?,
-            throttled: number(told, "nr_throttled")?,
+            all: number(text, "nr_periods")?,
+            throttled: number(text, "nr_throttled")?,
         })
     }
 
-    /// The percents until now, from where it begins anew; none, and it does not, while there are few. Counters that fell are those of
-    /// another group.
-    fn throttled_until(&mut self, now: Self) -> Option<f64> {
+    /// Returns the percentage since the last measurement, and starts the next one. Returns `None`,
+    /// and does not start another one, if there are fewer than [`MIN_PERIODS`] periods. Counters
+    /// that decreased are those of another group.
+    fn take_throttled(&mut self, now: Self) -> Option<f64> {
         let all = now.all.checked_sub(self.all);
         let throttled = now.throttled.checked_sub(self.throttled);
         let (Some(all), Some(throttled)) = (all, throttled) else {
             *self = now;
             return None;
         };
-        (all >= FEWEST).then(|| {
+        (all >= MIN_PERIODS).then(|| {
             *self = now;
             percent(throttled, all)
         })
     }
 }
 
-/// Of how many periods, 100 ms each, something can be said.
-const FEWEST: u64 = 10;
+/// The minimum number of periods, of 100 ms each, for a measurement.
+const MIN_PERIODS: u64 = 10;
 
 #[async_trait]
 impl HealthCheck for CpuPressure {
@@ -241,7 +250,7 @@ impl HealthCheck for CpuPressure {
         let Seen { pressure, periods } = self.seen.call().await??;
         if pressure.is_none() && periods.is_empty() {
             return Ok(Outcome::warn(Reason::Misconfigured)
-                .with_cause("the kernel tells neither of pressure (psi=1) nor of throttling"));
+                .with_cause("the kernel reports neither pressure (psi=1) nor throttling"));
         }
         let waiting = pressure.map_or(Outcome::pass(), |pressure| self.judge_waiting(pressure));
         let throttled = self
@@ -288,9 +297,9 @@ mod tests {
             .collect()
     }
 
-    async fn said(name: &str, files: &[(&str, &str)]) -> Outcome {
+    async fn outcome_of(name: &str, files: &[(&str, &str)]) -> Outcome {
         let fixture = Fixture::new(name, &[&[TWO, NESTED], files].concat());
-        CpuPressure::told_by(fixture.kernel.clone())
+        CpuPressure::with_kernel(fixture.kernel.clone())
             .check()
             .await
             .unwrap()
@@ -316,18 +325,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_the_group_else_of_the_machine() {
+    async fn prefers_the_pressure_of_the_group() {
         let both = [
             ("cgroup/pod/app/cpu.pressure", CALM),
             ("proc/pressure/cpu", NO_FULL),
         ];
-        let outcome = said("cpu-both", &both).await;
+        let outcome = outcome_of("cpu-both", &both).await;
         assert_eq!(outcome.status(), Status::Pass);
         assert_eq!(
             measured(&outcome),
             [("waiting", 50.0), ("waiting_10_s", 80.0)]
         );
-        let machine = said("cpu-machine", &both[1..]).await;
+        let machine = outcome_of("cpu-machine", &both[1..]).await;
         assert_eq!(
             (machine.status(), machine.reason()),
             (Status::Warn, Some(Reason::LimitNear))
@@ -339,8 +348,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_kernel_that_does_not_tell() {
-        let nothing = said(
+    async fn a_kernel_without_data() {
+        let nothing = outcome_of(
             "cpu-nothing",
             &[("cgroup/pod/app/cpu.stat", "usage_usec 1\n")],
         )
@@ -354,7 +363,7 @@ mod tests {
     const UNTHROTTLED: &str = "usage_usec 1\nnr_periods 0\nnr_throttled 0\n";
 
     #[tokio::test]
-    async fn a_group_without_a_quota_tells_nothing() {
+    async fn a_group_without_a_quota_is_ignored() {
         let one = ("proc/self/cgroup", "4:cpu,cpuacct:/app\n0::/\n");
         let stat = [
             ("cgroup/pod/app/cpu.stat", UNTHROTTLED),
@@ -372,30 +381,31 @@ mod tests {
             } else {
                 NESTED
             };
-            let outcome = said(&name, &[stat[0], stat[1], quota, groups]).await;
+            let outcome = outcome_of(&name, &[stat[0], stat[1], quota, groups]).await;
             let sees_nothing = outcome.reason() == Some(Reason::Misconfigured);
             assert_eq!(sees_nothing, is_blind, "{quota:?}");
         }
     }
 
     #[tokio::test]
-    async fn who_is_held_back() {
+    async fn throttling() {
         let fixture = Fixture::new("cpu-throttled", &[TWO, NESTED]);
         for group in ["pod/app", "pod"] {
             fixture.write(&format!("cgroup/{group}/cpu.max"), "50000 100000\n");
         }
-        let check = CpuPressure::told_by(fixture.kernel.clone());
+        let check = CpuPressure::with_kernel(fixture.kernel.clone());
         let expected = [
-            // Own periods and throttled ones, those of the pod, and what is told since it was told last.
+            // The periods and throttled periods of the group, those of the pod, and the expected
+            // measurement.
             ((100, 100), (100, 90), None),
             ((200, 125), (100, 90), Some((25.0, Status::Pass))),
             ((300, 125), (200, 116), Some((26.0, Status::Warn))),
             ((300, 125), (200, 116), None),
-            // One that was throttled says little; ten say more.
+            // One throttled period is not enough for a measurement. Ten are.
             ((301, 126), (200, 116), None),
             ((309, 127), (200, 116), None),
             ((310, 127), (200, 116), Some((20.0, Status::Pass))),
-            // Others than before.
+            // Counters of another group.
             ((5, 5), (5, 5), None),
             ((10, 5), (15, 5), Some((0.0, Status::Pass))),
             ((15, 10), (15, 5), Some((50.0, Status::Warn))),
@@ -418,9 +428,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bounds_of_ones_own() {
+    async fn custom_bounds() {
         let fixture = Fixture::new("cpu-bounds", &[("proc/pressure/cpu", NO_FULL)]);
-        let check = || CpuPressure::told_by(fixture.kernel.clone());
+        let check = || CpuPressure::with_kernel(fixture.kernel.clone());
         let status = |check: CpuPressure| async move { check.check().await.unwrap().status() };
         assert_eq!(status(check().warn_above(61.0)).await, Status::Pass);
         assert_eq!(status(check().fail_above(60.0)).await, Status::Fail);

@@ -12,26 +12,29 @@ use tower_health::{
     checks::{BlockingCall, Forecast, Prediction, contradiction},
 };
 
-/// Whether a file system has space, and will have it for a while.
+/// Health check of the free space on a file system, now and in the near future.
 ///
 /// | finding | outcome |
 /// | --- | --- |
 /// | space and inodes are free | pass |
 /// | less is free than [`warn_below`](Self::warn_below) | warn, limit near |
-/// | it will be full within [`warn_before`](Self::warn_before), if it goes on as it does | warn, limit near |
+/// | the use rises steadily and reaches the bound within [`warn_before`](Self::warn_before) | warn, limit near |
 /// | less is free than [`fail_below`](Self::fail_below) | fail, limit exceeded |
-/// | it is mounted read-only, or became so by an error ([`writable`](Self::writable)) | fail, read-only |
-/// | it tells no size, as some that are made by programs (FUSE) do not | warn, misconfigured |
-/// | the path is not there; or nothing is mounted there ([`mount_point`](Self::mount_point)) | fail, not found |
+/// | it is mounted read-only, or became read-only after an error ([`writable`](Self::writable)) | fail, read-only |
+/// | it reports no size, as some file systems in user space (FUSE) do not | warn, misconfigured |
+/// | the path does not exist; or nothing is mounted there ([`mount_point`](Self::mount_point)) | fail, not found |
 /// | the file system hangs | fail, timed out |
 ///
-/// Free is what a process without privileges may use, as `df` shows it; what is kept for root does not count. Inodes are judged
-/// by the same percents, where the file system has a number of them.
+/// Free space is what a process without privileges may use, as `df` shows it. What is reserved for
+/// root does not count. Inodes are judged by the same percentages, if the file system has a limited
+/// number of them.
 ///
-/// It measures `free` in bytes, `free_percent`, `free_inodes` in percent, and `time_left` in s, until space or inodes meet the bound of
-/// [`fail_below`](Self::fail_below), where they are used up at a steady rate and that is foreseen.
+/// It measures `free` in bytes, and `free_percent` and `free_inodes` in percent. If space or inodes
+/// are used up at a steady rate, it also measures `time_left`, the predicted time in seconds until
+/// the first of them meets the bound of [`fail_below`](Self::fail_below).
 ///
-/// A run is one call of `statvfs`, on a thread of its own: a network mount that hangs holds up that thread, and nothing else.
+/// A run is one call of `statvfs` on a separate thread. A network mount that hangs blocks that
+/// thread, and nothing else.
 ///
 /// ```
 /// use tower_health::Check;
@@ -40,7 +43,7 @@ use tower_health::{
 /// let disk = Check::new("disk", Disk::new("/var/lib/orders").writable());
 /// let logs = Check::new("logs", Disk::new("/var/log").fail_below(0.0)).non_critical();
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Disk {
     path: PathBuf,
     space: BlockingCall<io::Result<Space>>,
@@ -52,7 +55,7 @@ pub struct Disk {
     is_mount_point: bool,
 }
 
-/// Each of them may run out.
+/// The forecasts of space and inodes, because either may run out.
 struct Forecasts {
     bytes: Forecast,
     inodes: Forecast,
@@ -70,18 +73,30 @@ impl Forecasts {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Disk {
-    /// A check of the file system that a path is on.
+    /// Creates a check of the file system that contains `path`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Disk;
+    ///
+    /// let outcome = Disk::new("/").check().await?;
+    /// assert!(outcome.measurements().iter().any(|found| found.name == "free"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self::seen_by(path.into(), |path| {
+        Self::with_source(path.into(), |path| {
             Ok(Space {
-                // Who does not ask for it does not fail over it.
+                // An error here must not fail a check that does not require a mount point.
                 is_mount_point: is_mount_point(path).unwrap_or_default(),
                 ..Space::of(&statvfs(path)?)
             })
         })
     }
 
-    fn seen_by(
+    fn with_source(
         path: PathBuf,
         see: impl Fn(&Path) -> io::Result<Space> + Send + Sync + 'static,
     ) -> Self {
@@ -98,55 +113,66 @@ impl Disk {
         }
     }
 
-    /// Warns if fewer percent are free. Defaults to 10 percent.
+    /// Sets the free share of space and inodes in percent below which the check warns. It replaces
+    /// a bound in bytes. Defaults to 10.
     pub fn warn_below(mut self, percent: f64) -> Self {
         self.percents.set_warn(percent);
         self.warn_below_bytes = None;
         self
     }
 
-    /// Fails if fewer percent are free; 0 is never. Defaults to 5 percent.
+    /// Sets the free share of space and inodes in percent below which the check fails. It replaces
+    /// a bound in bytes. 0 disables it. Defaults to 5.
     pub fn fail_below(mut self, percent: f64) -> Self {
         self.percents.set_fail(percent);
         self.fail_below_bytes = None;
         self
     }
 
-    /// Warns if fewer bytes are free, instead of by percent; inodes are still judged by percent. Defaults to percent.
+    /// Sets the free space in bytes below which the check warns. It replaces the bound in percent
+    /// for space, but not for inodes. Defaults to the bound in percent.
     pub fn warn_below_bytes(mut self, bytes: u64) -> Self {
         self.warn_below_bytes = Some(bytes);
         self
     }
 
-    /// Fails if fewer bytes are free, instead of by percent; inodes are still judged by percent. Defaults to percent.
+    /// Sets the free space in bytes below which the check fails. It replaces the bound in percent
+    /// for space, but not for inodes. Defaults to the bound in percent.
     pub fn fail_below_bytes(mut self, bytes: u64) -> Self {
         self.fail_below_bytes = Some(bytes);
         self
     }
 
-    /// Warns if space or inodes are used up at a steady rate and would meet the bound of [`fail_below`](Self::fail_below) within this time,
-    /// as three runs in a row foresee. Defaults to 24 h; zero is never.
+    /// Sets how far ahead the check warns. It warns if space or inodes are used up at a steady rate
+    /// that would meet the bound of [`fail_below`](Self::fail_below) within `time`, according to
+    /// three runs in a row. Zero disables it.
     ///
-    /// The runs look back for a quarter of the time, and for a sixteenth of that and eight runs at least. A rate that has lasted for so long
-    /// is told of five times as far ahead: after half an hour, that the disk is full within two. Noise, a single big
-    /// file and a disk that was cleaned up are no rate.
+    /// The forecast looks back over at most a quarter of `time`, or over eight runs if that is
+    /// longer. A rate counts once it has lasted for a sixteenth of that and for eight runs. It is
+    /// then extrapolated over five times as long as it has lasted: after half an hour, the check
+    /// warns if the disk will be full within two hours. Noise, a single big file and a disk that
+    /// was cleaned up are not a rate.
     ///
-    /// A disk that swings is told of while it fills, if it would be full within the time were that to go on: one that is used to
-    /// between 50 and 80 percent in the course of a day, for a third of the day. Its rise is never less than 6 h from the bound of 95; a time below
-    /// that, such as 5 h, is for such a disk.
+    /// For a disk with oscillating use, the check warns while the use rises, if the disk would be
+    /// full within `time` at that rate. For example, a disk whose use moves between 50 and 80
+    /// percent in the course of a day warns for a third of the day. Such a disk is never less than
+    /// 6 h from the bound of 95 percent at that rate, so use a shorter time for it, such as 5 h.
+    ///
+    /// Defaults to 24 h.
     pub fn warn_before(mut self, time: Duration) -> Self {
         self.forecast = Forecasts::new(time);
         self
     }
 
-    /// Expects that something is mounted at this very path. A directory that a volume should be at is there without it as well, and then has
-    /// the space of what it is on. Defaults to any path.
+    /// Requires that a file system is mounted at exactly this path. Without this, the directory of
+    /// a volume that is not mounted is judged by the file system that contains it. Defaults to
+    /// accepting any path.
     pub fn mount_point(mut self) -> Self {
         self.is_mount_point = true;
         self
     }
 
-    /// Expects a file system that is not mounted read-only. Defaults to either.
+    /// Requires a file system that is not mounted read-only. Defaults to accepting both.
     pub fn writable(mut self) -> Self {
         self.is_writable = true;
         self
@@ -155,10 +181,10 @@ impl Disk {
     fn judge_bytes(&self, bytes: Amount) -> Outcome {
         if bytes.size == 0 {
             return Outcome::warn(Reason::Misconfigured)
-                .with_cause("the file system tells no size");
+                .with_cause("the file system reports no size");
         }
         let is_below = |bound: Option<u64>| bound.map(|bound| bytes.free < bound);
-        // A bound in bytes stands for that in percent.
+        // A bound in bytes replaces the one in percent.
         let bounds = Bounds::of(
             self.percents
                 .warn
@@ -176,7 +202,7 @@ impl Disk {
             (_, Some(true)) => Outcome::warn(Reason::LimitNear),
             _ => Outcome::pass(),
         };
-        let outcome = told(by_percent.merge(by_bytes), bytes, "bytes");
+        let outcome = explained(by_percent.merge(by_bytes), bytes, "bytes");
         outcome.measure("free", bytes.free, "bytes").measure(
             "free_percent",
             bytes.percent(),
@@ -186,10 +212,10 @@ impl Disk {
 
     fn judge_inodes(&self, inodes: Amount) -> Outcome {
         let outcome = self.percents.judge_low(inodes.percent());
-        told(outcome, inodes, "inodes").measure("free_inodes", inodes.percent(), "percent")
+        explained(outcome, inodes, "inodes").measure("free_inodes", inodes.percent(), "percent")
     }
 
-    fn foresee(&self, space: &Space) -> Outcome {
+    fn predict(&self, space: &Space) -> Outcome {
         let Forecasts { bytes, inodes } = &self.forecast;
         let percent = self.percents.fail.unwrap_or_default().clamp(0.0, 100.0);
         let share = |amount: Amount| amount.size as f64 * (1.0 - percent / 100.0);
@@ -197,7 +223,7 @@ impl Disk {
             Some(free) => space.bytes.size.saturating_sub(free) as f64,
             None => share(space.bytes),
         };
-        // What has no size fills up with nothing.
+        // A file system without a size has no forecast.
         let of_bytes = match space.bytes.size {
             0 => Prediction::default(),
             _ => bytes.observe(space.bytes.used(), most_bytes),
@@ -209,7 +235,7 @@ impl Disk {
     }
 }
 
-fn told(outcome: Outcome, amount: Amount, unit: &str) -> Outcome {
+fn explained(outcome: Outcome, amount: Amount, unit: &str) -> Outcome {
     match outcome.reason() {
         Some(_) => {
             let Amount { free, size } = amount;
@@ -219,17 +245,18 @@ fn told(outcome: Outcome, amount: Amount, unit: &str) -> Outcome {
     }
 }
 
-/// What a file system told.
+/// The state of a file system.
 #[derive(Clone, Copy, Debug)]
 struct Space {
     bytes: Amount,
-    /// None where they are made as they are needed.
+    /// `None` if the file system creates inodes on demand.
     inodes: Option<Amount>,
     is_read_only: bool,
     is_mount_point: bool,
 }
 
-/// Whether something is mounted there: what is on another device than the directory around it, or the root, or bound there.
+/// Whether a file system is mounted at the path: on another device than the parent directory, at
+/// the root, or bound there.
 fn is_mount_point(path: &Path) -> io::Result<bool> {
     #[cfg(target_os = "linux")]
     {
@@ -243,12 +270,12 @@ fn is_mount_point(path: &Path) -> io::Result<bool> {
             return Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT));
         }
     }
-    // An older kernel does not tell.
+    // An older kernel does not report it.
     let (here, around) = (stat(path)?, stat(path.join(".."))?);
     Ok(here.st_dev != around.st_dev || here.st_ino == around.st_ino)
 }
 
-/// What processes without privileges have.
+/// What is available to processes without privileges.
 #[derive(Clone, Copy, Debug)]
 struct Amount {
     free: u64,
@@ -256,7 +283,7 @@ struct Amount {
 }
 
 impl Amount {
-    /// Of what is free, some may be kept for root.
+    /// Part of the free space may be reserved for root.
     fn new(all: u64, free: u64, available: u64, unit: u64) -> Self {
         let size = all.saturating_sub(free).saturating_add(available);
         Self {
@@ -297,7 +324,7 @@ impl HealthCheck for Disk {
     async fn check(&self) -> Result<Outcome, Failure> {
         let space = self.space.call().await??;
         if self.is_mount_point && !space.is_mount_point {
-            // What is there instead is of no interest, nor is how it fills up.
+            // The use of what is there instead is irrelevant.
             return Ok(Outcome::fail(Reason::NotFound).with_cause("nothing is mounted there"));
         }
         let mount = match self.is_writable && space.is_read_only {
@@ -308,7 +335,7 @@ impl HealthCheck for Disk {
         let inodes = space
             .inodes
             .map_or(Outcome::pass(), |inodes| self.judge_inodes(inodes));
-        Ok(mount.merge(bytes).merge(inodes).merge(self.foresee(&space)))
+        Ok(mount.merge(bytes).merge(inodes).merge(self.predict(&space)))
     }
 
     fn component_type(&self) -> ComponentType {
@@ -352,9 +379,9 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    /// A disk of 1000 GiB and 1000 inodes, of which so many are used.
+    /// A disk of 1000 GiB and 1000 inodes, with `used` of them in use.
     fn disk(used: impl Fn() -> (u64, u64) + Send + Sync + 'static) -> Disk {
-        Disk::seen_by("/fixture".into(), move |_| {
+        Disk::with_source("/fixture".into(), move |_| {
             let (bytes, inodes) = used();
             Ok(Space {
                 bytes: Amount::new(1_000, 1_000 - bytes, 1_000 - bytes, GIB),
@@ -410,9 +437,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_tells_no_size_is_not_green() {
+    async fn a_file_system_without_a_size_warns() {
         let sizeless = |is_read_only| {
-            Disk::seen_by("/fixture".into(), move |_| {
+            Disk::with_source("/fixture".into(), move |_| {
                 Ok(Space {
                     bytes: Amount::new(0, 0, 0, 4_096),
                     inodes: None,
@@ -427,7 +454,7 @@ mod tests {
             assert_eq!(outcome.reason(), Some(Reason::Misconfigured));
             assert_eq!(
                 outcome.cause().map(Cause::redacted),
-                Some("the file system tells no size")
+                Some("the file system reports no size")
             );
             assert!(outcome.measurements().is_empty());
         }
@@ -439,7 +466,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_volume_that_is_not_mounted_is_not_the_disk_that_its_directory_is_on() {
+    async fn a_missing_mount_fails() {
         let never = |path: &Path| Disk::new(path).fail_below(0.0).warn_before(Duration::ZERO);
         let directory = tempfile::tempdir().unwrap();
         let gone = (Status::Fail, Some(Reason::NotFound));
@@ -453,14 +480,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_for_root_is_not_free() {
+    fn space_reserved_for_root_is_not_free() {
         let amount = Amount::new(1_000, 150, 100, 4_096);
         assert_eq!(amount.free, 100 * 4_096);
         assert_eq!(amount.size, 950 * 4_096);
     }
 
     #[tokio::test]
-    async fn a_mount_that_hangs_holds_up_one_thread_until_it_is_back() {
+    async fn a_hanging_mount_blocks_only_one_thread() {
         let (open, gate) = channel::<()>();
         let gate = Mutex::new(gate);
         let asked = Arc::new(AtomicU64::new(0));
@@ -481,7 +508,7 @@ mod tests {
         assert_eq!(said(disk).await, PASS);
     }
 
-    /// The runs of a disk, a minute apart, until one does not pass.
+    /// Runs the check once a minute until it does not pass.
     async fn until_it_warns(disk: Disk) -> Outcome {
         for _ in 0..2_000 {
             let outcome = disk.check().await.unwrap();
@@ -494,9 +521,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_fills_steadily_warns_ahead_of_its_bound() {
+    async fn a_steady_rise_warns_before_the_bound() {
         for of_inodes in [false, true] {
-            // One more per run. From 950 − 60 on it is an hour to the bound, which the third run from there tells.
+            // The use grows by one per run. At 950 - 60, one hour remains until the bound, and the
+            // third run from there warns.
             let used = Arc::new(AtomicU64::new(0));
             let fills = move || {
                 let used = used.fetch_add(1, Ordering::SeqCst).min(999);

@@ -12,21 +12,25 @@ use tower_health::{
     checks::{BlockingCall, Forecast},
 };
 
-/// How many file handles, sockets among them, this process has open of those it may.
+/// Health check of the file handles of this process: how many of them are open, including sockets,
+/// in relation to the limit.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | enough are left | pass |
+/// | enough handles are left | pass |
 /// | more are open than [`warn_above`](Self::warn_above) | warn, limit near |
-/// | they will run out within [`warn_before`](Self::warn_before), if it goes on as it does | warn, limit near |
+/// | the number rises steadily and reaches the bound within [`warn_before`](Self::warn_before) | warn, limit near |
 /// | more are open than [`fail_above`](Self::fail_above) | fail, limit exceeded |
-/// | none is left to look with | fail, limit exceeded |
+/// | no handle is left for the check itself | fail, limit exceeded |
 ///
-/// It measures `open`, `limit` (the soft one, `ulimit -n`) and `utilization` in percent, and with [`warn_before`](Self::warn_before)
-/// `time_left` in s, where more and more are open at a steady rate and that is foreseen. A run opens two handles for a moment, one after
-/// the other, and lists what is open, on a thread of its own.
+/// It measures `open`, `limit` (the soft limit, `ulimit -n`) and `utilization` in percent. With
+/// [`warn_before`](Self::warn_before) it also measures `time_left`, the predicted time in seconds
+/// until the bound is met, if the number rises at a steady rate. Without a limit it measures only
+/// `open`, and passes. A run opens two handles briefly, one after the other, and lists the open
+/// handles on a separate thread.
 ///
-/// Near the limit it fails: a process that accepts no connection any more is better asked for none.
+/// It fails near the limit, because a process that cannot accept connections should not receive
+/// any.
 ///
 /// ```
 /// use tower_health::Check;
@@ -34,7 +38,7 @@ use tower_health::{
 ///
 /// let handles = Check::new("file-handles", FileHandles::new());
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct FileHandles {
     usage: BlockingCall<Result<Usage, Failure>>,
     bounds: Bounds,
@@ -42,12 +46,24 @@ pub struct FileHandles {
 }
 
 impl FileHandles {
-    /// A check of the handles of this process.
+    /// Creates a check of the file handles of this process.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::FileHandles;
+    ///
+    /// let outcome = FileHandles::new().check().await?;
+    /// assert!(outcome.measurements().iter().any(|found| found.name == "open"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
-        Self::told_by(Kernel::default())
+        Self::with_kernel(Kernel::default())
     }
 
-    fn told_by(kernel: Kernel) -> Self {
+    fn with_kernel(kernel: Kernel) -> Self {
         Self {
             usage: BlockingCall::new(move || usage(&kernel)),
             bounds: Bounds::of(Some(80.0), Some(95.0)),
@@ -55,27 +71,30 @@ impl FileHandles {
         }
     }
 
-    /// Warns if more percent are open. Defaults to 80 percent.
+    /// Sets the utilization in percent above which the check warns. Defaults to 80.
     pub fn warn_above(mut self, percent: f64) -> Self {
         self.bounds.set_warn(percent);
         self
     }
 
-    /// Fails if more percent are open. Defaults to 95 percent.
+    /// Sets the utilization in percent above which the check fails. Defaults to 95.
     pub fn fail_above(mut self, percent: f64) -> Self {
         self.bounds.set_fail(percent);
         self
     }
 
-    /// Warns if more and more are open, at a steady rate that would meet the bound of [`fail_above`](Self::fail_above) within this time, as
-    /// three runs in a row foresee: a rate as [`Disk::warn_before`](super::Disk::warn_before) has it. A leak takes hours, so 24 h suit it. Defaults
-    /// to never, as does zero: connections come and go with the load of the day, which rises steadily too.
+    /// Sets how far ahead the check warns. It warns if the number of open handles rises at a steady
+    /// rate that would meet the bound of [`fail_above`](Self::fail_above) within `time`, according
+    /// to three runs in a row. The rate is determined as by
+    /// [`Disk::warn_before`](super::Disk::warn_before). A leak takes hours, so 24 h are suitable.
+    /// Zero disables it. It is not enabled by default, because connections follow the load of the
+    /// day, which also rises steadily. Defaults to never.
     pub fn warn_before(mut self, time: Duration) -> Self {
         self.forecast = Some(Forecast::new(time));
         self
     }
 
-    fn foresee(&self, utilization: f64) -> Outcome {
+    fn predict(&self, utilization: f64) -> Outcome {
         let bound = self.bounds.fail.unwrap_or(100.0);
         match &self.forecast {
             Some(forecast) => forecast.observe(utilization, bound).outcome(),
@@ -92,14 +111,14 @@ impl Default for FileHandles {
 
 struct Usage {
     open: u64,
-    /// None if there is none.
+    /// `None` if there is no limit.
     limit: Option<u64>,
 }
 
 fn usage(kernel: &Kernel) -> Result<Usage, Failure> {
     let limits = fs::read_to_string(kernel.proc.join("self/limits")).map_err(refused)?;
     let entries = fs::read_dir(kernel.proc.join("self/fd")).map_err(refused)?;
-    // What lists them is among them.
+    // The handle that lists the others is one of them.
     let open = (entries.count() as u64).saturating_sub(1);
     Ok(Usage {
         open,
@@ -107,18 +126,18 @@ fn usage(kernel: &Kernel) -> Result<Usage, Failure> {
     })
 }
 
-/// Of `limits`: the soft limit is the first word behind the name.
+/// Returns the soft limit in the text of `limits`, the first word after the name.
 fn soft_limit(limits: &str) -> Result<Option<u64>, Failure> {
     let mut lines = limits.lines();
     let words = lines.find_map(|line| line.strip_prefix("Max open files "));
     match words.and_then(|words| words.split_whitespace().next()) {
         Some("unlimited") => Ok(None),
         Some(limit) => Ok(Some(limit.parse().map_err(unexpected)?)),
-        None => Err(unexpected("no `Max open files` is in `limits`")),
+        None => Err(unexpected("`limits` contains no `Max open files`")),
     }
 }
 
-/// Without a handle there is nothing to look with.
+/// Converts an error. Without a free handle, the files cannot be read.
 fn refused(error: io::Error) -> Failure {
     match Errno::from_io_error(&error) {
         Some(Errno::MFILE | Errno::NFILE) => Failure::new(Reason::LimitExceeded).with_cause(error),
@@ -140,7 +159,7 @@ impl HealthCheck for FileHandles {
             None => outcome,
         };
         Ok(outcome
-            .merge(self.foresee(utilization))
+            .merge(self.predict(utilization))
             .measure("open", open, "")
             .measure("limit", limit, "")
             .measure("utilization", utilization, "percent"))
@@ -177,13 +196,15 @@ Max open files            100                  524288               files
 Max nice priority         0                    0
 ";
 
-    async fn said(open: u32, limits: &str) -> Result<Outcome, Failure> {
+    async fn outcome_of(open: u32, limits: &str) -> Result<Outcome, Failure> {
         let fixture = Fixture::new(&format!("handles-{open}"), &[("proc/self/limits", limits)]);
-        // What lists them is among them.
+        // The handle that lists the others is one of them.
         for number in 0..=open {
             fixture.write(&format!("proc/self/fd/{number}"), "");
         }
-        FileHandles::told_by(fixture.kernel.clone()).check().await
+        FileHandles::with_kernel(fixture.kernel.clone())
+            .check()
+            .await
     }
 
     #[tokio::test]
@@ -195,7 +216,7 @@ Max nice priority         0                    0
             (95, Status::Warn),
             (96, Status::Fail),
         ] {
-            let outcome = said(open, LIMITS).await.unwrap();
+            let outcome = outcome_of(open, LIMITS).await.unwrap();
             assert_eq!(outcome.status(), status, "{open}");
             let measured: Vec<_> = outcome.measurements().iter().map(|m| &m.value).collect();
             assert_eq!(
@@ -213,17 +234,18 @@ Max nice priority         0                    0
     #[tokio::test(start_paused = true)]
     async fn a_leak_of_handles_warns_ahead_of_the_limit() {
         let fixture = Fixture::new("handles-leak", &[("proc/self/limits", LIMITS)]);
-        let handles = || FileHandles::told_by(fixture.kernel.clone());
+        let handles = || FileHandles::with_kernel(fixture.kernel.clone());
         let (quiet, never) = (handles(), handles().warn_before(Duration::ZERO));
         let looks_ahead = handles().warn_before(Duration::from_secs(3_600));
-        // What lists them is among them.
+        // The handle that lists the others is one of them.
         fixture.write("proc/self/fd/list", "");
         for open in 0..=80 {
             for quiet in [&quiet, &never] {
                 let outcome = quiet.check().await.unwrap();
                 assert_eq!((outcome.status(), left(&outcome)), (Status::Pass, None));
             }
-            // One a minute: from 35 on there is an hour to 95, which the third run from there tells.
+            // The number grows by one per minute. At 35, one hour remains until 95, and the third
+            // run from there warns.
             let outcome = looks_ahead.check().await.unwrap();
             let is_near = outcome.reason() == Some(Reason::LimitNear);
             assert_eq!(is_near, open >= 37, "{open}");
@@ -237,15 +259,18 @@ Max nice priority         0                    0
     }
 
     #[tokio::test]
-    async fn what_the_kernel_does_not_tell() {
-        let nonsense = said(1, "what?\n").await.unwrap_err();
+    async fn invalid_and_unlimited_limits() {
+        let nonsense = outcome_of(1, "what?\n").await.unwrap_err();
         assert_eq!(nonsense.reason(), Reason::UnexpectedAnswer);
         let much = LIMITS.replace("100 ", "much ");
         assert_eq!(
-            said(2, &much).await.unwrap_err().reason(),
+            outcome_of(2, &much).await.unwrap_err().reason(),
             Reason::UnexpectedAnswer
         );
         let unlimited = LIMITS.replace("100 ", "unlimited ");
-        assert_eq!(said(97, &unlimited).await.unwrap().status(), Status::Pass);
+        assert_eq!(
+            outcome_of(97, &unlimited).await.unwrap().status(),
+            Status::Pass
+        );
     }
 }

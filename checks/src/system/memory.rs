@@ -10,27 +10,34 @@ use tower_health::{
     checks::{BlockingCall, Forecast},
 };
 
-/// How much of its memory is used: of the limit of the container, else of the machine.
+/// Health check of memory use, in relation to the limit of the container, or else to the memory of
+/// the machine.
 ///
 /// | finding | outcome |
 /// | --- | --- |
 /// | enough is free | pass |
 /// | more is used than [`warn_above`](Self::warn_above) | warn, limit near |
-/// | it will be used up within [`warn_before`](Self::warn_before), if it goes on as it does | warn, limit near |
+/// | the use rises steadily and reaches the bound within [`warn_before`](Self::warn_before) | warn, limit near |
 /// | more is used than [`fail_above`](Self::fail_above) | fail, limit exceeded |
-/// | the kernel does not tell | fail, by what it says |
+/// | the kernel's files cannot be read | fail, with the reason of the error |
 ///
-/// It never fails unless you say so. What is past its limit is ended by the kernel and started anew, without a check; and an instance that
-/// is taken out near the limit leaves its load to the others, who are near theirs.
+/// By default it never fails, for two reasons. The kernel kills a process that exceeds the limit,
+/// and it is restarted without a check. An instance that is taken out of rotation near its limit
+/// leaves its load to the others, which are near their own.
 ///
-/// The limit is that of the control group of this process, or of a group which that is in: of those that are below the
-/// machine's memory, the one that is fullest, for there the kernel will run out first. A group's `memory.high` is a limit as well, where it is
-/// below its `memory.max`: what is past it is slowed down until nothing goes on. What is used is what the kernel can't
-/// take back at once, as the kubelet reckons it: `memory.current` without `inactive_file`. Both versions of control groups are
-/// read; without such a limit, or without groups, it is the machine's memory without `MemAvailable`.
+/// The limit is that of the control group of this process, or of an ancestor of that group. Limits
+/// below the memory of the machine count, and among them that of the fullest group, because that is
+/// where the kernel runs out of memory first. `memory.high` is a limit as well, if it is below
+/// `memory.max`: a group above it is slowed down until it makes no progress. The used memory is
+/// what the kernel cannot reclaim immediately, calculated as by the kubelet: `memory.current`
+/// without `inactive_file`. Both versions of control groups are supported. If there is no such
+/// limit, or if there are no control groups, the limit is the machine's memory, and the used memory
+/// is that without `MemAvailable`.
 ///
-/// It measures `used` and `limit` in bytes, `utilization` in percent, and with [`warn_before`](Self::warn_before) `time_left` in s, where it is
-/// used up at a steady rate and that is foreseen. A run reads a few files of the kernel, on a thread of its own.
+/// It measures `used` and `limit` in bytes, and `utilization` in percent. With
+/// [`warn_before`](Self::warn_before) it also measures `time_left`, the predicted time in seconds
+/// until the bound is met, if memory is used up at a steady rate. A run reads a few files of the
+/// kernel on a separate thread.
 ///
 /// ```
 /// use tower_health::Check;
@@ -38,7 +45,7 @@ use tower_health::{
 ///
 /// let memory = Check::new("memory", Memory::new()).non_critical();
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Memory {
     usage: BlockingCall<Result<Usage, Failure>>,
     bounds: Bounds,
@@ -46,12 +53,24 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// A check of the memory that this process may use.
+    /// Creates a check of the memory that this process may use.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Memory;
+    ///
+    /// let outcome = Memory::new().check().await?;
+    /// assert!(outcome.measurements().iter().any(|found| found.name == "used"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
-        Self::told_by(Kernel::default())
+        Self::with_kernel(Kernel::default())
     }
 
-    fn told_by(kernel: Kernel) -> Self {
+    fn with_kernel(kernel: Kernel) -> Self {
         Self {
             usage: BlockingCall::new(move || usage(&kernel)),
             bounds: Bounds::of(Some(90.0), None),
@@ -59,21 +78,23 @@ impl Memory {
         }
     }
 
-    /// Warns if more percent are used. Defaults to 90 percent.
+    /// Sets the utilization in percent above which the check warns. Defaults to 90.
     pub fn warn_above(mut self, percent: f64) -> Self {
         self.bounds.set_warn(percent);
         self
     }
 
-    /// Fails if more percent are used. Defaults to never.
+    /// Sets the utilization in percent above which the check fails. Defaults to never.
     pub fn fail_above(mut self, percent: f64) -> Self {
         self.bounds.set_fail(percent);
         self
     }
 
-    /// Warns if memory is used up at a steady rate and would meet the bound of [`fail_above`](Self::fail_above), else the limit, within
-    /// this time, as three runs in a row foresee: a rate as [`Disk::warn_before`](super::Disk::warn_before) has it. Defaults to never, as
-    /// does zero: what has just started fills its caches.
+    /// Sets how far ahead the check warns. It warns if memory is used up at a steady rate that
+    /// would meet the bound of [`fail_above`](Self::fail_above), or else the limit, within `time`,
+    /// according to three runs in a row. The rate is determined as by
+    /// [`Disk::warn_before`](super::Disk::warn_before). Zero disables it. It is not enabled by
+    /// default, because a process that has just started fills its caches. Defaults to never.
     pub fn warn_before(mut self, time: Duration) -> Self {
         self.forecast = Some(Forecast::new(time));
         self
@@ -118,11 +139,11 @@ fn usage(kernel: &Kernel) -> Result<Usage, Failure> {
 }
 
 fn machine(kernel: &Kernel) -> Result<Usage, Failure> {
-    let told = fs::read_to_string(kernel.proc.join("meminfo"))?;
-    let bytes = |name| match number(&told, name) {
+    let text = fs::read_to_string(kernel.proc.join("meminfo"))?;
+    let bytes = |name| match number(&text, name) {
         Some(kib) => Ok(kib.saturating_mul(1024)),
         None => Err(unexpected(format_args!(
-            "the kernel does not tell `{name}`"
+            "the kernel does not report `{name}`"
         ))),
     };
     let limit = bytes("MemTotal:")?;
@@ -132,7 +153,7 @@ fn machine(kernel: &Kernel) -> Result<Usage, Failure> {
     })
 }
 
-/// None if the group has no limit.
+/// Returns `None` if the group has no limit.
 fn usage_of(version: Version, directory: &Path) -> Result<Option<Usage>, Failure> {
     let (limits, current, inactive) = match version {
         Version::Two => (
@@ -150,11 +171,11 @@ fn usage_of(version: Version, directory: &Path) -> Result<Option<Usage>, Failure
     let bytes = |text: &str| text.trim().parse::<u64>().map_err(unexpected);
     let mut limit = None;
     for file in limits {
-        let Some(told) = read(file)?.filter(|told| told.trim() != "max") else {
+        let Some(text) = read(file)?.filter(|text| text.trim() != "max") else {
             continue;
         };
-        let told = bytes(&told)?;
-        limit = Some(limit.map_or(told, |other: u64| other.min(told)));
+        let text = bytes(&text)?;
+        limit = Some(limit.map_or(text, |other: u64| other.min(text)));
     }
     let (Some(limit), Some(current)) = (limit, read(current)?) else {
         return Ok(None);
@@ -213,7 +234,7 @@ mod tests {
     use super::{super::cgroup::fixture::Fixture, *};
     use tower_health::{Reason, Status, outcome::Value};
 
-    /// 1000 KiB, of which 400 are free.
+    /// 1000 KiB, with 400 KiB free.
     const MACHINE: (&str, &str) = (
         "proc/meminfo",
         "MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 400 kB\n",
@@ -264,7 +285,7 @@ mod tests {
         assert_eq!(usage_in("parent", &own_is_max), Ok(of_parent));
         let own_is_wider = [&own_is_max[1..], &[("cgroup/pod/app/memory.max", "5000\n")]].concat();
         assert_eq!(usage_in("wider", &own_is_wider), Ok(of_parent));
-        // A limit that is tighter, yet further away.
+        // The group's own limit is lower, but less full.
         let parent_is_fuller = [
             &own_is_max[2..],
             &[
@@ -294,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_slows_a_group_down_is_a_limit_as_well() {
+    fn memory_high_is_a_limit() {
         for (high, max, limit) in [
             ("800\n", "1000\n", 800),
             ("800\n", "max\n", 800),
@@ -312,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_that_of_the_machine() {
+    fn without_a_limit_the_machine_counts() {
         assert_eq!(usage_in("no-files", &[]), Ok(OF_MACHINE));
         let max = [
             ("cgroup/pod/app/memory.max", "max\n"),
@@ -351,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_told() {
+    fn invalid_text_fails() {
         let nonsense = [
             ("cgroup/pod/app/memory.max", "much\n"),
             ("cgroup/pod/app/memory.current", "800\n"),
@@ -374,7 +395,7 @@ mod tests {
     async fn a_leak() {
         let fixture = Fixture::new("leak", &[MACHINE, TWO, NESTED]);
         fixture.write("cgroup/pod/app/memory.max", "1000\n");
-        let memory = || Memory::told_by(fixture.kernel.clone());
+        let memory = || Memory::with_kernel(fixture.kernel.clone());
         let (quiet, strict) = (memory(), memory().fail_above(95.0));
         let looks_ahead = memory().warn_before(Duration::from_secs(3_600));
         for used in (0..=1_000).step_by(10) {
@@ -390,7 +411,8 @@ mod tests {
             };
             assert_eq!(said(&strict).await, is_too_much, "{used}");
             let outcome = looks_ahead.check().await.unwrap();
-            // 10 a minute: from 400 on there is an hour left, which the third run from there tells.
+            // The use grows by 10 per minute. At 400, one hour remains, and the third run from
+            // there warns.
             assert_eq!(outcome.status() == Status::Warn, used >= 420, "{used}");
             let left = outcome
                 .measurements()

@@ -1,4 +1,4 @@
-//! What a process runs out of, as the system tells it.
+//! Resources that a process can run out of, as the operating system reports them.
 
 #[cfg(target_os = "linux")]
 mod cgroup;
@@ -16,12 +16,12 @@ pub use self::{cpu_pressure::CpuPressure, file_handles::FileHandles, memory::Mem
 
 use tower_health::{Outcome, Reason, checks::contradiction};
 
-/// Bounds in percent, either of which may be none.
+/// Bounds in percent. Either of them may be `None`.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     warn: Option<f64>,
     fail: Option<f64>,
-    /// Whether the user set them: a default contradicts nothing.
+    /// Whether the user set them. A default does not contradict a bound.
     is_set: (bool, bool),
 }
 
@@ -44,13 +44,13 @@ impl Bounds {
         self.is_set.1 = true;
     }
 
-    /// What the user set.
+    /// Returns the bounds that the user set.
     fn set(self) -> (Option<f64>, Option<f64>) {
         let Self { warn, fail, is_set } = self;
         (warn.filter(|_| is_set.0), fail.filter(|_| is_set.1))
     }
 
-    /// The problems of bounds that are named `warn_above` and `fail_above`.
+    /// Returns the problems of bounds that are named `warn_above` and `fail_above`.
     #[cfg(target_os = "linux")]
     fn problems_high(self) -> Vec<String> {
         let (warn, fail) = self.set();
@@ -58,19 +58,19 @@ impl Bounds {
         problems(warn, fail)
     }
 
-    /// The problems of bounds that are named `warn_below` and `fail_below`.
+    /// Returns the problems of bounds that are named `warn_below` and `fail_below`.
     fn problems_low(self) -> Vec<String> {
         let (warn, fail) = self.set();
         problems(("fail_below", fail), ("warn_below", warn))
     }
 
-    /// Judges what should be low.
+    /// Judges a value that should be low.
     #[cfg(target_os = "linux")]
     fn judge_high(self, percent: f64) -> Outcome {
         Self::judge(|bound| percent > bound, self)
     }
 
-    /// Judges what should be high.
+    /// Judges a value that should be high.
     fn judge_low(self, percent: f64) -> Outcome {
         Self::judge(|bound| percent < bound, self)
     }
@@ -88,7 +88,7 @@ impl Bounds {
 
 type Named<'a> = (&'a str, Option<f64>);
 
-/// The problems of a lower and an upper bound.
+/// Returns the problems of a lower and an upper bound.
 fn problems(lower: Named<'_>, upper: Named<'_>) -> Vec<String> {
     let is_none = |(_, percent): &Named<'_>| percent.is_some_and(f64::is_nan);
     let wrong = [lower, upper].into_iter().filter(is_none);
@@ -96,7 +96,7 @@ fn problems(lower: Named<'_>, upper: Named<'_>) -> Vec<String> {
     wrong.chain(contradiction(lower, upper)).collect()
 }
 
-/// How much of a whole something is. Of nothing, all is taken.
+/// Returns a part of a whole in percent. Returns 100 if the whole is 0.
 fn percent(part: u64, whole: u64) -> f64 {
     match whole {
         0 => 100.0,

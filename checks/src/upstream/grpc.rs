@@ -13,31 +13,33 @@ use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
 
 use super::chain;
 
-/// Whether a service that is asked by `grpc.health.v1` says that it is well.
+/// Health check of a gRPC service that implements `grpc.health.v1`.
 ///
 /// | finding | outcome |
 /// | --- | --- |
 /// | `SERVING` | pass |
-/// | `NOT_SERVING`; or `UNAVAILABLE`, by the server itself or a proxy | fail, unhealthy |
-/// | the server does not know that service (`NOT_FOUND`, `SERVICE_UNKNOWN`) | fail, not found |
-/// | another status, or what is no gRPC | fail, unexpected answer |
-/// | the server does not speak that protocol (`UNIMPLEMENTED`) | fail, misconfigured |
+/// | `NOT_SERVING`; or `UNAVAILABLE`, from the server or a proxy | fail, unhealthy |
+/// | the server does not know the service (`NOT_FOUND`, `SERVICE_UNKNOWN`) | fail, not found |
+/// | another status, or a response that is not gRPC | fail, unexpected answer |
+/// | the server does not implement the protocol (`UNIMPLEMENTED`) | fail, misconfigured |
 /// | `UNAUTHENTICATED` | fail, authentication failed |
 /// | `PERMISSION_DENIED` | fail, permission denied |
 /// | `RESOURCE_EXHAUSTED` | warn, busy |
-/// | `DEADLINE_EXCEEDED`, or no answer | fail, timed out |
-/// | no address for its name; a certificate that the channel does not trust | fail, unreachable, untrusted |
+/// | `DEADLINE_EXCEEDED`, or no response | fail, timed out |
+/// | no address was found for the name; the channel does not trust the certificate | fail, unreachable, untrusted |
 /// | nothing listens there, the connection is cut | fail, connection refused, connection lost |
 ///
-/// A run is one unary call, one round trip, over the connection that the channel has. A channel connects anew by itself, with the next call. On
-/// a network that loses what is sent without a word, it learns that its connection is gone only by
-/// `Endpoint::http2_keep_alive_interval`, and that it never came to be by `Endpoint::connect_timeout`: set both.
+/// A run is one unary call, one round trip, over the connection of the channel. A channel
+/// reconnects by itself, with the next call. On a network that silently drops packets, only
+/// `Endpoint::http2_keep_alive_interval` detects that a connection is lost, and only
+/// `Endpoint::connect_timeout` detects that it was never established. Set both.
 ///
-/// Services that ask for each other's readiness, and go by it, are never ready once neither is: let it be
-/// [non-critical](tower_health::Check::non_critical) then.
+/// If two services check each other's readiness, and each is ready only if the other is, neither
+/// becomes ready again once both are not. Make the check
+/// [non-critical](tower_health::Check::non_critical) in that case.
 ///
-/// `S` is a [`Channel`], or what the service has made of one, such as a `tonic::service::interceptor::InterceptedService` that
-/// authenticates its calls.
+/// `S` is a [`Channel`], or a wrapper of it, such as a
+/// `tonic::service::interceptor::InterceptedService` that authenticates the calls.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -52,14 +54,14 @@ use super::chain;
 /// # }
 /// ```
 #[derive(Clone)]
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct GrpcUpstream<S = Channel> {
     channel: S,
     service: String,
 }
 
 impl<S> GrpcUpstream<S> {
-    /// A check of the server that a channel leads to.
+    /// Creates a check of the server that `channel` is connected to.
     pub fn new(channel: S) -> Self {
         Self {
             channel,
@@ -67,7 +69,8 @@ impl<S> GrpcUpstream<S> {
         }
     }
 
-    /// Which of the server's services is asked for. Defaults to `""`, the server as a whole.
+    /// Sets the service whose health is requested from the server. Defaults to `""`, the server as
+    /// a whole.
     pub fn service(mut self, name: impl Into<String>) -> Self {
         self.service = name.into();
         self
@@ -82,7 +85,7 @@ where
 {
     async fn ask(&self) -> Result<ServingStatus, Status> {
         let mut channel = self.channel.clone();
-        // Here, as the client keeps of its error no more than the text.
+        // Polled here, because the client keeps only the text of this error.
         let ready = poll_fn(|cx| channel.poll_ready(cx)).await;
         ready.map_err(|error| Status::from_error(error.into()))?;
         let request = HealthCheckRequest {
@@ -120,11 +123,11 @@ fn judge(status: &Status) -> Outcome {
         Reason::Busy => Outcome::warn(reason),
         reason => Outcome::fail(reason),
     };
-    outcome.with_cause(words(status))
+    outcome.with_cause(message(status))
 }
 
 fn reason(status: &Status) -> Reason {
-    // One that the server sent has no source.
+    // A status that the server sent has no source.
     if let Some(error) = status.source() {
         let is_late = chain(error).any(<dyn Error>::is::<TimeoutExpired>);
         return match (Reason::of(error), status.code()) {
@@ -147,13 +150,13 @@ fn reason(status: &Status) -> Reason {
     }
 }
 
-/// What it says, without its metadata.
-fn words(status: &Status) -> String {
-    let mut words = format!("{:?}: {}", status.code(), status.message());
+/// Returns the message of a status and of its sources, without its metadata.
+fn message(status: &Status) -> String {
+    let mut message = format!("{:?}: {}", status.code(), status.message());
     for source in status.source().into_iter().flat_map(chain) {
-        words = format!("{words}: {source}");
+        message = format!("{message}: {source}");
     }
-    words
+    message
 }
 
 impl<S> fmt::Debug for GrpcUpstream<S> {

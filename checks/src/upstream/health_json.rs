@@ -1,6 +1,7 @@
-//! What a body in health+json says, and those of its relatives that have a `status` too.
+//! Parses bodies in health+json and in similar formats with a `status`.
 //!
-//! Source: [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
+//! Source:
+//! [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
 
 use std::fmt;
 
@@ -12,14 +13,14 @@ use serde_json::Value;
 
 use tower_health::{Outcome, Reason, Status};
 
-/// How seriously a body is to be taken, by its media type.
+/// How strictly a body is interpreted, by its media type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It has to have a status.
+    /// The body must have a status.
     HealthJson,
-    /// It has one if it is about health.
+    /// The body has a status if it is about health.
     Json,
-    /// It is one of the words and nothing else, if it is about health.
+    /// The body is one of the known words and nothing else, if it is about health.
     Text,
 }
 
@@ -36,16 +37,16 @@ impl Kind {
     }
 }
 
-/// What the body of a health answer says; nothing if it is about something else.
+/// Returns the outcome that a body reports, or `None` if it is about something else.
 pub(super) fn read(kind: Kind, body: &[u8]) -> Option<Outcome> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if kind == Kind::Text {
         let word = std::str::from_utf8(body).ok()?.trim();
         return status(word).map(|status| outcome(Some(status), word, None));
     }
-    let mut said = Said::default();
+    let mut said = Fields::default();
     let mut json = serde_json::Deserializer::from_slice(body);
-    // What was read before the end of a body that was cut counts.
+    // A status that was read before the end of a truncated body counts.
     let ended = json.deserialize_map(&mut said);
     let Some(word) = said.status else {
         let why = ended.err().map(|error| format!(": {error}"));
@@ -66,21 +67,21 @@ fn outcome(status: Option<Status>, word: &str, output: Option<String>) -> Outcom
         None => Outcome::fail(Reason::UnexpectedAnswer),
     };
     match output {
-        Some(output) => outcome.with_cause(format_args!("it says {word:?}: {output}")),
-        None => outcome.with_cause(format_args!("it says {word:?}")),
+        Some(output) => outcome.with_cause(format_args!("the status is {word:?}: {output}")),
+        None => outcome.with_cause(format_args!("the status is {word:?}")),
     }
 }
 
-/// What a text of Windows may begin with.
+/// The byte order mark with which text from Windows may begin.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The words of a status, whatever their case, and whose they are.
-const WORDS: [(&str, Status); 18] = [
+/// The known values of a status, in any case, with their origin.
+const STATUSES: [(&str, Status); 18] = [
     // The draft of health+json.
     ("pass", Status::Pass),
     ("warn", Status::Warn),
     ("fail", Status::Fail),
-    // Its relatives, as the draft names them, and those of Spring Boot and MicroProfile.
+    // The alternatives in the draft, and those of Spring Boot and MicroProfile.
     ("ok", Status::Pass),
     ("error", Status::Fail),
     ("up", Status::Pass),
@@ -90,11 +91,11 @@ const WORDS: [(&str, Status); 18] = [
     ("healthy", Status::Pass),
     ("degraded", Status::Warn),
     ("unhealthy", Status::Fail),
-    // Elasticsearch and OpenSearch: all shards there, some copies missing, data missing.
+    // Elasticsearch and OpenSearch: all shards available, some replicas missing, data missing.
     ("green", Status::Pass),
     ("yellow", Status::Warn),
     ("red", Status::Fail),
-    // gRPC's, as its gateways write it in JSON.
+    // gRPC, as its gateways write it in JSON.
     ("serving", Status::Pass),
     ("not_serving", Status::Fail),
     // Consul.
@@ -103,18 +104,18 @@ const WORDS: [(&str, Status); 18] = [
 ];
 
 fn status(word: &str) -> Option<Status> {
-    let mut words = WORDS.iter();
+    let mut words = STATUSES.iter();
     let (_, status) = words.find(|(known, _)| word.eq_ignore_ascii_case(known))?;
     Some(*status)
 }
 
 #[derive(Default)]
-struct Said {
+struct Fields {
     status: Option<String>,
     output: Option<String>,
 }
 
-impl<'de> Visitor<'de> for &mut Said {
+impl<'de> Visitor<'de> for &mut Fields {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_several_dialects() {
+    fn statuses_of_several_frameworks() {
         let fails = Some((Status::Fail, Some(Reason::Unhealthy)));
         let warns = Some((Status::Warn, Some(Reason::Degraded)));
         for (word, is) in [
@@ -180,7 +181,7 @@ mod tests {
                 assert_eq!(said(Kind::Text, &body), is, "{word}");
             }
         }
-        // A text that is about something else.
+        // Text that is about something else.
         for text in ["", "orders", "all is ok", "down the road"] {
             assert_eq!(said(Kind::Text, text), None, "{text}");
         }
@@ -199,13 +200,13 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_cut_has_said_what_it_has_said() {
+    fn a_truncated_body_counts_up_to_its_end() {
         let cut = r#"{"status":"warn","output":"slow","checks":{"a":[{"time":"20"#;
         let outcome = read(Kind::HealthJson, cut.as_bytes()).unwrap();
         assert_eq!(outcome.status(), Status::Warn);
         assert_eq!(
             outcome.cause().unwrap().redacted(),
-            r#"it says "warn": slow"#
+            r#"the status is "warn": slow"#
         );
     }
 

@@ -13,56 +13,65 @@ use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
 /// How much of a body is read, in bytes.
 const READ: usize = 64 * 1024;
 
-/// How long a run waits before it asks again, so that the client notices what else was closed at the same time.
-const BEFORE_AGAIN: Duration = Duration::from_millis(10);
+/// How long a run waits before it repeats the request, so that the client notices other connections
+/// that were closed at the same time.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// How long the body of a code that is not expected is waited for.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long to wait for the body if the status code is not expected.
+const BODY_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// Whether a service that is asked over HTTP says that it is well.
+/// Health check of a service over HTTP.
 ///
-/// It judges the code of the answer to a `GET`, and what a body in health+json says: one of the type
-/// `application/health+json`, or of another JSON type with a `status` that is a text, such as those of Spring Boot's actuator, of
-/// MicroProfile and of Elasticsearch; or a plain text that is nothing but one of the words below, as ASP.NET has it. So what is a warning there is
-/// one here.
+/// It judges the status code of the response to a `GET`, and the status that the body contains. A
+/// body counts if it has the type `application/health+json`. A body of another JSON type counts if
+/// it has a `status` that is a string, as in Spring Boot's actuator, MicroProfile and
+/// Elasticsearch. Plain text counts if it is exactly one of the words below, as in ASP.NET. A
+/// warning of the service is therefore a warning of the check.
 ///
 /// | finding | outcome |
 /// | --- | --- |
 /// | an expected code | pass |
-/// | and a body that says `pass`, `ok`, `up`, `healthy`, `green`, `serving` or `passing` | pass |
-/// | and a body that says `warn`, `degraded` or `yellow` | warn, degraded |
-/// | and a body that says `fail`, `error`, `down`, `out_of_service`, `unhealthy`, `red`, `not_serving` or `critical` | fail, unhealthy |
-/// | and a body that says anything else, or a health+json without a status | fail, unexpected answer |
-/// | and a body of a JSON type that is longer than what is read, without a status in that | fail, unexpected answer |
-/// | and a body of such a type that is compressed in a way that the client was not built for | fail, unexpected answer |
-/// | 503; or another code that is not expected, of 500 and above, with a body that says it fails | fail, unhealthy |
+/// | and the body's status is `pass`, `ok`, `up`, `healthy`, `green`, `serving` or `passing` | pass |
+/// | and the body's status is `warn`, `degraded` or `yellow` | warn, degraded |
+/// | and the body's status is `fail`, `error`, `down`, `out_of_service`, `unhealthy`, `red`, `not_serving` or `critical` | fail, unhealthy |
+/// | and the body has another status, or is health+json without a status | fail, unexpected answer |
+/// | and the body is of a JSON type, is longer than the part that is read, and has no status in that part | fail, unexpected answer |
+/// | and the body is of such a type, and has a compression that the client does not support | fail, unexpected answer |
+/// | 503; or another unexpected code of 500 or above, with a body whose status is a failure | fail, unhealthy |
 /// | 429 | warn, busy |
 /// | 401 | fail, authentication failed |
 /// | 403 | fail, permission denied |
 /// | 404 | fail, not found |
-/// | another code, or what is no HTTP; too many redirects | fail, unexpected answer |
-/// | a certificate that the client does not trust | fail, untrusted |
-/// | no address for its name | fail, unreachable |
-/// | nothing listens there, the connection is cut, no answer | fail, connection refused, connection lost, timed out |
-/// | a URL that is none, or of a scheme that the client does not speak | fail, misconfigured |
+/// | another code, or a response that is not HTTP; too many redirects | fail, unexpected answer |
+/// | the client does not trust the certificate | fail, untrusted |
+/// | no address was found for the name | fail, unreachable |
+/// | nothing listens there, the connection is cut, no response | fail, connection refused, connection lost, timed out |
+/// | the URL is not valid, or the client does not support its scheme | fail, misconfigured |
 ///
-/// A run is one request, over a connection of the client's pool. A server closes a connection that was idle for as long as it allows, perhaps
-/// just as the request arrives; then the request is sent once more. That is over a new connection if the client keeps one at most
-/// (`pool_max_idle_per_host`); the client of an application may have kept others. Of a body at most 64 kB are read, and what they say counts: a longer one in
-/// JSON has to have its status there, unless it is [not read for that](Self::ignore_health_json). The
-/// client decides on redirects, proxies, TLS, its user agent and other headers; but for `Accept`, which asks for health+json first.
-/// A user and a password in the URL are sent as the client does it, and told to nobody, nor is anything else of the URL that may be a secret.
+/// A run is one request, over a connection of the client's pool. A server closes connections that
+/// are idle for too long, perhaps just as the request arrives. The request is then sent once more.
+/// The second one uses a new connection if the client keeps at most one (`pool_max_idle_per_host`).
+/// An application's client may have kept others.
 ///
-/// Services that ask for each other's readiness, and go by it, are never ready once neither is. So ask for liveness, or let it be
+/// At most 64 KiB of a body are read, and a status in that part counts. A longer body in JSON must
+/// have its status there, unless it is [not read as health+json](Self::ignore_health_json).
+///
+/// The client determines redirects, proxies, TLS, its user agent and other headers. The check
+/// sets only `Accept`, with a preference for health+json. The client sends a user and a password in
+/// the URL as usual. No report contains them, or another part of the URL that may be a secret.
+///
+/// If two services check each other's readiness, and each is ready only if the other is, neither
+/// becomes ready again once both are not. Check liveness in that case, or make the check
 /// [non-critical](tower_health::Check::non_critical).
 ///
-/// Measured is the `code`. That an answer takes long is for [`Check::warn_above`](tower_health::Check::warn_above).
+/// It measures `code`, the status code. To warn about slow responses, use
+/// [`Check::warn_above`](tower_health::Check::warn_above).
 ///
 /// ```
 /// use tower_health::Check;
 /// use tower_health_checks::HttpUpstream;
 ///
-/// // Of a service of one's own, a redirect is no answer, and there is no proxy on the way.
+/// // Your own services need no proxy, and a redirect from them is not a valid response.
 /// let client = reqwest::Client::builder()
 ///     .no_proxy()
 ///     .pool_max_idle_per_host(1)
@@ -72,10 +81,10 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// let stock = Check::new("stock", ready).non_critical();
 /// # Ok::<(), reqwest::Error>(())
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct HttpUpstream {
     client: Client,
-    /// Or what is wrong with it.
+    /// The error if the URL is not valid.
     url: Result<Url, String>,
     expect: Box<dyn Fn(u16) -> bool + Send + Sync>,
     expect_body: Option<Box<ExpectBody>>,
@@ -85,9 +94,20 @@ pub struct HttpUpstream {
 type ExpectBody = dyn Fn(&[u8]) -> bool + Send + Sync;
 
 impl HttpUpstream {
-    /// A check of what is at a URL, such as `http://stock.internal/ready`.
+    /// Creates a check of a URL, such as `http://stock.internal/ready`.
     ///
-    /// What is no URL fails with [`Reason::Misconfigured`].
+    /// If the URL is not valid, each run fails with [`Reason::Misconfigured`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::HttpUpstream;
+    ///
+    /// let relative = HttpUpstream::new(reqwest::Client::new(), "stock.internal/ready");
+    /// assert_eq!(relative.check().await.unwrap_err().reason(), Reason::Misconfigured);
+    /// # }
+    /// ```
     pub fn new(client: Client, url: impl AsRef<str>) -> Self {
         Self {
             client,
@@ -98,32 +118,37 @@ impl HttpUpstream {
         }
     }
 
-    /// Which codes are expected. Defaults to 200 to 299.
+    /// Sets the status codes that are expected. Defaults to 200 to 299.
     pub fn expect(mut self, code: impl Fn(u16) -> bool + Send + Sync + 'static) -> Self {
         self.expect = Box::new(code);
         self
     }
 
-    /// Which bodies are expected, beside what is read as health+json. Judged are the first 64 kB; what is not expected fails with
-    /// [`Reason::UnexpectedAnswer`]. Defaults to any.
+    /// Sets the bodies that are expected, in addition to what is read as health+json. Only the
+    /// first 64 KiB are passed to the function. An unexpected body fails with
+    /// [`Reason::UnexpectedAnswer`].
     ///
     /// ```
     /// # use tower_health_checks::HttpUpstream;
     /// # let client = reqwest::Client::new();
     /// let nagios = HttpUpstream::new(client, "http://stock.internal/ping").expect_body(|body| body.starts_with(b"OK"));
     /// ```
+    ///
+    /// Defaults to any body.
     pub fn expect_body(mut self, body: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         self.expect_body = Some(Box::new(body));
         self
     }
 
-    /// Takes no body for health+json: for a service whose JSON has a `status` that is about something else. Defaults to reading it.
+    /// Does not read the body as health+json. Use it for a service whose JSON has a `status` that
+    /// is not about health. Defaults to reading it.
     pub fn ignore_health_json(mut self) -> Self {
         self.reads_health_json = false;
         self
     }
 
-    /// Sends the request, and once more if the server closed the connection before it answered anything.
+    /// Sends the request, and repeats it once if the server closed the connection before it
+    /// responded.
     async fn ask(&self, url: &Url) -> Result<Response, reqwest::Error> {
         let ask = || {
             let accept = "application/health+json, application/json;q=0.9, */*;q=0.1";
@@ -131,7 +156,7 @@ impl HttpUpstream {
         };
         match ask().await {
             Err(error) if is_lost(&error) => {
-                sleep(BEFORE_AGAIN).await;
+                sleep(RETRY_DELAY).await;
                 ask().await
             }
             answered => answered,
@@ -143,13 +168,13 @@ impl HttpUpstream {
         let code = response.status().as_u16();
         let media_type = response.headers().get(CONTENT_TYPE);
         let kind = media_type.and_then(|text| Kind::of(text.to_str().ok()?));
-        // The client takes away what it has decoded.
+        // The client removes the encodings that it has decoded.
         let encoding = response.headers().get(CONTENT_ENCODING);
         let is_encoded = encoding.is_some_and(|encoding| encoding != "identity");
         let body = match (self.expect)(code) {
             true => Body::of(&mut response).await?,
-            // The code alone is bad enough, if no more is to be had.
-            false => match timeout(PATIENCE, Body::of(&mut response)).await {
+            // The code alone is a result if the body does not arrive.
+            false => match timeout(BODY_TIMEOUT, Body::of(&mut response)).await {
                 Ok(Ok(body)) => body,
                 Ok(Err(_)) | Err(_) => Body::default(),
             },
@@ -165,14 +190,14 @@ impl HttpUpstream {
     fn judge(&self, answer: &Answer) -> Outcome {
         let health_json = answer.kind.filter(|_| self.reads_health_json);
         let readable = health_json.filter(|_| !answer.is_encoded);
-        let says = readable.and_then(|kind| answer.body.says(kind));
+        let status = readable.and_then(|kind| answer.body.status(kind));
         if !(self.expect)(answer.code) {
-            return unexpected(answer.code, says);
+            return unexpected(answer.code, status);
         }
-        // What was not read is not taken for granted.
+        // A body that cannot be read does not pass.
         if answer.is_encoded && (health_json.is_some() || self.expect_body.is_some()) {
             return Outcome::fail(Reason::UnexpectedAnswer)
-                .with_cause("its body is compressed in a way that the client was not built for");
+                .with_cause("the body has a compression that the client does not support");
         }
         let is_expected = self
             .expect_body
@@ -181,17 +206,17 @@ impl HttpUpstream {
         let body = match is_expected {
             true => Outcome::pass(),
             false => {
-                Outcome::fail(Reason::UnexpectedAnswer).with_cause("its body is not as expected")
+                Outcome::fail(Reason::UnexpectedAnswer).with_cause("the body is not as expected")
             }
         };
-        body.merge(says.unwrap_or_else(Outcome::pass))
+        body.merge(status.unwrap_or_else(Outcome::pass))
     }
 }
 
-fn unexpected(code: u16, says: Option<Outcome>) -> Outcome {
-    let says_fail = says.filter(|says| says.reason() == Some(Reason::Unhealthy));
+fn unexpected(code: u16, status: Option<Outcome>) -> Outcome {
+    let says_fail = status.filter(|status| status.reason() == Some(Reason::Unhealthy));
     let outcome = match (code, says_fail) {
-        (500.., Some(says)) => return says,
+        (500.., Some(status)) => return status,
         (401, _) => Outcome::fail(Reason::AuthenticationFailed),
         (403, _) => Outcome::fail(Reason::PermissionDenied),
         (404, _) => Outcome::fail(Reason::NotFound),
@@ -199,7 +224,7 @@ fn unexpected(code: u16, says: Option<Outcome>) -> Outcome {
         (503, _) => Outcome::fail(Reason::Unhealthy),
         _ => Outcome::fail(Reason::UnexpectedAnswer),
     };
-    outcome.with_cause(format_args!("it answers {code}"))
+    outcome.with_cause(format_args!("the status code is {code}"))
 }
 
 #[async_trait]
@@ -211,7 +236,7 @@ impl HealthCheck for HttpUpstream {
         };
         let answer = self.answer(url).await;
         let answer =
-            answer.map_err(|error| Failure::new(reason(&error)).with_cause(words(&error)))?;
+            answer.map_err(|error| Failure::new(reason(&error)).with_cause(message(&error)))?;
         let outcome = self.judge(&answer);
         Ok(outcome.measure("code", u64::from(answer.code), ""))
     }
@@ -220,21 +245,22 @@ impl HealthCheck for HttpUpstream {
 struct Answer {
     code: u16,
     kind: Option<Kind>,
-    /// Whether it was compressed in a way that the client does not know.
+    /// Whether it has a compression that the client does not support.
     is_encoded: bool,
     body: Body,
 }
 
-/// What was read of a body.
+/// The part of a body that was read.
 #[derive(Default)]
 struct Body {
     start: Vec<u8>,
-    /// Whether there is more of it.
+    /// Whether the body continues after that part.
     is_cut: bool,
 }
 
 impl Body {
-    /// One that ends within what is read is read to its end, so that its connection can be used again.
+    /// Reads a body. A body within the limit is read to its end, so that its connection can be
+    /// reused.
     async fn of(response: &mut Response) -> Result<Self, reqwest::Error> {
         let mut body = Self::default();
         while let Some(chunk) = response.chunk().await? {
@@ -248,19 +274,19 @@ impl Body {
         Ok(body)
     }
 
-    fn says(&self, kind: Kind) -> Option<Outcome> {
+    fn status(&self, kind: Kind) -> Option<Outcome> {
         let cut = || {
             Outcome::fail(Reason::UnexpectedAnswer).with_cause(format_args!(
-                "no status in the first {READ} bytes of its JSON"
+                "no status in the first {READ} bytes of the JSON body"
             ))
         };
-        // What a status that was not read says is not taken for granted.
+        // A body whose status may be in the part that was not read does not pass.
         let is_json = kind != Kind::Text;
         health_json::read(kind, &self.start).or_else(|| (self.is_cut && is_json).then(cut))
     }
 }
 
-/// Whether the connection was closed before anything was answered.
+/// Whether the connection was closed before the server responded.
 fn is_lost(error: &reqwest::Error) -> bool {
     let may_be = error.is_request() && !(error.is_timeout() || error.is_connect());
     may_be && reason(error) == Reason::ConnectionLost
@@ -278,15 +304,16 @@ fn reason(error: &reqwest::Error) -> Reason {
     }
     match Reason::of(error) {
         Reason::Failed => chain(error)
-            .find_map(|source| by_words(&source.to_string()))
+            .find_map(|source| reason_from_message(&source.to_string()))
             .unwrap_or(Reason::UnexpectedAnswer),
         reason => reason,
     }
 }
 
-/// What those sources are about whose types are of crates that this one does not know: of hyper, and of the client's TLS.
-fn by_words(text: &str) -> Option<Reason> {
-    let starts = |words: &[&str]| words.iter().any(|words| text.starts_with(words));
+/// Returns the reason that an error's message implies, for errors of crates that this crate does
+/// not know: hyper, and the client's TLS.
+fn reason_from_message(text: &str) -> Option<Reason> {
+    let starts = |message: &[&str]| message.iter().any(|message| text.starts_with(message));
     if starts(&[
         "connection closed",
         "connection error",
@@ -300,9 +327,10 @@ fn by_words(text: &str) -> Option<Reason> {
     }
 }
 
-/// An error and its sources, without the URL, which may hold a secret in its query.
-fn words(error: &reqwest::Error) -> String {
-    let mut words: Vec<String> = Vec::new();
+/// Returns the messages of an error and its sources, without the URL, which may contain a secret in
+/// its query.
+fn message(error: &reqwest::Error) -> String {
+    let mut message: Vec<String> = Vec::new();
     for source in chain(error) {
         let url = source.downcast_ref::<reqwest::Error>();
         let url = url.and_then(reqwest::Error::url);
@@ -310,12 +338,12 @@ fn words(error: &reqwest::Error) -> String {
             Some(url) => source.to_string().replace(&format!(" for url ({url})"), ""),
             None => source.to_string(),
         };
-        words.push(text);
+        message.push(text);
     }
-    words.join(": ")
+    message.join(": ")
 }
 
-/// Without the URL.
+/// The URL is omitted, because it may contain a secret.
 impl fmt::Debug for HttpUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpUpstream")
@@ -329,15 +357,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_tls_says_of_a_certificate() {
+    fn reasons_from_tls_messages() {
         #[cfg(feature = "certificate")]
         {
             let error = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-            assert_eq!(by_words(&error.to_string()), Some(Reason::Untrusted));
+            assert_eq!(
+                reason_from_message(&error.to_string()),
+                Some(Reason::Untrusted)
+            );
             let alert = rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure);
-            assert_eq!(by_words(&alert.to_string()), None);
+            assert_eq!(reason_from_message(&alert.to_string()), None);
         }
         let openssl = "error:0A000086:SSL routines::certificate verify failed";
-        assert_eq!(by_words(openssl), Some(Reason::Untrusted));
+        assert_eq!(reason_from_message(openssl), Some(Reason::Untrusted));
     }
 }

@@ -1,4 +1,4 @@
-//! Services that answer for their own health.
+//! Services that report their own health.
 
 #[cfg(feature = "upstream-grpc")]
 mod grpc;
@@ -17,7 +17,7 @@ pub use self::http::HttpUpstream;
 /// How many sources of an error are followed.
 const MAX_SOURCES: usize = 16;
 
-/// An error and its sources.
+/// Iterates over an error and its sources.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| error.source()).take(MAX_SOURCES)
 }

@@ -1,4 +1,4 @@
-//! Bounds that contradict each other are problems of each check that has a pair of them.
+//! Contradicting bounds are problems of each check that has such a pair.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ fn problems(check: impl HealthCheck) -> Vec<String> {
     check.problems()
 }
 
-/// One that says so of these two settings.
-fn contradicts(check: impl HealthCheck, [lower, upper]: [&str; 2]) {
+/// Asserts that a check has exactly one problem, which names these two settings.
+fn assert_contradiction(check: impl HealthCheck, [lower, upper]: [&str; 2]) {
     let problems = problems(check);
     let [problem] = &problems[..] else {
         panic!("{problems:?}");
@@ -27,47 +27,47 @@ fn contradicts(check: impl HealthCheck, [lower, upper]: [&str; 2]) {
 }
 
 #[tokio::test]
-async fn bounds_of_a_replica() {
+async fn contradicting_bounds_of_a_replica_are_problems() {
     let names = ["warn_lag_above", "fail_lag_above"];
     let postgres = || Postgres::sqlx(PgPool::connect_lazy("postgres://app@127.0.0.1").unwrap());
-    contradicts(postgres().warn_lag_above(HIGH).fail_lag_above(LOW), names);
+    assert_contradiction(postgres().warn_lag_above(HIGH).fail_lag_above(LOW), names);
     assert!(problems(postgres().warn_lag_above(LOW).fail_lag_above(HIGH)).is_empty());
     let mysql = || MySql::sqlx(MySqlPool::connect_lazy("mysql://app@127.0.0.1").unwrap());
-    contradicts(mysql().warn_lag_above(HIGH).fail_lag_above(LOW), names);
+    assert_contradiction(mysql().warn_lag_above(HIGH).fail_lag_above(LOW), names);
     assert!(problems(mysql().warn_lag_above(LOW)).is_empty());
 }
 
 #[test]
-fn bounds_of_a_queue_and_a_certificate() {
+fn contradicting_bounds_of_a_queue_and_a_certificate_are_problems() {
     let queue = || {
         RabbitMqQueue::new("orders", || {
             Connection::connect("amqp://127.0.0.1", ConnectionProperties::default())
         })
     };
-    contradicts(
+    assert_contradiction(
         queue().warn_above(2).fail_above(1),
         ["warn_above", "fail_above"],
     );
     assert!(problems(queue().warn_above(1).fail_above(2)).is_empty());
     let certificate = || Certificate::of_file("/etc/tls.pem");
     let names = ["fail_below", "warn_below"];
-    contradicts(certificate().warn_below(7).fail_below(21), names);
+    assert_contradiction(certificate().warn_below(7).fail_below(21), names);
     assert!(
         problems(certificate().fail_below(30)).is_empty(),
-        "a default contradicts nothing"
+        "a default assert_contradiction nothing"
     );
 }
 
 #[test]
-fn bounds_of_a_disk() {
+fn contradicting_bounds_of_a_disk_are_problems() {
     let disk = || Disk::new("/");
     let names = ["fail_below", "warn_below"];
-    contradicts(disk().warn_below(5.0).fail_below(10.0), names);
+    assert_contradiction(disk().warn_below(5.0).fail_below(10.0), names);
     let names = ["fail_below_bytes", "warn_below_bytes"];
-    contradicts(disk().warn_below_bytes(5).fail_below_bytes(10), names);
+    assert_contradiction(disk().warn_below_bytes(5).fail_below_bytes(10), names);
     assert!(
         problems(disk().fail_below(15.0)).is_empty(),
-        "a default contradicts nothing"
+        "a default assert_contradiction nothing"
     );
     assert!(problems(disk().warn_below(5.0).fail_below_bytes(10)).is_empty());
     let problems = problems(disk().warn_below(f64::NAN));
@@ -79,15 +79,15 @@ fn bounds_of_a_disk() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn bounds_of_what_a_process_runs_out_of() {
+fn contradicting_bounds_of_system_resources_are_problems() {
     use tower_health_checks::{CpuPressure, FileHandles, Memory};
 
     let names = ["warn_above", "fail_above"];
-    contradicts(Memory::new().warn_above(90.0).fail_above(80.0), names);
-    contradicts(FileHandles::new().warn_above(90.0).fail_above(80.0), names);
-    contradicts(CpuPressure::new().warn_above(90.0).fail_above(80.0), names);
+    assert_contradiction(Memory::new().warn_above(90.0).fail_above(80.0), names);
+    assert_contradiction(FileHandles::new().warn_above(90.0).fail_above(80.0), names);
+    assert_contradiction(CpuPressure::new().warn_above(90.0).fail_above(80.0), names);
     assert!(
         problems(Memory::new().fail_above(80.0)).is_empty(),
-        "a default contradicts nothing"
+        "a default assert_contradiction nothing"
     );
 }

@@ -17,7 +17,8 @@ use crate::{
     wear::{until, wear},
 };
 
-/// A server that shows what is in a file whenever somebody connects, and says nothing but what TLS wants it to.
+/// A server that presents the certificate in a file for each new connection, and sends nothing
+/// beyond TLS.
 const SERVICE: &str = r#"
 import pathlib, socketserver, ssl, sys
 
@@ -57,7 +58,7 @@ fn show(server: &Server, pem: &str) {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// From how many days ago until in how many days, and an hour more.
+/// The validity: since this many days ago, and for this many days and an hour from now.
 pub(crate) type Days = (u32, i32);
 
 fn params(names: &[&str], (since, left): Days) -> CertificateParams {
@@ -69,7 +70,7 @@ fn params(names: &[&str], (since, left): Days) -> CertificateParams {
     params
 }
 
-/// Who signs.
+/// A certificate authority.
 pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
 fn authority_params(name: &str, days: Days) -> CertificateParams {
@@ -84,7 +85,7 @@ pub(crate) fn root() -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
-/// What a server shows: a certificate for 127.0.0.1 and `orders.example`, and its key.
+/// Returns what a server presents: a certificate for 127.0.0.1 and `orders.example`, and its key.
 pub(crate) fn leaf(authority: &Authority, days: Days) -> String {
     let key = KeyPair::generate().unwrap();
     let params = params(&["127.0.0.1", "orders.example"], days);
@@ -126,7 +127,7 @@ fn fails(reason: Reason) -> (Status, Option<Reason>, Option<i64>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong() {
+async fn each_fault_is_reported_as_documented() {
     let root = root();
     let mut server = service();
     let pem = leaf(&root, (1, 90));
@@ -154,7 +155,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_leaves_no_connection_behind() {
+async fn the_check_leaves_no_connection_behind() {
     let root = root();
     let mut server = service();
     show(&server, &leaf(&root, (1, 90)));
@@ -173,7 +174,7 @@ async fn it_leaves_no_connection_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_server_shows() {
+async fn the_presented_certificate_decides_the_status() {
     let root = root();
     let mut server = service();
     show(&server, &leaf(&root, (1, 90)));
@@ -181,7 +182,8 @@ async fn what_a_server_shows() {
     let check = check(server.address, &root).fail_below(7);
     let expired = Some(Reason::Expired);
     let soon = Some(Reason::ExpiresSoon);
-    // Whatever was shown before: a handshake is never a resumed one.
+    // The result does not depend on the previous certificate, because a handshake never resumes a
+    // session.
     for (days, expected) in [
         ((1, 90), (Status::Pass, None, Some(90))),
         ((1, 21), (Status::Pass, None, Some(21))),
@@ -211,7 +213,7 @@ async fn what_a_server_shows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_name_is_that_of_the_address_unless_it_is_told() {
+async fn the_name_of_the_address_is_verified_unless_another_is_set() {
     let root = root();
     let mut server = service();
     show(&server, &leaf(&root, (1, 90)));
@@ -233,7 +235,7 @@ async fn the_name_is_that_of_the_address_unless_it_is_told() {
     }
     let port = server.address.port();
     let at = |address: String| Certificate::of_address(address, trusting(root.der()));
-    // The system knows its address; the certificate is not of that name.
+    // The system resolves the name, but the certificate is not valid for it.
     let named = at(format!("localhost:{port}"));
     assert_eq!(told(&named).await, fails(Reason::Untrusted));
     let named = named.server_name("orders.example");
@@ -247,7 +249,7 @@ async fn the_name_is_that_of_the_address_unless_it_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_chain_what_ends_first_counts() {
+async fn the_first_certificate_of_a_chain_to_expire_counts() {
     let root = root();
     let between = |days| {
         let params = authority_params("between", days);
@@ -274,7 +276,7 @@ async fn of_a_chain_what_ends_first_counts() {
         assert_eq!(told(&served).await, expected);
         assert_eq!(told(&file).await, expected);
     }
-    // One that nobody needs, as of a root that most have replaced.
+    // An unnecessary certificate, as of a root that most clients have replaced.
     let params = authority_params("another", (9, -1));
     let another = CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &root).unwrap();
     show(
@@ -289,7 +291,7 @@ async fn of_a_chain_what_ends_first_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_file_holds() {
+async fn the_certificates_in_a_file_decide_the_status() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("fullchain.pem");
     let check = Certificate::of_file(&path);
@@ -334,7 +336,7 @@ async fn what_a_file_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_several_roots_in_a_file_what_ends_first_counts() {
+async fn the_first_of_several_roots_in_a_file_to_expire_counts() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("roots.pem");
     let check = Certificate::of_file(&path);
@@ -355,18 +357,18 @@ async fn of_several_roots_in_a_file_what_ends_first_counts() {
         fs::write(&path, pem).unwrap();
         assert_eq!(told(&check).await, expected);
     }
-    // Beside what they have signed they do not count.
+    // Roots do not count if the certificates that they have signed are present.
     fs::write(&path, leaf(&late, (1, 60)) + &soon.pem()).unwrap();
     assert_eq!(told(&check).await, (Status::Pass, None, Some(60)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_signed_its_own_is_judged_by_that() {
+async fn a_self_signed_certificate_alone_decides_the_status() {
     let mut server = service();
     let key = KeyPair::generate().unwrap();
     let own = params(&["127.0.0.1"], (1, 10)).self_signed(&key).unwrap();
     let (other, root) = (leaf(&root(), (1, 60)), root());
-    // What it sends along has nothing to do with it.
+    // The other certificates that it sends are unrelated.
     let (other, _) = other.split_once("-----BEGIN PRIVATE KEY").unwrap();
     let chain = own.pem() + other + &root.pem();
     show(&server, &(chain + &key.serialize_pem()));
@@ -378,7 +380,7 @@ async fn a_server_that_signed_its_own_is_judged_by_that() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_tls() {
+async fn a_server_without_tls_fails() {
     let root = root();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let plain = check(listener.local_addr().unwrap(), &root);
@@ -387,7 +389,7 @@ async fn what_is_no_tls() {
         let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
         while let Ok((mut stream, _)) = listener.accept().await {
             _ = stream.write_all(answer).await;
-            // Until it has been read.
+            // Until the client has read the response.
             _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
         }
     });
@@ -397,7 +399,7 @@ async fn what_is_no_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_of_a_file_is_not_skipped_for_how_it_is_written() {
+async fn an_unusually_encoded_certificate_in_a_file_is_not_skipped() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chain.pem");
     let root = root();
@@ -424,7 +426,7 @@ async fn a_certificate_of_a_file_is_not_skipped_for_how_it_is_written() {
         assert_eq!(told(&check).await, soon, "{text}");
     }
     for text in [
-        // One that is cut is not the one that is left.
+        // A truncated certificate is not replaced by the remaining one.
         chain.replacen("-----END CERTIFICATE-----", "", 1),
         relabelled("PKCS7"),
         String::new(),
@@ -441,7 +443,7 @@ async fn a_certificate_of_a_file_is_not_skipped_for_how_it_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tls_that_begins_after_a_greeting() {
+async fn start_tls_protocols_are_supported() {
     let root = root();
     let mut server = Server::new(|directory, address| {
         let mut python = Command::new(program("python3", &[], "apt-get install python3"));
@@ -483,7 +485,7 @@ async fn tls_that_begins_after_a_greeting() {
     }
 }
 
-/// A server that speaks what a file says before it speaks TLS, or refuses to.
+/// A server that sends the text of a file before it speaks TLS, or refuses TLS.
 const GREETS: &str = r#"
 import pathlib, socketserver, ssl, sys
 

@@ -76,7 +76,7 @@ pub(crate) fn tcp(server: SocketAddr) -> Dns {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong() {
+async fn each_fault_is_reported_as_documented() {
     let mut server = server();
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let mut row = Row::of("dns", tcp(proxy.address())).await;
@@ -100,7 +100,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_asked_over_tcp_comes_back() {
+async fn a_check_over_tcp_recovers_with_its_server() {
     let mut server = server();
     let row = Row::of("dns", tcp(server.address)).await;
     server.kill();
@@ -110,7 +110,7 @@ async fn a_server_that_is_asked_over_tcp_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_leaves_nothing_behind() {
+async fn the_check_leaves_no_connection_or_socket_behind() {
     let server = server();
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let contract = |status| {
@@ -122,8 +122,8 @@ async fn it_leaves_nothing_behind() {
     let check = tcp(proxy.address());
     wear(&check).await;
     assert_eq!(check.check().await.unwrap().status(), Status::Pass);
-    // A server of DNS closes connections when it likes. The question for addresses of IPv4 and that for those of IPv6 may each
-    // have made one.
+    // A DNS server closes connections at any time. The queries for IPv4 and for IPv6 addresses may
+    // each have opened one.
     until("all but the last are closed", async || proxy.open() <= 2).await;
     drop(check);
     until("they are closed", async || proxy.open() == 0).await;
@@ -136,7 +136,7 @@ async fn it_leaves_nothing_behind() {
     let check = udp(server.address);
     let before = sockets();
     wear(&check).await;
-    // Other tests have sockets too, but not so many.
+    // Other tests have sockets, too, but fewer.
     until("all sockets are closed", async || sockets() < before + 50).await;
 }
 
@@ -149,7 +149,7 @@ async fn told(check: &Dns) -> (Status, Option<Reason>, Option<Value>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_names_have() {
+async fn the_number_and_the_values_of_addresses_are_checked() {
     let server = server();
     let named = |name: &str| {
         let how = ConnectionConfig::udp();
@@ -172,10 +172,10 @@ async fn what_names_have() {
     let unexpected = (Status::Fail, Some(Reason::UnexpectedAnswer), addresses(3));
     assert_eq!(told(&unknown).await, unexpected);
     assert_eq!(told(&named("nobody.internal.")).await, nothing);
-    let what = "a name that there is not, or that has no address";
+    let what = "a name that does not exist, or has no address";
     assert_refusal("dns", what, &named("nobody.internal.")).await;
     assert_eq!(told(&named("text.internal.")).await, nothing);
-    // This server asks no other.
+    // This server forwards no queries.
     assert_eq!(
         told(&named("elsewhere.example.")).await,
         fails(Reason::PermissionDenied)
@@ -187,7 +187,7 @@ async fn what_names_have() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_from_a_cache_tells_nothing() {
+async fn a_caching_resolver_is_misconfigured() {
     let server = server();
     let mut caching = builder(server.address, ConnectionConfig::udp());
     caching.options_mut().cache_size = 1;
@@ -208,7 +208,7 @@ async fn an_answer_from_a_cache_tells_nothing() {
 }
 
 #[tokio::test]
-async fn what_no_name_server_is_asked_for_tells_nothing() {
+async fn a_name_that_is_resolved_locally_is_misconfigured() {
     let nobody = || builder(free_address(), ConnectionConfig::udp());
     let names = [
         "localhost",
@@ -231,7 +231,7 @@ async fn what_no_name_server_is_asked_for_tells_nothing() {
 }
 
 #[tokio::test]
-async fn what_servers_say_instead() {
+async fn each_response_code_has_its_reason() {
     for (code, reason) in [
         (1, Reason::UnexpectedAnswer),
         (2, Reason::Unhealthy),
@@ -244,7 +244,8 @@ async fn what_servers_say_instead() {
             let mut message = [0; 512];
             loop {
                 let (length, client) = socket.recv_from(&mut message).await.unwrap();
-                // The question, as an answer with that code; without what follows the question.
+                // Turns the query into a response with this code, without the sections after the
+                // question.
                 message[2] = 0x80;
                 message[3] = code;
                 message[6..12].fill(0);
@@ -264,7 +265,7 @@ async fn what_servers_say_instead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_is_too_long_for_udp_is_asked_for_over_tcp() {
+async fn a_response_too_long_for_udp_is_requested_over_tcp() {
     let server = server();
     let both = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
     let many = |how: Vec<ConnectionConfig>| {
@@ -282,7 +283,7 @@ async fn an_answer_that_is_too_long_for_udp_is_asked_for_over_tcp() {
     };
     let outcome = many(both).check().await.unwrap();
     assert_eq!(outcome.status(), Status::Pass, "{outcome:?}");
-    // Over UDP alone there is no such answer, and the resolver does not say why.
+    // Over UDP alone there is no such response, and the resolver does not report why.
     let outcome = many(vec![ConnectionConfig::udp()]).check().await.unwrap();
     assert_eq!(outcome.reason(), Some(Reason::NotFound), "{outcome:?}");
 }

@@ -1,4 +1,4 @@
-//! A check never harms what it asks: what servers counted in a thousand runs of each.
+//! A check never harms its dependency. The servers count what a thousand runs of each check cause.
 
 use std::{fs, net::SocketAddr, process::Command, time::Duration};
 
@@ -19,27 +19,29 @@ use crate::{
 
 const RUNS: usize = 1_000;
 
-/// What a server counts, and is shown where it does.
+/// The counters of a server, as far as it has them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counted {
-    /// Connections that ended without a goodbye, or by a reset.
+    /// Connections that ended without a regular close, or by a reset.
     aborted: Option<usize>,
-    /// Connections that it had no room for, or did not want.
+    /// Connections that the server refused.
     refused: Option<usize>,
-    /// Logins that failed.
+    /// Failed logins.
     denied: Option<usize>,
-    /// Lines of its log that are more than information.
+    /// Log lines above the level of information.
     log: Option<usize>,
 }
 
-/// A thousand runs at once or one after another, and then the end of the check. Returns how many ports of clients wait to be free again by then.
+/// Runs a check a thousand times, some of them concurrently, and drops it. Returns how many
+/// additional client ports are in TIME_WAIT afterwards.
 async fn thousand(
     check: impl HealthCheck,
     server: SocketAddr,
     at_a_time: usize,
     said: Status,
 ) -> usize {
-    // Whoever waited for the server to start has left one as well, by now.
+    // The probes that waited for the server to start have released their ports by now, or have left
+    // them in TIME_WAIT.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = waiting(server);
     for _ in 0..RUNS / at_a_time {
@@ -48,25 +50,27 @@ async fn thousand(
             let outcome = outcome.unwrap_or_else(Outcome::from);
             assert_eq!(outcome.status(), said, "{outcome:?}");
         }
-        // A client takes its connection back a moment after the answer. Runs are never closer than that.
+        // A client returns its connection to its pool shortly after the response. Real runs are
+        // never closer than this.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     waiting(server).saturating_sub(before)
 }
 
-/// One after another, over the one connection that such a check keeps.
+/// One run after another, over the one connection that such a check keeps.
 async fn in_turn(check: impl HealthCheck, server: SocketAddr) -> Option<usize> {
     Some(thousand(check, server, 1, Status::Pass).await)
 }
 
-/// Each over a connection of its own. The kernel keeps the port of that for a minute, unless the server closes first.
+/// Concurrent runs, each with its own connection. The kernel keeps the port of a connection for a
+/// minute, unless the server closes it first.
 async fn at_once(check: impl HealthCheck, server: SocketAddr) -> Option<usize> {
     let ports = thousand(check, server, 20, Status::Pass).await;
     assert!(ports <= RUNS, "{ports}");
     None
 }
 
-/// How many ports of clients of that server cannot be used yet, for a connection has ended there a moment ago.
+/// Returns the number of client ports of that server in TIME_WAIT.
 fn waiting(server: SocketAddr) -> usize {
     const TIME_WAIT: &str = "06";
     let port = format!(":{:04X}", server.port());
@@ -80,8 +84,14 @@ fn waiting(server: SocketAddr) -> usize {
     ended.count()
 }
 
-/// The row of a check: what the server counted, and what was left.
-fn harmless(check: &str, server: &str, counted: Counted, ports: Option<usize>, connections: usize) {
+/// Asserts the row of a check: the counters of the server, and what is left behind.
+fn assert_no_harm(
+    check: &str,
+    server: &str,
+    counted: Counted,
+    ports: Option<usize>,
+    connections: usize,
+) {
     let Counted {
         aborted,
         refused,
@@ -91,7 +101,7 @@ fn harmless(check: &str, server: &str, counted: Counted, ports: Option<usize>, c
     let shown = |count: Option<usize>| count.map_or("–".to_owned(), |count| count.to_string());
     let [aborted, refused, denied, log] = [aborted, refused, denied, log].map(shown);
     let connections = connections.to_string();
-    let ports = ports.map_or("one a run at most".to_owned(), |count| count.to_string());
+    let ports = ports.map_or("at most one per run".to_owned(), |count| count.to_string());
     let cells = [
         check,
         server,
@@ -105,7 +115,7 @@ fn harmless(check: &str, server: &str, counted: Counted, ports: Option<usize>, c
     assert_row(LEFT_BEHIND, &cells);
 }
 
-/// How many lines have one of the words.
+/// Returns the number of lines that contain one of the words.
 fn lines(log: &str, words: &[&str]) -> usize {
     let has = |line: &&str| words.iter().any(|word| line.contains(word));
     let found: Vec<&str> = log.lines().filter(has).collect();
@@ -114,7 +124,7 @@ fn lines(log: &str, words: &[&str]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_postgres() {
+async fn postgres_checks_do_no_harm() {
     let (server, admin) = postgres::primary().await;
     let address = server.address;
     let ended = async || -> (i64, i64) {
@@ -132,7 +142,7 @@ async fn of_postgres() {
     let mut aborted = usize::try_from(ended().await.0).unwrap();
     let mut row = async |name: &str, ports: Option<usize>| {
         until("its connections are gone", async || ended().await.1 == 0).await;
-        // What a session was is counted a moment after its end.
+        // A session is counted shortly after its end.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let log = server.log();
         let before = std::mem::replace(&mut read, log.len());
@@ -143,7 +153,7 @@ async fn of_postgres() {
             denied: Some(lines(&log[before..], &["authentication"])),
             log: Some(lines(&log[before..], &["WARNING:", "ERROR:", "FATAL:"])),
         };
-        harmless(name, "PostgreSQL", counted, ports, 0);
+        assert_no_harm(name, "PostgreSQL", counted, ports, 0);
     };
     let check = Postgres::sqlx(options(address));
     row("sqlx-postgres", in_turn(check, address).await).await;
@@ -159,7 +169,7 @@ async fn of_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_mysql() {
+async fn mysql_checks_do_no_harm() {
     let mut server = mysql::server(&["--log-warnings=9"]);
     server.start();
     let mut admin = mysql::admin(server.address).await;
@@ -197,7 +207,7 @@ async fn of_mysql() {
     };
     let mut admin = mysql::admin(server.address).await;
     let left = mysql::count(&mut admin).await;
-    harmless(
+    assert_no_harm(
         "sqlx-mysql",
         "MariaDB",
         counted,
@@ -206,11 +216,12 @@ async fn of_mysql() {
     );
 }
 
-/// Runs that are given up while a server hangs: over the connection that was kept, and while another is made. Then runs at the same time.
+/// Cancels runs while a server hangs: a run over the kept connection, and runs that open another
+/// one. Then starts concurrent runs.
 async fn given_up(check: &impl HealthCheck, server: &Server) {
     assert!(check.check().await.is_ok());
     server.suspend();
-    // One over the connection that was kept, and as many handshakes as may go on.
+    // One run over the kept connection, and as many handshakes as may be in progress.
     for _ in 0..1 + 3 {
         let given_up = tokio::time::timeout(Duration::from_millis(200), check.check()).await;
         assert!(given_up.is_err());
@@ -224,7 +235,7 @@ async fn given_up(check: &impl HealthCheck, server: &Server) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn runs_that_are_given_up_end_their_connections_as_the_protocol_does() {
+async fn cancelled_runs_close_their_connections_regularly() {
     let mut server = mysql::server(&["--log-warnings=9"]);
     server.start();
     let mut admin = mysql::admin(server.address).await;
@@ -269,7 +280,7 @@ async fn runs_that_are_given_up_end_their_connections_as_the_protocol_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_redis() {
+async fn redis_checks_do_no_harm() {
     let mut server = redis::server(&[]);
     server.start();
     let admin = redis::admin(server.address).await;
@@ -287,7 +298,7 @@ async fn of_redis() {
     let connection = redis::manager(server.address, "default").await;
     let [refused, denied, clients] = stats().await;
     let check = Redis::new(connection.clone()).primary();
-    // All at once over the one connection of the service.
+    // All concurrent runs use the one connection of the service.
     let ports = Some(thousand(check, server.address, 20, Status::Pass).await);
     let [refused_after, denied_after, clients_after] = stats().await;
     let counted = Counted {
@@ -296,12 +307,12 @@ async fn of_redis() {
         denied: Some(denied_after - denied),
         log: Some(lines(&server.log()[before..], &[" # "])),
     };
-    harmless("redis", "Redis", counted, ports, clients_after - clients);
+    assert_no_harm("redis", "Redis", counted, ports, clients_after - clients);
     drop(connection);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_rabbitmq() {
+async fn rabbitmq_checks_do_no_harm() {
     let broker = rabbitmq::Broker::start();
     let address = broker.server.address;
     let connection = rabbitmq::connect(address).await;
@@ -322,7 +333,7 @@ async fn of_rabbitmq() {
             denied: Some(lines(log, &["refused"])),
             log: Some(lines(log, &["[warning]", "[error]"])),
         };
-        harmless(name, "RabbitMQ", counted, ports, 0);
+        assert_no_harm(name, "RabbitMQ", counted, ports, 0);
     };
     let check = tower_health_checks::RabbitMq::new(std::sync::Arc::clone(&connection));
     row("rabbitmq", in_turn(check, address).await).await;
@@ -331,7 +342,7 @@ async fn of_rabbitmq() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_nats() {
+async fn nats_checks_do_no_harm() {
     let mut server = nats::server("");
     server.start();
     let client = nats::client(server.address, "app").await;
@@ -350,11 +361,12 @@ async fn of_nats() {
             log: Some(lines(&log[before..], &["[WRN]", "[ERR]"])),
             ..Counted::default()
         };
-        harmless(name, "NATS", counted, ports, 0);
+        assert_no_harm(name, "NATS", counted, ports, 0);
     }
 }
 
-/// A server of HTTP that tells how many connections it accepted, and serves TLS by a certificate.
+/// An HTTP server that reports the number of its accepted connections, and serves TLS with a
+/// certificate.
 fn nginx(pem: &str) -> (Server, SocketAddr) {
     let program = program("nginx", &["/usr/sbin"], "apt-get install nginx-light");
     let secure = crate::server::free_address();
@@ -382,7 +394,8 @@ fn nginx(pem: &str) -> (Server, SocketAddr) {
     (server, secure)
 }
 
-/// How many connections nginx accepted and did not serve, and how many are open beside the one that asks.
+/// Returns how many connections nginx accepted and did not serve, and how many are open besides the
+/// connection of this request.
 async fn connections(address: SocketAddr) -> (usize, usize) {
     let status = reqwest::get(format!("http://{address}/status")).await;
     let status = status.unwrap().text().await.unwrap();
@@ -396,8 +409,9 @@ async fn connections(address: SocketAddr) -> (usize, usize) {
     (accepted - handled, active - 1)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_nginx() {
+// On one thread, the client has its connection back before the next run.
+#[tokio::test]
+async fn http_and_certificate_checks_do_no_harm_to_nginx() {
     let root = certificate::root();
     let (server, secure) = nginx(&certificate::leaf(&root, (1, 90)));
     let errors = || fs::read_to_string(server.directory.path().join("errors")).unwrap();
@@ -414,7 +428,7 @@ async fn of_nginx() {
             denied: None,
             log: Some(lines(&log, &levels)),
         };
-        harmless(name, "nginx", counted, ports, 0);
+        assert_no_harm(name, "nginx", counted, ports, 0);
     };
     let client = reqwest::Client::new();
     let check = HttpUpstream::new(client, format!("http://{}/", server.address));
@@ -428,7 +442,7 @@ async fn of_nginx() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_server_that_counts_connections_without_a_login() {
+async fn tcp_checks_do_no_harm_to_servers_that_count_connections_without_login() {
     let mut server = mysql::server(&["--log-warnings=9"]);
     server.start();
     let mut admin = mysql::admin(server.address).await;
@@ -440,11 +454,11 @@ async fn of_a_server_that_counts_connections_without_a_login() {
         aborted: Some((after - before).try_into().unwrap()),
         ..Counted::default()
     };
-    harmless("tcp", "MariaDB", counted, ports, 0);
+    assert_no_harm("tcp", "MariaDB", counted, ports, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_certificate_behind_a_greeting() {
+async fn certificate_checks_with_start_tls_do_no_harm() {
     let root = certificate::root();
     let (server, admin) = postgres::secure(&certificate::leaf(&root, (1, 90))).await;
     let before = server.log().len();
@@ -467,19 +481,19 @@ async fn of_a_certificate_behind_a_greeting() {
             &["WARNING:", "ERROR:", "FATAL:", "LOG:"],
         )),
     };
-    harmless("certificate", "PostgreSQL", counted, ports, 0);
+    assert_no_harm("certificate", "PostgreSQL", counted, ports, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_service() {
+async fn grpc_upstream_checks_do_no_harm() {
     let server = upstream_grpc::process();
     let check = upstream_grpc::check(server.address);
     let ports = in_turn(check, server.address).await;
-    harmless("upstream-grpc", "tonic", Counted::default(), ports, 0);
+    assert_no_harm("upstream-grpc", "tonic", Counted::default(), ports, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_a_name_server() {
+async fn dns_checks_do_no_harm() {
     let server = dns::server();
     let before = server.log().len();
     for (name, check) in [
@@ -493,6 +507,6 @@ async fn of_a_name_server() {
             log: Some(log[before..].lines().count()),
             ..Counted::default()
         };
-        harmless(name, "dnsmasq", counted, ports, 0);
+        assert_no_harm(name, "dnsmasq", counted, ports, 0);
     }
 }

@@ -1,4 +1,5 @@
-//! Each check of `checks`, against the real server, healthy and broken. `docs/checks.md` keeps what they say.
+//! Each check of `checks` against a real server, healthy and broken. `docs/checks.md` records the
+//! results.
 
 mod bounds;
 mod certificate;

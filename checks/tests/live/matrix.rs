@@ -1,4 +1,4 @@
-//! How a check meets what can go wrong with what it asks.
+//! The results of a check for each fault of its dependency.
 
 use std::{
     future::Future,
@@ -12,18 +12,19 @@ use tower_health::{
 };
 
 pub(crate) const PERIOD: Duration = Duration::from_secs(1);
-/// More than a server that works takes on a machine that is busy.
+/// More than a working server takes on a busy machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(1_500);
-/// Answers that take longer are slow. A delay of an answer is more than this, and less than the timeout, of two answers too.
+/// Slower responses count as slow. The delay of a response is more than this. Even the delay of two
+/// responses is less than the timeout.
 pub(crate) const SLOW: Duration = Duration::from_millis(250);
 pub(crate) const DELAY: Duration = Duration::from_millis(300);
-/// What is said of answers that are slow, as those of a machine that is busy may be.
+/// The state of a slow check, which can also occur on a busy machine.
 const SLOWLY: &str = "warn: slow";
 
-/// How long anything may take on a machine that is busy.
+/// A limit for everything, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A row of the table in `docs/checks.md`: one check, and what it says in each fault.
+/// A row of the table in `docs/checks.md`: one check, and its result for each fault.
 pub(crate) struct Row {
     check: &'static str,
     health: Health,
@@ -31,18 +32,19 @@ pub(crate) struct Row {
     cells: Vec<(&'static str, String, Duration)>,
 }
 
-/// What was seen of a check's runs: when each began, and what it said, or that it was given up.
+/// The runs of a check: when each began, and its outcome. The outcome of a cancelled run is a
+/// timeout.
 type Runs = Arc<Mutex<Vec<(Instant, Outcome)>>>;
 
 impl Row {
-    /// A service with this check alone, once it passes.
+    /// A service with this check alone. Returns once the check passes.
     pub(crate) async fn of(check: &'static str, code: impl HealthCheck) -> Self {
         let row = Self::starting(check, code);
         row.passes("to begin with").await;
         row
     }
 
-    /// The same, of a check that cannot pass yet.
+    /// The same for a check that cannot pass yet.
     pub(crate) fn starting(check: &'static str, code: impl HealthCheck) -> Self {
         let runs = Runs::default();
         let seen = Seen {
@@ -67,7 +69,7 @@ impl Row {
         }
     }
 
-    /// Something breaks, and a run that begins after that does not pass.
+    /// Injects a fault, and waits for a run that begins after it and does not pass.
     pub(crate) async fn when(&mut self, fault: &'static str, breaks: impl Future<Output = ()>) {
         let began = Instant::now();
         breaks.await;
@@ -89,14 +91,14 @@ impl Row {
         self.cells.push((fault, told, began.elapsed()));
     }
 
-    /// How long the last run took, if it began after that.
+    /// Returns the duration of the last run if it began after this moment.
     fn run_since(&self, moment: SystemTime) -> Option<Duration> {
         let last = self.health.check(self.check).unwrap().last_run;
         let later = last.filter(|run| run.time - run.duration >= moment)?;
         Some(later.duration)
     }
 
-    /// Something breaks that the check cannot tell: the first run that begins after that passes.
+    /// Injects a fault that the check cannot detect. The first run that begins after it passes.
     pub(crate) async fn passes_when(
         &mut self,
         fault: &'static str,
@@ -119,13 +121,14 @@ impl Row {
         self.cells.push((fault, "pass".to_owned(), Duration::ZERO));
     }
 
-    /// It is over, and the first run that begins after that passes. When that begins is for the engine's own tests: within a period.
+    /// Repairs the fault. The first run that begins afterwards passes. When that run begins is a
+    /// matter of the engine's own tests: within a period.
     pub(crate) async fn over(&mut self, mends: impl Future<Output = ()>) {
         mends.await;
         let mended = Instant::now();
         let fault = self.cells.last().map_or("nothing", |cell| cell.0);
         self.passes(fault).await;
-        // One that began before, and was held up, may have passed sooner.
+        // A run that began before the repair, and was delayed, may have passed earlier.
         let (_, first) = loop {
             if let Some(first) = self.first_since(mended) {
                 break first;
@@ -140,14 +143,14 @@ impl Row {
         );
     }
 
-    /// The first run that began after that, once it has ended.
+    /// Returns the first run that began after this moment, once it has ended.
     fn first_since(&self, mended: Instant) -> Option<(Instant, Outcome)> {
         let runs = self.runs.lock().unwrap();
         let later = runs.iter().filter(|(began, _)| *began > mended);
         later.min_by_key(|(began, _)| *began).cloned()
     }
 
-    /// The cells of another row of the same check, such as of one that asks past a proxy.
+    /// Adds the cells of another row of the same check, for example without the proxy.
     pub(crate) fn with(mut self, other: Self) -> Self {
         self.runs
             .lock()
@@ -171,7 +174,7 @@ impl Row {
         }
     }
 
-    /// Its status and reason.
+    /// Returns the status and the reason.
     pub(crate) fn now(&self) -> String {
         let report = self.health.check(self.check).unwrap();
         match report.reason {
@@ -182,14 +185,15 @@ impl Row {
         }
     }
 
-    /// The same, and why.
+    /// Returns the same, with the cause.
     pub(crate) fn told(&self) -> String {
         let report = self.health.check(self.check).unwrap();
         let cause = report.cause.as_ref().map_or("", Cause::redacted);
         format!("{}, {cause}", self.now())
     }
 
-    /// Prints the row, and compares it with what the docs say. No run may have told any of the secrets.
+    /// Prints the row, and compares it with the documentation. Asserts that no run contains any of
+    /// the secrets.
     pub(crate) fn assert_documented(self, secrets: &[&str]) {
         for (_, outcome) in self.runs.lock().unwrap().iter() {
             let told = told_by(outcome);
@@ -237,12 +241,12 @@ impl Row {
     }
 }
 
-/// Takes connections until the server has no more.
+/// Opens connections until the server refuses them.
 pub(crate) async fn until_refused<T>(
     taken: &mut Vec<T>,
     mut connect: impl AsyncFnMut() -> Option<T>,
 ) {
-    // A run of the check may have had the last one when the first was refused.
+    // A run of the check may have taken the last connection when the first one was refused.
     let mut refused = 0;
     while refused < 5 {
         if let Some(connection) = connect().await {
@@ -266,7 +270,7 @@ fn told_by(outcome: &Outcome) -> String {
     told
 }
 
-/// A run that is noted at its end, whatever ends it.
+/// A run that is recorded when it ends, for any reason.
 struct Noted<'a> {
     runs: &'a Runs,
     began: Instant,
@@ -280,7 +284,7 @@ impl Drop for Noted<'_> {
     }
 }
 
-/// A check whose runs are seen.
+/// A check whose runs are recorded.
 struct Seen<C> {
     code: C,
     runs: Runs,
@@ -289,7 +293,7 @@ struct Seen<C> {
 #[async_trait]
 impl<C: HealthCheck> HealthCheck for Seen<C> {
     async fn check(&self) -> Result<Outcome, Failure> {
-        // One that is dropped on its way was given up.
+        // The outcome of a run that is dropped before its end.
         let mut run = Noted {
             runs: &self.runs,
             began: Instant::now(),

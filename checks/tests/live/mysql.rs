@@ -20,7 +20,7 @@ use crate::{
 const PASSWORD: &str = "hunter2";
 const MAX_CONNECTIONS: usize = 20;
 
-/// A server with a user who may do nothing but use his database.
+/// A server with a user that has privileges on its own database only.
 pub(crate) fn server(arguments: &'static [&str]) -> Server {
     let installs = "apt-get install mariadb-server";
     let places = ["/usr/sbin", "/usr/bin"];
@@ -80,7 +80,7 @@ fn check(address: SocketAddr) -> MySql {
     MySql::sqlx(pool(address, "app"))
 }
 
-/// Who asks the server itself, past the proxy.
+/// Returns an administrator's connection to the server, without the proxy.
 pub(crate) async fn admin(address: SocketAddr) -> MySqlConnection {
     let options = options(address, "admin");
     let began = std::time::Instant::now();
@@ -99,7 +99,7 @@ async fn execute(connection: &mut MySqlConnection, sql: &str) {
     sqlx::raw_sql(sql).execute(connection).await.unwrap();
 }
 
-/// How many connections of the service the server knows.
+/// Returns the number of connections of the service on the server.
 pub(crate) async fn count(connection: &mut MySqlConnection) -> i64 {
     let query = "SELECT count(*) FROM information_schema.processlist WHERE user = 'app'";
     sqlx::query_scalar(query)
@@ -108,7 +108,7 @@ pub(crate) async fn count(connection: &mut MySqlConnection) -> i64 {
         .unwrap()
 }
 
-/// Waits until the server knows no more than so many of them.
+/// Waits until the server has at most this many of these connections.
 pub(crate) async fn leaves(connection: &mut MySqlConnection, left: i64) {
     let connection = tokio::sync::Mutex::new(connection);
     until("the server has noticed", async || {
@@ -124,7 +124,7 @@ async fn told(check: &MySql) -> (Status, Option<Reason>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong() {
+async fn each_fault_is_reported_as_documented() {
     let mut server = server(&[]);
     server.start();
     let mut admin = admin(server.address).await;
@@ -170,7 +170,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_has_one_connection_and_leaves_none_behind() {
+async fn the_check_uses_one_connection_and_leaves_none_behind() {
     let mut server = server(&[]);
     server.start();
     let mut admin = admin(server.address).await;
@@ -189,7 +189,7 @@ async fn it_has_one_connection_and_leaves_none_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
+async fn an_exhausted_pool_is_busy_and_a_stopped_database_fails() {
     let mut server = server(&[]);
     server.start();
     drop(admin(server.address).await);
@@ -207,7 +207,7 @@ async fn a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_that_is_closed_is_of_no_use_though_its_server_answers() {
+async fn a_closed_pool_fails_although_its_server_responds() {
     let mut server = server(&[]);
     server.start();
     drop(admin(server.address).await);
@@ -220,8 +220,8 @@ async fn a_pool_that_is_closed_is_of_no_use_though_its_server_answers() {
 }
 
 #[tokio::test]
-async fn tls_that_sqlx_was_built_without_is_misconfigured() {
-    // Whoever says hello first: the server does, and is asked for TLS then.
+async fn tls_without_tls_support_in_sqlx_is_misconfigured() {
+    // The server sends the first packet, and the client then requests TLS.
     let mut server = server(&[]);
     server.start();
     drop(admin(server.address).await);
@@ -232,7 +232,7 @@ async fn tls_that_sqlx_was_built_without_is_misconfigured() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_server_is_expected_to_be() {
+async fn expectations_of_the_server_decide_the_status() {
     let mut server = server(&[]);
     server.start();
     let mut admin = admin(server.address).await;
@@ -253,13 +253,13 @@ async fn what_a_server_is_expected_to_be() {
     let what = "a server that is set read-only, as a replica is";
     assert_refusal("mysql, as a primary", what, &primary).await;
 
-    // The rest needs rights that this user lacks, or what is not there.
+    // The other settings need privileges that this user lacks, or objects that do not exist.
     let lag = check(server.address).warn_lag_above(Duration::from_secs(1));
     let denied = (Status::Fail, Some(Reason::PermissionDenied));
     assert_eq!(told(&lag).await, denied);
     assert_optional("mysql", "the lag, for its user", &any, &lag).await;
     let certificate = check(server.address).warn_certificate_below(21);
-    let what = "the end of its certificate, without TLS";
+    let what = "the expiry of its certificate, without TLS";
     assert_optional("mysql", what, &any, &certificate).await;
     let at = |database| {
         let options = options.clone().database(database);
@@ -272,7 +272,7 @@ async fn what_a_server_is_expected_to_be() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_is_as_far_behind_as_it_says() {
+async fn the_lag_of_a_replica_decides_the_status() {
     let mut primary = server(&["--server-id=1", "--log-bin"]);
     primary.start();
     let mut replica = server(&["--server-id=2", "--read-only"]);
@@ -309,13 +309,13 @@ async fn a_replica_is_as_far_behind_as_it_says() {
 
     execute(&mut at_replica, "STOP SLAVE").await;
     assert_eq!(told(&fails).await, (Status::Fail, Some(Reason::Degraded)));
-    // Who replicates from nobody is not behind.
+    // A server that does not replicate is not behind.
     execute(&mut at_replica, "RESET SLAVE ALL").await;
     assert_eq!(told(&fails).await, passes);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_several_sources_that_have_names_the_one_that_is_worst_counts() {
+async fn the_worst_of_several_named_sources_counts() {
     let mut primary = server(&["--server-id=1", "--log-bin"]);
     primary.start();
     let mut replica = server(&["--server-id=2", "--read-only"]);
@@ -352,14 +352,14 @@ async fn of_several_sources_that_have_names_the_one_that_is_worst_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn releases_come_and_go() {
+async fn schema_checks_follow_releases() {
     let mut server = server(&[]);
     server.start();
     drop(admin(server.address).await);
     crate::schema::releases(pool(server.address, "app")).await;
 }
 
-/// Figures and settings of a server, by their names.
+/// Returns the value of a status variable of the server.
 pub(crate) async fn figure(connection: &mut MySqlConnection, name: &str) -> i64 {
     let query = format!("SHOW GLOBAL STATUS LIKE '{name}'");
     let row = sqlx::raw_sql(sqlx::AssertSqlSafe(query));
@@ -368,7 +368,7 @@ pub(crate) async fn figure(connection: &mut MySqlConnection, name: &str) -> i64 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_is_not_kept_ends_as_the_protocol_does() {
+async fn a_connection_that_is_not_kept_is_closed_regularly() {
     let mut server = server(&["--log-warnings=9"]);
     server.start();
     let mut admin = admin(server.address).await;
@@ -395,7 +395,7 @@ async fn a_connection_that_is_not_kept_ends_as_the_protocol_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_of_galera_that_refuses_queries_is_not_green() {
+async fn a_galera_node_that_refuses_queries_does_not_pass() {
     let provider = program(
         "libgalera_smm.so",
         &["/usr/lib/galera"],
@@ -416,7 +416,7 @@ async fn a_node_of_galera_that_refuses_queries_is_not_green() {
     let arguments: Vec<&'static str> = arguments.map(|text| &*text.leak()).to_vec();
     let mut server = server(arguments.leak());
     server.start();
-    // It ends the connections that it had before it was a member.
+    // The server closes its existing connections when it becomes a member.
     until("it is a member", async || {
         let mut admin = self::admin(server.address).await;
         let ready = "SHOW GLOBAL STATUS WHERE Variable_name = 'wsrep_ready' AND Value = 'ON'";
@@ -427,7 +427,7 @@ async fn a_node_of_galera_that_refuses_queries_is_not_green() {
     .await;
     let mut admin = admin(server.address).await;
     let service = pool(server.address, "app");
-    // What the service itself is answered.
+    // The responses that the service itself gets.
     let served = async || {
         let read = sqlx::raw_sql("SELECT n FROM orders.t")
             .execute(&service)
@@ -449,12 +449,12 @@ async fn a_node_of_galera_that_refuses_queries_is_not_green() {
     assert!(served().await);
     assert_eq!(told(&primary).await, passes);
 
-    // It leaves its cluster for one that there is not.
+    // The node leaves its cluster for a cluster that does not exist.
     let nowhere = format!("gcomm://127.0.0.1:{}", free_address().port());
     let leave = format!("SET GLOBAL wsrep_cluster_address = '{nowhere}'");
     let mut other = self::admin(server.address).await;
     let leave = tokio::spawn(async move {
-        // It waits for the other until the server ends.
+        // This waits for the other node until the server ends.
         _ = sqlx::raw_sql(sqlx::AssertSqlSafe(leave))
             .execute(&mut other)
             .await;
@@ -464,7 +464,7 @@ async fn a_node_of_galera_that_refuses_queries_is_not_green() {
     assert_eq!(told(&primary).await, unhealthy);
     let what = "a node of Galera that has left its cluster";
     assert_refusal("mysql", what, &any).await;
-    // Leaving, it ended the connections that it had.
+    // The node closed its existing connections when it left.
     let mut admin = self::admin(server.address).await;
     execute(&mut admin, "SET GLOBAL wsrep_dirty_reads = ON").await;
     assert_eq!(told(&any).await, (Status::Warn, Some(Reason::Degraded)));

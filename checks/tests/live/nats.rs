@@ -16,7 +16,7 @@ use crate::{
 
 const PASSWORD: &str = "hunter2";
 
-/// A server that reads its configuration anew when it is told to.
+/// A server that reloads its configuration on request.
 pub(crate) fn server(jetstream: &str) -> Server {
     let program = program("nats-server", &["/usr/sbin"], "apt-get install nats-server");
     let server = Server::new(move |directory, _| {
@@ -74,7 +74,7 @@ async fn api(client: &Client, question: &str, payload: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong() {
+async fn each_fault_is_reported_as_documented() {
     let mut server = server("");
     server.start();
     let proxy = FaultProxy::start(server.address).await.unwrap();
@@ -112,7 +112,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_uses_the_connection_that_it_was_given() {
+async fn the_given_connection_is_used() {
     let mut server = server("");
     server.start();
     let proxy = FaultProxy::start(server.address).await.unwrap();
@@ -132,7 +132,7 @@ async fn it_uses_the_connection_that_it_was_given() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_listens_to_all_that_is_sent_changes_nothing() {
+async fn a_subscriber_to_all_subjects_does_not_affect_the_check() {
     let mut server = server("");
     server.start();
     let app = client(server.address, "app").await;
@@ -152,7 +152,7 @@ async fn who_listens_to_all_that_is_sent_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn jetstream_its_account_and_its_streams() {
+async fn jetstream_account_and_stream_limits_decide_the_status() {
     let mut server = server("");
     server.start();
     let app = client(server.address, "app").await;
@@ -190,7 +190,7 @@ async fn jetstream_its_account_and_its_streams() {
         assert_eq!(told(&check).await, expected);
         assert_eq!(told(&log).await, PASSES);
     }
-    let what = "its stream is full and discards what is new";
+    let what = "its stream is full and discards new messages";
     assert_refusal("nats, with JetStream", what, &check).await;
     let near = Nats::new(app.clone()).warn_storage_above(0.01).jetstream();
     assert_eq!(told(&near).await, (Status::Warn, Some(Reason::LimitNear)));
@@ -209,13 +209,13 @@ async fn jetstream_its_account_and_its_streams() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_is_judged_as_storage_is_and_a_domain_by_its_name() {
+async fn memory_limits_count_like_storage_and_a_domain_is_checked_by_name() {
     let mut server = server("domain: hub");
     server.start();
     let app = client(server.address, "app").await;
     let check = Nats::new(app.clone()).domain("hub");
     assert_eq!(told(&check).await, PASSES);
-    // The client's requests to a domain that there is not reach nobody.
+    // Requests to a domain that does not exist reach nothing.
     let elsewhere = Nats::new(app.clone()).domain("edge");
     assert_eq!(told(&elsewhere).await, fails(Reason::Misconfigured));
     let stream = r#"{"name": "HOT", "subjects": ["hot.*"], "storage": "memory", "discard": "old"}"#;
@@ -223,7 +223,7 @@ async fn memory_is_judged_as_storage_is_and_a_domain_by_its_name() {
     let order = "an order".repeat(1_000);
     let mut last = PASSES;
     for _ in 0..12 {
-        // The last are refused.
+        // The last requests are refused.
         _ = app.request("hot.new", order.clone().into()).await;
         last = told(&check).await;
     }

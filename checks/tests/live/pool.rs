@@ -1,4 +1,4 @@
-//! Pools of several makes, and a server of PostgreSQL behind each.
+//! Pools of several implementations, each with a PostgreSQL server.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,13 +13,13 @@ use tower_health::{
 use tower_health_checks::pool::{Pool, Pooled, Unavailable, Usage};
 
 use crate::{
-    postgres::{PASSWORD, config, deadpool, primary, what_can_go_wrong},
+    postgres::{PASSWORD, assert_each_fault_documented, config, deadpool, primary},
     server::Server,
     table::assert_refusal,
     wear::{until, wear},
 };
 
-/// How many connections each of the pools has.
+/// The number of connections in each pool.
 const SIZE: u32 = 3;
 
 fn bb8(address: SocketAddr) -> bb8::Pool<PostgresConnectionManager<NoTls>> {
@@ -89,7 +89,7 @@ fn by_diesel_deadpool(address: SocketAddr) -> Pooled {
     Pooled::diesel_deadpool(pool.build().unwrap())
 }
 
-/// A pool that somebody wrote for himself: of slots alone, each with a connection that is made when it is lent.
+/// A custom pool that consists of slots only. Each slot opens a connection when it is lent.
 struct Slots {
     address: SocketAddr,
     free: std::sync::Arc<Semaphore>,
@@ -133,12 +133,13 @@ fn by_trait(address: SocketAddr) -> Pooled {
     Pooled::new(Slots::at(address))
 }
 
-/// Over the connection that such a check keeps, a server without room for more answers.
+/// The connection that such a check keeps still works when the server accepts no further
+/// connections.
 const LIMIT_UNSEEN: bool = false;
 
 pub(crate) type Make = fn(SocketAddr) -> Pooled;
 
-/// Those with a connection of their own.
+/// The pools whose check has its own connection.
 pub(crate) const BESIDE: [(&str, Make); 5] = [
     ("bb8", by_bb8),
     ("deadpool", by_deadpool),
@@ -149,7 +150,7 @@ pub(crate) const BESIDE: [(&str, Make); 5] = [
 
 async fn told(check: &Pooled) -> (Status, Option<Reason>) {
     let outcome = check.check().await.unwrap_or_else(Outcome::from);
-    // Shown where a test fails.
+    // Printed if the test fails.
     println!("{:?}", outcome.cause().map(Cause::redacted));
     (outcome.status(), outcome.reason())
 }
@@ -158,32 +159,32 @@ const PASS: (Status, Option<Reason>) = (Status::Pass, None);
 const BUSY: (Status, Option<Reason>) = (Status::Warn, Some(Reason::Busy));
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_bb8() {
-    what_can_go_wrong("bb8", by_bb8, LIMIT_UNSEEN).await;
+async fn each_fault_with_bb8_is_reported_as_documented() {
+    assert_each_fault_documented("bb8", by_bb8, LIMIT_UNSEEN).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_deadpool() {
-    what_can_go_wrong("deadpool", by_deadpool, LIMIT_UNSEEN).await;
+async fn each_fault_with_deadpool_is_reported_as_documented() {
+    assert_each_fault_documented("deadpool", by_deadpool, LIMIT_UNSEEN).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_r2d2() {
-    what_can_go_wrong("r2d2", by_r2d2, LIMIT_UNSEEN).await;
+async fn each_fault_with_r2d2_is_reported_as_documented() {
+    assert_each_fault_documented("r2d2", by_r2d2, LIMIT_UNSEEN).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_diesel_async() {
-    what_can_go_wrong("diesel-async", by_diesel_bb8, LIMIT_UNSEEN).await;
+async fn each_fault_with_diesel_async_is_reported_as_documented() {
+    assert_each_fault_documented("diesel-async", by_diesel_bb8, LIMIT_UNSEEN).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_a_pool_that_lends() {
-    what_can_go_wrong("pool", by_trait, true).await;
+async fn each_fault_with_a_custom_pool_is_reported_as_documented() {
+    assert_each_fault_documented("pool", by_trait, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_of_a_pool_has_one_connection_beside_it_and_leaves_none_behind() {
+async fn a_check_of_a_pool_has_its_own_connection_and_leaves_none_behind() {
     let (server, _admin) = primary().await;
     let proxy = FaultProxy::start(server.address).await.unwrap();
     for (make, check) in BESIDE {
@@ -216,8 +217,8 @@ async fn a_check_of_a_pool_has_one_connection_beside_it_and_leaves_none_behind()
     }
 }
 
-/// Of which a whole pool is held, and then its server ends.
-async fn full_is_not_down<T: Send + 'static>(
+/// All connections of a pool are taken, and then its server ends.
+async fn assert_full_is_not_down<T: Send + 'static>(
     check: Pooled,
     taken: Vec<T>,
     server: &mut Server,
@@ -235,13 +236,13 @@ async fn full_is_not_down<T: Send + 'static>(
     server.start();
     drop(crate::postgres::connect(server.address, "app").await);
     assert_eq!(told(&check).await, BUSY);
-    // Clients that block must not be dropped where others run.
+    // Blocking clients must not be dropped on a runtime.
     tokio::task::spawn_blocking(|| drop(taken)).await.unwrap();
     until("there is room", async || told(&check).await == PASS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_pool_is_busy_and_down_when_its_server_is_down() {
+async fn a_full_pool_is_busy_and_fails_when_its_server_is_down() {
     let (mut server, _admin) = primary().await;
     let refused = Reason::ConnectionRefused;
     let pool = bb8(server.address);
@@ -249,23 +250,23 @@ async fn a_full_pool_is_busy_and_down_when_its_server_is_down() {
     for _ in 0..SIZE {
         taken.push(pool.get_owned().await.unwrap());
     }
-    full_is_not_down(of_bb8(pool), taken, &mut server, refused).await;
+    assert_full_is_not_down(of_bb8(pool), taken, &mut server, refused).await;
 
     let pool = diesel_bb8(server.address);
     let mut taken = Vec::new();
     for _ in 0..SIZE {
         taken.push(pool.get_owned().await.unwrap());
     }
-    // The driver does not say why it has no connection.
+    // The driver does not report why it has no connection.
     let unreachable = Reason::Unreachable;
-    full_is_not_down(Pooled::diesel_bb8(pool), taken, &mut server, unreachable).await;
+    assert_full_is_not_down(Pooled::diesel_bb8(pool), taken, &mut server, unreachable).await;
 
     let pool = deadpool(server.address);
     let mut taken = Vec::new();
     for _ in 0..SIZE {
         taken.push(pool.get().await.unwrap());
     }
-    full_is_not_down(of_deadpool(pool), taken, &mut server, refused).await;
+    assert_full_is_not_down(of_deadpool(pool), taken, &mut server, refused).await;
 
     let (pool, manager) = (r2d2(server.address), manager(server.address));
     let taken = tokio::task::spawn_blocking({
@@ -273,11 +274,11 @@ async fn a_full_pool_is_busy_and_down_when_its_server_is_down() {
         move || (0..SIZE).map(|_| pool.get().unwrap()).collect::<Vec<_>>()
     });
     let taken = taken.await.unwrap();
-    full_is_not_down(Pooled::r2d2(pool, manager), taken, &mut server, refused).await;
+    assert_full_is_not_down(Pooled::r2d2(pool, manager), taken, &mut server, refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_that_lends_is_not_asked_while_it_is_full() {
+async fn a_custom_pool_is_not_used_while_it_is_full() {
     let (server, _admin) = primary().await;
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let slots = Slots::at(proxy.address());
@@ -296,7 +297,7 @@ async fn a_pool_that_lends_is_not_asked_while_it_is_full() {
     assert_eq!(proxy.accepted(), before);
     drop(taken);
     assert_eq!(told(&check).await, PASS);
-    // The last slot that is free is lent, and the service gets it back.
+    // The last free slot is lent, and the service gets it back.
     let taken = free.clone().acquire_many_owned(2).await.unwrap();
     assert_eq!(told(&check).await, PASS);
     drop(taken);
@@ -304,7 +305,7 @@ async fn a_pool_that_lends_is_not_asked_while_it_is_full() {
     assert_eq!(told(&check).await.0, Status::Fail);
 }
 
-/// The last clone of a pool whose clients may not be dropped by a runtime.
+/// The check holds the last clone of a pool whose clients must not be dropped on a runtime.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_of_a_pool_that_blocks_is_dropped_by_a_runtime() {
     let (server, _admin) = primary().await;
@@ -321,7 +322,7 @@ async fn a_check_of_a_pool_that_blocks_is_dropped_by_a_runtime() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_of_deadpool_that_is_closed_is_of_no_use() {
+async fn a_closed_deadpool_pool_fails() {
     let (server, _admin) = primary().await;
     let pool = deadpool(server.address);
     let check = of_deadpool(pool.clone());
@@ -332,7 +333,7 @@ async fn a_pool_of_deadpool_that_is_closed_is_of_no_use() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_refuses_the_service_is_told_by_each_make() {
+async fn refusals_of_the_server_are_reported_with_each_pool() {
     let (server, admin) = primary().await;
     for (make, check) in BESIDE {
         let fails = |reason| (Status::Fail, Some(reason));
@@ -345,7 +346,7 @@ async fn what_refuses_the_service_is_told_by_each_make() {
         let full = "ALTER ROLE app CONNECTION LIMIT 0";
         admin.batch_execute(full).await.unwrap();
         assert_eq!(told(&check(server.address)).await, BUSY, "{make}");
-        let what = "a role that may have no more connections";
+        let what = "a role at its connection limit";
         assert_refusal("pool", what, &check(server.address)).await;
         let room = "ALTER ROLE app CONNECTION LIMIT -1";
         admin.batch_execute(room).await.unwrap();

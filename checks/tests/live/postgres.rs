@@ -53,7 +53,7 @@ fn tool(name: &str) -> PathBuf {
     program(name, &places, "apt-get install postgresql")
 }
 
-/// A command that is not root's, for the server refuses to run as root.
+/// A command that does not run as root, because the server refuses to run as root.
 fn command(name: &str) -> Command {
     let mut command = Command::new(tool(name));
     if let Some((user, group)) = owner() {
@@ -62,7 +62,7 @@ fn command(name: &str) -> Command {
     command
 }
 
-/// Who a server runs as, if not as who runs the tests.
+/// Returns the user of the server, if it differs from the user of the tests.
 fn owner() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -85,7 +85,7 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {told}");
 }
 
-/// A server whose data are made by `init`.
+/// A server whose data directory is created by `init`.
 fn server(init: impl FnOnce(&Path)) -> Server {
     let server = Server::new(|directory, address| {
         let mut postgres = command("postgres");
@@ -107,12 +107,12 @@ fn server(init: impl FnOnce(&Path)) -> Server {
     server
 }
 
-/// A server with a role `app` that may do nothing but log in.
+/// A server with a role `app` that may only log in.
 pub(crate) async fn primary() -> (Server, Client) {
     primary_with(|_| {}).await
 }
 
-/// The same, with TLS by a certificate and its key.
+/// The same, with TLS and this certificate and key.
 pub(crate) async fn secure(pem: &str) -> (Server, Client) {
     primary_with(|data| {
         let path = data.join("pem");
@@ -158,7 +158,8 @@ pub(crate) fn config(address: SocketAddr, user: &str) -> tokio_postgres::Config 
     config
 }
 
-/// Who asks the server itself, past the proxy. A server that has just begun to listen may not let anybody in yet.
+/// Returns a connection to the server itself, without the proxy. A server that has just begun to
+/// listen may not accept logins yet.
 pub(crate) async fn connect(address: SocketAddr, user: &str) -> Client {
     let began = std::time::Instant::now();
     loop {
@@ -211,8 +212,9 @@ async fn told(check: &Postgres) -> (Status, Option<Reason>) {
     (outcome.status(), outcome.reason())
 }
 
-/// A row of the matrix, of a check of a server of PostgreSQL at an address, which sees that the server has no room for more or does not.
-pub(crate) async fn what_can_go_wrong<C: HealthCheck>(
+/// A row of the matrix for a check of a PostgreSQL server. `sees_limit` is whether the check
+/// detects that the server accepts no further connections.
+pub(crate) async fn assert_each_fault_documented<C: HealthCheck>(
     name: &'static str,
     check: impl Fn(SocketAddr) -> C,
     sees_limit: bool,
@@ -262,7 +264,7 @@ pub(crate) async fn what_can_go_wrong<C: HealthCheck>(
     })
     .await;
 
-    // A proxy would accept for a server that is gone.
+    // The proxy would accept connections for a server that is gone.
     let mut direct = Row::of(name, check(server.address)).await;
     direct.when("suspended", async { server.suspend() }).await;
     direct.over(async { server.resume() }).await;
@@ -278,23 +280,23 @@ pub(crate) async fn what_can_go_wrong<C: HealthCheck>(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_sqlx() {
-    what_can_go_wrong("sqlx-postgres", |address| by_sqlx(address).primary(), true).await;
+async fn each_fault_with_sqlx_is_reported_as_documented() {
+    assert_each_fault_documented("sqlx-postgres", |address| by_sqlx(address).primary(), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_deadpool() {
+async fn each_fault_with_deadpool_is_reported_as_documented() {
     let check = |address| by_deadpool(address).primary();
-    what_can_go_wrong("deadpool-postgres", check, true).await;
+    assert_each_fault_documented("deadpool-postgres", check, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_a_bare_client() {
-    what_can_go_wrong("tokio-postgres", |address| bare(address).primary(), true).await;
+async fn each_fault_with_a_bare_client_is_reported_as_documented() {
+    assert_each_fault_documented("tokio-postgres", |address| bare(address).primary(), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_has_one_connection_and_leaves_none_behind() {
+async fn the_check_uses_one_connection_and_leaves_none_behind() {
     let (server, admin) = primary().await;
     let proxy = FaultProxy::start(server.address).await.unwrap();
     for check in [by_sqlx, by_deadpool, bare] {
@@ -331,7 +333,7 @@ async fn it_has_one_connection_and_leaves_none_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
+async fn an_exhausted_pool_is_busy_and_a_stopped_database_fails() {
     let (mut server, _admin) = primary().await;
     let pool = pool(server.address);
     let row = Row::of("postgres", Postgres::sqlx(pool.clone())).await;
@@ -345,7 +347,7 @@ async fn a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
     let utilization = outcome.measurements().iter();
     let utilization = utilization.clone().find(|m| m.name == "pool_utilization");
     assert!(matches!(utilization.unwrap().value, Value::Float(v) if (66.0..67.0).contains(&v)));
-    // The last slot is for users.
+    // The last slot belongs to the users.
     taken.push(pool.acquire().await.unwrap());
     let outcome = check.check().await.unwrap();
     assert_eq!(
@@ -369,7 +371,7 @@ async fn a_pool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_of_deadpool_that_is_exhausted_is_busy_and_its_database_stopped_is_down() {
+async fn an_exhausted_deadpool_pool_is_busy_and_a_stopped_database_fails() {
     let (mut server, _admin) = primary().await;
     let pool = deadpool(server.address);
     let check = Postgres::deadpool(pool.clone());
@@ -385,7 +387,7 @@ async fn a_pool_of_deadpool_that_is_exhausted_is_busy_and_its_database_stopped_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_that_is_closed_is_of_no_use_though_its_server_answers() {
+async fn a_closed_pool_fails_although_its_server_responds() {
     let (server, _admin) = primary().await;
     let closed = (Status::Fail, Some(Reason::Misconfigured));
     let by_sqlx = pool(server.address);
@@ -403,7 +405,7 @@ async fn a_pool_that_is_closed_is_of_no_use_though_its_server_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_takes_no_writes_is_no_primary() {
+async fn a_server_that_refuses_writes_fails_as_primary() {
     let (server, admin) = primary().await;
     let set = async |to: &str| {
         let set = format!("ALTER SYSTEM SET default_transaction_read_only = {to}");
@@ -427,7 +429,7 @@ async fn a_server_that_takes_no_writes_is_no_primary() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_is_behind_when_it_has_not_replayed_what_it_received_or_receives_nothing() {
+async fn a_replica_lags_when_it_does_not_replay_or_receive_wal() {
     let (mut server, admin) = primary().await;
     let (host, port) = (server.address.ip(), server.address.port());
     admin.batch_execute("CREATE TABLE t (n int)").await.unwrap();
@@ -460,7 +462,7 @@ async fn a_replica_is_behind_when_it_has_not_replayed_what_it_received_or_receiv
     let primary = by_sqlx(replica.address).primary();
     assert_eq!(told(&primary).await, (Status::Fail, Some(Reason::ReadOnly)));
 
-    // What it received waits. An idle primary makes nobody late.
+    // Received WAL is not replayed. An idle primary does not make a replica late.
     at_replica
         .batch_execute("SELECT pg_wal_replay_pause()")
         .await
@@ -482,7 +484,7 @@ async fn a_replica_is_behind_when_it_has_not_replayed_what_it_received_or_receiv
         .unwrap();
     until("it has caught up", async || told(&bounded).await == passes).await;
 
-    // Whether a primary that is gone would have sent anything nobody knows.
+    // It is unknown whether a primary that is gone would have sent anything.
     server.kill();
     until("it lags again", async || {
         told(&bounded).await == exceeded(Status::Fail)
@@ -509,14 +511,14 @@ async fn connections_near_the_limit_of_the_server_are_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn releases_come_and_go() {
+async fn schema_checks_follow_releases() {
     let (server, admin) = primary().await;
     admin
         .batch_execute("GRANT ALL ON SCHEMA public TO app")
         .await
         .unwrap();
     crate::schema::releases(pool(server.address)).await;
-    // A relative of PostgreSQL does not know whether there is a table before it is asked for.
+    // A PostgreSQL-compatible server may not know whether a table exists before it is queried.
     let rename = "ALTER FUNCTION pg_catalog.to_regclass(text) RENAME TO none_such; \
         DROP TABLE public._sqlx_migrations, public.a, public.b, public.c";
     admin.batch_execute(rename).await.unwrap();
@@ -524,7 +526,7 @@ async fn releases_come_and_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schema_that_fails_is_looked_at_over_a_new_connection_next() {
+async fn a_failing_schema_check_uses_a_new_connection_next() {
     let (server, _admin) = primary().await;
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let lacks = crate::schema::migrator(&["CREATE TABLE a (n INTEGER)"]);
@@ -535,7 +537,7 @@ async fn a_schema_that_fails_is_looked_at_over_a_new_connection_next() {
         assert_eq!(proxy.accepted(), accepted);
     }
     until("both are closed", async || proxy.open() == 0).await;
-    // While all is well there is but one.
+    // As long as all is well, there is only one connection.
     let nothing = Schema::sqlx(pool(proxy.address()), &crate::schema::migrator(&[]));
     for _ in 0..2 {
         assert_eq!(nothing.check().await.unwrap().status(), Status::Pass);
@@ -544,7 +546,7 @@ async fn a_schema_that_fails_is_looked_at_over_a_new_connection_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_work_as_it_is_set_up_is_misconfigured() {
+async fn settings_that_cannot_work_are_misconfigured() {
     let (server, _admin) = primary().await;
     let address = server.address;
     let mut no_password = tokio_postgres::Config::new();
@@ -566,7 +568,7 @@ async fn what_cannot_work_as_it_is_set_up_is_misconfigured() {
     for check in [
         Postgres::config(no_password, NoTls),
         Postgres::config(no_host, NoTls),
-        // This server has no TLS, and neither has what speaks to it.
+        // This server has no TLS, and neither do these clients.
         Postgres::config(secured, NoTls),
         Postgres::deadpool(pool),
         Postgres::sqlx(PgPoolOptions::new().connect_lazy_with(options)),
@@ -583,7 +585,7 @@ async fn what_cannot_work_as_it_is_set_up_is_misconfigured() {
     }
 }
 
-/// A handshake that ends so.
+/// A TLS handshake that ends with this error.
 #[derive(Clone, Copy)]
 struct Handshake(fn() -> BoxError);
 
@@ -608,11 +610,11 @@ impl<S> TlsConnect<S> for Handshake {
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_cut_is_no_certificate_that_is_not_trusted() {
+async fn an_interrupted_handshake_is_not_reported_as_untrusted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = config(listener.local_addr().unwrap(), "app");
     config.ssl_mode(tokio_postgres::config::SslMode::Require);
-    // Whoever asks for TLS may have it.
+    // The server agrees to TLS for every client.
     let server = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -639,7 +641,7 @@ async fn a_handshake_that_is_cut_is_no_certificate_that_is_not_trusted() {
     server.abort();
 }
 
-/// How many connections of the server are in use, as a check tells it.
+/// Returns the number of server connections in use, as the check reports it.
 async fn connections(check: &Postgres) -> u64 {
     let outcome = check.check().await.unwrap();
     let measured = outcome.measurements().iter();
@@ -651,14 +653,15 @@ async fn connections(check: &Postgres) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_are_those_that_the_limit_is_for() {
+async fn only_connections_that_count_towards_the_limit_are_measured() {
     let (server, admin) = primary().await;
     let check = by_sqlx(server.address);
     until("admin's and its own", async || {
         connections(&check).await == 2
     })
     .await;
-    // What other users' sessions are is not told to everybody: they count.
+    // The state of other users' sessions is visible to administrators only, so these sessions count
+    // as connections in use.
     let other = connect(server.address, "admin").await;
     until("another's", async || connections(&check).await == 3).await;
     drop(other);
@@ -679,9 +682,9 @@ async fn connections_are_those_that_the_limit_is_for() {
     works.abort();
 }
 
-/// What is optional is refused to everybody but administrators.
+/// Only administrators may query the optional values.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_nobody_asked_for_cannot_fail() {
+async fn values_that_were_not_requested_cannot_fail() {
     let (server, admin) = primary().await;
     let second = Duration::from_secs(1);
     let denied = (Status::Fail, Some(Reason::PermissionDenied));
@@ -695,7 +698,7 @@ async fn what_nobody_asked_for_cannot_fail() {
             passes,
         ),
         (
-            "whether it recovers, for its role",
+            "whether it is in recovery, for its role",
             "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_is_in_recovery() FROM PUBLIC",
             "GRANT EXECUTE ON FUNCTION pg_catalog.pg_is_in_recovery() TO PUBLIC",
             passes,
@@ -720,12 +723,12 @@ async fn what_nobody_asked_for_cannot_fail() {
         assert_optional("postgres", what, &check(), &bounded).await;
         admin.batch_execute(grant).await.unwrap();
     }
-    // A relative of the server has no such function.
+    // A PostgreSQL-compatible server has no such function.
     let rename = "ALTER FUNCTION pg_catalog.pg_last_wal_receive_lsn() RENAME TO none_such";
     admin.batch_execute(rename).await.unwrap();
     assert_eq!(told(&by_sqlx(server.address)).await, passes);
     let bounded = by_sqlx(server.address).warn_lag_above(second);
-    let what = "a function, on a relative of PostgreSQL";
+    let what = "a function, on a database derived from PostgreSQL";
     assert_optional("postgres", what, &by_sqlx(server.address), &bounded).await;
     let lag = bounded.check().await;
     let lag = lag.unwrap();
@@ -734,7 +737,7 @@ async fn what_nobody_asked_for_cannot_fail() {
     assert!(cause.contains("pg_last_wal_receive_lsn"), "{cause}");
 }
 
-/// A pooler in front of a server.
+/// A connection pooler in front of a server.
 fn pooler(server: SocketAddr) -> Server {
     let program = program("pgbouncer", &["/usr/sbin"], "apt-get install pgbouncer");
     let pooler = Server::new(move |directory, _| {
@@ -773,7 +776,7 @@ fn pooler(server: SocketAddr) -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_pooler_says_is_what_it_is() {
+async fn errors_of_a_pooler_have_the_correct_reason() {
     let (server, _admin) = primary().await;
     let mut pooler = pooler(server.address);
     pooler.start();
@@ -822,7 +825,7 @@ async fn what_a_pooler_says_is_what_it_is() {
         let what = "a PgBouncer that does not know a parameter";
         assert_refusal("postgres", what, &check).await;
     }
-    // Room for clients is taken, and there is room again.
+    // All client connections are taken, and then released.
     let mut taken = Vec::new();
     until("the pooler has noticed who went", async || {
         match config(pooler.address, "app").connect(NoTls).await {
@@ -843,7 +846,7 @@ async fn what_a_pooler_says_is_what_it_is() {
         let busy = (Status::Warn, Some(Reason::Busy));
         assert_eq!(told(&check(pooler.address)).await, busy);
     }
-    let what = "a PgBouncer without room for a client";
+    let what = "a PgBouncer at its client limit";
     assert_refusal("postgres", what, &bare(pooler.address)).await;
     taken.clear();
     let check = bare(pooler.address);

@@ -22,11 +22,11 @@ use crate::{
 
 const PASSWORD: &str = "hunter2";
 const NODE: &str = "test@localhost";
-/// What is on the path becomes another user, who may not read the directory.
+/// The program on the path switches to another user, who may not read the directory.
 const PLACES: &[&str] = &["/usr/lib/rabbitmq/bin"];
 const INSTALLS: &str = "apt-get install rabbitmq-server";
 
-/// A server with a port mapper of its own, which ends with it.
+/// A server with its own port mapper, which ends together with the server.
 pub(crate) struct Broker {
     pub(crate) server: Server,
     ports: SocketAddr,
@@ -56,7 +56,7 @@ impl Broker {
         });
         let mut broker = Self { server, ports };
         broker.server.start();
-        // The port is open before there are users.
+        // The port is open before the users exist.
         broker.control(&["await_startup"]);
         broker.control(&["add_user", "app", PASSWORD]);
         broker.control(&["set_permissions", "app", ".*", ".*", ".*"]);
@@ -77,12 +77,12 @@ impl Broker {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// How many channels the server has open.
+    /// Returns the number of open channels of the server.
     fn channels(&self) -> usize {
         self.count("list_channels")
     }
 
-    /// How many connections the server has open.
+    /// Returns the number of open connections of the server.
     pub(crate) fn connections(&self) -> usize {
         self.count("list_connections")
     }
@@ -116,12 +116,12 @@ pub(crate) async fn connect(address: SocketAddr) -> Arc<Connection> {
     Arc::new(Connection::connect(&uri, properties).await.unwrap())
 }
 
-/// The connection comes back by itself, a moment after the server.
+/// Waits until the connection has recovered by itself, shortly after the server.
 async fn is_back(connection: &Connection) {
     until("it is connected", async || connection.status().connected()).await;
 }
 
-/// A check with a connection of its own.
+/// A check with its own connection.
 pub(crate) fn queue(address: SocketAddr, name: &str) -> RabbitMqQueue {
     let uri = format!("amqp://app:{PASSWORD}@{address}/%2f");
     let uri: AMQPUri = uri.parse().unwrap();
@@ -153,7 +153,7 @@ pub(crate) async fn declare(connection: &Connection, name: &str, options: QueueD
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_a_connection() {
+async fn each_fault_of_a_connection_is_reported_as_documented() {
     let mut broker = Broker::start();
     let proxy = FaultProxy::start(broker.server.address).await.unwrap();
     let connection = connect(proxy.address()).await;
@@ -197,7 +197,7 @@ async fn what_can_go_wrong_with_a_connection() {
     direct
         .over(async {
             broker.control(&["change_password", "app", PASSWORD]);
-            // The server takes a second to refuse it once more.
+            // The server takes a second to refuse the login again.
             is_back(&connection).await;
         })
         .await;
@@ -208,7 +208,7 @@ async fn what_can_go_wrong_with_a_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong_with_a_queue() {
+async fn each_fault_of_a_queue_is_reported_as_documented() {
     let mut broker = Broker::start();
     let connection = connect(broker.server.address).await;
     declare(&connection, "orders", QueueDeclareOptions::durable()).await;
@@ -266,7 +266,7 @@ async fn what_can_go_wrong_with_a_queue() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_is_used_as_it_was_given() {
+async fn the_given_connection_is_used_and_nothing_is_left_behind() {
     let broker = Broker::start();
     let proxy = FaultProxy::start(broker.server.address).await.unwrap();
     let connection = connect(proxy.address()).await;
@@ -283,14 +283,14 @@ async fn a_connection_is_used_as_it_was_given() {
     wear(&asking).await;
     assert_eq!(told(&asking).await, PASSES);
     assert_eq!((proxy.open(), broker.channels()), (1, 1));
-    // However often it is lost while it is asked.
+    // The connection recovers however often it is lost during a query.
     for _ in 0..20 {
         proxy.fail(Fault::Cut { after: 5 }).await;
         assert_ne!(told(&asking).await, PASSES);
         proxy.heal().await;
         until("it is back", async || told(&asking).await == PASSES).await;
     }
-    // Runs that end without an answer leave one question open, not one each.
+    // Runs that end without a response leave one query open in total.
     proxy.fail(Fault::Silence).await;
     for _ in 0..100 {
         let given_up = tokio::time::timeout(Duration::from_millis(5), asking.check()).await;
@@ -300,7 +300,7 @@ async fn a_connection_is_used_as_it_was_given() {
     until("it answers", async || told(&asking).await == PASSES).await;
     assert_eq!((proxy.open(), broker.channels()), (1, 1));
     proxy.fail(Fault::Refuse).await;
-    // The driver does not come back from what it learns by writing.
+    // The driver does not recover from errors that it detects while writing.
     until("it is lost", async || !connection.status().connected()).await;
     contract(Status::Fail).await;
     proxy.heal().await;
@@ -314,7 +314,7 @@ async fn a_connection_is_used_as_it_was_given() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_is_asked_for_over_one_connection() {
+async fn a_queue_is_queried_over_one_connection() {
     let broker = Broker::start();
     let connection = connect(broker.server.address).await;
     declare(&connection, "orders", QueueDeclareOptions::durable()).await;
@@ -334,7 +334,7 @@ async fn a_queue_is_asked_for_over_one_connection() {
     wear(&check).await;
     assert_eq!(told(&check).await, PASSES);
     assert_eq!((proxy.open(), broker.channels()), (1, 1));
-    // However often it is not there.
+    // However often the queue is missing.
     let missing = queue(proxy.address(), "nobody's");
     for _ in 0..2_100 {
         assert_eq!(told(&missing).await, fails(Reason::NotFound));
@@ -354,12 +354,12 @@ async fn a_queue_is_asked_for_over_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn queues_and_their_bounds() {
+async fn the_bounds_of_a_queue_decide_the_status() {
     let broker = Broker::start();
     let connection = connect(broker.server.address).await;
     let check = |name: &str| queue(broker.server.address, name);
     assert_eq!(told(&check("orders")).await, fails(Reason::NotFound));
-    let what = "a queue that is not there";
+    let what = "a queue that does not exist";
     assert_refusal("rabbitmq-queue", what, &check("orders")).await;
     declare(&connection, "orders", QueueDeclareOptions::durable()).await;
     assert_eq!(told(&check("orders")).await, PASSES);
@@ -375,7 +375,7 @@ async fn queues_and_their_bounds() {
         told(&check("private")).await,
         fails(Reason::PermissionDenied)
     );
-    let what = "a queue that another has for itself alone";
+    let what = "a queue that is exclusive to another connection";
     assert_refusal("rabbitmq-queue", what, &check("private")).await;
     let uri = format!("amqp://app:{PASSWORD}@{}/elsewhere", broker.server.address);
     let uri: AMQPUri = uri.parse().unwrap();
@@ -403,7 +403,7 @@ async fn queues_and_their_bounds() {
         told(&above.fail_above(2)).await,
         fails(Reason::LimitExceeded)
     );
-    let alone = check("orders").at_least(1);
+    let alone = check("orders").warn_consumers_below(1);
     assert_eq!(told(&alone).await, warns(Reason::LimitExceeded));
     let options = BasicConsumeOptions::default();
     let consumer = channel.basic_consume(
@@ -431,7 +431,7 @@ async fn a_server_that_is_short_of_memory_is_busy() {
     let check = RabbitMq::new(Arc::clone(&connection));
     assert_eq!(told(&check).await, PASSES);
     broker.control(&["set_vm_memory_high_watermark", "0.0000001"]);
-    // It blocks who publishes.
+    // The server blocks connections that publish.
     publish(&connection.create_channel().await.unwrap()).await;
     until("it is blocked", async || connection.status().blocked()).await;
     assert_eq!(told(&check).await, warns(Reason::Busy));
@@ -467,10 +467,10 @@ async fn a_connection_without_a_channel_left_is_busy() {
 }
 
 #[tokio::test]
-async fn a_queue_whose_password_was_changed_is_noticed_after_five_minutes() {
+async fn a_changed_password_is_detected_after_five_minutes() {
     let broker = Broker::start();
     let address = broker.server.address;
-    // Without heartbeats, which would miss those that the clock skips.
+    // Without heartbeats, because the clock skips them.
     let uri = format!("amqp://app:{PASSWORD}@{address}/%2f?heartbeat=0");
     let uri: AMQPUri = uri.parse().unwrap();
     let check = RabbitMqQueue::new("orders", move || {

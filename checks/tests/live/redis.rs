@@ -56,7 +56,7 @@ async fn manager_by(address: SocketAddr, password: &str) -> ConnectionManager {
     connect(Client::open(format!("redis://default:{password}@{address}/")).unwrap()).await
 }
 
-/// A connection that comes back soon.
+/// A connection that reconnects soon.
 async fn connect(client: Client) -> ConnectionManager {
     let config = ConnectionManagerConfig::new()
         .set_min_delay(Duration::from_millis(10))
@@ -66,8 +66,12 @@ async fn connect(client: Client) -> ConnectionManager {
         .unwrap()
 }
 
-/// One that tells the server nothing of its library, so that what the server says first is heard.
-async fn terse(address: SocketAddr, protocol: ProtocolVersion) -> ConnectionManager {
+/// A connection that does not send the name of its library, so that the first message of the server
+/// is read.
+async fn connect_without_lib_name(
+    address: SocketAddr,
+    protocol: ProtocolVersion,
+) -> ConnectionManager {
     let url = format!("redis://default:{PASSWORD}@{address}/");
     let info = url.into_connection_info().unwrap();
     let settings = info.redis_settings().clone();
@@ -75,7 +79,7 @@ async fn terse(address: SocketAddr, protocol: ProtocolVersion) -> ConnectionMana
     connect(Client::open(info.set_redis_settings(settings)).unwrap()).await
 }
 
-/// Who asks the server itself, past the proxy.
+/// Returns an administrator's connection to the server, without the proxy.
 pub(crate) async fn admin(address: SocketAddr) -> MultiplexedConnection {
     let client = client(address, "default");
     client.get_multiplexed_async_connection().await.unwrap()
@@ -104,7 +108,7 @@ fn fails(reason: Reason) -> (Status, Option<Reason>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong() {
+async fn each_fault_is_reported_as_documented() {
     let mut server = started(&[]);
     let admin = admin(server.address).await;
     let proxy = FaultProxy::start(server.address).await.unwrap();
@@ -149,7 +153,7 @@ async fn what_can_go_wrong() {
         command(&mut admin, "CONFIG SET requirepass another").await;
         command(&mut admin, "CLIENT KILL TYPE normal SKIPME yes").await;
     };
-    // From that a manager does not come back.
+    // A manager does not recover from this.
     direct.when("wrong password", refuse).await;
     let connection = manager_by(server.address, "another").await;
     let mut other = Row::of("redis", Redis::new(connection)).await;
@@ -160,7 +164,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_uses_the_connection_that_it_was_given() {
+async fn the_given_connection_is_used() {
     let server = started(&[]);
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let connection = manager(proxy.address(), "default").await;
@@ -187,7 +191,7 @@ async fn a_bare_connection_that_was_lost_stays_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn memory_is_judged_where_nothing_is_evicted_at_will() {
+async fn memory_is_checked_unless_keys_may_be_evicted() {
     let server = started(&[]);
     let mut admin = admin(server.address).await;
     let check = Redis::new(manager(server.address, "default").await);
@@ -231,12 +235,13 @@ async fn connections_near_the_limit_are_a_warning() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_turned_away_has_no_connection_that_is_of_use() {
+async fn a_client_refused_by_the_connection_limit_fails() {
     let server = started(&[]);
     let mut admin = admin(server.address).await;
-    let busy = Redis::new(terse(server.address, ProtocolVersion::RESP3).await);
-    // The driver does not say that it is not the password.
-    let refused = Redis::new(terse(server.address, ProtocolVersion::RESP2).await);
+    let busy = Redis::new(connect_without_lib_name(server.address, ProtocolVersion::RESP3).await);
+    // The driver does not report that the password is not the reason.
+    let refused =
+        Redis::new(connect_without_lib_name(server.address, ProtocolVersion::RESP2).await);
     assert_eq!(told(&busy).await, PASSES);
     assert_eq!(told(&refused).await, PASSES);
     command(&mut admin, "CONFIG SET maxclients 1").await;
@@ -248,7 +253,7 @@ async fn who_is_turned_away_has_no_connection_that_is_of_use() {
     for (check, end) in ends {
         until("it is turned away", async || told(check).await == end).await;
     }
-    // A manager does not try again, whatever room there is.
+    // A manager does not retry, even when connections are available again.
     command(&mut admin, &format!("CONFIG SET maxclients {MAX_CLIENTS}")).await;
     for (check, end) in ends {
         assert_eq!(told(check).await, end);
@@ -256,7 +261,7 @@ async fn who_is_turned_away_has_no_connection_that_is_of_use() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_is_no_primary_and_misses_its_own() {
+async fn a_replica_fails_as_primary_and_when_it_loses_its_primary() {
     let mut primary = started(&[]);
     let port = primary.address.port();
     let replica = started(&["--replicaof", "127.0.0.1", &port.to_string()]);
@@ -285,7 +290,7 @@ async fn a_replica_is_no_primary_and_misses_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_loads_its_data_is_starting_up() {
+async fn a_server_that_loads_its_data_is_starting() {
     let mut server = server(&[
         "--key-load-delay",
         "2000",
@@ -310,17 +315,17 @@ async fn a_server_that_loads_its_data_is_starting_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_takes_nothing_is_a_warning() {
+async fn a_failed_save_to_disk_is_a_warning() {
     let server = started(&[]);
     let mut admin = admin(server.address).await;
     let check = Redis::new(manager(server.address, "default").await);
-    // What is in its way is no file.
+    // A directory with the name of the file prevents the save.
     fs::create_dir(server.directory.path().join("dump.rdb")).unwrap();
     command(&mut admin, "SET a b").await;
     command(&mut admin, "BGSAVE").await;
     let degraded = warns(Reason::Degraded);
     until("it has failed to", async || told(&check).await == degraded).await;
-    // Where it is to save, it takes no writes then.
+    // If saves are configured, the server refuses writes in this state.
     let save = redis::cmd("CONFIG")
         .arg("SET")
         .arg("save")
@@ -330,12 +335,12 @@ async fn a_disk_that_takes_nothing_is_a_warning() {
     let primary = Redis::new(manager(server.address, "default").await).primary();
     assert_eq!(told(&primary).await, fails(Reason::ReadOnly));
     assert_eq!(told(&check).await, degraded);
-    let what = "a disk that takes nothing (`MISCONF`)";
+    let what = "a disk that rejects writes (`MISCONF`)";
     assert_refusal("redis, as a primary", what, &primary).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_may_only_ping_learns_that_it_answers() {
+async fn a_user_with_ping_rights_only_gets_a_pass() {
     let server = started(&[]);
     let mut admin = admin(server.address).await;
     command(&mut admin, "ACL SETUSER app on >hunter2 -@all +ping").await;
@@ -347,7 +352,7 @@ async fn who_may_only_ping_learns_that_it_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
+async fn an_expectation_that_cannot_be_queried_fails() {
     let server = started(&[]);
     let mut admin = admin(server.address).await;
     command(
@@ -358,7 +363,7 @@ async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
     let check = async || Redis::new(manager(server.address, "app").await);
     assert_eq!(told(&check().await).await, PASSES);
     let denied = fails(Reason::PermissionDenied);
-    // A write tells that as well.
+    // A write shows the role as well.
     assert_eq!(told(&check().await.primary()).await, PASSES);
     let lag = Duration::from_secs(20);
     assert_eq!(told(&check().await.warn_lag_above(lag)).await, denied);
@@ -382,7 +387,7 @@ async fn what_is_expected_and_cannot_be_seen_is_not_taken_for_granted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_script_that_does_not_end_keeps_it_busy() {
+async fn an_endless_script_makes_the_server_busy() {
     let server = started(&["--lua-time-limit", "50"]);
     let check = Redis::new(manager(server.address, "default").await);
     let mut killer = admin(server.address).await;
@@ -400,13 +405,13 @@ async fn a_script_that_does_not_end_keeps_it_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_is_well_while_all_its_slots_are_served() {
+async fn a_cluster_passes_while_all_its_slots_are_served() {
     let mut server = started(&["--cluster-enabled", "yes"]);
     let mut admin = admin(server.address).await;
     command(&mut admin, "CLUSTER ADDSLOTSRANGE 0 16383").await;
     let url = format!("redis://default:{PASSWORD}@{}/", server.address);
     let client = ClusterClient::builder([url]).retries(0).build().unwrap();
-    // A node that has just begun has to be told that its cluster is whole.
+    // A node that has just started must first be configured as a complete cluster.
     until("the cluster is whole", async || {
         client.get_async_connection().await.is_ok()
     })
@@ -424,16 +429,16 @@ async fn a_cluster_is_well_while_all_its_slots_are_served() {
     until("one is not", async || told(&check).await == unhealthy).await;
     command(&mut admin, "CLUSTER ADDSLOTS 0").await;
     until("all are again", async || told(&check).await == PASSES).await;
-    // Even one that goes on with those that it has left.
+    // This holds even for a cluster that continues with its remaining slots.
     command(&mut admin, "CONFIG SET cluster-require-full-coverage no").await;
     command(&mut admin, "CLUSTER DELSLOTS 0").await;
     until("one is not", async || told(&check).await == unhealthy).await;
-    let what = "a slot that nobody serves";
+    let what = "a slot that no node serves";
     assert_refusal("redis, of a cluster", what, &check).await;
     command(&mut admin, "CLUSTER ADDSLOTS 0").await;
     until("all are again", async || told(&check).await == PASSES).await;
 
-    // Nodes are asked where they say that they are.
+    // Nodes are queried at the addresses that they announce.
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let port = proxy.address().port();
     command(
@@ -454,7 +459,7 @@ async fn a_cluster_is_well_while_all_its_slots_are_served() {
         past.when(fault, proxy.fail(how)).await;
         past.over(proxy.heal()).await;
     }
-    // As behind NAT: the node that was given is reached, and what the cluster announces is not.
+    // As behind NAT: the given node is reachable, and the announced address is not.
     let nobody = free_address().port();
     let announce = format!("CONFIG SET cluster-announce-port {nobody}");
     command(&mut admin, &announce).await;
@@ -495,7 +500,7 @@ async fn a_cluster_is_well_while_all_its_slots_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_primary_that_refuses_writes_is_none() {
+async fn a_primary_that_refuses_writes_fails_as_primary() {
     let server = started(&[]);
     let mut admin = admin(server.address).await;
     let connection = manager(server.address, "default").await;
@@ -505,17 +510,13 @@ async fn a_primary_that_refuses_writes_is_none() {
     );
     assert_eq!(told(&primary).await, PASSES);
     for (what, refuses, takes) in [
-        // Of which there are none.
+        // There are no replicas.
         (
             "too few replicas (`NOREPLICAS`)",
             "min-replicas-to-write 1",
             "min-replicas-to-write 0",
         ),
-        (
-            "memory that is full (`OOM`)",
-            "maxmemory 100",
-            "maxmemory 0",
-        ),
+        ("full memory (`OOM`)", "maxmemory 100", "maxmemory 0"),
     ] {
         command(&mut admin, &format!("CONFIG SET {refuses}")).await;
         let set = redis::cmd("SET").arg("orders").arg(1).to_owned();
@@ -529,7 +530,7 @@ async fn a_primary_that_refuses_writes_is_none() {
     }
     let keys: i64 = redis::cmd("DBSIZE").query_async(&mut admin).await.unwrap();
     assert_eq!(keys, 0, "it writes nothing");
-    // What somebody has put there stays as it is.
+    // An existing value of that key is not changed.
     command(&mut admin, "SET tower-health:takes-writes theirs").await;
     assert_eq!(told(&primary).await, PASSES);
     let theirs: String = redis::cmd("GET")
@@ -539,7 +540,8 @@ async fn a_primary_that_refuses_writes_is_none() {
         .unwrap();
     assert_eq!(theirs, "theirs");
 
-    // Whoever may not write there is told of the role, and who may not ask for that either is told that.
+    // A user that may not write that key gets the role. A user that may not query the role either
+    // gets an error.
     for (rights, expected) in [
         ("~orders:* +@all", PASSES),
         ("~* +@all -info", PASSES),

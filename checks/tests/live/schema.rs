@@ -13,7 +13,7 @@ use tower_health_checks::Schema;
 
 use crate::table::assert_refusal;
 
-/// The migrations of a release, each by its text.
+/// Returns the migrations of a release, each with its text.
 pub(crate) fn migrator(texts: &[&'static str]) -> Migrator {
     let migration = |(version, text): (i64, &&'static str)| {
         Migration::new(
@@ -44,7 +44,8 @@ where
     (outcome.status(), outcome.reason())
 }
 
-/// What is told of a database before and after a release migrates, by the release and by those before and after it.
+/// Tests a database before and after the migrations of a release, with the schema checks of that
+/// release and of the releases before and after it.
 pub(crate) async fn releases<DB>(pool: Pool<DB>)
 where
     DB: Database,
@@ -54,9 +55,9 @@ where
     let [old, new, other] = [OLD, NEW, OTHER].map(migrator);
     let check = |migrator: &Migrator| Schema::sqlx(pool.clone(), migrator);
     let pending = (Status::Fail, Some(Reason::MigrationsPending));
-    // Nothing was ever applied, and looking makes no table.
+    // No migration was ever applied, and the check creates no table.
     assert_eq!(told(&check(&old)).await, pending);
-    let what = "tables that a release needs and nobody made yet";
+    let what = "tables that a release needs and that do not exist yet";
     assert_refusal("schema", what, &check(&old)).await;
     let kept = check(&old);
     assert_eq!(told(&kept).await, pending);
@@ -71,7 +72,8 @@ where
     assert_eq!(measured.collect::<Vec<_>>(), ["pending", "unknown"]);
     let differs = (Status::Fail, Some(Reason::Incompatible));
     assert_eq!(told(&check(&other)).await, differs);
-    // A newer release has been here: the older one serves on, unless it cannot.
+    // A newer release has migrated the database. The older release continues to serve, unless it
+    // requires the exact schema.
     new.run(&pool).await.unwrap();
     assert_eq!(told(&check(&new)).await, (Status::Pass, None));
     let newer = |status| (status, Some(Reason::Incompatible));
@@ -91,29 +93,29 @@ async fn sqlite(file: &Path) -> SqlitePool {
 const PASSES: (Status, Option<Reason>) = (Status::Pass, None);
 
 #[tokio::test]
-async fn releases_come_and_go_over_sqlite() {
+async fn schema_checks_follow_releases_on_sqlite() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orders.db");
     let pool = sqlite(&file).await;
     releases(pool.clone()).await;
-    // One that was begun and not ended.
+    // A migration that was begun and not completed.
     let dirty = "UPDATE _sqlx_migrations SET success = false WHERE version = 3";
     sqlx::raw_sql(dirty).execute(&pool).await.unwrap();
     let check = |texts| Schema::sqlx(pool.clone(), &migrator(texts));
     let pending = (Status::Fail, Some(Reason::MigrationsPending));
     assert_eq!(told(&check(NEW)).await, pending);
-    // The older release serves on while the newer one migrates.
+    // The older release continues to serve while the newer one migrates.
     let newer = |status| (status, Some(Reason::Incompatible));
     assert_eq!(told(&check(OLD)).await, newer(Status::Warn));
     assert_eq!(told(&check(OLD).exact()).await, newer(Status::Fail));
-    // Who looks at a database that is not there makes none.
+    // A check of a database that does not exist does not create it.
     fs::remove_file(&file).unwrap();
     assert_eq!(told(&check(OLD)).await.0, Status::Fail);
     assert!(!file.exists());
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_or_another_is_noticed_though_an_open_connection_would_not() {
+async fn a_deleted_or_replaced_file_is_detected_despite_an_open_connection() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orders.db");
     let pool = sqlite(&file).await;
@@ -124,7 +126,7 @@ async fn a_file_that_is_gone_or_another_is_noticed_though_an_open_connection_wou
     fs::rename(&file, &elsewhere).unwrap();
     assert_eq!(told(&check).await, (Status::Fail, Some(Reason::NotFound)));
     assert!(!file.exists(), "a check makes nothing");
-    // One without migrations is put in its place.
+    // A database without migrations replaces it.
     sqlite(&file).await.close().await;
     let pending = (Status::Fail, Some(Reason::MigrationsPending));
     assert_eq!(told(&check).await, pending);
@@ -133,7 +135,7 @@ async fn a_file_that_is_gone_or_another_is_noticed_though_an_open_connection_wou
 }
 
 #[tokio::test]
-async fn a_file_that_somebody_keeps_locked_is_busy_before_long() {
+async fn a_locked_file_is_busy_soon() {
     let directory = tempfile::tempdir().unwrap();
     let pool = sqlite(&directory.path().join("orders.db")).await;
     migrator(OLD).run(&pool).await.unwrap();
@@ -152,7 +154,7 @@ async fn a_file_that_somebody_keeps_locked_is_busy_before_long() {
 }
 
 #[tokio::test]
-async fn a_pool_that_is_closed_is_of_no_use_though_its_schema_is_right() {
+async fn a_closed_pool_fails_although_its_schema_matches() {
     let directory = tempfile::tempdir().unwrap();
     let pool = sqlite(&directory.path().join("orders.db")).await;
     migrator(OLD).run(&pool).await.unwrap();

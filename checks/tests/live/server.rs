@@ -1,4 +1,4 @@
-//! Servers that somebody else wrote, private to a test.
+//! Real servers, each private to a test.
 
 use std::{
     fs,
@@ -12,10 +12,11 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a server may take to start, on a machine that is busy.
+/// The time that a server may take to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A server with a directory of its own, on a free port of loopback. It ends when it is dropped.
+/// A server with its own directory, on a free port of the loopback interface. It ends when it is
+/// dropped.
 pub(crate) struct Server {
     start: Box<dyn Fn() -> Command + Send>,
     pub(crate) address: SocketAddr,
@@ -24,7 +25,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server that is started by a command, which is made of its directory and its address.
+    /// Creates a server that is started by a command. The closure receives its directory and its
+    /// address.
     pub(crate) fn new(start: impl Fn(&Path, SocketAddr) -> Command + Send + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = free_address();
@@ -37,7 +39,7 @@ impl Server {
         }
     }
 
-    /// Starts it, and returns once its port accepts connections.
+    /// Starts the server, and returns once its port accepts connections.
     pub(crate) fn start(&mut self) {
         let mut command = (self.start)();
         let log = fs::File::create(self.directory.path().join("log")).unwrap();
@@ -63,7 +65,7 @@ impl Server {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
-    /// Stops all its processes where they stand, and returns once each thread of them has stopped.
+    /// Stops all its processes, and returns once each of their threads has stopped.
     pub(crate) fn suspend(&self) {
         if let Some(child) = &self.child {
             suspend(Pid::from_child(child));
@@ -74,7 +76,7 @@ impl Server {
         self.signal(Signal::CONT);
     }
 
-    /// Ends it and all its processes, at once.
+    /// Kills the server with all its processes.
     pub(crate) fn kill(&mut self) {
         // Otherwise a process may start another one between the list and the signal.
         self.suspend();
@@ -89,7 +91,7 @@ impl Server {
             return;
         };
         for pid in tree(Pid::from_child(child)) {
-            // One that has just ended needs no signal.
+            // A process that has just ended needs no signal.
             _ = kill_process(pid, signal);
         }
     }
@@ -101,7 +103,7 @@ impl Drop for Server {
     }
 }
 
-/// Stops a process and all that descend from it, also those that it starts meanwhile.
+/// Stops a process and all its descendants, including those that it starts meanwhile.
 fn suspend(root: Pid) {
     let mut stopped = Vec::new();
     loop {
@@ -109,14 +111,15 @@ fn suspend(root: Pid) {
         let Some(pid) = running else {
             return;
         };
-        // One that has just ended needs no signal.
+        // A process that has just ended needs no signal.
         _ = kill_process(pid, Signal::STOP);
         until_stopped(pid);
         stopped.push(pid);
     }
 }
 
-/// Waits until each thread of a process has stopped or ended: the signal itself stops none at once.
+/// Waits until each thread of a process has stopped or ended, because the signal does not stop
+/// threads immediately.
 fn until_stopped(pid: Pid) {
     let deadline = Instant::now() + PATIENCE;
     let is_running = |thread: fs::DirEntry| {
@@ -131,14 +134,14 @@ fn until_stopped(pid: Pid) {
     }
 }
 
-/// A process and all that descend from it.
+/// Returns a process and all its descendants.
 fn tree(root: Pid) -> Vec<Pid> {
     let parents: Vec<(i32, i32)> = fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
         .filter_map(|pid: i32| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // The name may hold spaces and brackets.
+            // The name may contain spaces and brackets.
             let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?;
             Some((pid, parent.parse().ok()?))
         })
@@ -152,13 +155,14 @@ fn tree(root: Pid) -> Vec<Pid> {
     tree.into_iter().filter_map(Pid::from_raw).collect()
 }
 
-/// An address of loopback that nobody listens at.
+/// Returns an address of the loopback interface on which nothing listens.
 pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
 }
 
-/// A program, where its package puts it or on the path; or the line that installs it.
+/// Returns a program from one of these directories or the path. Panics with the command that
+/// installs it if it is missing.
 pub(crate) fn program(name: &str, places: &[&str], installs: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let places = places.iter().map(PathBuf::from);

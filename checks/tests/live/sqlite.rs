@@ -28,7 +28,7 @@ async fn told(check: &Sqlite) -> (Status, Option<Reason>) {
 const PASSES: (Status, Option<Reason>) = (Status::Pass, None);
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_missed_though_it_can_still_be_read() {
+async fn a_deleted_file_fails_although_it_can_still_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orders.db");
     let pool = pool(&file).await;
@@ -48,7 +48,7 @@ async fn a_file_that_is_gone_is_missed_though_it_can_still_be_read() {
 }
 
 #[tokio::test]
-async fn a_writer_that_holds_the_lock_is_busy_and_a_full_pool_too() {
+async fn a_held_write_lock_and_a_full_pool_are_busy() {
     let directory = tempfile::tempdir().unwrap();
     let pool = pool(&directory.path().join("orders.db")).await;
     let (reads, writes) = (
@@ -74,7 +74,7 @@ async fn a_writer_that_holds_the_lock_is_busy_and_a_full_pool_too() {
 }
 
 #[tokio::test]
-async fn a_pool_that_is_closed_is_of_no_use_though_its_file_is_there() {
+async fn a_closed_pool_fails_although_its_file_exists() {
     let directory = tempfile::tempdir().unwrap();
     let pool = pool(&directory.path().join("orders.db")).await;
     let check = Sqlite::sqlx(pool.clone());
@@ -85,7 +85,7 @@ async fn a_pool_that_is_closed_is_of_no_use_though_its_file_is_there() {
 }
 
 #[tokio::test]
-async fn what_takes_no_writes_and_what_is_damaged() {
+async fn a_read_only_and_a_damaged_database_fail() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orders.db");
     drop(pool(&file).await);
@@ -94,14 +94,9 @@ async fn what_takes_no_writes_and_what_is_damaged() {
     assert_eq!(told(&Sqlite::sqlx(read_only.clone())).await, PASSES);
     let writes = Sqlite::sqlx(read_only).writable();
     assert_eq!(told(&writes).await, (Status::Fail, Some(Reason::ReadOnly)));
-    assert_refusal(
-        "sqlite, that takes writes",
-        "a file that takes none",
-        &writes,
-    )
-    .await;
+    assert_refusal("sqlite, writable", "a read-only file", &writes).await;
 
-    // The first page is whole, and the schema with it; the table's own page is not.
+    // The first page, which contains the schema, is intact. The page of the table is not.
     let options = SqliteConnectOptions::new().filename(&file);
     let pool = SqlitePool::connect_lazy_with(options);
     let mut bytes = fs::read(&file).unwrap();
@@ -119,14 +114,14 @@ async fn what_takes_no_writes_and_what_is_damaged() {
 }
 
 #[tokio::test]
-async fn it_keeps_the_contract_and_leaves_nothing_behind() {
+async fn the_check_meets_the_contract_and_leaves_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orders.db");
     let pool = pool(&file).await;
     let contract = Contract::new(|| Sqlite::sqlx(pool.clone()).writable());
     contract.expect(Status::Pass).assert().await;
     wear(&Sqlite::sqlx(pool.clone()).writable()).await;
-    // Who writes still may.
+    // The service can still write.
     sqlx::raw_sql("INSERT INTO t VALUES (2)")
         .execute(&pool)
         .await
@@ -137,7 +132,7 @@ async fn it_keeps_the_contract_and_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_file_that_took_the_place_of_another_is_the_one_that_is_looked_at() {
+async fn a_replaced_file_is_the_one_that_is_checked() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("orders.db");
     let check = Sqlite::sqlx(pool(&file).await).writable();
@@ -153,13 +148,13 @@ async fn a_file_that_took_the_place_of_another_is_the_one_that_is_looked_at() {
 }
 
 #[tokio::test]
-async fn a_database_in_memory_has_no_file_to_miss() {
+async fn a_database_in_memory_passes_without_a_file() {
     let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
     assert_eq!(told(&Sqlite::sqlx(pool).writable()).await, PASSES);
 }
 
 #[tokio::test]
-async fn a_file_that_the_service_has_for_itself_alone_is_asked_through_its_pool() {
+async fn an_exclusively_locked_file_is_checked_through_the_pool() {
     let directory = tempfile::tempdir().unwrap();
     let options = SqliteConnectOptions::new()
         .filename(directory.path().join("orders.db"))
@@ -176,12 +171,12 @@ async fn a_file_that_the_service_has_for_itself_alone_is_asked_through_its_pool(
         .integrity();
     let busy = (Status::Warn, Some(Reason::Busy));
     assert_eq!(told(&own).await, busy);
-    let what = "a file that the service has for itself alone; through the pool it passes";
+    let what = "a file that the service has locked exclusively; over the pool it passes";
     assert_refusal("sqlite", what, &own).await;
     for _ in 0..20 {
         assert_eq!(told(&through).await, PASSES);
     }
-    // What a run has set of the connection is gone with it.
+    // The settings that a run makes on the connection are reset afterwards.
     let count = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) SELECT count(*) FROM c";
     let counted: i64 = sqlx::query_scalar(count).fetch_one(&pool).await.unwrap();
     assert_eq!(counted, 100_000);

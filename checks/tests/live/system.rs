@@ -39,13 +39,13 @@ fn measured(outcome: &Outcome, name: &str) -> Option<f64> {
     }
 }
 
-/// A file system of 1000 blocks and 200 inodes, which goes when it is dropped.
+/// A file system of 1000 blocks and 200 inodes. It is unmounted when this is dropped.
 struct Mount(TempDir);
 
 const BLOCK: usize = 4_096;
 
 impl Mount {
-    /// None, told, where this process may not mount.
+    /// Returns `None`, with a message, if this process may not mount.
     fn new() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let options = "size=4000k,nr_inodes=200";
@@ -95,7 +95,8 @@ impl Drop for Mount {
 async fn a_disk_that_fills_steadily_warns_a_day_ahead() {
     let Some(mount) = Mount::new() else { return };
     let disk = Disk::new(mount.path());
-    // One percent an hour, and 95 are the bound: it is a day ahead from 71 on, which the third run from there tells.
+    // Usage grows by one percent per hour, and the bound is 95 percent. The bound is a day ahead
+    // from 71 percent on, and the third run after that reports it.
     for percent in 0..=100 {
         let outcome = disk.check().await.unwrap();
         let expected = match percent {
@@ -117,7 +118,7 @@ async fn a_disk_that_fills_steadily_warns_a_day_ahead() {
         }
         advance(HOUR).await;
     }
-    // Somebody cleans up.
+    // The disk is cleaned up.
     fs::remove_file(mount.file()).unwrap();
     let outcome = disk.check().await.unwrap();
     assert_eq!(outcome.status(), Status::Pass);
@@ -130,11 +131,11 @@ async fn a_disk_that_fills_steadily_warns_a_day_ahead() {
 }
 
 #[tokio::test]
-async fn a_disk_without_inodes() {
+async fn a_disk_with_few_inodes_warns_and_then_fails() {
     let Some(mount) = Mount::new() else { return };
     let disk = Disk::new(mount.path());
     assert_eq!(said(&disk).await, PASS);
-    // The directory has one.
+    // The directory uses one inode.
     let create = |numbers: std::ops::Range<u32>| {
         for number in numbers {
             File::create(mount.path().join(number.to_string())).unwrap();
@@ -154,21 +155,21 @@ async fn a_disk_without_inodes() {
 }
 
 #[tokio::test]
-async fn a_disk_that_became_read_only() {
+async fn a_read_only_disk_fails() {
     let Some(mount) = Mount::new() else { return };
     let disk = Disk::new(mount.path()).writable();
     assert_eq!(said(&disk).await, PASS);
     mount.remount("ro");
     assert_eq!(said(&disk).await, READ_ONLY);
     let what = "a file system that became read-only";
-    assert_refusal("disk, that takes writes", what, &disk).await;
+    assert_refusal("disk, writable", what, &disk).await;
     assert_eq!(said(&Disk::new(mount.path())).await, PASS);
     mount.remount("rw");
     assert_eq!(said(&disk).await, PASS);
 }
 
 #[tokio::test]
-async fn a_volume_that_is_not_mounted() {
+async fn an_unmounted_volume_fails() {
     let Some(mount) = Mount::new() else { return };
     let path = mount.path().to_owned();
     let disk = || {
@@ -187,22 +188,22 @@ async fn a_volume_that_is_not_mounted() {
     }
 }
 
-/// Tonight's backup, before it is whole.
+/// The backup of tonight, while it is being written.
 #[tokio::test]
-async fn a_newest_file_that_is_empty_or_unfinished() {
+async fn an_empty_or_unfinished_newest_file_does_not_count() {
     let directory = tempfile::tempdir().unwrap();
     let check = Freshness::newest_in(directory.path(), HOUR)
         .named(|name| name.ends_with(".sql.gz"))
         .at_least_bytes(4);
     for (name, bytes) in [("monday.sql.gz", ""), ("monday.sql.gz.part", "abcd")] {
         fs::write(directory.path().join(name), bytes).unwrap();
-        let what = "a newest file that is empty, or has the name of one that is being written";
+        let what = "a newest file that is empty, or is named like a partial file";
         assert_refusal("freshness", what, &check).await;
     }
 }
 
 #[tokio::test]
-async fn what_any_system_tells() {
+async fn system_checks_meet_the_contract_on_any_system() {
     let nowhere = Disk::new("/no/such/path");
     assert_eq!(said(&nowhere).await, (Status::Fail, Some(Reason::NotFound)));
     let disk = || Disk::new(env::temp_dir()).fail_below(0.0).warn_below(0.0);
@@ -231,14 +232,14 @@ async fn what_any_system_tells() {
     println!("{:?}", cpu().check().await.unwrap());
     Contract::new(cpu).assert().await;
     assert_eq!(disk().component_type(), ComponentType::System);
-    // What the machine says of itself.
+    // The values of this machine.
     let outcome = Memory::new().check().await.unwrap();
     println!("{outcome:?}");
     let (used, limit) = (measured(&outcome, "used"), measured(&outcome, "limit"));
     assert!(used > Some(0.0) && used < limit, "{outcome:?}");
 }
 
-/// This test anew, as a child that a shell starts after a few words.
+/// Runs this test again as a child of a shell that first runs another command.
 fn start_again(test: &str, first: &str) {
     let output = Command::new("sh")
         .args(["-c", &format!("{first} && exec \"$0\" \"$@\"")])
@@ -255,9 +256,12 @@ fn start_again(test: &str, first: &str) {
 }
 
 #[tokio::test]
-async fn handles_run_out_and_come_back() {
+async fn few_free_file_handles_warn_and_fail_until_they_are_released() {
     if env::var_os(CHILD).is_none() {
-        return start_again("system::handles_run_out_and_come_back", "ulimit -n 200");
+        return start_again(
+            "system::few_free_file_handles_warn_and_fail_until_they_are_released",
+            "ulimit -n 200",
+        );
     }
     let check = FileHandles::new();
     let outcome = check.check().await.unwrap();
@@ -273,7 +277,7 @@ async fn handles_run_out_and_come_back() {
         assert_eq!(measured(&outcome, "open"), Some(open as f64));
         assert_eq!((outcome.status(), outcome.reason()), expected, "{open}");
     }
-    // None is left to look with.
+    // There is no handle left to inspect the limit with.
     files.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
     let failure = check.check().await.unwrap_err();
     assert_eq!(failure.reason(), Reason::LimitExceeded, "{failure:?}");
@@ -281,11 +285,11 @@ async fn handles_run_out_and_come_back() {
     assert_eq!(said(&check).await, PASS);
 }
 
-/// The files of a control group that tell of its memory, by their version.
+/// The memory files of a control group, by version.
 struct Files {
     limit: &'static str,
     used: &'static str,
-    /// Of `memory.stat`: what can be taken back.
+    /// The key in `memory.stat` of reclaimable memory.
     inactive: &'static str,
 }
 
@@ -308,7 +312,7 @@ impl Files {
         }
     }
 
-    /// None of a group without a limit.
+    /// Returns `None` for a group without a limit.
     fn limit(&self, group: &Path) -> Option<u64> {
         let told = fs::read_to_string(group.join(self.limit)).ok()?;
         told.trim().parse().ok()
@@ -324,12 +328,13 @@ impl Files {
     }
 }
 
-/// A control group of this test's own, which goes with it.
+/// A control group of this test. It is removed when this is dropped.
 struct Group(PathBuf);
 
 impl Group {
-    /// One of version 2 or 1 with 256 MiB, or half of what the group around it has left if that is less. None, told, where neither
-    /// passes memory on to be written to, and where the one around it has too little or is nearly full itself.
+    /// Creates a group of version 2 or 1 with 256 MiB, or with half of what the parent group has
+    /// left if that is less. Returns `None`, with a message, if neither version delegates writable
+    /// memory control, and if the parent group has too little memory or is nearly full itself.
     fn new() -> Option<Self> {
         let root = Path::new("/sys/fs/cgroup");
         let passed_on = fs::read_to_string(root.join("cgroup.subtree_control"));
@@ -344,13 +349,13 @@ impl Group {
         let is_near = around.is_some_and(|(limit, _)| room < limit / 8);
         let limit = (256 << 20).min(room / 2) & !0xffff;
         if is_near || limit < 64 << 20 {
-            untested(format_args!("{room} bytes are left around it"));
+            print_not_tested(format_args!("{room} bytes are left around it"));
             return None;
         }
         let path = root.join(format!("tower-health-{}", std::process::id()));
         if fs::create_dir(&path).is_err() {
             let root = root.display();
-            untested(format_args!(
+            print_not_tested(format_args!(
                 "none can be made in {root}; see the trees of files in `memory.rs`"
             ));
             return None;
@@ -361,11 +366,11 @@ impl Group {
     }
 }
 
-/// Seen though the test passes, whose own output is not.
-fn untested(why: std::fmt::Arguments<'_>) {
+/// Prints why a test did not run. It bypasses the capture of output, because the test passes.
+fn print_not_tested(why: std::fmt::Arguments<'_>) {
     _ = writeln!(
         io::stderr(),
-        "NOT TRIED with a real control group, for {why}"
+        "NOT TESTED with a real control group, because {why}"
     );
 }
 
@@ -376,8 +381,8 @@ impl Drop for Group {
 }
 
 #[tokio::test]
-async fn the_limit_is_that_of_the_control_group() {
-    const NAME: &str = "system::the_limit_is_that_of_the_control_group";
+async fn the_memory_limit_of_the_control_group_applies() {
+    const NAME: &str = "system::the_memory_limit_of_the_control_group_applies";
     const GROUP: &str = "TOWER_HEALTH_SYSTEM_GROUP";
     if env::var_os(CHILD).is_none() {
         let Some(group) = Group::new() else {
@@ -391,7 +396,8 @@ async fn the_limit_is_that_of_the_control_group() {
     let files = Files::of(&group);
     let limit = files.limit(&group).unwrap();
     let check = Memory::new();
-    // The group around it may be the fuller one until this one is nearly full, and has room for all of that.
+    // The parent group may be fuller until this group is nearly full, and has enough memory for all
+    // of that.
     assert_eq!(said(&check).await, PASS);
     let used = files.used(&group).unwrap();
     let much = vec![1_u8; (limit as f64 * 0.94 - used as f64) as usize];

@@ -1,11 +1,12 @@
-//! The tables of `docs/checks.md` about the three rules: each row is seen on a real server, printed, and compared.
+//! The tables of `docs/checks.md` about the three rules. Each row is observed on a real server,
+//! printed, and compared.
 
 use tower_health::{HealthCheck, Outcome, Status};
 
-/// What servers counted in a thousand runs.
-pub(crate) const LEFT_BEHIND: &str = "What is left behind";
+/// The counters of the servers for a thousand runs.
+pub(crate) const LEFT_BEHIND: &str = "Side effects on servers";
 
-/// Prints a row, and asserts that the table below that heading has it.
+/// Prints a row, and asserts that the table below that heading contains it.
 pub(crate) fn assert_row(heading: &str, cells: &[&str]) {
     let row = format!("| {} |", cells.join(" | "));
     println!("{heading}: {row}");
@@ -16,7 +17,8 @@ pub(crate) fn assert_row(heading: &str, cells: &[&str]) {
     assert!(has_row, "docs/checks.md, {heading}, does not have\n{row}");
 }
 
-/// A row of what a server keeps to itself or does not have: without a bound on it the check passes, and with one it does not.
+/// Asserts the row of an optional value that a server does not reveal or does not have. The check
+/// passes without a bound on it, and does not pass with one.
 pub(crate) async fn assert_optional(
     name: &str,
     what: &str,
@@ -25,20 +27,21 @@ pub(crate) async fn assert_optional(
 ) {
     let (without, with) = (said(check).await, said(bounded).await);
     assert_ne!(with, "pass", "{name}: {what}");
-    assert_row(
-        "What nobody asked for",
-        &[name, what, without.as_str(), &with],
-    );
+    assert_row("Optional values", &[name, what, without.as_str(), &with]);
 }
 
-/// A row of what makes the service's own requests fail: the check does not pass then.
+/// Asserts the row of a condition in which requests of the service fail. The check does not pass in
+/// that condition.
 pub(crate) async fn assert_refusal(name: &str, what: &str, check: &impl HealthCheck) {
     let said = said(check).await;
     assert_ne!(said, "pass", "{name}: {what}");
-    assert_row("What the service's own requests meet", &[name, what, &said]);
+    assert_row(
+        "Faults that affect requests of the service",
+        &[name, what, &said],
+    );
 }
 
-/// What a check says now, as tables have it.
+/// Returns the current result of a check, in the form of the tables.
 async fn said(check: &impl HealthCheck) -> String {
     let outcome = check.check().await.unwrap_or_else(Outcome::from);
     match outcome.reason() {

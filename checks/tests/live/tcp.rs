@@ -10,7 +10,7 @@ use tower_health_checks::Tcp;
 use crate::{matrix::Row, server::free_address};
 
 #[tokio::test]
-async fn what_can_go_wrong() {
+async fn each_fault_is_reported_as_documented() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let proxy = FaultProxy::start(listener.local_addr().unwrap())
         .await
@@ -24,7 +24,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test]
-async fn names_and_addresses() {
+async fn invalid_and_unreachable_addresses_fail() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let passes = Contract::new(move || Tcp::new(format!("localhost:{port}")));
@@ -45,7 +45,7 @@ async fn names_and_addresses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_counts_connections_without_a_login_is_met_once() {
+async fn a_server_that_counts_connections_without_login_is_connected_to_only_once() {
     let mut server = crate::mysql::server(&[]);
     server.start();
     let mut admin = crate::mysql::admin(server.address).await;
@@ -61,7 +61,7 @@ async fn a_server_that_counts_connections_without_a_login_is_met_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_greets_hears_a_goodbye() {
+async fn a_server_with_a_greeting_gets_a_regular_close() {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
         .unwrap();

@@ -23,7 +23,7 @@ use crate::{
 
 const ADDRESS: &str = "UPSTREAM_GRPC_ADDRESS";
 
-/// What a process of its own serves, for ever.
+/// Serves forever in a separate process.
 async fn serve_alone(address: String) {
     let directory = env::var("UPSTREAM_GRPC_DIRECTORY").unwrap();
     let knows = move |request: Request<()>| {
@@ -51,9 +51,12 @@ async fn serve(listener: TcpListener, routes: Routes) {
 pub(crate) fn process() -> Server {
     let mut server = Server::new(|directory, address| {
         let mut this = Command::new(env::current_exe().unwrap());
-        this.args(["--exact", "upstream_grpc::what_can_go_wrong"])
-            .env(ADDRESS, address.to_string())
-            .env("UPSTREAM_GRPC_DIRECTORY", directory);
+        this.args([
+            "--exact",
+            "upstream_grpc::each_fault_is_reported_as_documented",
+        ])
+        .env(ADDRESS, address.to_string())
+        .env("UPSTREAM_GRPC_DIRECTORY", directory);
         this
     });
     password(&server, "hunter2");
@@ -63,7 +66,7 @@ pub(crate) fn process() -> Server {
 
 fn password(server: &Server, password: &str) {
     let path = server.directory.path();
-    // At once, so that nobody reads half of it.
+    // Atomically, so that the service never reads a partial file.
     std::fs::write(path.join("new"), password).unwrap();
     std::fs::rename(path.join("new"), path.join("password")).unwrap();
 }
@@ -89,7 +92,7 @@ pub(crate) fn check(address: SocketAddr) -> GrpcUpstream<InterceptedService<Chan
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong() {
+async fn each_fault_is_reported_as_documented() {
     if let Ok(address) = env::var(ADDRESS) {
         return serve_alone(address).await;
     }
@@ -119,7 +122,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_has_one_connection_and_leaves_none_behind() {
+async fn the_check_uses_one_connection_and_leaves_none_behind() {
     let server = process();
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let contract = |status| {
@@ -155,7 +158,7 @@ fn fails(reason: Reason) -> (Status, Option<Reason>) {
 }
 
 #[tokio::test]
-async fn what_services_say() {
+async fn serving_statuses_decide_the_status() {
     let outcome = std::sync::Arc::new(Mutex::new(Outcome::warn(Reason::Busy)));
     let code = {
         let outcome = outcome.clone();
@@ -174,7 +177,7 @@ async fn what_services_say() {
     tokio::spawn(serve(listener, Routes::new(service)));
     let all = GrpcUpstream::new(channel(address));
     let ledger = all.clone().service("ledger");
-    // A warning serves.
+    // A warning is `SERVING`.
     until("it is started", async || told(&all).await == PASS).await;
     assert_eq!(told(&ledger).await, PASS);
     *outcome.lock().unwrap() = Outcome::fail(Reason::Failed);
@@ -190,7 +193,7 @@ async fn what_services_say() {
 }
 
 #[tokio::test]
-async fn what_servers_say_instead() {
+async fn each_grpc_code_has_its_reason() {
     for (code, is) in [
         (Code::NotFound, fails(Reason::NotFound)),
         (Code::Unimplemented, fails(Reason::Misconfigured)),
@@ -216,7 +219,7 @@ async fn what_servers_say_instead() {
 }
 
 #[tokio::test]
-async fn what_is_no_grpc() {
+async fn a_server_without_grpc_fails() {
     let nobody = GrpcUpstream::new(channel(free_address()));
     assert_eq!(told(&nobody).await, fails(Reason::ConnectionRefused));
 

@@ -35,7 +35,8 @@ use crate::{
     wear::{until, wear},
 };
 
-/// A service that somebody wrote with Python's own server: it wants the password of a file, and answers in health+json.
+/// A service that uses Python's HTTP server. It requires the password in a file, and responds with
+/// health+json.
 const SERVICE: &str = r#"
 import base64, http.server, pathlib, sys
 
@@ -74,7 +75,7 @@ fn service() -> Server {
 
 fn password(server: &Server, password: &str) {
     let path = server.directory.path();
-    // At once, so that nobody reads half of it.
+    // Atomically, so that the service never reads a partial file.
     fs::write(path.join("new"), password).unwrap();
     fs::rename(path.join("new"), path.join("password")).unwrap();
 }
@@ -85,7 +86,7 @@ fn check(address: SocketAddr) -> HttpUpstream {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_go_wrong() {
+async fn each_fault_is_reported_as_documented() {
     let mut server = service();
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let mut row = Row::of("upstream-http", check(proxy.address())).await;
@@ -113,7 +114,7 @@ async fn what_can_go_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_has_one_connection_and_leaves_none_behind() {
+async fn the_check_uses_one_connection_and_leaves_none_behind() {
     let server = service();
     let proxy = FaultProxy::start(server.address).await.unwrap();
     let contract = |status| {
@@ -128,7 +129,7 @@ async fn it_has_one_connection_and_leaves_none_behind() {
     let check = check(proxy.address());
     let before = proxy.accepted();
     wear(&check).await;
-    // Those that were dropped on the way may each have cost a connection.
+    // Each dropped run may have cost a connection.
     assert!(proxy.accepted() - before <= 1 + 100);
     assert_eq!(check.check().await.unwrap().status(), Status::Pass);
     until("all but the last are closed", async || proxy.open() == 1).await;
@@ -174,7 +175,7 @@ fn fails(reason: Reason) -> (Status, Option<Reason>) {
 }
 
 #[tokio::test]
-async fn codes_and_bodies() {
+async fn status_codes_and_bodies_decide_the_status() {
     let warns = |reason| (Status::Warn, Some(reason));
     let (health, json, text) = (
         "application/health+json",
@@ -256,7 +257,7 @@ async fn codes_and_bodies() {
 }
 
 #[tokio::test]
-async fn what_is_expected_is_the_users_to_say() {
+async fn custom_expectations_decide_the_status() {
     let url = serve(answers(
         418,
         "application/json",
@@ -277,7 +278,7 @@ async fn what_is_expected_is_the_users_to_say() {
 }
 
 #[tokio::test]
-async fn redirects_are_the_clients() {
+async fn the_client_decides_about_redirects() {
     let app = answers(200, "text/plain", "OK")
         .route("/moved", get(|| async { Redirect::temporary("/") }))
         .route(
@@ -302,7 +303,7 @@ async fn redirects_are_the_clients() {
 }
 
 #[tokio::test]
-async fn what_it_asks_for() {
+async fn the_request_has_the_documented_headers() {
     let echo = |headers: axum::http::HeaderMap| async move {
         let of = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
         format!("{} {}", of("accept"), of("user-agent"))
@@ -315,7 +316,7 @@ async fn what_it_asks_for() {
     assert_eq!(told(&check).await, PASS);
 }
 
-/// A body that has no end.
+/// An endless body.
 fn endless(start: &'static str, chunk: &'static [u8]) -> Body {
     let start = tokio_stream::once(Bytes::from(start));
     let rest = tokio_stream::iter(std::iter::repeat(Bytes::from_static(chunk)));
@@ -327,7 +328,7 @@ fn endless(start: &'static str, chunk: &'static [u8]) -> Body {
 }
 
 #[tokio::test]
-async fn of_a_body_without_end_the_start_is_judged() {
+async fn the_start_of_an_endless_body_is_checked() {
     let health = || [(header::CONTENT_TYPE, "application/health+json")];
     let app = Router::new()
         .route("/plain", get(|| async { endless("OK", b"xxxxxxxx") }))
@@ -342,7 +343,7 @@ async fn of_a_body_without_end_the_start_is_judged() {
             "/never",
             get(move || async move { (health(), endless(r#"{"notes":["x""#, br#","x""#)) }),
         );
-    // Nothing of which comes after the head.
+    // No body data follows the head.
     let stalls = || Body::from_stream(tokio_stream::pending::<Result<Bytes, std::io::Error>>());
     let app = app
         .route(
@@ -372,7 +373,7 @@ async fn of_a_body_without_end_the_start_is_judged() {
 }
 
 #[tokio::test]
-async fn a_status_that_was_not_read_is_not_taken_for_granted() {
+async fn a_status_beyond_the_read_limit_is_not_a_pass() {
     const READ: usize = 64 * 1024;
     let long = |length: usize| {
         let (start, end) = (r#"{"notes":""#, r#"","status":"fail"}"#);
@@ -388,7 +389,7 @@ async fn a_status_that_was_not_read_is_not_taken_for_granted() {
     ] {
         for (length, is) in [
             (READ, unhealthy),
-            // Without its last brace; without the quote that ends the word.
+            // Without the last brace, and without the quote that ends the value.
             (READ + 1, unhealthy),
             (READ + 2, unexpected),
             (4 * READ, unexpected),
@@ -407,7 +408,7 @@ async fn a_status_that_was_not_read_is_not_taken_for_granted() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_and_what_is_no_url() {
+async fn invalid_http_and_invalid_urls_fail() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -417,7 +418,7 @@ async fn what_is_no_http_and_what_is_no_url() {
             let (mut stream, _) = listener.accept().await.unwrap();
             _ = stream.read(&mut [0; 1024]).await;
             _ = stream.write_all(answer).await;
-            // The next one is closed without a word.
+            // The next connection is closed without a response.
             answer = b"";
         }
     });
@@ -457,7 +458,7 @@ async fn what_is_no_http_and_what_is_no_url() {
 }
 
 #[tokio::test]
-async fn a_service_of_this_crate_is_read_as_it_says() {
+async fn the_verdict_of_a_tower_health_service_is_used() {
     let outcome = Arc::new(std::sync::Mutex::new(Outcome::warn(Reason::Busy)));
     let code = {
         let outcome = Arc::clone(&outcome);
@@ -485,9 +486,9 @@ async fn a_service_of_this_crate_is_read_as_it_says() {
     until("it passes", async || told(&check).await == PASS).await;
 }
 
-/// A server that closes each connection just when a second request comes over it.
+/// A server that closes each connection at the moment at which a second request arrives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kept_connection_that_is_closed_as_the_request_comes_is_no_outage() {
+async fn a_kept_connection_closed_during_a_request_does_not_fail() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -498,12 +499,12 @@ async fn a_kept_connection_that_is_closed_as_the_request_comes_is_no_outage() {
                 _ = stream.read(&mut request).await;
                 let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
                 _ = stream.write_all(answer).await;
-                // As a server whose patience ends now.
+                // As a server whose idle timeout ends at this moment.
                 _ = stream.read(&mut request).await;
             });
         }
     });
-    // A client keeps a second connection only where a request comes before the first is back.
+    // A client keeps a second connection only if a request starts before the first one has ended.
     let keeps_one = Client::builder().pool_max_idle_per_host(1).build().unwrap();
     for (client, pause) in [(keeps_one, 0), (Client::new(), 5)] {
         let check = HttpUpstream::new(client, format!("http://{address}/"));
@@ -516,9 +517,9 @@ async fn a_kept_connection_that_is_closed_as_the_request_comes_is_no_outage() {
     }
 }
 
-/// A server that answers nothing, and closes each connection when a request arrives.
+/// A server that never responds, and closes each connection when a request arrives.
 #[tokio::test]
-async fn a_request_whose_connection_is_lost_is_sent_once_more_and_no_more() {
+async fn a_request_on_a_lost_connection_is_retried_only_once() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let requests = Arc::new(AtomicUsize::new(0));
@@ -540,7 +541,7 @@ async fn a_request_whose_connection_is_lost_is_sent_once_more_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_body_that_was_not_read_is_not_taken_for_granted_and_texts_are_read() {
+async fn an_unreadable_body_is_not_a_pass_and_text_encodings_are_read() {
     let said = async |media_type: &'static str, encoding: &'static str, body: &'static str| {
         let answer = move || async move {
             let headers = [
@@ -581,7 +582,7 @@ async fn a_body_that_was_not_read_is_not_taken_for_granted_and_texts_are_read() 
     ];
     let compressed = get(move || async move { (headers, "\u{1f}\u{8b}") });
     let check = at(&serve(Router::new().route("/", compressed)).await);
-    let what = "a body that is compressed as the client was not built for";
+    let what = "a body with a compression that the client does not support";
     assert_refusal("upstream-http", what, &check).await;
     let unexpected = (Status::Fail, Some(Reason::UnexpectedAnswer));
     let unhealthy = (Status::Fail, Some(Reason::Unhealthy));

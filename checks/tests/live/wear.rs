@@ -1,23 +1,23 @@
-//! What is left behind by many runs.
+//! Resources that are left behind after many runs.
 
 use std::{future::Future, time::Duration};
 
 use tower_health::{HealthCheck, Status};
 
-/// A thousand runs that pass, and a hundred that are dropped on the way.
+/// Runs a check a thousand times, and drops a hundred further runs before they end.
 pub(crate) async fn wear(check: &impl HealthCheck) {
     for run in 0..1_000 {
         let outcome = check.check().await.unwrap();
         assert_eq!(outcome.status(), Status::Pass, "run {run}: {outcome:?}");
     }
     for run in 0..100 {
-        // Each at another point: some before the first poll is over, some at the end.
+        // Each run is dropped at another point, some before the first poll ends, some near the end.
         let time = Duration::from_micros(run * 20);
         drop(tokio::time::timeout(time, check.check()).await);
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let becomes_so = async {
         while !is_so().await {

@@ -1,7 +1,7 @@
-//! One `Health` behind every framework, asked over sockets: whoever serves it, probers get the same answers. The
-//! servers are those of the examples.
+//! One `Health` in every framework, probed over sockets. Probers get the same responses from all of
+//! them. The servers are those of the examples.
 
-#[allow(dead_code, unreachable_pub)] // here and below: their `main`
+#[allow(dead_code, unreachable_pub)] // Here and below: their `main`.
 #[path = "../actix_web.rs"]
 mod in_actix_web;
 #[allow(dead_code, unreachable_pub)]
@@ -40,10 +40,11 @@ use tower_health::{
     Check, Failure, Health, HealthCheck, Outcome, Probe, Reason, Status, async_trait,
 };
 
-/// Longer than anything here takes.
+/// A limit that nothing here reaches.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Each run ends when the test tells it how, and none ends between two asks: so no body changes there.
+/// A check whose runs end only when the test sends an outcome. No run ends between two requests, so
+/// that no body changes between them.
 struct Told(Mutex<UnboundedReceiver<Outcome>>);
 
 #[async_trait]
@@ -80,7 +81,7 @@ async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// The examples' servers of one `Health`, by framework. They end when the set is dropped.
+/// The servers of the examples for one `Health`, by framework. They end when the set is dropped.
 struct Servers {
     running: JoinSet<()>,
     addresses: Vec<(&'static str, SocketAddr)>,
@@ -123,7 +124,7 @@ impl Servers {
     }
 }
 
-/// What a prober sees, but for the order of headers, the date, and what is said of the connection.
+/// A response, without the order of its headers, its date, and its headers about the connection.
 #[derive(Clone, Debug, PartialEq)]
 struct Answer {
     status: u16,
@@ -186,7 +187,7 @@ const PATHS: [&str; 8] = [
     "/health/unknown",
 ];
 
-/// What every framework answers to these, which must be the same.
+/// Asserts that every framework returns the same response, and returns it.
 async fn agreed(servers: &Servers, method: &str, path: &str) -> Answer {
     let mut answers = Vec::new();
     for &(framework, address) in &servers.addresses {
@@ -200,8 +201,9 @@ async fn agreed(servers: &Servers, method: &str, path: &str) -> Answer {
     agreed
 }
 
-/// Asks everyone for everything, and holds the answers against the statuses expected of `PATHS`.
-async fn all_agree(servers: &Servers, statuses: [u16; 8]) {
+/// Sends requests for all `PATHS` with several methods to every framework, and asserts the expected
+/// statuses.
+async fn assert_all_agree(servers: &Servers, statuses: [u16; 8]) {
     for (path, status) in PATHS.into_iter().zip(statuses) {
         let get = agreed(servers, "GET", path).await;
         assert_eq!(get.status, status, "{path}: {}", get.body);
@@ -250,7 +252,7 @@ async fn all_agree(servers: &Servers, statuses: [u16; 8]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_framework_gives_the_same_answers() {
+async fn every_framework_returns_the_same_responses() {
     let (ledger, critical) = told("ledger");
     let (postgres, shared) = told("postgres");
     let (redis, non_critical) = told("redis");
@@ -261,7 +263,7 @@ async fn every_framework_gives_the_same_answers() {
         .unwrap();
     let servers = Servers::start(&health).await;
 
-    all_agree(&servers, [503, 503, 200, 503, 503, 503, 503, 404]).await;
+    assert_all_agree(&servers, [503, 503, 200, 503, 503, 503, 503, 404]).await;
 
     for check in [&ledger, &postgres, &redis] {
         check
@@ -270,7 +272,7 @@ async fn every_framework_gives_the_same_answers() {
     }
     let passes = |name| health.check(name).unwrap().status == Status::Pass;
     until("all pass", || CHECKS.into_iter().all(passes)).await;
-    all_agree(&servers, [200, 200, 200, 200, 200, 200, 200, 404]).await;
+    assert_all_agree(&servers, [200, 200, 200, 200, 200, 200, 200, 404]).await;
 
     ledger
         .send(Outcome::fail(Reason::ConnectionRefused))
@@ -280,19 +282,19 @@ async fn every_framework_gives_the_same_answers() {
         ["ledger", "redis"].into_iter().all(|name| !passes(name))
     })
     .await;
-    all_agree(&servers, [503, 503, 200, 200, 503, 200, 503, 404]).await;
+    assert_all_agree(&servers, [503, 503, 200, 200, 503, 200, 503, 404]).await;
 
     servers.stop().await;
 }
 
-/// A health without checks, which passes.
-fn sound() -> Health {
+/// Returns a health without checks, which passes.
+fn passing_health() -> Health {
     Health::builder("orders").start().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn other_requests_go_through() {
-    let servers = Servers::start(&sound()).await;
+async fn requests_that_are_not_probes_reach_the_service() {
+    let servers = Servers::start(&passing_health()).await;
     for framework in ["axum", "hyper", "actix-web", "poem"] {
         let hello = ask(servers.address(framework), "GET", "/").await;
         assert_eq!((hello.status, &*hello.body), (200, "Hello"), "{framework}");
@@ -313,7 +315,7 @@ async fn other_requests_go_through() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tonic_serves_grpc_and_answers_probes_over_http_2() {
-    let servers = Servers::start(&sound()).await;
+    let servers = Servers::start(&passing_health()).await;
     let origin = format!("http://{}", servers.address("tonic"));
     let http_2 = || {
         let mut builder = Client::builder(TokioExecutor::new());
@@ -355,7 +357,7 @@ async fn tonic_serves_grpc_and_answers_probes_over_http_2() {
 }
 
 #[tokio::test]
-async fn several_healths_in_one_process_answer_for_themselves() {
+async fn several_healths_in_one_process_are_independent() {
     let (orders_say, check) = told("stock");
     let orders = Health::builder("orders").check(check).start().unwrap();
     let (billing_say, check) = told("ledger");
@@ -406,8 +408,8 @@ async fn several_healths_in_one_process_answer_for_themselves() {
 }
 
 #[tokio::test]
-async fn respond_answers_any_method_and_leaves_other_paths_alone() {
-    let probes = sound().service();
+async fn respond_answers_any_method_on_probe_paths_and_returns_none_for_other_paths() {
+    let probes = passing_health().service();
     let none: [(&str, &[u8]); 0] = [];
     for method in ["get", "", "PROPFIND", "CONNECT", "GE T", "G\r\nX: y", "é"] {
         let answer = probes

@@ -1,9 +1,9 @@
-//! The example with OpenTelemetry: requests leave spans, probes leave none.
+//! The OpenTelemetry example: requests create spans, and probes create none.
 
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "an example is a program of its own"
+    reason = "an example is a separate program"
 )]
 
 use axum::{Router, body::Body};
@@ -32,7 +32,7 @@ async fn ask(app: &Router, path: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn requests_leave_a_span_each_and_probes_leave_none() {
+async fn each_request_creates_a_span_and_probes_create_none() {
     let exporter = InMemorySpanExporter::default();
     let (_provider, subscriber) = example::tracing(exporter.clone());
     let _guard = tracing::subscriber::set_default(subscriber);
@@ -52,7 +52,7 @@ async fn requests_leave_a_span_each_and_probes_leave_none() {
     assert_eq!(ask(&app, "/").await, 200);
     assert_eq!(spans(), 1);
 
-    // The other way round every probe would leave one.
+    // In the reverse order every probe would create a span.
     let make_spans = DefaultMakeSpan::new().level(Level::INFO);
     let inside_out = Router::new()
         .layer(health.layer())

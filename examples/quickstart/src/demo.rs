@@ -1,4 +1,4 @@
-//! What the quickstart depends on, and how to break it.
+//! The dependencies of the quickstart, and how to break them.
 
 use std::{
     env, fs, io,
@@ -18,13 +18,13 @@ use tower_health::{BoxError, Failure};
 /// The orders of the service, by number.
 const ORDERS: TableDefinition<'static, u64, &'static str> = TableDefinition::new("orders");
 
-/// A file is open in one place at a time.
+/// The file can be open only once at a time.
 static OPEN: Mutex<()> = Mutex::new(());
 
-/// Takes an order and takes it back.
-pub(crate) fn try_an_order(file: &Path) -> Result<(), Failure> {
+/// Inserts an order, and rolls the transaction back.
+pub(crate) fn roll_back_an_order(file: &Path) -> Result<(), Failure> {
     let _open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    // Opened each time: a handle that is open outlives its file.
+    // The file is opened each time, because an open handle outlives its file.
     let database = redb::Database::open(file).map_err(|error| match error {
         DatabaseError::Storage(StorageError::Io(error)) => Failure::from(error),
         error => error.into(),
@@ -57,7 +57,7 @@ impl Demo {
         fs::create_dir_all(&directory)?;
         let demo = Self {
             file: directory.join("orders.redb"),
-            // A free port of its own; whether anything listens there is another matter.
+            // A free port. Whether anything listens on it is decided below.
             upstream: TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
                 .await?
                 .local_addr()?,
@@ -76,7 +76,7 @@ impl Demo {
         self.file.parent().unwrap_or(&self.file)
     }
 
-    /// How many bytes have to be free.
+    /// Returns the minimum of free disk space, in bytes.
     pub(crate) fn least_free(&self) -> u64 {
         self.least_free.load(Ordering::Relaxed)
     }

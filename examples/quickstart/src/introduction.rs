@@ -1,16 +1,16 @@
-//! What the quickstart prints.
+//! The text that the quickstart prints at start.
 
 use std::net::SocketAddr;
 
-/// Says what there is to try.
+/// Prints the commands to try.
 pub(crate) fn introduce(address: SocketAddr) {
-    println!("Listening on http://{address}. Ask it how it is:");
+    println!("Listening on http://{address}. Query its health:");
     for path in ["health", "ready", "live", "startup", "health/database"] {
         println!("  curl -i http://{address}/{path}");
     }
-    println!("What Prometheus scrapes:");
+    println!("Metrics, as Prometheus scrapes them:");
     println!("  curl http://{address}/metrics");
-    println!("Break something, see what is logged here, ask again, and mend it:");
+    println!("Break a dependency, watch the log here, query again, and repair it:");
     for (thing, effect) in [
         ("database", "critical: /ready is 503"),
         ("upstream", "shared: /ready is 200 and warns"),

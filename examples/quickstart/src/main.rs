@@ -1,7 +1,7 @@
-//! A service that answers for its health, with three dependencies that you can break.
+//! A service with health checks, and three dependencies that you can break.
 //!
-//! `cargo run -p quickstart`, then `curl -i localhost:3000/ready`. `PORT` sets another port, and
-//! `QUICKSTART_UPSTREAM=down` starts it without its upstream.
+//! Run `cargo run -p quickstart`, then `curl -i localhost:3000/ready`. Set `PORT` to use another
+//! port. With `QUICKSTART_UPSTREAM=down` the service starts without its upstream.
 
 mod demo;
 mod introduction;
@@ -41,11 +41,12 @@ async fn main() -> Result<(), BoxError> {
     let address = listener.local_addr()?;
     let demo = Arc::new(Demo::new(address.port()).await?);
     introduction::introduce(address);
-    // As any service would: what becomes of its health is a line each.
+    // Logging as in any service. Each transition of the health is one line.
     tracing_subscriber::fmt().with_target(false).init();
 
-    // Short periods, so that you see changes soon. Production wants the defaults: 10 s, and a timeout of 2 s.
-    let soon = |check: Check| {
+    // The periods are short, so that changes show quickly. Use the defaults in production: a period
+    // of 10 s and a timeout of 2 s.
+    let short = |check: Check| {
         check
             .period(Duration::from_secs(1))
             .timeout(Duration::from_millis(500))
@@ -54,14 +55,14 @@ async fn main() -> Result<(), BoxError> {
     let health = Health::builder("quickstart")
         .release(env!("CARGO_PKG_VERSION"))
         .check(
-            soon(Check::blocking("database", move || {
-                demo::try_an_order(&file.file)
+            short(Check::blocking("database", move || {
+                demo::roll_back_an_order(&file.file)
             }))
             .component_type(ComponentType::Datastore),
         )
-        .check(soon(Check::with("upstream", demo.upstream, ping_upstream)).shared())
+        .check(short(Check::with("upstream", demo.upstream, ping_upstream)).shared())
         .check(
-            soon(Check::blocking("disk", move || {
+            short(Check::blocking("disk", move || {
                 free_space(disk.directory(), disk.least_free())
             }))
             .non_critical(),
@@ -69,19 +70,20 @@ async fn main() -> Result<(), BoxError> {
         .start()?;
 
     let metrics = PrometheusBuilder::new().install_recorder()?;
-    tokio::spawn(keep_up(metrics.clone()));
+    tokio::spawn(run_upkeep(metrics.clone()));
 
     let app = Router::new()
         .route("/", get(|| async { "Hello" }))
         .route("/metrics", get(async move || metrics.render()))
         .route("/demo/{action}/{thing}", post(demo::act).with_state(demo))
-        .layer(health.layer()); // the last line: outermost
+        .layer(health.layer()); // The last line, so that the layer is outermost.
     axum::serve(listener, app).await?;
     Ok(())
 }
 
-/// The exporter keeps what was recorded until it is asked to sum it up.
-async fn keep_up(metrics: PrometheusHandle) {
+/// Aggregates the recorded metrics regularly, because the exporter otherwise keeps them until a
+/// scrape.
+async fn run_upkeep(metrics: PrometheusHandle) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
         metrics.run_upkeep();

@@ -1,4 +1,4 @@
-//! The quickstart, driven from outside as a newcomer would.
+//! Drives the quickstart from outside, as a new user would.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the README says that a change takes.
+/// The time in which a change is visible, according to the README.
 const SOON: Duration = Duration::from_secs(3);
 
 struct Quickstart {
@@ -53,7 +53,7 @@ impl Quickstart {
         }
     }
 
-    /// Waits for a line of the log with all of these.
+    /// Waits for a log line that contains all of `wanted`.
     fn logs(&self, wanted: &[&str]) {
         let began = Instant::now();
         loop {
@@ -70,7 +70,7 @@ impl Quickstart {
         }
     }
 
-    /// The head and the body of an answer.
+    /// Returns the head and the body of a response.
     fn ask(&self, method: &str, path: &str) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(10 * SOON)).unwrap();
@@ -95,8 +95,8 @@ impl Quickstart {
         assert!(self.ask("POST", path).0.contains(" 200 "), "{path}");
     }
 
-    /// Waits until `/ready` has this code and says this. A slow machine may take longer than the reader of
-    /// the README; how long it took is printed.
+    /// Waits until `/ready` returns this code and a body that contains this text. It allows more
+    /// time than the README promises, for slow machines, and prints the actual time.
     fn ready(&self, code: u16, says: &str) -> (String, String) {
         let began = Instant::now();
         loop {
@@ -122,7 +122,7 @@ impl Drop for Quickstart {
 }
 
 #[test]
-fn break_and_mend() {
+fn each_broken_dependency_changes_ready_and_repair_restores_it() {
     let quickstart = Quickstart::start("up");
     quickstart.ready(200, "\"pass\"");
     for path in ["/", "/health", "/live", "/startup", "/health/database"] {
@@ -171,7 +171,7 @@ fn break_and_mend() {
 }
 
 #[test]
-fn a_shared_dependency_that_was_never_there_holds_readiness_and_not_startup() {
+fn a_shared_dependency_that_has_never_passed_fails_readiness_but_not_startup() {
     let quickstart = Quickstart::start("down");
     quickstart.ready(503, "\"output\":\"upstream connection refused\"");
     assert_eq!(quickstart.code("/startup"), 200);
@@ -181,7 +181,7 @@ fn a_shared_dependency_that_was_never_there_holds_readiness_and_not_startup() {
 }
 
 #[test]
-fn what_it_does_not_know_it_says() {
+fn unknown_things_wrong_methods_and_a_taken_port_are_errors() {
     let quickstart = Quickstart::start("up");
     assert!(
         quickstart

@@ -1,16 +1,17 @@
 //! The JSON of Spring Boot's Actuator, version 3.
 //!
-//! Source: [Actuator API, `health`](https://docs.spring.io/spring-boot/api/rest/actuator/health.html).
+//! Source: [Actuator API,
+//! `health`](https://docs.spring.io/spring-boot/api/rest/actuator/health.html).
 
 use serde::Serialize;
 
-use super::{Details, Form, Page, Subject, details, in_json};
+use super::{Details, Form, Page, Subject, details, to_json};
 use crate::{
     endpoint::Exposure,
     model::{CheckReport, Probe, Status, VerdictReason},
 };
 
-/// What is below the root, as Actuator itself groups it.
+/// The groups below the root, with the names of Actuator.
 const GROUPS: [&str; 2] = ["liveness", "readiness"];
 
 pub(super) fn body(page: &Page<'_>, form: Form) -> String {
@@ -18,7 +19,8 @@ pub(super) fn body(page: &Page<'_>, form: Form) -> String {
     let status = status(page);
     let component = |check: &CheckReport| Component {
         status: match page.subject {
-            // Of an instance that leaves, the end of a worker is none of what liveness is about.
+            // A check that does not fail liveness is up. An example is a worker that ended in a
+            // drain.
             Subject::Verdict(Probe::Liveness, _) if !check.fails => "UP",
             _ => component_status(check),
         },
@@ -39,7 +41,7 @@ pub(super) fn body(page: &Page<'_>, form: Form) -> String {
             let components = page.checks.iter().map(named).collect();
             Document {
                 components: Components(components),
-                // They are paths below this one, where the endpoints are Actuator's.
+                // With the paths of Actuator, each group is a path below this one.
                 groups: match probe {
                     Probe::Health if !form.negotiated => &GROUPS,
                     _ => &[],
@@ -48,17 +50,18 @@ pub(super) fn body(page: &Page<'_>, form: Form) -> String {
             }
         }
     };
-    in_json(&document, status)
+    to_json(&document, status)
 }
 
-/// The status of a page. Of what keeps it from serving, that it leaves is told rather than that something is down.
+/// Returns the status of a page. A drain and a maintenance take precedence over a check that is
+/// down.
 fn status(page: &Page<'_>) -> &'static str {
     match page.subject {
         _ if page.status.is_good() => "UP",
         Subject::Verdict(_, Some(VerdictReason::Draining | VerdictReason::Maintenance)) => {
             "OUT_OF_SERVICE"
         }
-        // Nothing is known to be down.
+        // Nothing is known to be down yet.
         _ if page.unknown => "UNKNOWN",
         _ => "DOWN",
     }

@@ -1,12 +1,13 @@
-//! `application/health+json`.
+//! `application/health+json`: JSON of the draft for health checks.
 //!
-//! Source: [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
+//! Source:
+//! [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
 
 use std::{borrow::Cow, fmt, iter};
 
 use serde::{Serialize, Serializer};
 
-use super::{Page, Subject, in_json, observed};
+use super::{Page, Subject, observed, to_json};
 use crate::{
     endpoint::Exposure,
     engine::Service,
@@ -19,9 +20,9 @@ use crate::{
 pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
     let status = page.status;
     if exposure == Exposure::Status {
-        return in_json(&Document::bare(status), status.as_str());
+        return to_json(&Document::bare(status), status.as_str());
     }
-    let conspicuous = || {
+    let not_passing = || {
         page.checks
             .iter()
             .filter(|check| check.status != Status::Pass)
@@ -35,8 +36,8 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
         Subject::Verdict(_, reason) => reason.map(|reason| Output::Verdict {
             reason,
             cause: page.cause.filter(|_| exposure == Exposure::Full),
-            checks: conspicuous().take(Verdict::MAX_CHECKS).collect(),
-            more: page.more + conspicuous().count().saturating_sub(Verdict::MAX_CHECKS),
+            checks: not_passing().take(Verdict::MAX_CHECKS).collect(),
+            more: page.more + not_passing().count().saturating_sub(Verdict::MAX_CHECKS),
         }),
     };
     let document = Document {
@@ -49,25 +50,25 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
         },
         ..Document::of(page.service, status)
     };
-    in_json(&document, status.as_str())
+    to_json(&document, status.as_str())
 }
 
-/// What else is to be known of the list of checks.
+/// Returns notes on the list of checks: omitted, excluded and unknown ones.
 fn notes(page: &Page<'_>) -> Vec<String> {
-    let left_out = &page.left_out;
+    let excluded = &page.excluded;
     let more = (page.more > 0).then(|| format!("{} more checks do not pass", page.more));
-    let excluded = (!left_out.names.is_empty())
-        .then(|| format!("left out of this answer: {}", names(left_out.names)));
-    let unknown = match (left_out.unknown.is_empty(), left_out.more_unknown) {
+    let known = (!excluded.names.is_empty())
+        .then(|| format!("excluded from this response: {}", names(excluded.names)));
+    let unknown = match (excluded.unknown.is_empty(), excluded.more_unknown) {
         (true, 0) => None,
-        (true, more) => Some(format!("cannot be left out: {more} that are no checks")),
-        (false, 0) => Some(format!("cannot be left out: {}", names(left_out.unknown))),
+        (true, more) => Some(format!("cannot be excluded: {more} that are not checks")),
+        (false, 0) => Some(format!("cannot be excluded: {}", names(excluded.unknown))),
         (false, more) => Some(format!(
-            "cannot be left out: {} and {more} more",
-            names(left_out.unknown)
+            "cannot be excluded: {} and {more} more",
+            names(excluded.unknown)
         )),
     };
-    [more, excluded, unknown].into_iter().flatten().collect()
+    [more, known, unknown].into_iter().flatten().collect()
 }
 
 fn names(names: &[Name]) -> String {
@@ -91,7 +92,7 @@ struct Document<'a> {
     output: Option<Output<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     notes: Vec<String>,
-    /// Additional to the draft.
+    /// Not in the draft.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
     #[serde(skip_serializing_if = "Checks::is_empty")]
@@ -139,14 +140,14 @@ impl fmt::Display for Output<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Check(why) => f.write_str(why),
-            // That some checks do not pass is said by naming them.
+            // The names of the checks say that checks do not pass.
             Self::Verdict {
                 reason: VerdictReason::Checks,
                 checks,
                 more,
                 ..
             } => list(f, "", checks, *more),
-            // Every check reads the same then.
+            // Every check has the same reason then.
             Self::Verdict {
                 reason: reason @ VerdictReason::EngineStopped,
                 ..
@@ -167,7 +168,7 @@ impl fmt::Display for Output<'_> {
     }
 }
 
-/// The checks, each with its reason, behind `first`.
+/// Writes the checks, each with its reason, after `first`.
 fn list(
     f: &mut fmt::Formatter<'_>,
     first: &str,
@@ -230,7 +231,7 @@ impl Serialize for Checks<'_> {
                     observed_unit: Some(&*measurement.unit).filter(|unit| !unit.is_empty()),
                     ..Detail::bare(check)
                 };
-                // A key is told once, with all that was measured under it.
+                // A key appears once, with all measurements of that name.
                 match measured.iter_mut().find(|(known, _)| *known == name) {
                     Some((_, details)) => details.push(detail),
                     None => measured.push((name, vec![detail])),
@@ -246,10 +247,10 @@ fn key(check: &CheckReport, measured: &str) -> String {
     [&*check.name, ":", measured].concat()
 }
 
-/// What is measured of every run.
+/// The name of the duration of the last run.
 const RESPONSE_TIME: &str = "responseTime";
 
-/// And of those that may be too slow.
+/// The name of the average duration, for checks with a slow threshold.
 const SMOOTHED: &str = "smoothedResponseTime";
 
 #[derive(Serialize)]
@@ -266,7 +267,8 @@ struct Detail<'a> {
     time: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Cow<'a, str>>,
-    /// Additional to the draft: since when it does not pass, when it was last good, and how many runs failed in a row.
+    /// This and the next two are not in the draft: since when the check does not pass, when it was
+    /// last good, and how many runs failed in a row.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -277,14 +279,14 @@ struct Detail<'a> {
     links: Option<Links<'a>>,
 }
 
-/// The registered relation for what helps a reader.
+/// Links, with the registered relation `help`.
 #[derive(Serialize)]
 struct Links<'a> {
     help: &'a str,
 }
 
 impl<'a> Detail<'a> {
-    /// What all measurements of a check have in common.
+    /// Returns the parts that all details of a check have in common.
     fn bare(check: &'a CheckReport) -> Self {
         Self {
             component_id: &check.name,
@@ -301,7 +303,7 @@ impl<'a> Detail<'a> {
         }
     }
 
-    /// How long its runs take of late, if that can be too long.
+    /// Returns the average duration of recent runs, if the check has a slow threshold.
     fn smoothed(check: &'a CheckReport) -> Option<Self> {
         check.slow_above?;
         Some(Self {
@@ -311,15 +313,15 @@ impl<'a> Detail<'a> {
         })
     }
 
-    /// How its last run went.
+    /// Returns the duration and the result of the last run.
     fn of(check: &'a CheckReport, full: bool) -> Self {
         let run = check.last_run.as_ref();
-        let ails = check.status != Status::Pass;
+        let not_passing = check.status != Status::Pass;
         let failures = Some(check.consecutive_failures);
         Self {
-            since: ails.then_some(Timestamp(check.since)),
-            last_success: check.last_success.filter(|_| ails).map(Timestamp),
-            consecutive_failures: failures.filter(|&failures| ails && failures > 0),
+            since: not_passing.then_some(Timestamp(check.since)),
+            last_success: check.last_success.filter(|_| not_passing).map(Timestamp),
+            consecutive_failures: failures.filter(|&failures| not_passing && failures > 0),
             observed_value: run.map(|run| to_millis(run.duration).into()),
             observed_unit: run.map(|_| "ms"),
             output: match (check.why(), &check.cause) {

@@ -1,6 +1,7 @@
 //! Plain text, as the Kubernetes API server writes it.
 //!
-//! Source: [Kubernetes API health endpoints](https://kubernetes.io/docs/reference/using-api/health-checks/).
+//! Source: [Kubernetes API health
+//! endpoints](https://kubernetes.io/docs/reference/using-api/health-checks/).
 
 use std::fmt::{self, Write};
 
@@ -10,11 +11,11 @@ use crate::{
     model::{CheckReport, Name, Probe, VerdictReason},
 };
 
-/// A pass is `ok`. A fail, and whoever asks for more, gets a line for each check that the page lists; of why one fails
-/// nothing is ever told.
+/// Returns `ok` for a pass. Returns a line for each check on the page for a fail, and for a verbose
+/// request. The reason of a failing check is never included.
 pub(super) fn body(page: &Page<'_>, form: Form) -> String {
     let mut text = String::new();
-    // A text takes whatever is written to it.
+    // Writing to a `String` does not fail.
     _ = write(&mut text, page, form);
     text
 }
@@ -33,23 +34,23 @@ fn write(text: &mut String, page: &Page<'_>, form: Form) -> fmt::Result {
         lines(text, page)?;
     }
     let said = if good { "passed" } else { "failed" };
-    writeln!(text, "{} check {said}", word(probe))
+    writeln!(text, "{} check {said}", probe_name(probe))
 }
 
 fn lines(text: &mut String, page: &Page<'_>) -> fmt::Result {
-    // Where the instance itself is why, and no check.
+    // The reason is the instance itself, and not a check.
     if let Some(reason) = page
         .reason()
         .filter(|&reason| reason != VerdictReason::Checks)
     {
-        let word = reason.as_str().replace(' ', "-");
-        writeln!(text, "[-]{word} failed: reason withheld")?;
+        let probe_name = reason.as_str().replace(' ', "-");
+        writeln!(text, "[-]{probe_name} failed: reason withheld")?;
     }
     page.checks.iter().try_for_each(|check| line(text, check))?;
     if page.more > 0 {
         writeln!(text, "and {} more that do not pass", page.more)?;
     }
-    for name in page.left_out.names {
+    for name in page.excluded.names {
         writeln!(text, "[+]{name} excluded: ok")?;
     }
     unknown(text, page)
@@ -63,9 +64,9 @@ fn line(text: &mut String, check: &CheckReport) -> fmt::Result {
     }
 }
 
-/// Names that are not there are warned of.
+/// Writes a warning about excluded names that do not exist.
 fn unknown(text: &mut String, page: &Page<'_>) -> fmt::Result {
-    let (names, more_unknown) = (page.left_out.unknown, page.left_out.more_unknown);
+    let (names, more_unknown) = (page.excluded.unknown, page.excluded.more_unknown);
     let quoted: Vec<String> = names.iter().map(Name::as_str).map(quote).collect();
     let quoted = quoted.join(",");
     match (names.len(), more_unknown) {
@@ -82,8 +83,9 @@ fn quote(name: &str) -> String {
     format!("{name:?}")
 }
 
-/// The word of the API server for a probe; it has none for a start that does not end.
-const fn word(probe: Probe) -> &'static str {
+/// Returns the name that the API server has for a probe. `startupz` is not from the API server,
+/// which has no such probe.
+const fn probe_name(probe: Probe) -> &'static str {
     match probe {
         Probe::Health => "healthz",
         Probe::Readiness => "readyz",

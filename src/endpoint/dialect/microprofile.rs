@@ -1,14 +1,18 @@
 //! The JSON of MicroProfile Health.
 //!
-//! Source: [MicroProfile Health 4.0, appendix B](https://download.eclipse.org/microprofile/microprofile-health-4.0/microprofile-health-spec-4.0.html).
+//! Source: [MicroProfile Health 4.0, appendix
+//! B](https://download.eclipse.org/microprofile/microprofile-health-4.0/microprofile-health-spec-4.0.html).
 
 use serde::Serialize;
 
-use super::{Details, Page, Subject, details, in_json};
+use super::{Details, Page, Subject, details, to_json};
 use crate::endpoint::Exposure;
 
-/// Each procedure of the probe, passing ones too, and nothing else. What fails the probe is down, and nothing else is: the whole is their
-/// conjunction, but where the instance itself is why. A warning is up: it is not for an orchestrator to act on.
+/// Returns each procedure of the probe, passing ones as well, and nothing else.
+///
+/// A procedure is `DOWN` only if it fails the probe. The status of the whole is their conjunction,
+/// unless the reason is the instance itself. A warning is `UP`, because an orchestrator must not
+/// act on it.
 pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
     let checks = page.checks.iter().map(|check| Response {
         name: &check.name,
@@ -20,7 +24,7 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
     });
     let status = up(page.status.is_good());
     let checks = checks.collect();
-    in_json(&Document { status, checks }, status)
+    to_json(&Document { status, checks }, status)
 }
 
 #[derive(Serialize)]

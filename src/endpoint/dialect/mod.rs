@@ -1,4 +1,4 @@
-//! The wire formats of a report, one file each.
+//! The dialects: wire formats of a report, one per file.
 
 mod actuator;
 mod health_json;
@@ -13,17 +13,35 @@ use std::{
 use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
-use super::{Exposure, response::complete};
+use super::{Exposure, answers::Answer, response::complete};
 use crate::{
     check::Policy,
-    engine::{Answer, Memo, Service},
+    engine::Service,
     model::{
         Cause, CheckReport, Measurement, Name, Probe, Report, Status, Timestamp, Value, Verdict,
         VerdictReason, to_millis,
     },
 };
 
-/// A wire format, for [paths](crate::endpoint::EndpointsBuilder::dialect) whose answers are all in the same.
+/// A wire format of responses. [`EndpointsBuilder::dialect`] sets it for a path.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Endpoints, Health, Probe, endpoint::Dialect};
+///
+/// let endpoints = Endpoints::none()
+///     .probe("/up", Probe::Readiness)
+///     .dialect("/up", Dialect::Actuator)
+///     .build()?;
+/// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
+/// let response = probes.respond("GET", "/up", None, []).expect("a probe path").await;
+/// assert_eq!(response.body(), r#"{"status":"UP"}"#);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`EndpointsBuilder::dialect`]: crate::endpoint::EndpointsBuilder::dialect
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
@@ -49,7 +67,7 @@ pub enum Dialect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     HealthJson,
-    /// The same body, for clients that know no other JSON.
+    /// The same body, for clients that accept only `application/json`.
     Json,
     KubernetesText,
     MicroProfile,
@@ -78,19 +96,20 @@ impl Format {
     }
 }
 
-/// How an answer is told: answers of the same form look the same until something changes.
+/// The form of an answer. Two answers to a probe that have the same form are equal until a result
+/// changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
     pub(super) format: Format,
     pub(super) exposure: Exposure,
     /// Whether the format was negotiated.
     pub(super) negotiated: bool,
-    /// Whether each check is listed where the format would not; nothing but Kubernetes text knows of that.
+    /// Whether to list every check, although the format would not. Only for Kubernetes text.
     pub(super) verbose: bool,
 }
 
 impl Form {
-    /// The place of this form of an answer to `probe` among all forms of all answers.
+    /// Returns the index of this form of an answer to `probe` among all forms of all answers.
     pub(super) const fn index(self, probe: Probe) -> usize {
         let kind = match self.verbose {
             true => VERBOSE,
@@ -100,13 +119,15 @@ impl Form {
         (kind * EXPOSURES + self.exposure as usize) * 2 + self.negotiated as usize
     }
 
-    /// Whether a check is listed in an answer to `probe` that lists every one: procedures of MicroProfile are of one kind each.
+    /// Whether an answer to `probe` that lists every check lists one with this policy. A procedure
+    /// of MicroProfile is for one probe only.
     pub(super) fn lists(self, policy: &Policy, probe: Probe) -> bool {
         self.format != Format::MicroProfile || policy.is_for(probe)
     }
 
-    /// Whether every check is listed in an answer to `probe` of this status, of so many checks, and not those alone that
-    /// do not pass. To list all of many takes its time, so only who wants that waits for it.
+    /// Whether an answer to `probe` lists every check, and not only those that do not pass.
+    /// `checks` returns the number of checks. A list of many checks takes time, so only the forms
+    /// that need it have it.
     #[inline]
     pub(super) fn lists_all(
         self,
@@ -120,7 +141,7 @@ impl Form {
             (Format::KubernetesText, _) => {
                 self.verbose || (!status.is_good() && checks() <= Verdict::MAX_CHECKS)
             }
-            // The paths of Actuator are groups, of which each has its components.
+            // Each path of Actuator is a group with its components.
             (Format::Actuator, probe) => probe == Probe::Health || !self.negotiated,
             (Format::HealthJson | Format::Json, probe) => probe == Probe::Health,
         };
@@ -128,52 +149,51 @@ impl Form {
     }
 }
 
-/// The kind of answer that is none of a format alone.
+/// The index of verbose answers, after the indices of the formats.
 const VERBOSE: usize = Format::Actuator as usize + 1;
 
 const EXPOSURES: usize = Exposure::Full as usize + 1;
 
-const _: () = assert!(
-    Memo::FORMS == (VERBOSE + 1) * Probe::ALL.len() * EXPOSURES * 2,
-    "there is room for each form of an answer"
-);
+/// The number of forms of an answer.
+pub(super) const FORMS: usize = (VERBOSE + 1) * Probe::ALL.len() * EXPOSURES * 2;
 
-/// What an answer tells, before it is written in any format.
+/// The content of an answer, independent of the format.
 pub(super) struct Page<'a> {
     pub(super) subject: Subject,
     pub(super) service: &'a Service,
     pub(super) status: Status,
-    /// What of the checks, or of the check, may be told.
+    /// The checks that are listed.
     pub(super) checks: &'a [CheckReport],
-    /// How many more checks there are that do not pass.
+    /// The number of checks that do not pass and are not listed.
     pub(super) more: usize,
-    pub(super) left_out: LeftOut<'a>,
+    pub(super) excluded: Excluded<'a>,
     pub(super) retry_after: Option<Duration>,
-    /// What stands behind the reason of a verdict.
+    /// The cause of the reason of a verdict.
     pub(super) cause: Option<&'a Cause>,
-    /// Whether nothing is known yet that fails it.
+    /// Whether it is not known yet to fail.
     pub(super) unknown: bool,
-    /// Since when the verdict is as it is; none of one that is told to nobody else, or of a check, which tells so itself.
+    /// Since when the verdict has its status. `None` for a verdict with excluded checks, and for a
+    /// single check, which has its own.
     pub(super) since: Option<SystemTime>,
 }
 
-/// What is told of.
+/// The subject of an answer.
 #[derive(Clone, Copy)]
 pub(super) enum Subject {
     Verdict(Probe, Option<VerdictReason>),
     Check,
 }
 
-/// What a caller did not want to count.
+/// The checks that a request excludes.
 #[derive(Clone, Copy)]
-pub(super) struct LeftOut<'a> {
+pub(super) struct Excluded<'a> {
     pub(super) names: &'a [Name],
     pub(super) unknown: &'a [Name],
-    /// How many more are unknown: what could not even be a name is not repeated.
+    /// The number of further unknown names. An invalid name is not repeated in a response.
     pub(super) more_unknown: usize,
 }
 
-impl LeftOut<'static> {
+impl Excluded<'static> {
     pub(super) const NOTHING: Self = Self {
         names: &[],
         unknown: &[],
@@ -182,7 +202,7 @@ impl LeftOut<'static> {
 }
 
 impl Page<'_> {
-    /// The answer in some form.
+    /// Returns the answer in a form.
     pub(super) fn answer(&self, form: Form) -> Answer {
         let body = match form.format {
             Format::HealthJson | Format::Json => health_json::body(self, form.exposure),
@@ -207,7 +227,7 @@ impl Page<'_> {
         }
     }
 
-    /// Why the verdict is not a pass.
+    /// Returns why the verdict is not a pass.
     fn reason(&self) -> Option<VerdictReason> {
         match self.subject {
             Subject::Verdict(_, reason) => reason,
@@ -217,13 +237,13 @@ impl Page<'_> {
 }
 
 impl<'a> Page<'a> {
-    /// A report with every check.
+    /// Returns the page of a report that lists every check.
     pub(super) fn report(
         probe: Probe,
         service: &'a Service,
         report: &'a Report,
         retry_after: Option<Duration>,
-        left_out: LeftOut<'a>,
+        excluded: Excluded<'a>,
     ) -> Self {
         Self {
             subject: Subject::Verdict(probe, report.reason),
@@ -231,20 +251,20 @@ impl<'a> Page<'a> {
             status: report.status,
             checks: &report.checks,
             more: 0,
-            left_out,
+            excluded,
             retry_after,
             cause: report.cause.as_ref(),
             unknown: report.unknown,
-            since: left_out.names.is_empty().then_some(report.since),
+            since: excluded.names.is_empty().then_some(report.since),
         }
     }
 
-    /// A verdict, and the checks that it lists, if any of them may be told.
+    /// Returns the page of a verdict, with the checks that it lists if the exposure allows them.
     pub(super) fn verdict(
         service: &'a Service,
         verdict: &'a Verdict,
         exposure: Exposure,
-        left_out: LeftOut<'a>,
+        excluded: Excluded<'a>,
     ) -> Self {
         let (checks, more) = match exposure {
             Exposure::Status => (&[][..], 0),
@@ -256,15 +276,15 @@ impl<'a> Page<'a> {
             status: verdict.status,
             checks,
             more,
-            left_out,
+            excluded,
             retry_after: verdict.retry_after,
             cause: verdict.cause.as_ref(),
             unknown: verdict.unknown,
-            since: left_out.names.is_empty().then_some(verdict.since),
+            since: excluded.names.is_empty().then_some(verdict.since),
         }
     }
 
-    /// One check.
+    /// Returns the page of a single check.
     pub(super) fn check(service: &'a Service, check: &'a CheckReport) -> Self {
         Self {
             subject: Subject::Check,
@@ -272,7 +292,7 @@ impl<'a> Page<'a> {
             status: check.status,
             checks: std::slice::from_ref(check),
             more: 0,
-            left_out: LeftOut::NOTHING,
+            excluded: Excluded::NOTHING,
             retry_after: None,
             cause: None,
             unknown: check.is_pending(),
@@ -281,14 +301,14 @@ impl<'a> Page<'a> {
     }
 }
 
-/// A verdict in health+json, on one line.
+/// Returns a verdict in health+json, on one line.
 #[cfg(feature = "server")]
 pub(crate) fn event(service: &Service, verdict: &Verdict, exposure: Exposure) -> String {
-    let page = Page::verdict(service, verdict, exposure, LeftOut::NOTHING);
+    let page = Page::verdict(service, verdict, exposure, Excluded::NOTHING);
     health_json::body(&page, exposure)
 }
 
-/// What is told of one check beside its status, for dialects that leave that open: a name each, and a value.
+/// Pairs of a name and a value that describe a check, for dialects that do not define its fields.
 #[derive(Default)]
 struct Details(Vec<(Cow<'static, str>, Value)>);
 
@@ -312,7 +332,7 @@ fn details(check: &CheckReport, exposure: Exposure) -> Details {
     let full = exposure == Exposure::Full;
     let (cause, runbook) = (check.cause.as_ref(), check.runbook.as_deref());
     let run = check.last_run.as_ref();
-    let ails = check.status != Status::Pass;
+    let not_passing = check.status != Status::Pass;
     let text = |text: String| Value::Text(Cow::Owned(text));
     let shown = |time: Option<SystemTime>| Some(text(Timestamp(time?).to_string()));
     let own = [
@@ -332,12 +352,15 @@ fn details(check: &CheckReport, exposure: Exposure) -> Details {
             run.map(|run| to_millis(run.duration).into()),
         ),
         ("time", shown(run.map(|run| run.time))),
-        ("since", shown(ails.then_some(check.since))),
-        ("lastSuccess", shown(check.last_success.filter(|_| ails))),
+        ("since", shown(not_passing.then_some(check.since))),
+        (
+            "lastSuccess",
+            shown(check.last_success.filter(|_| not_passing)),
+        ),
         (
             "consecutiveFailures",
             Some(check.consecutive_failures)
-                .filter(|&failures| ails && failures > 0)
+                .filter(|&failures| not_passing && failures > 0)
                 .map(Value::from),
         ),
     ];
@@ -346,15 +369,15 @@ fn details(check: &CheckReport, exposure: Exposure) -> Details {
     let measurements = if full { &*check.measurements } else { &[] };
     for measurement in measurements {
         if let Some(value) = observed(&measurement.value) {
-            let name = free(labelled(measurement), &details);
+            let name = unique_name(labelled(measurement), &details);
             details.0.push((name.into(), value));
         }
     }
     details
 }
 
-/// A name that is not taken yet: this one, or with a number behind it.
-fn free(name: Cow<'_, str>, taken: &Details) -> String {
+/// Returns a name that is not taken: `name`, or `name` and a number.
+fn unique_name(name: Cow<'_, str>, taken: &Details) -> String {
     let numbered = (2..).map(|number| format!("{name} {number}"));
     std::iter::once(name.clone().into_owned())
         .chain(numbered)
@@ -362,7 +385,7 @@ fn free(name: Cow<'_, str>, taken: &Details) -> String {
         .unwrap_or_default()
 }
 
-/// A measurement's name, with its unit if it has one.
+/// Returns the name of a measurement, with its unit if it has one.
 fn labelled(measurement: &Measurement) -> Cow<'_, str> {
     match &*measurement.unit {
         "" => Cow::Borrowed(&measurement.name),
@@ -370,15 +393,15 @@ fn labelled(measurement: &Measurement) -> Cow<'_, str> {
     }
 }
 
-/// A measured value, if it can be written.
+/// Returns a measured value. `None` if JSON cannot represent it, such as NaN.
 fn observed(value: &Value) -> Option<Value> {
-    let is_nothing = matches!(value, Value::Float(value) if !value.is_finite());
-    (!is_nothing).then(|| value.clone())
+    let is_not_finite = matches!(value, Value::Float(value) if !value.is_finite());
+    (!is_not_finite).then(|| value.clone())
 }
 
-/// A document as text.
-fn in_json(document: &impl Serialize, status: &'static str) -> String {
-    // Strings, finite numbers and maps with string keys can always be written; should that ever fail, the status
-    // still tells the truth.
+/// Returns a document as JSON.
+fn to_json(document: &impl Serialize, status: &'static str) -> String {
+    // Strings, finite numbers and maps with string keys always serialize. If that ever fails, the
+    // body still has the correct status.
     serde_json::to_string(document).unwrap_or_else(|_| format!(r#"{{"status":"{status}"}}"#))
 }

@@ -10,11 +10,14 @@ use pin_project_lite::pin_project;
 use crate::endpoint::{InFlight, ProbeBody};
 
 pin_project! {
-    /// The body of a response of [`Probes`](super::Probes): the inner service's, or that of an answer to a probe.
+    /// Response body of [`Probes`](super::Probes): the body of the inner service, or that of a
+    /// response to a probe.
     ///
-    /// Until that of the inner service has ended, failed or was dropped, its request is in flight.
+    /// A request is in flight until the body of the inner service has ended, has failed or was
+    /// dropped.
     ///
-    /// It is a [`Body`] if `B` is one whose data is [`Bytes`], as those of axum, hyper and tonic are.
+    /// It implements [`Body`] if `B` is a body whose data is [`Bytes`], as in axum, hyper and
+    /// tonic.
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
@@ -49,9 +52,9 @@ impl<B> ResponseBody<B> {
 }
 
 impl<B> ResponseBody<B> {
-    /// The request is in flight until this has ended.
+    /// Keeps the request in flight until this body has ended.
     #[inline]
-    pub(super) fn hold(&mut self, in_flight: InFlight) {
+    pub(super) fn keep_in_flight(&mut self, in_flight: InFlight) {
         self.in_flight = Some(in_flight);
     }
 }

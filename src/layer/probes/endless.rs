@@ -1,7 +1,8 @@
-/// What an ordinary response carries among its extensions if its body goes on for as long as the client stays, as
-/// server-sent events do: then a [drain](crate::Health::drain) does not wait for it.
+/// Extension of an ordinary response whose body does not end before the client disconnects, such as
+/// server-sent events. A [drain](crate::Health::drain) does not wait for it.
 ///
-/// Such a response is to end by itself while the instance leaves, or it is cut.
+/// End such a body yourself when the instance is [draining](crate::Health::draining). Otherwise it
+/// is cut.
 ///
 /// ```
 /// # use http::Response;
@@ -9,6 +10,7 @@
 ///
 /// let mut response = Response::new("data: 1\n\n");
 /// response.extensions_mut().insert(Endless);
+/// assert_eq!(response.extensions().get(), Some(&Endless));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a mark has no fields")]

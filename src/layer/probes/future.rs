@@ -10,10 +10,14 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{Endless, ResponseBody};
-use crate::endpoint::{InFlight, Leaving, ProbeAnswer};
+use crate::endpoint::{DrainHeaders, InFlight, ProbeAnswer};
 
 pin_project! {
-    /// The future of [`Probes`](super::Probes).
+    /// Response future of [`Probes`](super::Probes).
+    ///
+    /// For a probe it resolves on its first poll, unless it waits for a check that runs [on
+    /// demand](crate::Check::on_demand). For any other request it resolves when the inner service
+    /// responds, or fails.
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, ReqBody>
     where
@@ -21,10 +25,11 @@ pin_project! {
     {
         #[pin]
         state: State<S, ReqBody>,
-        // None for a probe, and once the response has it.
-        entered: Option<(InFlight, Leaving)>,
-        // Whether the handler waits for the drain, as far as is known of its last poll: then the request is not in flight.
-        waits: bool,
+        // `None` for a probe, and once the guard has moved to the response body.
+        guards: Option<(InFlight, DrainHeaders)>,
+        // Whether the handler waited for the drain at its last poll. The request is not in flight
+        // then.
+        waits_for_drain: bool,
     }
 }
 
@@ -34,9 +39,9 @@ pin_project! {
     where
         S: Service<Request<ReqBody>>,
     {
-        /// A probe is answered.
+        /// A probe, answered by the endpoint.
         Answered { answer: ProbeAnswer },
-        /// The inner service was ready and has the request.
+        /// The inner service was ready and has been called.
         Called { #[pin] future: S::Future },
         /// The request waits until the inner service is ready.
         Waiting { service: S, request: Option<Request<ReqBody>> },
@@ -52,37 +57,37 @@ where
     pub(super) fn answered(answer: ProbeAnswer) -> Self {
         Self {
             state: State::Answered { answer },
-            entered: None,
-            waits: false,
+            guards: None,
+            waits_for_drain: false,
         }
     }
 
-    pub(super) fn called(future: S::Future, entered: (InFlight, Leaving)) -> Self {
+    pub(super) fn called(future: S::Future, guards: (InFlight, DrainHeaders)) -> Self {
         Self {
             state: State::Called { future },
-            entered: Some(entered),
-            waits: false,
+            guards: Some(guards),
+            waits_for_drain: false,
         }
     }
 
     pub(super) fn waiting(
         service: S,
         request: Request<ReqBody>,
-        entered: (InFlight, Leaving),
+        guards: (InFlight, DrainHeaders),
     ) -> Self {
         let request = Some(request);
         Self {
             state: State::Waiting { service, request },
-            entered: Some(entered),
-            waits: false,
+            guards: Some(guards),
+            waits_for_drain: false,
         }
     }
 
     pub(super) fn failed(error: S::Error) -> Self {
         Self {
             state: State::Failed { error: Some(error) },
-            entered: None,
-            waits: false,
+            guards: None,
+            waits_for_drain: false,
         }
     }
 }
@@ -100,15 +105,15 @@ where
         loop {
             match state.as_mut().project() {
                 StateProj::Called { future } => {
-                    let polled = match this.entered {
-                        Some((in_flight, _)) if in_flight.is_leaving() => {
-                            in_flight.poll_leaving(this.waits, || future.poll(cx))
+                    let polled = match this.guards {
+                        Some((in_flight, _)) if in_flight.is_draining() => {
+                            in_flight.poll_draining(this.waits_for_drain, || future.poll(cx))
                         }
                         _ => future.poll(cx),
                     };
                     let mut response = ready!(polled)?.map(ResponseBody::inner);
-                    if let Some(entered) = this.entered.take() {
-                        settle(&mut response, entered);
+                    if let Some(guards) = this.guards.take() {
+                        finish(&mut response, guards);
                     }
                     return Poll::Ready(Ok(response));
                 }
@@ -130,21 +135,25 @@ where
     }
 }
 
-/// The request is in flight until the body of its response has ended, unless that never does.
+/// Keeps the request in flight until the body of its response has ended, unless the body is
+/// endless.
 #[inline]
-fn settle<B>(response: &mut Response<ResponseBody<B>>, (in_flight, leaving): (InFlight, Leaving)) {
-    if in_flight.is_leaving() {
-        leaving.tell(response);
+fn finish<B>(
+    response: &mut Response<ResponseBody<B>>,
+    (in_flight, headers): (InFlight, DrainHeaders),
+) {
+    if in_flight.is_draining() {
+        headers.add_to(response);
     }
-    // What is upgraded is no longer HTTP's to end.
+    // An upgraded connection is no longer HTTP, so it is not counted.
     let ends = response.status() != StatusCode::SWITCHING_PROTOCOLS
         && response.extensions().get::<Endless>().is_none();
     if ends {
-        response.body_mut().hold(in_flight);
+        response.body_mut().keep_in_flight(in_flight);
     }
 }
 
-/// Polled again after it was ready, a future has nothing to say.
+/// Returns pending if the future is polled again after completion.
 fn once<T>(value: Option<T>) -> Poll<T> {
     value.map_or(Poll::Pending, Poll::Ready)
 }

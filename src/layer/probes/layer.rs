@@ -6,9 +6,9 @@ use crate::{
     endpoint::{Endpoints, ProbeService},
 };
 
-/// Answers probes in front of a service: made by [`Health::layer`].
+/// Layer that answers probes in front of a service. Returned by [`Health::layer`].
 ///
-/// See the [module](super) for its rules and its place.
+/// See the [module](super) for its rules, and for where to put it.
 #[derive(Clone, Debug)]
 #[must_use = "layers do nothing unless applied to a service"]
 pub struct ProbesLayer {
@@ -16,22 +16,40 @@ pub struct ProbesLayer {
 }
 
 impl Health {
-    /// A layer that answers probes and passes everything else on.
+    /// Returns a layer that answers probes and passes all other requests to the inner service.
     ///
-    /// It belongs outermost: make it the last line of a router. See [the module](super) for what happens
-    /// elsewhere.
+    /// Make it the outermost layer: the last line of a router. See the
+    /// [module](crate::layer::probes) for what happens in other places.
     pub fn layer(&self) -> ProbesLayer {
         ProbesLayer::new(self)
     }
 
-    /// Wraps a finished service, so that nothing that is in it can stand outside the probes.
+    /// Wraps a complete service, so that nothing in it can be outside of the probes.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, body::Body, routing::get};
+    /// use http::{Request, StatusCode};
+    /// use tower::ServiceExt;
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let app: Router = Router::new().route("/orders", get(|| async { "no orders" }));
+    /// let service = health.wrap(app);
+    ///
+    /// let response = service.oneshot(Request::get("/ready").body(Body::empty())?).await?;
+    /// assert_eq!(response.status(), StatusCode::OK);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wrap<S>(&self, service: S) -> Probes<S> {
         self.layer().layer(service)
     }
 }
 
 impl ProbesLayer {
-    /// A layer that answers probes of `health`; the same as [`Health::layer`].
+    /// Creates a layer that answers the probes of `health`. The same as [`Health::layer`].
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -57,7 +75,7 @@ impl ProbesLayer {
         }
     }
 
-    /// Sets the paths, and what is answered there to whom. Defaults to [`Endpoints::default`].
+    /// Sets the paths, their responses and their callers. Defaults to [`Endpoints::default`].
     pub fn endpoints(self, endpoints: Endpoints) -> Self {
         Self {
             endpoint: self.endpoint.endpoints(endpoints),

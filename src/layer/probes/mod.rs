@@ -1,44 +1,59 @@
-//! A layer that answers probes and passes every other request on.
+//! Middleware that answers probes and passes all other requests to the inner service.
 //!
-//! 1. A probe is answered at once, from the board, whether or not the inner service is ready. (One that depends on
-//!    a check [on demand](crate::Check::on_demand) may wait for that check; never for the inner service.)
-//! 2. An answered probe holds no permit of the inner service and no place in its queue. If an ordinary request
-//!    asked the inner service before, on the same clone of this one, a fresh clone takes its place.
-//! 3. Any other request goes through untouched, and so does its response, but for rule 5: its error type stays, nothing is
-//!    allocated, and the inner service is cloned only if it was not ready.
-//! 4. Any other request waits until the inner service is ready, and is told of its error if it fails to be.
-//! 5. While the instance [leaves](crate::Health::drain), a response to any other request over HTTP/1 says
-//!    `Connection: close`, so that its sender's next request goes elsewhere.
-//! 6. Any other request is in flight until the body of its response has ended or was dropped: a
-//!    [drain](crate::Health::drain) waits for that, unless the response is [`Endless`].
-//! 7. The layer itself is always ready. What sheds load belongs inside it, where it cannot shed probes.
+//! 1. A probe is answered immediately, from the board, whether or not the inner service is ready. A
+//!    probe that depends on a check [on demand](crate::Check::on_demand) may wait for that check.
+//!    It never waits for the inner service.
+//! 2. An answered probe holds no permit of the inner service and no place in its queue. If an
+//!    ordinary request has polled the inner service before, on the same clone of this middleware,
+//!    the inner service is replaced by a fresh clone of itself.
+//! 3. Any other request passes through unchanged, and so does its response except for rule 5. The
+//!    error type is that of the inner service. Nothing is allocated. The inner service is cloned
+//!    only if it was not ready.
+//! 4. Any other request waits until the inner service is ready. If the inner service fails to
+//!    become ready, the request receives its error.
+//! 5. While the instance is [draining](crate::Health::drain), the response to any other request
+//!    over HTTP/1 has `Connection: close`. The next request of the client then goes to another
+//!    instance. If it is [enabled](crate::endpoint::EndpointsBuilder::envoy), the response has the
+//!    header of Envoy as well.
+//! 6. Any other request is in flight until the body of its response has ended or was dropped. A
+//!    [drain](crate::Health::drain) waits for it, unless the response is [`Endless`].
+//! 7. The middleware itself is always ready. Put layers that shed load inside it, where they cannot
+//!    shed probes.
 //!
-//! # Where it stands
+//! # Where to put it
 //!
-//! With the default [endpoints](crate::Endpoints) it owns `/ready`, `/live`, `/startup`, `/health` and every `/health/{segment}`; whatever the application has
-//! there is hidden by it, so keep its own routes elsewhere (`/health/a/b` is free).
+//! With the default [endpoints](crate::Endpoints) it owns `/ready`, `/live`, `/startup`, `/health`
+//! and every `/health/{segment}`. It hides routes of the application with these paths.
+//! `/health/a/b` is free.
 //!
-//! It belongs outermost. A layer outside it, such as CORS, authentication or a rate limit, answers in its place: a CORS
-//! layer answers every `OPTIONS` with 200, and that is HAProxy's default probe, so a service that is down
-//! looks healthy. With axum:
+//! Make it the outermost layer. A layer outside it, such as CORS, authentication or a rate limit,
+//! responds to probes in its place. For example, a CORS layer returns 200 for every `OPTIONS`. That
+//! is HAProxy's default probe, so a service that is down looks healthy.
 //!
-//! * make it the last line of the router: `Router::layer` covers the routes added before it, and the fallback;
-//! * a route added after it hides what it would answer there; a `.fallback(…)` or `.reset_fallback()` after it,
-//!   or a router merged in after it, hides all of it;
-//! * a router with a fallback of its own, into which it is merged, hides all of it: the fallback answers, and a
-//!   service that is down looks healthy;
-//! * a catch-all route before it is no matter: probes are answered first;
-//! * on a router that is then nested it does not answer at `/ready`, and below the prefix only where something
-//!   matches: nest the routes, and put it on the outermost router;
-//! * as a `route_layer` it answers only where some route matches;
-//! * [`Health::wrap`](crate::Health::wrap) goes round the finished service and cannot be misplaced. To have
-//!   `axum::serve` take it, make it all there is: `Router::new().fallback_service(health.wrap(app))`.
+//! With axum:
 //!
-//! With tonic, `Server::builder().layer(health.layer())` stands outermost. Add `.accept_http1(true)`: kubelets and
-//! load balancers probe over HTTP/1, which a tonic server does not speak by itself.
+//! * Make it the last line of the router. `Router::layer` covers the fallback and the routes that
+//!   were added before it.
+//! * A route that is added after it hides the probe at its path.
+//! * A `.fallback(…)` or `.reset_fallback()` after it hides all probes, and so does a router that
+//!   is merged in after it.
+//! * If its router is merged into a router with its own fallback, all probes are hidden. The
+//!   fallback responds, and a service that is down looks healthy.
+//! * A catch-all route before it hides nothing, because probes are answered first.
+//! * On a router that is then nested, it does not answer at `/ready`. Below the prefix it answers
+//!   only where something matches. Nest the routes, and put the layer on the outermost router.
+//! * As a `route_layer` it answers only where a route matches.
+//! * [`Health::wrap`](crate::Health::wrap) wraps the complete service, so nothing can be outside
+//!   it. To pass it to `axum::serve`, make it the only content of a router:
+//!   `Router::new().fallback_service(health.wrap(app))`.
 //!
-//! A CORS layer inside it never sees a probe, so a page of another origin cannot read one. That is the safe way
-//! round; serve such pages from a route of your own that reads [`Health::report`](crate::Health::report).
+//! With tonic, `Server::builder().layer(health.layer())` is outermost. Add `.accept_http1(true)`,
+//! because kubelets and load balancers probe over HTTP/1, which a tonic server does not accept by
+//! default.
+//!
+//! A CORS layer inside it never sees a probe, so a page of another origin cannot read one. This is
+//! the safe order. For such pages, add a route that reads
+//! [`Health::report`](crate::Health::report).
 //!
 //! # Example
 //!

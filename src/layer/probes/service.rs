@@ -6,15 +6,15 @@ use tower_service::Service;
 use super::{ResponseBody, ResponseFuture};
 use crate::endpoint::{Endpoints, ProbeService};
 
-/// Answers probes in front of the service `S`: made by [`ProbesLayer`](super::ProbesLayer) and
-/// [`Health::wrap`](crate::Health::wrap).
+/// Middleware that answers probes in front of the service `S`. Returned by
+/// [`ProbesLayer`](super::ProbesLayer) and [`Health::wrap`](crate::Health::wrap).
 ///
-/// See the [module](super) for its rules and its place.
+/// See the [module](super) for its rules, and for where to put it.
 #[derive(Debug)]
 #[must_use = "services do nothing unless called"]
 pub struct Probes<S> {
     inner: S,
-    /// Whether the inner service was ever asked for its readiness.
+    /// Whether the readiness of this clone of the inner service was ever polled.
     asked: bool,
     endpoint: ProbeService,
 }
@@ -28,32 +28,32 @@ impl<S> Probes<S> {
         }
     }
 
-    /// Sets the paths, and what is answered there to whom. Defaults to [`Endpoints::default`].
+    /// Sets the paths, their responses and their callers. Defaults to [`Endpoints::default`].
     pub fn endpoints(self, endpoints: Endpoints) -> Self {
         let endpoint = self.endpoint.endpoints(endpoints);
         Self::new(self.inner, endpoint)
     }
 
-    /// A reference to the inner service.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// A mutable reference to the inner service.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
 impl<S: Clone> Probes<S> {
-    /// Gives back what the inner service may hold for a request. One that is always ready, such as one that sheds
-    /// load, may keep a place in the queue of what it shed. On a connection that only probes from here on, nobody
-    /// would give it back.
+    /// Releases what the inner service may hold for a request. A service that is always ready, such
+    /// as one that sheds load, may keep a place in a queue after it has shed a request. On a
+    /// connection that only receives probes from now on, nothing else would release it.
     fn release(&mut self) {
         if self.asked {
             self.inner = self.inner.clone();
@@ -62,7 +62,7 @@ impl<S: Clone> Probes<S> {
     }
 }
 
-/// What a clone of the inner service was asked does not count for the clone's clone.
+/// A clone starts with a fresh clone of the inner service, whose readiness was not polled.
 impl<S: Clone> Clone for Probes<S> {
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.endpoint.clone())
@@ -77,8 +77,9 @@ where
     type Error = S::Error;
     type Future = ResponseFuture<S, ReqBody>;
 
-    /// Always ready. The inner service is not even asked: one that was asked may hold a permit, or a place in a
-    /// queue, for a request that turns out to be a probe, or that an idle connection never sends.
+    /// Returns ready, always. The readiness of the inner service is not polled here, because it may
+    /// then hold a permit, or a place in a queue, for a request that turns out to be a probe, or
+    /// that an idle connection never sends.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -92,16 +93,16 @@ where
             return ResponseFuture::answered(answer);
         }
         self.asked = true;
-        let entered = self.endpoint.enter(&request);
-        // The future asks again, with its own waker, before it waits.
+        let guards = self.endpoint.enter(&request);
+        // The future polls again with its own waker before it waits.
         let mut cx = Context::from_waker(Waker::noop());
         match self.inner.poll_ready(&mut cx) {
-            Poll::Ready(Ok(())) => ResponseFuture::called(self.inner.call(request), entered),
+            Poll::Ready(Ok(())) => ResponseFuture::called(self.inner.call(request), guards),
             Poll::Ready(Err(error)) => ResponseFuture::failed(error),
             Poll::Pending => {
                 let fresh = self.inner.clone();
                 let asked = std::mem::replace(&mut self.inner, fresh);
-                ResponseFuture::waiting(asked, request, entered)
+                ResponseFuture::waiting(asked, request, guards)
             }
         }
     }

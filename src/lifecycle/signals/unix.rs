@@ -129,7 +129,7 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
         if has_ended(&board) {
             // The drain began otherwise, for instance by a `preStop` hook, and the code that runs
             // the server ends the process.
-            if board.departure.is_run() && board.departure.count_signal() == 0 {
+            if board.control.runs_servers() && board.control.count_signal() == 0 {
                 nobody = false;
                 let limit = Instant::now();
                 told.push(Leaving { board, limit });
@@ -137,7 +137,7 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
             continue;
         }
         nobody = false;
-        let (before, policy) = (board.departure.count_signal(), board.departure.policy);
+        let (before, policy) = (board.control.count_signal(), board.control.policy);
         // A stalled runtime has the same limit as one that is not stalled.
         let within = match (before, signal) {
             (0, SIGINT) | (1, _) => policy.longest_without_delay(),
@@ -147,7 +147,7 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
         };
         let limit = Instant::now() + within;
         if before > 0 {
-            board.hurry(Hurry::Part);
+            board.hurry(Hurry::Phase);
             let same = told
                 .iter_mut()
                 .find(|told| Arc::ptr_eq(&told.board, &board));
@@ -182,7 +182,7 @@ struct Leaving {
 impl Leaving {
     /// Whether it is known how the process ends.
     fn is_settled(&self) -> bool {
-        let departure = &self.board.departure;
+        let control = &self.board.control;
         if !has_ended(&self.board) {
             // Its runtime is stalled.
             self.is_late(SLACK)
@@ -190,11 +190,11 @@ impl Leaving {
             // Code that only waits for the drain may end the process, as a server does that runs
             // separately, or may not, as a worker. If nothing waits, the last bytes still have
             // their time.
-            match (departure.is_run(), departure.is_taken()) {
+            match (control.runs_servers(), control.has_waiters()) {
                 (true, _) => true,
                 (false, true) => self.is_late(PATIENCE),
                 (false, false) => {
-                    departure.was_cut().is_some() || self.board.is_stopped() || self.is_late(SLACK)
+                    control.was_cut().is_some() || self.board.is_stopped() || self.is_late(SLACK)
                 }
             }
         }
@@ -208,13 +208,13 @@ impl Leaving {
     /// Whether the process is expected to end by itself, because the drain is over. If the drain is
     /// not over in time, that is impossible.
     fn is_run(&self) -> bool {
-        has_ended(&self.board) && self.board.departure.is_run()
+        has_ended(&self.board) && self.board.control.runs_servers()
     }
 }
 
 /// Whether nothing is left to wait for: nothing is in flight, or what was in flight was cut.
 fn has_ended(board: &Board) -> bool {
-    board.departure.ended().is_some() || board.is_stopped()
+    board.control.ended().is_some() || board.is_stopped()
 }
 
 /// Performs the default action of the signal, which ends the process.

@@ -1,10 +1,10 @@
-//! Stands in for metrics where their feature is off: nothing is counted, and nobody told.
+//! Replaces the metrics if their feature is disabled. Nothing is counted or published.
 
 use std::{convert::Infallible, marker::PhantomData, sync::Arc, time::Duration};
 
 use crate::{
     model::{Name, Probe, Status},
-    telemetry::{Asked, CheckFacts, Note},
+    telemetry::{CheckFacts, Note, RequestTarget},
 };
 
 pub(crate) fn runtime_lag(_: &Arc<str>, _: &Arc<str>, _: Option<Duration>) {}
@@ -18,7 +18,7 @@ pub(crate) struct Totals(());
 #[derive(Debug, Default)]
 pub(crate) struct ProbeRequests(());
 
-pub(crate) struct Telling<'a>(Infallible, PhantomData<&'a ()>);
+pub(crate) struct Recording<'a>(Infallible, PhantomData<&'a ()>);
 
 impl Metrics {
     pub(crate) fn new(_: &Arc<str>) -> Self {
@@ -29,7 +29,13 @@ impl Metrics {
         None
     }
 
-    pub(crate) fn tell(&mut self, _: Duration, _: &ProbeRequests, _: impl FnOnce(&Telling<'_>)) {}
+    pub(crate) fn record(
+        &mut self,
+        _: Duration,
+        _: &ProbeRequests,
+        _: impl FnOnce(&Recording<'_>),
+    ) {
+    }
 }
 
 impl Totals {
@@ -37,15 +43,15 @@ impl Totals {
 }
 
 impl ProbeRequests {
-    pub(crate) fn count(&self, _: Asked, _: u16) {}
+    pub(crate) fn count(&self, _: RequestTarget, _: u16) {}
 }
 
-impl Telling<'_> {
+impl Recording<'_> {
     pub(crate) fn everything(&self) -> bool {
         match self.0 {}
     }
 
-    pub(crate) fn due(&self) -> bool {
+    pub(crate) fn is_due(&self) -> bool {
         match self.0 {}
     }
 

@@ -1,32 +1,37 @@
-//! What is measured, by the [`metrics`](https://docs.rs/metrics) facade: install any recorder, such as that of
-//! `metrics-exporter-prometheus`, and it is told.
+//! Metrics, through the [`metrics`](https://docs.rs/metrics) facade. Install any recorder, such as
+//! that of `metrics-exporter-prometheus`, to receive them.
 //!
-//! | name | kind | labels | says |
+//! | name | kind | labels | value |
 //! | --- | --- | --- | --- |
 //! | [`health_status`](HEALTH_STATUS) | gauge | `service`, `probe` | a verdict: 1 pass, 0.5 warn, 0 fail |
-//! | [`health_check_status`](HEALTH_CHECK_STATUS) | gauge | `service`, `check` | a check: 1 pass, 0.5 warn, 0 fail, stale or not known yet |
-//! | [`health_check_runs_total`](HEALTH_CHECK_RUNS_TOTAL) | counter | `service`, `check`, `result` | runs that ended, or were given up: `pass`, `warn`, `fail`, `timeout`, `panic` |
-//! | [`health_check_duration_seconds`](HEALTH_CHECK_DURATION_SECONDS) | histogram | `service`, `check` | how long they took |
-//! | [`health_check_last_success_timestamp_seconds`](HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS) | gauge | `service`, `check` | when a run last had a good outcome, in Unix time; 0 if none ever had |
-//! | [`health_check_transitions_total`](HEALTH_CHECK_TRANSITIONS_TOTAL) | counter | `service`, `check`, `to` | changes of its status: to `pass`, `warn`, `fail` |
-//! | [`health_probe_requests_total`](HEALTH_PROBE_REQUESTS_TOTAL) | counter | `service`, `probe`, `code` | answers to requests: for `liveness`, `readiness`, `startup`, `health`, or one `check` |
-//! | [`health_runtime_lag_seconds`](HEALTH_RUNTIME_LAG_SECONDS) | gauge | `service`, `runtime` | how late a watched runtime polled what was ready, at most, in the last second |
+//! | [`health_check_status`](HEALTH_CHECK_STATUS) | gauge | `service`, `check` | the status of a check: 1 pass, 0.5 warn, 0 fail, stale or not known yet |
+//! | [`health_check_runs_total`](HEALTH_CHECK_RUNS_TOTAL) | counter | `service`, `check`, `result` | runs that ended or were given up: `pass`, `warn`, `fail`, `timeout`, `panic` |
+//! | [`health_check_duration_seconds`](HEALTH_CHECK_DURATION_SECONDS) | histogram | `service`, `check` | the duration of these runs |
+//! | [`health_check_last_success_timestamp_seconds`](HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS) | gauge | `service`, `check` | the time of the last run with a good outcome, in Unix time, or 0 if there was none |
+//! | [`health_check_transitions_total`](HEALTH_CHECK_TRANSITIONS_TOTAL) | counter | `service`, `check`, `to` | changes of the status of a check to `pass`, `warn` or `fail` |
+//! | [`health_probe_requests_total`](HEALTH_PROBE_REQUESTS_TOTAL) | counter | `service`, `probe`, `code` | answered requests for `liveness`, `readiness`, `startup`, `health`, or one `check` |
+//! | [`health_runtime_lag_seconds`](HEALTH_RUNTIME_LAG_SECONDS) | gauge | `service`, `runtime` | the longest delay in the last second with which a watched runtime polled a ready task |
 //!
 //! # Rules
 //!
-//! 1. A scrape runs nothing, and sees what probers see.
-//! 2. Labels are the service's name, the names of registered checks, and the fixed words above; nothing that a check
-//!    said or a caller sent.
-//! 3. The order of installing a recorder and of starting does not matter: one that comes late is told everything
-//!    within a second or so (ten where no check runs), and the counters count from the start. Gauges are set again
-//!    with each run, and those of verdicts every 10 s, so an exporter that forgets idle gauges may do so after
-//!    more than the longest period. Let it forget no counter: one that begins anew hides its first count from a rate.
-//! 4. The facade has no way to take a gauge back. Those of a check that was removed or of a runtime that has ended, and all of a
-//!    service whose last [`Health`](crate::Health) is gone, become NaN, which no comparison holds for. To have an exporter forget them, set
-//!    its idle timeout for gauges (`PrometheusBuilder::idle_timeout`).
-//! 5. When the runtime ends that ran the checks, every gauge of a status becomes 0, but for a startup that had
-//!    passed. When it only stalls, gauges keep their last values: alert on runs that cease, too.
-//! 6. Two services in one process differ by their label `service`.
+//! 1. A scrape runs no check. It sees what probers see.
+//! 2. Labels contain the name of the service, the names of registered checks, and the fixed words
+//!    above. They contain nothing that a check returned or that a client sent.
+//! 3. A recorder may be installed before or after the service starts. A recorder that is installed
+//!    later receives everything within about 1 s, or within 10 s if no check runs. Its counters
+//!    count from the start of the service.
+//! 4. The gauges of a check are set again with each run, and those of the verdicts every 10 s. An
+//!    exporter that drops idle gauges therefore needs an idle timeout that is longer than the
+//!    longest period. Do not let an exporter drop idle counters, because a counter that starts
+//!    again hides its first count from a rate.
+//! 5. The facade cannot remove a gauge. The gauges of a removed check, of a runtime that has ended,
+//!    and of a service whose last [`Health`](crate::Health) is gone become NaN. Comparisons such as
+//!    `==`, `<` and `>` do not hold for NaN. To make an exporter drop them, set its idle timeout
+//!    for gauges (`PrometheusBuilder::idle_timeout`).
+//! 6. If the runtime that runs the checks ends, every gauge of a status becomes 0. The exception is
+//!    startup, if it had passed. If that runtime only stalls, gauges keep their last values. Alert
+//!    on the absence of runs as well.
+//! 7. Two services in one process differ in their label `service`.
 //!
 //! # Alerts
 //!
@@ -35,13 +40,15 @@
 //! | expression | fires when |
 //! | --- | --- |
 //! | `health_status{probe="readiness"} == 0` for a minute | an instance is not ready |
-//! | `avg by (job, service) (health_status{probe="readiness"} == bool 0) > 0.5` for a minute | most instances are not ready: what is wrong is shared |
-//! | `health_status{probe="liveness"} == 0` | the checks' runtime has ended, among others |
-//! | `sum by (job, instance, service) (increase(health_check_runs_total[2m])) == 0` for a minute | no check has run for two minutes: the engine has ended, or its runtime stands still |
-//! | `time() - health_check_last_success_timestamp_seconds > 300 and health_check_status == 0` for a minute | a check has not been good for five minutes (or nobody read it, if it runs on demand) |
+//! | `avg by (job, service) (health_status{probe="readiness"} == bool 0) > 0.5` for a minute | most instances are not ready: the cause is shared |
+//! | `health_status{probe="liveness"} == 0` | liveness fails, for example because the runtime of the checks has ended |
+//! | `sum by (job, instance, service) (increase(health_check_runs_total[2m])) == 0` for a minute | no check has run for two minutes: the engine has ended, or its runtime is stalled |
+//! | `time() - health_check_last_success_timestamp_seconds > 300 and health_check_status == 0` for a minute | a check has not passed for five minutes, or is on demand and nobody has read it |
 //! | `changes(health_check_status[15m]) > 6` | a check flaps: raise its thresholds |
 //!
-//! The same as a rule file is among the [configurations](https://docs.rs/tower-health/latest/tower_health/guide/configurations/index.html).
+//! The same alerts as a rule file are among the [configurations][rules].
+//!
+//! [rules]: https://docs.rs/tower-health/latest/tower_health/guide/configurations/index.html
 //!
 //! # Example
 //!
@@ -72,40 +79,43 @@ mod recording;
 mod requests;
 
 pub(crate) use self::{
-    recording::{Metrics, Telling, Totals, runtime_lag},
+    recording::{Metrics, Recording, Totals, runtime_lag},
     requests::ProbeRequests,
 };
 
-/// A verdict: 1 pass, 0.5 warn, 0 fail. Labels `service` and `probe`, one of `liveness`, `readiness`, `startup` and
-/// `health`.
+/// Gauge of a verdict: 1 pass, 0.5 warn, 0 fail. Its labels are `service` and `probe`, which is
+/// `liveness`, `readiness`, `startup` or `health`.
 pub const HEALTH_STATUS: &str = "health_status";
 
-/// The status of a check: 1 pass, 0.5 warn, 0 fail, which a check reads as that is stale or that nothing is known of
-/// yet. Labels `service` and `check`.
+/// Gauge of the status of a check: 1 pass, 0.5 warn, 0 fail. It is also 0 for a check that is stale
+/// or whose status is not known yet. Its labels are `service` and `check`.
 pub const HEALTH_CHECK_STATUS: &str = "health_check_status";
 
-/// The runs of a check that ended, or were given up at their timeout. Labels `service`, `check` and `result`, one of
-/// `pass`, `warn`, `fail`, `timeout` and `panic`.
+/// Counter of the runs of a check that ended, or were given up at their timeout. Its labels are
+/// `service`, `check` and `result`, which is `pass`, `warn`, `fail`, `timeout` or `panic`.
 pub const HEALTH_CHECK_RUNS_TOTAL: &str = "health_check_runs_total";
 
-/// How long the runs of a check took, in seconds. Labels `service` and `check`.
+/// Histogram of the duration of the runs of a check, in seconds. Its labels are `service` and
+/// `check`.
 pub const HEALTH_CHECK_DURATION_SECONDS: &str = "health_check_duration_seconds";
 
-/// When a run of a check last had a good outcome, in seconds of Unix time; 0 if none ever had. Labels `service` and
-/// `check`.
+/// Gauge of the time of the last run of a check with a good outcome, in seconds of Unix time. It is
+/// 0 if there was none. Its labels are `service` and `check`.
 pub const HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS: &str =
     "health_check_last_success_timestamp_seconds";
 
-/// The transitions of a check: see [`CheckTransition`](crate::event::CheckTransition). Labels `service`, `check` and `to`, one
-/// of `pass`, `warn` and `fail`.
+/// Counter of the transitions of a check: see [`CheckTransition`](crate::event::CheckTransition).
+/// Its labels are `service`, `check` and `to`, which is `pass`, `warn` or `fail`.
 pub const HEALTH_CHECK_TRANSITIONS_TOTAL: &str = "health_check_transitions_total";
 
-/// How late a runtime polled what was ready, at most, in the last second, or for how long it has not polled at all, in seconds:
-/// told by the [watchdog](crate::HealthBuilder::watchdog), from a thread of its own. Labels `service` and `runtime`, the name
-/// of its check.
+/// Gauge of the longest delay in the last second with which a runtime polled a ready task, in
+/// seconds. If the runtime does not poll, it is the time since it should have. The
+/// [watchdog](crate::HealthBuilder::watchdog) publishes it from its own thread. Its labels are
+/// `service` and `runtime`, which is the name of the runtime's check.
 pub const HEALTH_RUNTIME_LAG_SECONDS: &str = "health_runtime_lag_seconds";
 
-/// The requests over HTTP that were answered. Labels `service`, `probe` (one of `liveness`, `readiness`, `startup`, `health`,
-/// and `check` for the path of a single check) and `code`, the HTTP status; it is `other` where a service answers with more
-/// than 15 of them.
+/// Counter of the requests over HTTP that were answered. Its labels are `service`, `probe` and
+/// `code`. The label `probe` is `liveness`, `readiness`, `startup`, `health`, or `check` for the
+/// path of a single check. The label `code` is the HTTP status code. At most 15 codes are counted
+/// separately. They always include 200, 404, 405 and 503. All further codes are counted as `other`.
 pub const HEALTH_PROBE_REQUESTS_TOTAL: &str = "health_probe_requests_total";

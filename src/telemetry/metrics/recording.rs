@@ -1,4 +1,4 @@
-//! Telling the recorder.
+//! Publishing to the recorder.
 
 use std::{
     mem, ptr,
@@ -14,28 +14,28 @@ use super::{
     HEALTH_CHECK_DURATION_SECONDS, HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
     HEALTH_CHECK_RUNS_TOTAL, HEALTH_CHECK_STATUS, HEALTH_CHECK_TRANSITIONS_TOTAL,
     HEALTH_PROBE_REQUESTS_TOTAL, HEALTH_RUNTIME_LAG_SECONDS, HEALTH_STATUS, ProbeRequests,
-    requests::{ASKED, Counts},
+    requests::{Counts, TARGETS},
 };
 use crate::{
     model::{Name, Probe, Status},
-    telemetry::{CheckFacts, Note, RunResult, shielded},
+    telemetry::{CheckFacts, Note, RunResult, catch_panic},
 };
 
 static METADATA: Metadata<'static> =
     Metadata::new("tower_health", Level::INFO, Some("tower_health"));
 
-/// What a service tells the recorder, and what it has told.
+/// The metrics of a service, and the state of their publication.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     service: Arc<str>,
-    /// Where the recorders are that were told everything.
+    /// The addresses of the recorders that have received all totals.
     known: Vec<usize>,
-    /// When the gauges of verdicts are due again, on the engine's clock.
+    /// When the gauges of verdicts are due again, on the clock of the engine.
     due: Duration,
     requests: Counts,
 }
 
-/// What was counted of one check.
+/// The totals of one check.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     runs: [u64; RunResult::ALL.len()],
@@ -47,9 +47,9 @@ const STATUSES: [Status; 3] = [Status::Pass, Status::Warn, Status::Fail];
 impl Totals {
     pub(crate) fn count(&mut self, note: Note) {
         let count = match note {
-            Note::Ran(result, _) => self.runs.get_mut(result as usize),
-            Note::Became(status) => self.transitions.get_mut(status as usize),
-            Note::Came | Note::Changed => None,
+            Note::RunEnded(result, _) => self.runs.get_mut(result as usize),
+            Note::StatusChanged(status) => self.transitions.get_mut(status as usize),
+            Note::Added | Note::StateChanged => None,
         };
         if let Some(count) = count {
             *count += 1;
@@ -57,13 +57,13 @@ impl Totals {
     }
 }
 
-/// Tells how late a runtime polled, or that nobody knows any more.
+/// Publishes how late a runtime polled. `None` means that this is no longer known.
 pub(crate) fn runtime_lag(service: &Arc<str>, runtime: &Arc<str>, lag: Option<Duration>) {
     let label =
         |key, value: &Arc<str>| Label::new(key, SharedString::from_shared(Arc::clone(value)));
     let labels = vec![label("service", service), label("runtime", runtime)];
     let key = Key::from_parts(HEALTH_RUNTIME_LAG_SECONDS, labels);
-    shielded(|| {
+    catch_panic(|| {
         with_recorder(|recorder| {
             let gauge = recorder.register_gauge(&key, &METADATA);
             gauge.set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
@@ -72,10 +72,11 @@ pub(crate) fn runtime_lag(service: &Arc<str>, runtime: &Arc<str>, lag: Option<Du
 }
 
 impl Metrics {
-    /// How often the gauges of verdicts are set again, at least.
+    /// The longest time after which the gauges of verdicts are set again.
     const PERIOD: Duration = Duration::from_secs(10);
 
-    /// More recorders than a process has. From then on one that is new is told what is new.
+    /// The maximum number of recorders that are remembered, which is more than a process has. A
+    /// further recorder receives only changes.
     const MOST_KNOWN: usize = 16;
 
     pub(crate) fn new(service: &Arc<str>) -> Self {
@@ -87,40 +88,43 @@ impl Metrics {
         }
     }
 
-    /// When there is something to tell, whatever happens.
+    /// Returns when there is something to publish, whether or not anything changes.
     pub(crate) fn due(&self) -> Option<Duration> {
         Some(self.due)
     }
 
-    /// Has `tell` tell the recorder that is installed now. Counts `requests` by itself.
-    pub(crate) fn tell(
+    /// Publishes to the recorder that is currently installed: `requests` itself, and the rest
+    /// through `record`.
+    pub(crate) fn record(
         &mut self,
         now: Duration,
         requests: &ProbeRequests,
-        tell: impl FnOnce(&Telling<'_>),
+        record: impl FnOnce(&Recording<'_>),
     ) {
         with_recorder(|recorder| {
             let everything = self.is_new(recorder);
             let due = self.due <= now;
-            let telling = Telling {
+            let recording = Recording {
                 recorder,
                 service: &self.service,
                 everything,
                 due: due || everything,
             };
-            if telling.due {
+            if recording.due {
                 self.due = now + Self::PERIOD;
-                telling.describe();
+                recording.describe();
             }
             let counts = requests.counts();
-            // Before they are told: whoever breaks over one of them shall not be told the others for ever.
-            let told = mem::replace(&mut self.requests, counts);
-            telling.requests(&self.requests, &told);
-            tell(&telling);
+            // Replaced before they are published. A recorder that panics on one of them would
+            // otherwise receive the others again and again.
+            let published = mem::replace(&mut self.requests, counts);
+            recording.requests(&self.requests, &published);
+            record(&recording);
         });
     }
 
-    /// Whether a recorder has been told nothing yet. It is known by its place: what is installed stays there.
+    /// Returns whether a recorder has not received anything yet. A recorder is identified by its
+    /// address, because an installed recorder does not move.
     fn is_new(&mut self, recorder: &dyn Recorder) -> bool {
         let place = ptr::from_ref(recorder).cast::<()>().addr();
         let new = !self.known.contains(&place) && self.known.len() < Self::MOST_KNOWN;
@@ -131,22 +135,22 @@ impl Metrics {
     }
 }
 
-/// Tells a recorder.
-pub(crate) struct Telling<'a> {
+/// A recorder, and what it needs to receive.
+pub(crate) struct Recording<'a> {
     recorder: &'a dyn Recorder,
     service: &'a Arc<str>,
     everything: bool,
     due: bool,
 }
 
-impl Telling<'_> {
-    /// Whether the recorder is new, and is to be told of every check.
+impl Recording<'_> {
+    /// Whether the recorder is new, and needs to receive every check.
     pub(crate) fn everything(&self) -> bool {
         self.everything
     }
 
-    /// Whether the verdicts are to be told though they are as they were.
-    pub(crate) fn due(&self) -> bool {
+    /// Whether the verdicts are to be published even if they have not changed.
+    pub(crate) fn is_due(&self) -> bool {
         self.due
     }
 
@@ -154,7 +158,7 @@ impl Telling<'_> {
         self.verdict_gauge(probe).set(value(status));
     }
 
-    /// A check as it is, and to who is told everything what was counted of it.
+    /// Publishes the state of a check and, to a new recorder, its totals.
     pub(crate) fn check(&self, check: &CheckFacts<'_>) {
         self.gauges(check.name, check.status, check.last_success);
         if self.everything {
@@ -162,38 +166,39 @@ impl Telling<'_> {
         }
     }
 
-    /// What happened to a check.
+    /// Publishes a change of a check.
     pub(crate) fn note(&self, check: &CheckFacts<'_>, note: Note) {
         let name = check.name;
-        if let Note::Ran(_, duration) = note {
+        if let Note::RunEnded(_, duration) = note {
             let key = Key::from_parts(HEALTH_CHECK_DURATION_SECONDS, self.labels(name, None));
             let histogram = self.recorder.register_histogram(&key, &METADATA);
             histogram.record(duration.as_secs_f64());
         }
         match note {
-            // Who is told everything is told of it there.
+            // A new recorder receives it as part of the totals.
             _ if self.everything => {}
-            // So that no counter begins with its first count, which a rate would miss.
-            Note::Came => self.counters(name, &Totals::default()),
-            Note::Ran(result, _) => self.runs(name, result).increment(1),
-            Note::Became(status) => self.transitions(name, status).increment(1),
-            Note::Changed => self.gauges(name, check.status, check.last_success),
+            // Starts the counters at 0. A counter that starts with its first count hides that count
+            // from a rate.
+            Note::Added => self.counters(name, &Totals::default()),
+            Note::RunEnded(result, _) => self.runs(name, result).increment(1),
+            Note::StatusChanged(status) => self.transitions(name, status).increment(1),
+            Note::StateChanged => self.gauges(name, check.status, check.last_success),
         }
     }
 
-    /// Nothing runs a check any more.
+    /// Publishes that a check is no longer run.
     pub(crate) fn check_stopped(&self, check: &CheckFacts<'_>) {
         self.gauges(check.name, Status::Fail, check.last_success);
     }
 
-    /// There is no such check any more.
+    /// Publishes that a check no longer exists.
     pub(crate) fn check_gone(&self, name: &Name) {
         self.check_gauge(HEALTH_CHECK_STATUS, name).set(f64::NAN);
         self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, name)
             .set(f64::NAN);
     }
 
-    /// Nobody answers for it any more.
+    /// Publishes that a verdict is no longer available.
     pub(crate) fn verdict_gone(&self, probe: Probe) {
         self.verdict_gauge(probe).set(f64::NAN);
     }
@@ -214,13 +219,17 @@ impl Telling<'_> {
         }
     }
 
-    fn requests(&self, counts: &Counts, told: &Counts) {
-        for ((asked, row), told) in ASKED.into_iter().zip(&counts.counts).zip(&told.counts) {
-            for ((code, count), told) in counts.codes.into_iter().zip(row).zip(told) {
+    fn requests(&self, counts: &Counts, published: &Counts) {
+        for ((asked, row), published) in TARGETS
+            .into_iter()
+            .zip(&counts.counts)
+            .zip(&published.counts)
+        {
+            for ((code, count), published) in counts.codes.into_iter().zip(row).zip(published) {
                 let new = if self.everything {
                     *count
                 } else {
-                    count - told
+                    count - published
                 };
                 if (self.everything && code.is_some()) || new > 0 {
                     self.request_counter(asked, code).increment(new);
@@ -239,7 +248,7 @@ impl Telling<'_> {
     }
 
     fn runs(&self, check: &Name, result: RunResult) -> Counter {
-        let labels = self.labels(check, Some(label("result", word(result))));
+        let labels = self.labels(check, Some(label("result", result_label(result))));
         self.counter(Key::from_parts(HEALTH_CHECK_RUNS_TOTAL, labels))
     }
 
@@ -248,7 +257,7 @@ impl Telling<'_> {
         self.counter(Key::from_parts(HEALTH_CHECK_TRANSITIONS_TOTAL, labels))
     }
 
-    /// Of a code; or of those that have no count of their own.
+    /// Returns the counter of a code. `None` is the counter of the codes without one of their own.
     fn request_counter(&self, asked: &'static str, code: Option<u16>) -> Counter {
         let code = match code {
             Some(code) => Label::new("code", code.to_string()),
@@ -298,7 +307,7 @@ impl Telling<'_> {
             (
                 HEALTH_RUNTIME_LAG_SECONDS,
                 Some(Unit::Seconds),
-                "How late the runtime polled what was ready.",
+                "How late the runtime polled a ready task.",
             ),
         ];
         for (name, unit, says) in gauges {
@@ -328,11 +337,11 @@ impl Telling<'_> {
     }
 }
 
-fn label(key: &'static str, word: &'static str) -> Label {
-    Label::from_static_parts(key, word)
+fn label(key: &'static str, result_label: &'static str) -> Label {
+    Label::from_static_parts(key, result_label)
 }
 
-const fn word(result: RunResult) -> &'static str {
+const fn result_label(result: RunResult) -> &'static str {
     match result {
         RunResult::Pass => "pass",
         RunResult::Warn => "warn",

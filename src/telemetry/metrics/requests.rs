@@ -3,34 +3,36 @@ use std::{
     sync::atomic::{AtomicU16, AtomicU64, Ordering},
 };
 
-use crate::{model::Probe, telemetry::Asked};
+use crate::{model::Probe, telemetry::RequestTarget};
 
-/// How many requests were answered, by what they asked for and by code. Readers count; the engine publishes.
+/// The numbers of requests that were answered, by target and by HTTP status code. Readers count
+/// them, and the engine publishes them.
 #[derive(Debug)]
 pub(crate) struct ProbeRequests {
-    /// The code of each column; 0 for one that is free. The last counts what has no column.
+    /// The code of each column, or 0 if the column is free. The last column counts the codes that
+    /// have no column of their own.
     codes: [AtomicU16; COLUMNS],
-    counts: [[AtomicU64; COLUMNS]; ASKED.len()],
+    counts: [[AtomicU64; COLUMNS]; TARGETS.len()],
 }
 
-pub(super) const ASKED: [&str; 5] = ["liveness", "readiness", "startup", "health", "check"];
+pub(super) const TARGETS: [&str; 5] = ["liveness", "readiness", "startup", "health", "check"];
 
-/// The codes that are answered unless others are set.
-const USUAL: [u16; 4] = [200, 404, 405, 503];
+/// The codes that are sent by default.
+const DEFAULT_CODES: [u16; 4] = [200, 404, 405, 503];
 
-/// How many codes are told apart. Nobody sets as many.
+/// The number of columns: 15 for one code each, and one for all other codes.
 const COLUMNS: usize = 16;
 
-/// How many of each, and of which code.
+/// The counts, and the code of each column.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) codes: [Option<u16>; COLUMNS],
-    pub(super) counts: [[u64; COLUMNS]; ASKED.len()],
+    pub(super) counts: [[u64; COLUMNS]; TARGETS.len()],
 }
 
 impl Default for ProbeRequests {
     fn default() -> Self {
-        let code = |column| USUAL.get(column).copied().unwrap_or_default();
+        let code = |column| DEFAULT_CODES.get(column).copied().unwrap_or_default();
         Self {
             codes: array::from_fn(|column| AtomicU16::new(code(column))),
             counts: array::from_fn(|_| array::from_fn(|_| AtomicU64::new(0))),
@@ -39,21 +41,21 @@ impl Default for ProbeRequests {
 }
 
 impl ProbeRequests {
-    pub(crate) fn count(&self, asked: Asked, code: u16) {
+    pub(crate) fn count(&self, asked: RequestTarget, code: u16) {
         let [liveness, readiness, startup, health, check] = &self.counts;
         let row = match asked {
-            Asked::Probe(Probe::Liveness) => liveness,
-            Asked::Probe(Probe::Readiness) => readiness,
-            Asked::Probe(Probe::Startup) => startup,
-            Asked::Probe(Probe::Health) => health,
-            Asked::Check => check,
+            RequestTarget::Probe(Probe::Liveness) => liveness,
+            RequestTarget::Probe(Probe::Readiness) => readiness,
+            RequestTarget::Probe(Probe::Startup) => startup,
+            RequestTarget::Probe(Probe::Health) => health,
+            RequestTarget::Check => check,
         };
         let [row @ .., others] = row;
         let own = self
             .codes
             .iter()
             .zip(row)
-            .find(|(column, _)| is_of(column, code));
+            .find(|(column, _)| claims(column, code));
         own.map_or(others, |(_, count)| count)
             .fetch_add(1, Ordering::Relaxed);
     }
@@ -70,8 +72,8 @@ impl ProbeRequests {
     }
 }
 
-/// Whether a column is that of a code. A free one is from now on.
-fn is_of(column: &AtomicU16, code: u16) -> bool {
+/// Returns whether a column is that of a code. Assigns a free column to the code.
+fn claims(column: &AtomicU16, code: u16) -> bool {
     match column.load(Ordering::Relaxed) {
         0 => match column.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => true,
@@ -89,8 +91,8 @@ mod tests {
     fn each_code_has_a_column_as_long_as_there_are_any() {
         let requests = ProbeRequests::default();
         for code in 200..220 {
-            requests.count(Asked::Check, code);
-            requests.count(Asked::Check, 503);
+            requests.count(RequestTarget::Check, code);
+            requests.count(RequestTarget::Check, 503);
         }
         let Counts { codes, counts } = requests.counts();
         let [.., checks] = counts;

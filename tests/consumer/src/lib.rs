@@ -1,11 +1,11 @@
-//! A service's health: a check type of its own, and one of `tower-health-checks`.
+//! The health of a service: its own check type, and a check of `tower-health-checks`.
 
 use tower_health::{
     Check, Failure, Health, HealthBuilder, HealthCheck, Outcome, Reason, async_trait,
 };
 use tower_health_checks::Tcp;
 
-/// The service's own check: how many orders wait.
+/// A check type of the service: the number of waiting orders.
 #[derive(Debug)]
 pub struct Backlog(pub u64);
 
@@ -21,7 +21,7 @@ impl HealthCheck for Backlog {
     }
 }
 
-/// The health of the service, with its mail server at an address.
+/// Returns the health of the service, with a mail server at this address.
 pub fn health(mail: &str, backlog: impl HealthCheck) -> HealthBuilder {
     Health::builder("orders")
         .check(Check::new("mail", Tcp::new(mail)).shared())
@@ -43,7 +43,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     #[tokio::test]
-    async fn the_own_check_keeps_the_contract() {
+    async fn a_custom_check_meets_the_contract() {
         Contract::new(|| Backlog(3))
             .expect(Status::Pass)
             .assert()
@@ -51,13 +51,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_port_that_accepts_and_a_backlog_that_fails() {
+    async fn readiness_fails_with_the_backlog_while_the_mail_port_passes() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let backlog = ScriptedCheck::new(Status::Pass);
         let mail = listener.local_addr().unwrap().to_string();
         let health = health(&mail, backlog.clone()).start().unwrap();
         assert_becomes(&health, Probe::Readiness, Status::Pass, SOON).await;
-        backlog.say(Status::Fail);
+        backlog.set_outcome(Status::Fail);
         health.run_now("backlog").await.unwrap();
         assert_becomes(&health, Probe::Readiness, Status::Fail, SOON).await;
         assert_eq!(health.check("mail").unwrap().status, Status::Pass);

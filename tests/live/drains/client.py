@@ -1,4 +1,4 @@
-"""Calls without a pause, four calls at a time over one channel, until nobody is there any more.
+"""Makes calls continuously, four at a time over one channel, until nothing listens any more.
 
 Prints how many calls were answered and how many were lost.
 """
@@ -24,7 +24,7 @@ def load(offset):
                 return
             lost.append(error)
             print(f"lost: {error.code()}: {error.details()}", file=sys.stderr)
-            # The process goes, or has gone.
+            # The process is ending, or has ended.
             time.sleep(0.05)
 
 

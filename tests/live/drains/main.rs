@@ -1,7 +1,8 @@
-//! Clients that do not pause while their server is told to end: none loses a request that it has sent.
+//! Clients that send requests continuously while their server shuts down. None of them loses a
+//! request that it has sent.
 
 #[path = "../probers/process.rs"]
-#[expect(dead_code, reason = "what runs until it is dropped is for other tests")]
+#[expect(dead_code, reason = "some helpers are used by other tests only")]
 mod process;
 
 use std::{
@@ -23,33 +24,33 @@ use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 
 const DRAINS: usize = 10;
 
-/// How long a request takes.
+/// The duration of a request.
 const WORK: Duration = Duration::from_millis(200);
 
-/// How many requests each client has in flight.
+/// The number of requests that each client has in flight.
 const OVERLAPPING: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
-enum Asks {
-    /// Over one connection of HTTP/2.
+enum Transport {
+    /// Over one HTTP/2 connection.
     Http2,
-    /// Over HTTP/1.1, each on a connection of its own.
+    /// Over HTTP/1.1, with a connection for each request.
     Http1,
-    /// By gRPC, four calls at a time.
+    /// Over gRPC, four calls at a time.
     Grpc,
 }
 
-/// What became of a request.
+/// The result of a request.
 enum Asked {
     Answered,
-    /// Nobody was there to take it.
+    /// Nothing listens any more.
     Refused,
-    /// The client knows that nobody has begun with it, and asks again.
+    /// The client knows that the request was not processed, and retries it.
     Unsent,
     Lost(String),
 }
 
-/// A server that is told to end and ends.
+/// A server process that shuts down on a signal.
 struct Server(Child);
 
 impl Server {
@@ -84,8 +85,9 @@ impl Drop for Server {
     }
 }
 
-/// Whether the client's pool gave up before it was sent, for another connection was opened in the meantime; or it was for a connection
-/// that the server has said goodbye to since, which begins nothing new (RFC 9113, section 6.8).
+/// Returns whether the request was never processed. Either the pool of the client gave up before
+/// sending it, because another connection was opened in the meantime, or the server had sent a
+/// GOAWAY on the connection, after which no new request is processed (RFC 9113, section 6.8).
 fn is_unsent(error: &hyper_util::client::legacy::Error) -> bool {
     let error = format!("{error:?}");
     error.contains("CheckoutNoLongerWanted") || error.contains("GoAway(b\"\", NO_ERROR, Remote)")
@@ -136,7 +138,7 @@ async fn over_http2(client: &Client<HttpConnector, Empty<bytes::Bytes>>, at: Soc
 async fn over_http1(at: SocketAddr) -> Asked {
     let stream = match TcpStream::connect(at).await {
         Ok(stream) => stream,
-        // The listener was closed before the two had shaken hands: nothing was sent.
+        // The listener was closed before the handshake was complete, so nothing was sent.
         Err(error) if error.kind() == ErrorKind::ConnectionReset => return Asked::Unsent,
         Err(error) => return failed(&error),
     };
@@ -156,7 +158,8 @@ async fn over_http1(at: SocketAddr) -> Asked {
     }
 }
 
-/// The client of gRPC that most languages have: how many calls were answered and lost.
+/// Runs the gRPC client that most languages use. Returns how many calls were answered and how many
+/// were lost.
 async fn over_grpc(at: SocketAddr) -> (usize, usize) {
     let output = tokio::process::Command::new(python())
         .args(["drains/client.py", &at.to_string()])
@@ -169,9 +172,10 @@ async fn over_grpc(at: SocketAddr) -> (usize, usize) {
     (answered.parse().unwrap(), lost.parse().unwrap())
 }
 
-/// Asks without a pause until nobody is there any more: how many requests were answered and lost.
-async fn load(asks: Asks, clients: usize, at: SocketAddr) -> (usize, usize) {
-    if matches!(asks, Asks::Grpc) {
+/// Sends requests continuously until nothing listens any more. Returns how many were answered and
+/// how many were lost.
+async fn load(asks: Transport, clients: usize, at: SocketAddr) -> (usize, usize) {
+    if matches!(asks, Transport::Grpc) {
         return over_grpc(at).await;
     }
     let http2 = Client::builder(TokioExecutor::new())
@@ -181,12 +185,12 @@ async fn load(asks: Asks, clients: usize, at: SocketAddr) -> (usize, usize) {
     for offset in 0..clients {
         let http2 = http2.clone();
         each.spawn(async move {
-            // They overlap: there is never a moment without one.
+            // The requests overlap, so that there is always one in flight.
             sleep(WORK / clients as u32 * offset as u32).await;
             let (mut answered, mut lost) = (0, 0);
             loop {
                 let asked = match asks {
-                    Asks::Http2 => over_http2(&http2, at).await,
+                    Transport::Http2 => over_http2(&http2, at).await,
                     _ => over_http1(at).await,
                 };
                 match asked {
@@ -196,7 +200,7 @@ async fn load(asks: Asks, clients: usize, at: SocketAddr) -> (usize, usize) {
                     Asked::Lost(why) => {
                         println!("lost: {asks:?}: {why}");
                         lost += 1;
-                        // The process goes, or has gone.
+                        // The process is ending, or has ended.
                         sleep(Duration::from_millis(50)).await;
                     }
                 }
@@ -208,17 +212,18 @@ async fn load(asks: Asks, clients: usize, at: SocketAddr) -> (usize, usize) {
     counts.into_iter().fold((0, 0), add)
 }
 
-/// One drain: how many requests were answered and lost, and whether the server ended well.
+/// Runs one drain. Returns how many requests were answered and lost, and whether the server ended
+/// successfully.
 async fn drain(
     server: &str,
-    asks: Asks,
+    asks: Transport,
     clients: usize,
     close: Duration,
     work: Duration,
 ) -> (usize, usize, bool) {
     let (mut process, at) = Server::start(server, close, work);
     let load = tokio::spawn(load(asks, clients, at));
-    // A while for it to begin.
+    // Time for the load to begin.
     sleep(Duration::from_millis(1_500)).await;
     kill_process(Pid::from_child(&process.0), Signal::TERM).unwrap();
     let ended_well = process.ends_well().await;
@@ -227,10 +232,10 @@ async fn drain(
 }
 
 const SERVERS: [&str; 3] = ["run_http", "axum", "tonic"];
-const CLIENTS: [Asks; 3] = [Asks::Http2, Asks::Http1, Asks::Grpc];
+const CLIENTS: [Transport; 3] = [Transport::Http2, Transport::Http1, Transport::Grpc];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_client_that_never_pauses_loses_a_request_in_a_drain() {
+async fn a_drain_loses_no_request_of_continuous_clients() {
     println!("| server | client | drains | answered | lost | ended well |");
     println!("| --- | --- | ---: | ---: | ---: | ---: |");
     for server in SERVERS {
@@ -251,14 +256,15 @@ async fn no_client_that_never_pauses_loses_a_request_in_a_drain() {
     }
 }
 
-/// Of many clients with short requests, some connect in the very moment in which the server closes. That of the crate takes what is in the
-/// queue of its listener; others reset it, which is theirs to mend.
+/// With many clients and short requests, some clients connect at the moment at which the server
+/// closes. The server of this crate serves the queue of its listener. Other servers reset these
+/// connections, which this crate cannot change.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_connects_as_the_server_of_the_crate_closes_is_answered() {
+async fn clients_that_connect_while_run_http_closes_are_answered() {
     let (mut answered, clients) = (0, 16);
     for _ in 0..DRAINS {
         let (close, work) = (Duration::from_secs(5), Duration::from_millis(5));
-        let drain = drain("run_http", Asks::Http1, clients, close, work).await;
+        let drain = drain("run_http", Transport::Http1, clients, close, work).await;
         assert_eq!((drain.1, drain.2), (0, true));
         answered += drain.0;
     }
@@ -266,11 +272,11 @@ async fn who_connects_as_the_server_of_the_crate_closes_is_answered() {
     assert!(answered > 1_000 * DRAINS, "{answered}");
 }
 
-/// What a drain would be that ends as it closes.
+/// The opposite case: a drain without time to close.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_no_time_to_close_some_are_lost() {
+async fn without_time_to_close_some_requests_are_lost() {
     for server in SERVERS {
-        let (asks, close) = (Asks::Http1, Duration::ZERO);
+        let (asks, close) = (Transport::Http1, Duration::ZERO);
         let (_, lost, ended_well) = drain(server, asks, OVERLAPPING, close, WORK).await;
         assert!(lost > 0 && !ended_well, "{server}: {lost}, {ended_well}");
     }

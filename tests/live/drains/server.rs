@@ -1,6 +1,7 @@
-//! A service that takes its time for each request, over HTTP and gRPC, until it is told to end: `live-drains SERVER CLOSE WORK`, where the
-//! server is `run_http`, `axum` or `tonic`, `CLOSE` how many milliseconds it has to finish what is on open connections, and `WORK` how many a
-//! request takes.
+//! A service whose requests take some time, over HTTP and gRPC, until it receives a signal. Usage:
+//! `live-drains SERVER CLOSE WORK`. `SERVER` is `run_http`, `axum` or `tonic`. `CLOSE` is the time
+//! to finish the requests on open connections, and `WORK` is the duration of a request, both in
+//! milliseconds.
 
 use std::{env, net::Ipv4Addr, sync::OnceLock, time::Duration};
 
@@ -20,14 +21,14 @@ use tonic::{
 };
 use tower_health::{BoxError, Health};
 
-/// How long a request takes.
+/// The duration of a request.
 static WORK: OnceLock<Duration> = OnceLock::new();
 
 async fn work() {
     sleep(WORK.get().copied().unwrap_or_default()).await;
 }
 
-/// The answer of a unary call: an empty message, and that all is well.
+/// The response of a unary call: an empty message, and the status OK.
 async fn place() -> Response<Body> {
     work().await;
     let mut trailers = HeaderMap::new();

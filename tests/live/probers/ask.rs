@@ -1,4 +1,4 @@
-//! How these tests themselves ask.
+//! Requests of the tests themselves.
 
 use std::{process::Command, sync::LazyLock};
 
@@ -14,7 +14,7 @@ use super::{
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
-/// The code and the body of an answer, if there is one.
+/// Returns the code and the body of a response, if there is one.
 pub(crate) fn get(url: &str) -> Option<(u16, String)> {
     RUNTIME.block_on(async {
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
@@ -25,7 +25,7 @@ pub(crate) fn get(url: &str) -> Option<(u16, String)> {
     })
 }
 
-/// What curl is told over HTTP/2, with prior knowledge.
+/// Returns the response to curl over HTTP/2 with prior knowledge.
 pub(crate) fn curl(addresses: &Addresses) -> Option<String> {
     installed("curl", "--version", "apt-get install curl");
     let output = Command::new("curl")
@@ -44,7 +44,7 @@ pub(crate) fn curl(addresses: &Addresses) -> Option<String> {
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
-/// How the program `tower-health-probe` ends.
+/// Returns the exit code of the program `tower-health-probe`.
 pub(crate) fn program(target: &str) -> Option<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_live-probe"));
     let output = command.args(["--timeout", "10", target]).output().ok()?;
@@ -52,7 +52,7 @@ pub(crate) fn program(target: &str) -> Option<String> {
     Some(format!("exit {}", output.status.code()?))
 }
 
-/// What a gRPC client in Python is told.
+/// Returns the output of the gRPC client in Python.
 pub(crate) fn grpc_in_python(addresses: &Addresses, method: &str, service: &str) -> String {
     let output = Command::new(python())
         .arg("probers/health.py")

@@ -19,7 +19,7 @@ pub(crate) struct Blackbox {
     _directory: tempfile::TempDir,
 }
 
-/// What the table calls a module, and its name.
+/// The name of a module in the table, and the module.
 pub(crate) const ROWS: [(&str, &str); 3] = [
     ("blackbox exporter, `http`", "http"),
     (
@@ -78,7 +78,7 @@ impl Blackbox {
         }
     }
 
-    /// What a probe by a module says.
+    /// Returns the result of a probe with a module.
     pub(crate) fn state(&self, module: &str) -> Option<String> {
         let (_, target) = self.targets.iter().find(|(name, _)| *name == module)?;
         let port = self.port;

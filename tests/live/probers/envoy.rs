@@ -1,4 +1,4 @@
-//! Envoy, with active checks over HTTP and gRPC, and with what it reads from ordinary responses.
+//! Envoy, with active checks over HTTP and gRPC, and with the headers of ordinary responses.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -15,7 +15,7 @@ pub(crate) struct Envoy {
     directory: tempfile::TempDir,
 }
 
-/// What the table calls a cluster, and its name.
+/// The name of a cluster in the table, and the cluster.
 pub(crate) const ROWS: [(&str, &str); 5] = [
     ("Envoy, HTTP", "get"),
     ("Envoy, HTTP `HEAD`", "head"),
@@ -47,10 +47,10 @@ impl Envoy {
         }
     }
 
-    /// How Envoy sees the host in a cluster.
+    /// Returns the health of the host in a cluster, as Envoy sees it.
     pub(crate) fn state(&self, cluster: &str) -> Option<String> {
         if cluster == "traffic" {
-            // It is by the answer to somebody's request that it learns.
+            // Envoy learns the state from the response to an ordinary request.
             let listeners = self.admin("/listeners?format=json")?;
             let port = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
             get(&format!("http://127.0.0.1:{}/orders", port["port_value"]))?;
@@ -156,7 +156,7 @@ fn configuration(addresses: &Addresses) -> Value {
                     "0.2s",
                     json!({"path": "/ready", "service_name_matcher": {"exact": CLUSTER}}),
                 ),
-                // What asks for liveness hears of nothing else; only the traffic tells.
+                // The active check probes liveness only. The drain is visible in the traffic alone.
                 http("traffic", "2s", json!({"path": "/live"})),
                 grpc,
             ],

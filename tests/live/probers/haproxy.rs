@@ -1,4 +1,4 @@
-//! HAProxy, with every kind of check that asks for health.
+//! HAProxy, with every kind of health check.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ pub(crate) struct HaProxy {
     _directory: tempfile::TempDir,
 }
 
-/// What the table calls a server, and the backend that it stands in.
+/// The name of a server in the table, and its backend.
 pub(crate) const ROWS: [(&str, &str); 5] = [
     ("HAProxy, `option httpchk GET /ready`", "get"),
     ("HAProxy, bare `option httpchk`", "bare"),
@@ -31,7 +31,7 @@ pub(crate) const ROWS: [(&str, &str); 5] = [
 impl HaProxy {
     pub(crate) fn start(addresses: &Addresses) -> Self {
         installed("haproxy", "-v", "apt-get install haproxy");
-        // The path of a socket must be short.
+        // The path of a Unix socket is limited in length.
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("stats");
         let config = directory.path().join("haproxy.cfg");
@@ -48,7 +48,7 @@ impl HaProxy {
         }
     }
 
-    /// The state of the server in a backend, once it has been asked.
+    /// Returns the state of the server in a backend, once it has been checked.
     pub(crate) fn state(&self, backend: &str) -> Option<String> {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
         stream.write_all(b"show stat\n").ok()?;
@@ -60,7 +60,7 @@ impl HaProxy {
             .map(|line| line.split(',').collect::<Vec<_>>())
             .find(|row| row[..2] == [backend, "server"])?;
         let column = |name| row[names.iter().position(|&known| known == name).unwrap()];
-        // While it is asked, and before it was, the state is no answer.
+        // During a check, and before the first check, there is no result yet.
         let asked = |status: &str| !status.starts_with('*') && status != "INI";
         let agent = backend != "agent" || asked(column("agent_status"));
         (asked(column("check_status")) && agent).then(|| {

@@ -1,4 +1,4 @@
-"""Asks grpc.health.v1: health.py ADDRESS check|watch|list [SERVICE]. One line for each answer."""
+"""Queries grpc.health.v1: health.py ADDRESS check|watch|list [SERVICE]. One line per response."""
 
 import sys
 

@@ -1,5 +1,6 @@
-//! What those who probe make of a service: HAProxy, Envoy, Caddy, Traefik, Varnish, Apache, monit, `check_http`, Prometheus' blackbox
-//! exporter, curl, and a gRPC client in Python, all of them real, in every state of the service. The table in `docs/probers.md` says what each is to see.
+//! The results of real probers: HAProxy, Envoy, Caddy, Traefik, Varnish, Apache, monit,
+//! `check_http`, Prometheus' blackbox exporter, curl, and a gRPC client in Python, in every state
+//! of the service. The table in `docs/probers.md` states the expected results.
 
 mod ask;
 mod blackbox;
@@ -34,7 +35,7 @@ use self::{
 
 const DOCUMENT: &str = include_str!("../../../docs/probers.md");
 
-/// How long a prober may take to see what is.
+/// The time in which a prober must detect a state.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const STATES: [&str; 8] = [
@@ -48,14 +49,14 @@ const STATES: [&str; 8] = [
     "replaced",
 ];
 
-/// What the document says that a prober sees in a state.
+/// Returns the result that the document states for a prober in a state.
 fn documented(prober: &str, state: usize) -> String {
     let cells = |line: &'static str| line.trim_matches('|').split('|').map(str::trim);
     let row = DOCUMENT
         .lines()
         .filter(|line| line.starts_with('|'))
         .find(|line| cells(line).next() == Some(prober));
-    let row = row.unwrap_or_else(|| panic!("docs/probers.md knows nothing of {prober}"));
+    let row = row.unwrap_or_else(|| panic!("docs/probers.md has no row for {prober}"));
     cells(row)
         .nth(state + 1)
         .expect("a cell for each state")
@@ -117,7 +118,7 @@ impl Probers {
 }
 
 #[test]
-fn every_prober_sees_what_is() {
+fn every_prober_sees_the_documented_state() {
     let mut service = Service::start(None);
     let probers = Probers {
         haproxy: HaProxy::start(&service.addresses),
@@ -160,7 +161,7 @@ fn every_prober_sees_what_is() {
     for ((prober, _), seen) in rows.iter().zip(&seen) {
         writeln!(table, "| {prober} | {} |", seen.join(" | ")).unwrap();
     }
-    // Not captured, as it is what this test is run for.
+    // Not captured, because this output is the purpose of the test.
     std::io::stdout()
         .write_all(format!("\n{table}\n").as_bytes())
         .unwrap();
@@ -171,7 +172,7 @@ fn every_prober_sees_what_is() {
 }
 
 #[test]
-fn a_watch_in_python_is_told_each_status() {
+fn a_watch_in_python_receives_each_status() {
     let service = Service::start(None);
     let address = service.addresses.grpc.to_string();
     let watch = |name: &str| {

@@ -1,4 +1,5 @@
-//! Monitoring that asks for readiness: monit, `check_http` of the monitoring plugins, and what Consul sends.
+//! Monitoring systems that probe readiness: monit, `check_http` of the monitoring plugins, and the
+//! request of Consul.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
 
@@ -43,7 +44,7 @@ check host orders with address 127.0.0.1
         }
     }
 
-    /// What it says of the service.
+    /// Returns the state of the service in monit.
     pub(crate) fn state(&self) -> Option<String> {
         let output = Command::new("monit")
             .arg("-c")
@@ -60,7 +61,7 @@ check host orders with address 127.0.0.1
     }
 }
 
-/// What `check_http` says.
+/// Returns the output of `check_http`.
 pub(crate) fn check_http(addresses: &Addresses) -> Option<String> {
     const PLUGIN: &str = "/usr/lib/nagios/plugins/check_http";
     let output = Command::new(PLUGIN)
@@ -76,7 +77,8 @@ pub(crate) fn check_http(addresses: &Addresses) -> Option<String> {
     })
 }
 
-/// What is answered to a request as Consul's agent sends it, which keeps the code and the body for whoever looks.
+/// Returns the response to a request as Consul's agent sends it. Consul shows the code and the body
+/// to its users.
 pub(crate) fn consul(addresses: &Addresses) -> Option<String> {
     let output = Command::new("curl")
         .args([

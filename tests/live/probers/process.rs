@@ -1,4 +1,4 @@
-//! Programs that someone else wrote.
+//! External programs.
 
 use std::{
     os::unix::process::CommandExt,
@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// A program that runs until this is dropped, with the processes that it starts.
+/// A program that runs until this is dropped, together with the processes that it starts.
 pub(crate) struct Process(Child);
 
 impl Process {
@@ -27,13 +27,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Workers of a server that is killed live on.
+        // The workers of a killed server would continue to run.
         _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         _ = self.0.wait();
     }
 }
 
-/// Says what to install if a program is missing.
+/// Panics with the command that installs a program if the program is missing.
 pub(crate) fn installed(program: &str, asks: &str, installs: &str) {
     let mut command = Command::new(program);
     let ran = command
@@ -44,7 +44,7 @@ pub(crate) fn installed(program: &str, asks: &str, installs: &str) {
     assert!(ran.is_ok(), "{program} is missing: {installs}");
 }
 
-/// The Python that has what these tests need.
+/// Returns the Python interpreter with the packages that these tests need.
 pub(crate) fn python() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let python = target.join("programs/bin/python");

@@ -1,4 +1,4 @@
-//! Proxies that ask for readiness, and send requests to a service that is ready and to no other.
+//! Proxies that probe readiness, and send requests to a service only while it is ready.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ struct Proxy {
     _directory: tempfile::TempDir,
 }
 
-/// What the table calls each, in the order in which they are started.
+/// The name of each proxy in the table, in the order in which they are started.
 pub(crate) const ROWS: [&str; 4] = [
     "Caddy, `health_uri /ready`",
     "Traefik, `healthCheck.path: /ready`",
@@ -50,7 +50,7 @@ impl Proxies {
         Self([caddy, traefik, varnish, apache].map(start).into())
     }
 
-    /// Whether a proxy sends requests to the service.
+    /// Returns whether a proxy sends requests to the service.
     pub(crate) fn state(&self, index: usize) -> Option<String> {
         let (code, _) = get(&format!("http://127.0.0.1:{}/orders", self.0[index].port))?;
         Some(match code {
@@ -97,7 +97,8 @@ fn traefik(directory: &Path, port: u16, service: &str) -> Command {
         "servers": [{"url": format!("http://{service}")}],
     });
     let router = json!({"rule": "PathPrefix(`/`)", "service": "orders", "entryPoints": ["web"]});
-    // JSON is YAML; of the name `traefik` it would be taken for what the program itself is configured by.
+    // JSON is valid YAML. A file with the name `traefik` would be read as the configuration of the
+    // program itself.
     let config = json!({"http": {
         "routers": {"orders": router},
         "services": {"orders": {"loadBalancer": balancer}},

@@ -1,4 +1,4 @@
-//! What is probed: a service with every face, which can be ended and started anew at the same addresses.
+//! The probed service, with every transport. It can be stopped and restarted at the same addresses.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -14,7 +14,7 @@ use tokio::{
 use tonic::transport::{Server, server::TcpIncoming};
 use tower_health::{Check, Endpoints, Health, Outcome, Probe, Reason, Status, agent::Agent};
 
-/// What Envoy is told that this is.
+/// The name of the cluster in Envoy.
 pub(crate) const CLUSTER: &str = "orders";
 
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Addresses {
     pub(crate) agent: SocketAddr,
 }
 
-/// It ends with everything that it has, when it is dropped.
+/// The service. It ends with all its ports when it is dropped.
 pub(crate) struct Service {
     pub(crate) addresses: Addresses,
     pub(crate) health: Health,
@@ -34,7 +34,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// A service that does not know yet how its database is.
+    /// Starts a service whose database state is not known yet.
     pub(crate) fn start(at: Option<Addresses>) -> Self {
         let runtime = Runtime::new().unwrap();
         let _entered = runtime.enter();
@@ -79,7 +79,7 @@ impl Service {
         }
     }
 
-    /// The database is like that from now on.
+    /// Sets the state of the database.
     pub(crate) fn is(&self, status: Status) {
         self.db.send_replace(Some(match status {
             Status::Pass => Outcome::pass(),
@@ -88,7 +88,7 @@ impl Service {
         }));
     }
 
-    /// Ends it, and starts it anew at the same addresses.
+    /// Stops the service, and starts it again at the same addresses.
     pub(crate) fn restart(mut self) -> Self {
         let addresses = self.addresses;
         self.end();

@@ -1,4 +1,4 @@
-//! Envoy before the replicas. It never sends a request twice.
+//! Envoy in front of the replicas. It never retries a request.
 
 use std::{
     fs,
@@ -57,7 +57,7 @@ impl Envoy {
 impl Proxy for Envoy {
     fn serving(&self) -> Option<[usize; 2]> {
         self.admin("/ready")?;
-        // A line for each thing that is known of a host.
+        // The output has one line for each property of a host.
         let clusters = self.admin("/clusters")?;
         let serving = |cluster: &str| {
             let healthy = |line: &&str| {

@@ -1,4 +1,4 @@
-//! HAProxy before the replicas. It never sends a request twice.
+//! HAProxy in front of the replicas. It never retries a request.
 
 use std::{
     fmt::Write as _,
@@ -23,7 +23,7 @@ pub(crate) struct HaProxy {
 impl HaProxy {
     pub(crate) fn start(ports: [u16; 2], replicas: &[u16]) -> Self {
         installed("haproxy", "-v", "apt-get install haproxy");
-        // The path of a socket must be short.
+        // The path of a Unix socket is limited in length.
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("stats");
         let config = directory.path().join("haproxy.cfg");

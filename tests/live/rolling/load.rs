@@ -1,4 +1,4 @@
-//! A constant load, which counts what was answered and what was lost.
+//! A constant load. It counts the answered and the lost requests.
 
 use std::{
     fmt,
@@ -20,14 +20,15 @@ use tokio::{runtime::Runtime, task::JoinSet};
 
 use crate::Protocol;
 
-/// How many ask one request after another, over each protocol; of these, how many ask for what takes a second.
+/// The number of clients for each protocol that send one request after another. Some of these send
+/// requests that take 1 s.
 const CLIENTS: usize = 6;
 const SLOW: usize = 2;
 
-/// How long the others wait between two.
+/// The pause of the other clients between two requests.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How many failures are told.
+/// The number of failures that are printed.
 const TOLD: usize = 10;
 
 pub(crate) struct Load {
@@ -37,11 +38,11 @@ pub(crate) struct Load {
     count: Arc<Mutex<Count>>,
 }
 
-/// What became of the requests.
+/// The results of the requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Count {
     pub(crate) answered: usize,
-    /// How many of them took a second.
+    /// The number of answered requests that took 1 s.
     pub(crate) slow: usize,
     pub(crate) lost: usize,
     how: Vec<String>,
@@ -64,14 +65,15 @@ impl fmt::Display for Count {
 }
 
 impl Load {
-    /// Asks over HTTP/1.1 with keep-alive on the first port, over HTTP/2 on the second.
+    /// Sends requests over HTTP/1.1 with keep-alive to the first port, and over HTTP/2 to the
+    /// second.
     pub(crate) fn start(ports: [u16; 2]) -> Self {
         let runtime = Runtime::new().unwrap();
         let (over, count) = (Arc::new(AtomicBool::new(false)), Arc::default());
         let mut clients = JoinSet::new();
         for (port, protocol) in ports.into_iter().zip([Protocol::Http1, Protocol::Http2]) {
             let mut builder = Client::builder(TokioExecutor::new());
-            // What is lost is to be seen.
+            // Lost requests must be visible.
             builder.retry_canceled_requests(false);
             builder.timer(TokioTimer::new());
             builder.http2_only(protocol == Protocol::Http2);
@@ -98,7 +100,7 @@ impl Load {
         }
     }
 
-    /// Ends it, once every request has been answered.
+    /// Ends the load once every request has been answered.
     pub(crate) fn end(mut self) -> Count {
         self.over.store(true, Ordering::Relaxed);
         self.runtime.block_on(async {

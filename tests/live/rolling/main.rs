@@ -1,5 +1,6 @@
-//! Rolling restarts under load, behind a real HAProxy and a real Envoy, over HTTP/1.1 and HTTP/2: no request is lost. Without
-//! a drain the same load loses some, so what is counted here can be lost.
+//! Rolling restarts under load, behind a real HAProxy and a real Envoy, over HTTP/1.1 and HTTP/2.
+//! No request is lost. Without a drain the same load loses some requests, which shows that the
+//! tests detect losses.
 
 mod envoy;
 mod haproxy;
@@ -21,22 +22,22 @@ use self::{
     replica::{Drain, Replica, ports},
 };
 
-/// How many replicas there are.
+/// The number of replicas.
 const REPLICAS: usize = 3;
 
-/// How often each of them is restarted.
+/// The number of restarts of each replica.
 const ROLLS: usize = 10;
 
-/// Longer than anything here takes that does not hang.
+/// Longer than anything in these tests takes, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Something that stands before the replicas.
+/// A proxy in front of the replicas.
 trait Proxy {
-    /// How many replicas it sends requests to, over each protocol.
+    /// Returns the number of replicas that receive requests, over each protocol.
     fn serving(&self) -> Option<[usize; 2]>;
 }
 
-/// Over which protocol clients and the proxy, and the proxy and replicas, speak.
+/// The protocol between clients and the proxy, and between the proxy and the replicas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
     Http1,
@@ -51,7 +52,8 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Rolls the replicas behind a proxy so many times, and tells what became of the requests.
+/// Restarts the replicas behind a proxy this many times, one after another, and returns the results
+/// of the requests.
 fn roll<P: Proxy>(
     name: &str,
     start: impl FnOnce([u16; 2], &[u16]) -> P,
@@ -59,7 +61,7 @@ fn roll<P: Proxy>(
     rolls: usize,
 ) -> load::Count {
     let [h1, h2, replicas @ ..] = ports::<{ 2 + 2 * REPLICAS }>();
-    // The port above that of each is the one of its management.
+    // The management port of a replica is the port above its own.
     let addresses: Vec<u16> = replicas.iter().copied().step_by(2).collect();
     let mut replicas: Vec<Replica> = addresses
         .iter()
@@ -82,7 +84,7 @@ fn roll<P: Proxy>(
     count
 }
 
-fn loses_nothing(count: &load::Count) {
+fn assert_nothing_lost(count: &load::Count) {
     assert!(
         count.answered > 1_000 && count.slow > 10,
         "there was hardly any load: {count}"
@@ -91,13 +93,13 @@ fn loses_nothing(count: &load::Count) {
 }
 
 #[test]
-fn behind_haproxy_ten_rolls_lose_nothing() {
-    loses_nothing(&roll("HAProxy", HaProxy::start, Drain::On, ROLLS));
+fn ten_rolling_restarts_behind_haproxy_lose_no_request() {
+    assert_nothing_lost(&roll("HAProxy", HaProxy::start, Drain::On, ROLLS));
 }
 
 #[test]
-fn behind_envoy_ten_rolls_lose_nothing() {
-    loses_nothing(&roll("Envoy", Envoy::start, Drain::On, ROLLS));
+fn ten_rolling_restarts_behind_envoy_lose_no_request() {
+    assert_nothing_lost(&roll("Envoy", Envoy::start, Drain::On, ROLLS));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A replica: the example `graceful`, in a process of its own.
+//! A replica: the example `graceful` in a separate process.
 
 use std::{
     io::{Read, Write},
@@ -25,8 +25,8 @@ pub(crate) struct Replica {
     process: Child,
 }
 
-/// Ports in a row that are free, and that nobody else here was given. They are below those that the operating system gives
-/// to clients.
+/// Returns consecutive free ports that no other caller received. They are below the range that the
+/// operating system uses for clients.
 pub(crate) fn ports<const N: usize>() -> [u16; N] {
     static NEXT: Mutex<u16> = Mutex::new(0);
     let mut next = NEXT.lock().unwrap();
@@ -72,7 +72,8 @@ impl Replica {
         ask().is_ok_and(|answer| answer.starts_with("HTTP/1.0 200 "))
     }
 
-    /// Tells it to end, as an orchestrator does, and starts another in its place once it has.
+    /// Stops the replica with SIGTERM, as an orchestrator does, and starts another one in its place
+    /// once it has ended.
     pub(crate) fn restart(&mut self) {
         kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
         let told = Instant::now();

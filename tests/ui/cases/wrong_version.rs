@@ -1,6 +1,6 @@
 use tower_health::Check;
 
-// A check of a crate that was built for another version of tower-health.
+// A check of a crate that depends on another version of tower-health.
 struct Foreign;
 
 #[older::async_trait]

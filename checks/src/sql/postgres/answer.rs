@@ -1,4 +1,4 @@
-//! What a server is asked, and what its answer comes to.
+//! The queries of a run, and the outcome of their answers.
 
 use std::{future::Future, time::Duration};
 
@@ -9,20 +9,21 @@ use crate::{
     refusal::{Refusal, said},
 };
 
-/// Each column is text, so that drivers need no types, and the simple protocol will do.
+/// Builds a query. Each column is text, so that drivers need no types and the simple query protocol
+/// is sufficient.
 macro_rules! query {
     ($($part:expr),+) => { concat!("SELECT ", $($part),+) };
 }
 
-/// Whether it takes writes.
+/// Whether the server accepts writes.
 macro_rules! writes {
     () => {
         "current_setting('transaction_read_only')"
     };
 }
 
-/// `max_connections` bounds clients alone. Of other users' sessions an ordinary role is not told what they are, but those
-/// without a user or a database are none.
+/// `max_connections` limits client connections only. An ordinary role cannot see the type of other
+/// users' sessions. Sessions without a user or a database are not clients.
 macro_rules! connections {
     () => { "current_setting('max_connections'), \
         (current_setting('superuser_reserved_connections')::int \
@@ -31,8 +32,10 @@ macro_rules! connections {
           WHERE coalesce(backend_type = 'client backend', datid IS NOT NULL AND usesysid IS NOT NULL))" };
 }
 
-/// A standby that is connected and has replayed all that it received is not behind, however long ago the last commit was; one
-/// that is not connected cannot know. One that has replayed no commit since it started is at least as far behind.
+/// The lag is 0 s for a standby that is connected and has replayed everything that it received,
+/// however old the last commit is. A standby that is not connected cannot know its lag, so the age
+/// of its last replayed commit counts. A standby that has replayed no commit since it started lags
+/// at least by the time since then.
 macro_rules! lag {
     () => { "CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN NULL \
         WHEN EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) \
@@ -42,14 +45,14 @@ macro_rules! lag {
         END" };
 }
 
-/// All at once, which most servers answer.
+/// All parts in one query, which most servers answer.
 const ALL: &str = query!(writes!(), ", ", connections!(), ", ", lag!());
 
 const WRITES: &str = query!(writes!());
 const CONNECTIONS: &str = query!(connections!());
 const LAG: &str = query!(lag!());
 
-/// A connection that answers questions of one row.
+/// A connection that executes queries with a result of one row.
 pub(super) trait Rows: Send {
     fn row(
         &mut self,
@@ -57,22 +60,22 @@ pub(super) trait Rows: Send {
     ) -> impl Future<Output = Result<Vec<Option<String>>, Refusal>> + Send;
 }
 
-/// What a server said: whether it takes writes, how many connections it has, how far it is behind. What it does not tell is asked apart from
-/// what it does, and says why.
+/// The answer of a server: whether it accepts writes, its connections and its lag. A part that the
+/// server rejects is an error with the reason.
 #[derive(Debug)]
 pub(super) struct Answer {
     read_only: Option<String>,
-    connections: Told<3>,
-    lag: Told<1>,
+    connections: Part<3>,
+    lag: Part<1>,
 }
 
-/// Some columns, or why there are none.
-type Told<const N: usize> = Result<[Option<String>; N], Outcome>;
+/// The columns of a part, or the outcome of its rejection.
+type Part<const N: usize> = Result<[Option<String>; N], Outcome>;
 
-/// Asks for all, or for each where one of them is refused.
+/// Queries all parts at once, or each part separately if one of them is rejected.
 pub(super) async fn ask(server: &mut impl Rows) -> Result<Answer, Refusal> {
     match server.row(ALL).await {
-        Err(refusal) if refusal.is_of_the_question() => {}
+        Err(refusal) if refusal.is_rejected_query() => {}
         Err(refusal) => return Err(refusal),
         Ok(cells) => {
             let [read_only, max, reserved, used, lag] = columns(cells)?;
@@ -84,8 +87,8 @@ pub(super) async fn ask(server: &mut impl Rows) -> Result<Answer, Refusal> {
         }
     }
     let [read_only] = columns(server.row(WRITES).await?)?;
-    let connections = told(server.row(CONNECTIONS).await)?;
-    let lag = told(server.row(LAG).await)?;
+    let connections = optional(server.row(CONNECTIONS).await)?;
+    let lag = optional(server.row(LAG).await)?;
     Ok(Answer {
         read_only,
         connections,
@@ -93,30 +96,35 @@ pub(super) async fn ask(server: &mut impl Rows) -> Result<Answer, Refusal> {
     })
 }
 
-/// What it tells, or why it does not.
-fn told<const N: usize>(row: Result<Vec<Option<String>>, Refusal>) -> Result<Told<N>, Refusal> {
+/// Returns the columns of a part, or the outcome of its rejection.
+fn optional<const N: usize>(row: Result<Vec<Option<String>>, Refusal>) -> Result<Part<N>, Refusal> {
     match row {
         Ok(cells) => columns(cells).map(Ok),
-        Err(refusal) if refusal.is_of_the_question() => Ok(Err(refusal.outcome())),
+        Err(refusal) if refusal.is_rejected_query() => Ok(Err(refusal.outcome())),
         Err(refusal) => Err(refusal),
     }
 }
 
 fn columns<const N: usize>(cells: Vec<Option<String>>) -> Result<[Option<String>; N], Refusal> {
-    let unexpected = |_| said(Reason::UnexpectedAnswer, "it answers with another row");
+    let unexpected = |_| {
+        said(
+            Reason::UnexpectedAnswer,
+            "the query returned an unexpected number of columns",
+        )
+    };
     cells.try_into().map_err(unexpected)
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Expected {
     pub(super) writable: bool,
-    /// In percent, if the user has said how much.
+    /// In percent. `None` if not configured.
     pub(super) warn_connections_above: Option<f64>,
     pub(super) lag: LagBounds,
 }
 
-/// How full the table of connections may be by default, in percent.
-const FULL: f64 = 90.0;
+/// The default of `warn_connections_above`, in percent.
+const DEFAULT_WARN_CONNECTIONS_ABOVE: f64 = 90.0;
 
 impl Expected {
     pub(super) fn judge(&self, answer: &Answer) -> Outcome {
@@ -128,36 +136,42 @@ impl Expected {
 
     fn judge_writes(&self, read_only: Option<&str>) -> Outcome {
         match self.writable && read_only != Some("off") {
-            true => Outcome::fail(Reason::ReadOnly).with_cause("it takes no writes"),
+            true => Outcome::fail(Reason::ReadOnly).with_cause("the server accepts no writes"),
             false => Outcome::pass(),
         }
     }
 
-    fn judge_connections(&self, answer: &Told<3>) -> Outcome {
+    fn judge_connections(&self, answer: &Part<3>) -> Outcome {
         let [max, reserved, used] = match answer {
             Ok(cells) => cells,
-            Err(untold) => return of_bound(untold, self.warn_connections_above.is_some()),
+            Err(rejected) => {
+                return rejected_outcome(rejected, self.warn_connections_above.is_some());
+            }
         };
         let number = |text: &Option<String>| text.as_deref()?.parse::<usize>().ok();
         match (number(max), number(reserved), number(used)) {
             (Some(max), Some(reserved), Some(used)) => {
                 let allowed = max.saturating_sub(reserved);
-                Limit { used, allowed }.judge(self.warn_connections_above.unwrap_or(FULL))
+                Limit { used, allowed }.judge(
+                    self.warn_connections_above
+                        .unwrap_or(DEFAULT_WARN_CONNECTIONS_ABOVE),
+                )
             }
             _ => {
-                let cause = "its settings are no numbers";
-                let untold = Outcome::fail(Reason::UnexpectedAnswer).with_cause(cause);
-                of_bound(&untold, self.warn_connections_above.is_some())
+                let cause = "the connection limit or the number of connections is not a number";
+                let rejected = Outcome::fail(Reason::UnexpectedAnswer).with_cause(cause);
+                rejected_outcome(&rejected, self.warn_connections_above.is_some())
             }
         }
     }
 
-    fn judge_lag(&self, answer: &Told<1>) -> Outcome {
+    fn judge_lag(&self, answer: &Part<1>) -> Outcome {
         let lag = match answer {
             Ok([lag]) => lag.as_deref().and_then(|lag| lag.parse::<f64>().ok()),
-            Err(untold) => return of_bound(untold, self.lag.is_bound()),
+            Err(rejected) => return rejected_outcome(rejected, self.lag.is_bound()),
         };
-        // The clock of a replica may be behind that of its primary.
+        // A negative lag counts as 0 s. The clock of a replica may be behind the clock of its
+        // primary.
         match lag.map(|lag| Duration::try_from_secs_f64(lag).unwrap_or_default()) {
             Some(lag) => self.lag.judge(lag),
             None => Outcome::pass(),
@@ -165,10 +179,10 @@ impl Expected {
     }
 }
 
-/// What is not told is amiss if there is a bound for it.
-fn of_bound(untold: &Outcome, is_bound: bool) -> Outcome {
+/// Fails for a part that the server does not report, if a bound is set for it.
+fn rejected_outcome(rejected: &Outcome, is_bound: bool) -> Outcome {
     match is_bound {
-        true => untold.clone(),
+        true => rejected.clone(),
         false => Outcome::pass(),
     }
 }
@@ -178,7 +192,7 @@ mod tests {
     use super::*;
     use tower_health::Status;
 
-    fn told(expected: Expected, answer: [&str; 5]) -> (Status, Option<Reason>) {
+    fn optional(expected: Expected, answer: [&str; 5]) -> (Status, Option<Reason>) {
         let answer = answer.map(|text| Some(text.to_owned()).filter(|text| !text.is_empty()));
         let [read_only, max, reserved, used, lag] = answer;
         let outcome = expected.judge(&Answer {
@@ -218,9 +232,12 @@ mod tests {
                 fail(Reason::UnexpectedAnswer),
             ),
         ] {
-            assert_eq!(told(bounds, answer), expected, "{answer:?}");
+            assert_eq!(optional(bounds, answer), expected, "{answer:?}");
         }
         let lax = Expected::default();
-        assert_eq!(told(lax, ["on", "100", "3", "7", "3600"]).0, Status::Pass);
+        assert_eq!(
+            optional(lax, ["on", "100", "3", "7", "3600"]).0,
+            Status::Pass
+        );
     }
 }

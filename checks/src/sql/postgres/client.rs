@@ -14,15 +14,27 @@ use super::{
 use tower_health::{Cause, Failure, Outcome, Reason, async_trait};
 
 use crate::{
-    own::{Link, Own},
+    dedicated::{Connector, DedicatedConnection},
     pool::Usage,
     refusal::{Refusal, said},
     sql::tls,
 };
 
 impl Postgres {
-    /// A check of the server that a configuration of tokio-postgres names, for services that have no pool. Without TLS, `tls` is
-    /// [`NoTls`](tokio_postgres::NoTls).
+    /// Creates a check for the server of a tokio-postgres configuration, for services without a
+    /// pool. Without TLS, `tls` is [`NoTls`](tokio_postgres::NoTls).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio_postgres::{Config, NoTls};
+    /// use tower_health::Check;
+    /// use tower_health_checks::Postgres;
+    ///
+    /// let config: Config = "host=db.internal user=app dbname=orders".parse()?;
+    /// let check = Check::new("postgres", Postgres::config(config, NoTls).primary()).shared();
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tokio-postgres")))]
     pub fn config<T>(config: Config, tls: T) -> Self
     where
@@ -31,18 +43,18 @@ impl Postgres {
         T::TlsConnect: Send,
         <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        Self::new(Bare {
+        Self::new(Unpooled {
             config,
             tls,
-            own: Own::new::<Bare<T>>(),
+            own: DedicatedConnection::new::<Unpooled<T>>(),
         })
     }
 }
 
-struct Bare<T> {
+struct Unpooled<T> {
     config: Config,
     tls: T,
-    own: Own<Driven>,
+    own: DedicatedConnection<Driven>,
 }
 
 /// A client, and the task that drives its connection.
@@ -60,7 +72,7 @@ impl Drop for AbortOnDrop {
 }
 
 #[async_trait]
-impl<T> Source for Bare<T>
+impl<T> Source for Unpooled<T>
 where
     T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
     T::Stream: Send,
@@ -76,7 +88,7 @@ where
     }
 }
 
-impl<T> Link for Bare<T>
+impl<T> Connector for Unpooled<T>
 where
     T: MakeTlsConnect<Socket> + Clone + Send + Sync + 'static,
     T::Stream: Send,
@@ -90,7 +102,7 @@ where
         let (config, tls) = (self.config.clone(), self.tls.clone());
         async move {
             let (client, connection) = config.connect(tls).await.map_err(refusal)?;
-            // What ends it, whoever waits for an answer learns.
+            // An error of the connection is reported to the pending query.
             let task = tokio::spawn(async move { _ = connection.await });
             let task = AbortOnDrop(task);
             Ok(Driven { client, task })
@@ -101,7 +113,7 @@ where
         ask(&mut &connection.client).await
     }
 
-    /// Once its client is gone, the task says goodbye and ends.
+    /// Drops the client. Its task then closes the connection in the protocol and ends.
     async fn close(connection: Driven) {
         let Driven { client, mut task } = connection;
         drop(client);
@@ -117,7 +129,7 @@ impl Rows for &Client {
             _ => None,
         });
         let Some(row) = row else {
-            return Err(said(Reason::UnexpectedAnswer, "it answers without a row"));
+            return Err(said(Reason::UnexpectedAnswer, "the query returned no row"));
         };
         let cells =
             (0..row.len()).map(|index| row.try_get(index).map(|cell| cell.map(str::to_owned)));
@@ -125,9 +137,9 @@ impl Rows for &Client {
     }
 }
 
-/// What errors begin with that have no other sign of their kind.
-const UNUSABLE: &str = "invalid configuration";
-const UNSECURED: &str = "error performing TLS handshake";
+/// The beginnings of the messages of errors whose kind is not public.
+const INVALID_CONFIGURATION: &str = "invalid configuration";
+const TLS_HANDSHAKE: &str = "error performing TLS handshake";
 
 pub(super) fn refusal(error: Error) -> Refusal {
     of_tokio_postgres(&error)
@@ -142,8 +154,8 @@ pub(crate) fn of_tokio_postgres(error: &Error) -> Refusal {
     }
     let reason = match error.to_string() {
         _ if error.is_closed() => Reason::ConnectionLost,
-        text if text.starts_with(UNUSABLE) => Reason::Misconfigured,
-        text if text.starts_with(UNSECURED) => tls::reason(error),
+        text if text.starts_with(INVALID_CONFIGURATION) => Reason::Misconfigured,
+        text if text.starts_with(TLS_HANDSHAKE) => tls::reason(error),
         _ => Reason::of(error),
     };
     let cause = Cause::of(error);

@@ -10,7 +10,7 @@ use super::{
 use tower_health::{Outcome, async_trait};
 
 use crate::{
-    own::{Link, Own, WHILE_IT_WORKS},
+    dedicated::{Connector, DedicatedConnection, NO_MAX_LIFETIME},
     pool::{
         Usage,
         deadpool::{Created, create, usage},
@@ -19,19 +19,19 @@ use crate::{
 };
 
 impl Postgres {
-    /// A check of the server that a pool of deadpool-postgres connects to.
+    /// Creates a check for the server of a deadpool-postgres pool.
     #[cfg_attr(docsrs, doc(cfg(feature = "deadpool-postgres")))]
     pub fn deadpool(pool: Pool) -> Self {
         Self::new(Deadpool {
             pool,
-            own: Own::new::<Deadpool>(),
+            own: DedicatedConnection::new::<Deadpool>(),
         })
     }
 }
 
 struct Deadpool {
     pool: Pool,
-    own: Own<Client>,
+    own: DedicatedConnection<Client>,
 }
 
 type Client = Created<Manager, Object>;
@@ -47,7 +47,7 @@ impl Source for Deadpool {
     }
 }
 
-impl Link for Deadpool {
+impl Connector for Deadpool {
     type Connection = Client;
     type Answer = Answer;
 
@@ -56,7 +56,7 @@ impl Link for Deadpool {
     }
 
     fn keeps(&self) -> Duration {
-        WHILE_IT_WORKS
+        NO_MAX_LIFETIME
     }
 
     fn connect(&self) -> impl Future<Output = Result<Client, Refusal>> + Send + 'static {
@@ -69,7 +69,8 @@ impl Link for Deadpool {
         ask(&mut client).await
     }
 
-    /// The driver's task ends with it, before it could say anything. PostgreSQL counts that as an abandoned session.
+    /// Drops the connection. The driver's task ends before it can close the connection in the
+    /// protocol, and PostgreSQL counts an abandoned session.
     async fn close(connection: Client) {
         drop(connection);
     }

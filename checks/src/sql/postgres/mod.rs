@@ -13,33 +13,47 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 
 use crate::pool::Usage;
 
-/// Whether a PostgreSQL server answers, and how it is.
+/// Checks whether a PostgreSQL server answers, and what it reports about itself.
 ///
 /// | finding | outcome |
 /// | --- | --- |
-/// | it answers | pass |
+/// | the server answers | pass |
 /// | the pool has no free slot | warn, busy |
 /// | the pool is closed | fail, misconfigured |
 /// | connections are near the server's limit ([`warn_connections_above`](Self::warn_connections_above)), or at it | warn, limit near; warn, busy |
-/// | it takes no writes, and [`primary`](Self::primary) was called | fail, read-only |
-/// | a replica lags by more than [`warn_lag_above`](Self::warn_lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, fail, limit exceeded |
-/// | it starts or stops | fail, starting up |
+/// | the server accepts no writes, and [`primary`](Self::primary) was called | fail, read-only |
+/// | a replica lags by more than [`warn_lag_above`](Self::warn_lag_above), [`fail_lag_above`](Self::fail_lag_above) | warn, limit exceeded; fail, limit exceeded |
+/// | the server is starting up or shutting down | fail, starting up |
 /// | wrong password, unknown role | fail, authentication failed |
-/// | no such database | fail, not found |
-/// | its certificate is not trusted | fail, untrusted |
-/// | TLS that one of the two lacks, of tokio-postgres no password or no host | fail, misconfigured |
-/// | it cannot be reached | fail, with the network's reason |
+/// | unknown database | fail, not found |
+/// | the server's certificate is not trusted | fail, untrusted |
+/// | only one side supports or requires TLS; with tokio-postgres also: no password or no host is set | fail, misconfigured |
+/// | the server cannot be reached | fail, with the reason of the network error |
 ///
-/// A run is one query, of PostgreSQL 10 or newer. It needs no rights but to connect, reads no table, and works through PgBouncer. The check has a connection of its own, made
-/// as those of the pool are, and keeps it: so it takes no slot of the pool, and tells a pool that is exhausted from a database
-/// that is down. That is one connection more for each instance of the service. It is made again after each failure and after five minutes; with
-/// deadpool, which ends a connection without a goodbye, after a failure alone.
+/// The check measures `connections` and `connection_utilization` (in percent) of the server,
+/// `pool_used` and `pool_utilization` (in percent) of the pool, and the `lag` of a replica in
+/// seconds. For a role without `pg_read_all_stats`, `connections` includes the parallel and other
+/// workers of other users.
 ///
-/// What a pool does with each of its connections is not done with that one: `after_connect` and `before_acquire` of sqlx, hooks such
-/// as `post_create` of deadpool. So a pool whose hook always fails is not noticed.
+/// # Queries and connections
 ///
-/// It measures `connections` and `connection_utilization` of the server, where a role without `pg_read_all_stats` counts the
-/// parallel and other workers of other users among them; `pool_used` and `pool_utilization`; and of a replica `lag`, in seconds.
+/// A run executes one query, which PostgreSQL 10 and newer support. The query needs no permission
+/// except to connect, reads no table, and works through PgBouncer. If the server rejects it, the
+/// same run queries the writability, the connections and the lag separately. If it rejects the
+/// connections or the lag, the check fails only if a bound is set for them.
+///
+/// The check has a dedicated connection, which is opened like the connections of the pool. The
+/// check therefore takes no slot of the pool, and distinguishes an exhausted pool from a database
+/// that is down. Each instance of the service has one more connection for it. The connection is
+/// kept between runs. It is replaced after each failure and after 5 minutes. With deadpool it is
+/// replaced only after a failure, because deadpool drops a connection without closing it in the
+/// protocol.
+///
+/// Hooks of the pool do not run for the dedicated connection: `after_connect` and `before_acquire`
+/// of sqlx, and hooks such as `post_create` of deadpool. A pool whose hook always fails is
+/// therefore not detected.
+///
+/// # Example
 ///
 /// ```no_run
 /// # #[cfg(feature = "sqlx-postgres")]
@@ -50,16 +64,16 @@ use crate::pool::Usage;
 /// Check::new("postgres", Postgres::sqlx(pool).primary()).shared()
 /// # }
 /// ```
-#[must_use = "a check does nothing until it is given to `Check::new`"]
+#[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Postgres {
     source: Box<dyn Source>,
     expected: Expected,
 }
 
-/// Where answers come from.
+/// A source of outcomes: a pool, or a configuration of tokio-postgres.
 #[async_trait]
 trait Source: Send + Sync + 'static {
-    /// What comes of the server's answer.
+    /// Queries the server and judges its answer.
     async fn ask(&self, expected: &Expected) -> Outcome;
 
     fn pool(&self) -> Option<Usage>;
@@ -73,28 +87,60 @@ impl Postgres {
         }
     }
 
-    /// Expects a server that takes writes: a standby, or one that is set read-only, then fails as read-only. Defaults to either.
+    /// Requires that the server accepts writes. A standby, and a server that is set to read-only,
+    /// then fail with [`Reason::ReadOnly`]. Defaults to accepting both.
     pub fn primary(mut self) -> Self {
         self.expected.writable = true;
         self
     }
 
-    /// How much of the connections that the server allows may be in use before it is a warning, in percent. The last that are
-    /// reserved, for superusers and by `reserved_connections`, do not count as allowed. Defaults to 90.
+    /// Sets the utilization of the server's connection limit, in percent, above which the check
+    /// warns. The connections that are reserved, for superusers and by `reserved_connections`, are
+    /// not part of the limit. Once this is called, the check fails if the server does not report
+    /// the utilization. Defaults to 90 %.
     pub fn warn_connections_above(mut self, percent: f64) -> Self {
         self.expected.warn_connections_above = Some(percent);
         self
     }
 
-    /// How far a replica may be behind before it is a warning. While a replica is connected to its primary and has
-    /// replayed all that it received, it is not behind at all; else it is as far behind as its last replayed commit is old.
-    /// A server that is no replica passes, and measures no lag. Defaults to no bound.
+    /// Sets the lag of a replica above which the check warns.
+    ///
+    /// The lag is 0 s while the replica is connected to its primary and has replayed everything
+    /// that it received. Otherwise the lag is the age of the last replayed commit, or the time
+    /// since the replica started if it has replayed none. A server that is not a replica passes and
+    /// has no lag.
+    ///
+    /// Defaults to no bound.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlx-postgres")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use sqlx::PgPool;
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Postgres;
+    ///
+    /// let pool = PgPool::connect_lazy("postgres://app@db.internal/orders")?;
+    /// let check = Postgres::sqlx(pool)
+    ///     .warn_lag_above(Duration::from_secs(10))
+    ///     .fail_lag_above(Duration::from_secs(60));
+    /// assert!(check.problems().is_empty());
+    /// // A check that would fail before it warns is rejected by `HealthBuilder::start`.
+    /// assert_eq!(check.fail_lag_above(Duration::from_secs(5)).problems().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(feature = "sqlx-postgres"))]
+    /// # fn main() {}
+    /// ```
     pub fn warn_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.warn = Some(lag);
         self
     }
 
-    /// How far a replica may be [behind](Self::warn_lag_above) before it fails. Defaults to no bound.
+    /// Sets the [lag](Self::warn_lag_above) of a replica above which the check fails. Defaults to
+    /// no bound.
     pub fn fail_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.fail = Some(lag);
         self
@@ -128,13 +174,14 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// What an error means; none where the server closes the connection with it.
+/// Returns the reason for an error code, or `None` if the server closes the connection with it.
 ///
-/// Source: [PostgreSQL, appendix A](https://www.postgresql.org/docs/current/errcodes-appendix.html).
+/// Source: [PostgreSQL, appendix
+/// A](https://www.postgresql.org/docs/current/errcodes-appendix.html).
 pub(super) fn reason(code: &str, message: &str) -> Option<Reason> {
     Some(match code {
         code if code.starts_with("08") => return of_pooler(message),
-        // It stops, lost its database, or closes what was idle for too long.
+        // The server shuts down, the database was dropped, or the connection was idle for too long.
         "57P01" | "57P02" | "57P04" | "57P05" | "25P03" => return None,
         "57P03" => Reason::StartingUp,
         "57014" => Reason::TimedOut,
@@ -143,23 +190,24 @@ pub(super) fn reason(code: &str, message: &str) -> Option<Reason> {
         "42501" => Reason::PermissionDenied,
         "3D000" => Reason::NotFound,
         "25006" => Reason::ReadOnly,
-        // What another version has, or a server that is a relative.
+        // Another version of PostgreSQL, or a database derived from it, may support this.
         "0A000" | "42703" | "42704" | "42883" | "42P01" => Reason::Incompatible,
         code if code.starts_with("28") => Reason::AuthenticationFailed,
         _ => Reason::Failed,
     })
 }
 
-/// What a pooler says before a server is asked has one code for all of it: that of a protocol that was broken.
+/// Returns the reason for an error of a connection pooler. Its errors before it queries a server
+/// all have the code of a protocol violation, so the reason is derived from the message.
 ///
-/// Source: PgBouncer 1.18 to 1.24, by its own words.
+/// Source: the messages of PgBouncer 1.18 to 1.24.
 fn of_pooler(message: &str) -> Option<Reason> {
     let message = message.to_ascii_lowercase();
     let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
     if says(&["no more connections allowed", "max_client_conn", "too many"]) {
         Some(Reason::Busy)
     } else if says(&["query_wait_timeout"]) {
-        // It had no server to ask: all are taken, or there is none.
+        // The pooler had no server connection: all are in use, or the server is down.
         Some(Reason::TimedOut)
     } else if says(&["no such database", "does not exist"]) {
         Some(Reason::NotFound)

@@ -9,26 +9,26 @@ use super::{
 use tower_health::{Outcome, async_trait};
 
 use crate::{
-    own::{Link, Own},
+    dedicated::{Connector, DedicatedConnection},
     pool::Usage,
     refusal::Refusal,
     sql::sqlx::{close, refusal},
 };
 
 impl Postgres {
-    /// A check of the server that a pool of sqlx connects to.
+    /// Creates a check for the server of a sqlx pool.
     #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-postgres")))]
     pub fn sqlx(pool: PgPool) -> Self {
         Self::new(Sqlx {
             pool,
-            own: Own::new::<Sqlx>(),
+            own: DedicatedConnection::new::<Sqlx>(),
         })
     }
 }
 
 struct Sqlx {
     pool: PgPool,
-    own: Own<PgConnection>,
+    own: DedicatedConnection<PgConnection>,
 }
 
 #[async_trait]
@@ -42,7 +42,7 @@ impl Source for Sqlx {
     }
 }
 
-impl Link for Sqlx {
+impl Connector for Sqlx {
     type Connection = PgConnection;
     type Answer = Answer;
 

@@ -1,4 +1,4 @@
-//! A connection beside those of a pool, made by the pool's own manager.
+//! A dedicated connection that is opened by the manager of a pool but is not part of the pool.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -6,14 +6,14 @@ use super::{Usage, pooled::Source, refusal::of_boxed};
 use tower_health::{BoxError, Outcome, async_trait};
 
 #[cfg(any(feature = "deadpool", all(feature = "bb8", feature = "diesel-async")))]
-use crate::own::WHILE_IT_WORKS;
+use crate::dedicated::NO_MAX_LIFETIME;
 use crate::{
-    own::{LIFETIME, Link, Own},
+    dedicated::{Connector, DedicatedConnection, LIFETIME},
     refusal::Refusal,
 };
 
-/// A make of pools.
-pub(super) trait Make: Clone + Send + Sync + 'static {
+/// A pool implementation that can open a connection outside the pool.
+pub(super) trait ConnectOutsidePool: Clone + Send + Sync + 'static {
     type Connection: Send + 'static;
 
     fn usage(&self) -> Usage;
@@ -22,26 +22,26 @@ pub(super) trait Make: Clone + Send + Sync + 'static {
         false
     }
 
-    /// A connection of which the pool does not know.
+    /// Opens a connection that is not part of the pool.
     fn connect(self) -> impl Future<Output = Result<Self::Connection, BoxError>> + Send + 'static;
 }
 
-/// What a ping returns.
-pub(super) type Pinged<'c, E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send + 'c>>;
+/// The future of a ping.
+pub(super) type PingFuture<'c, E> = Pin<Box<dyn Future<Output = Result<(), E>> + Send + 'c>>;
 
-type Ping<C> = dyn for<'c> Fn(&'c mut C) -> Pinged<'c, Refusal> + Send + Sync;
+type Ping<C> = dyn for<'c> Fn(&'c mut C) -> PingFuture<'c, Refusal> + Send + Sync;
 
-pub(super) struct Beside<M: Make> {
+pub(super) struct OutsidePool<M: ConnectOutsidePool> {
     pool: M,
     ping: Box<Ping<M::Connection>>,
-    own: Own<M::Connection>,
+    own: DedicatedConnection<M::Connection>,
     keeps: Duration,
 }
 
-impl<M: Make> Beside<M> {
+impl<M: ConnectOutsidePool> OutsidePool<M> {
     pub(super) fn new<P, E>(pool: M, ping: P) -> Self
     where
-        P: for<'c> Fn(&'c mut M::Connection) -> Pinged<'c, E> + Send + Sync + 'static,
+        P: for<'c> Fn(&'c mut M::Connection) -> PingFuture<'c, E> + Send + Sync + 'static,
         E: Into<BoxError> + 'static,
     {
         Self {
@@ -50,28 +50,29 @@ impl<M: Make> Beside<M> {
                 let pinged = ping(connection);
                 Box::pin(async move { pinged.await.map_err(|error| of_boxed(error.into())) })
             }),
-            own: Own::new::<Self>(),
+            own: DedicatedConnection::new::<Self>(),
             keeps: LIFETIME,
         }
     }
 
-    /// For drivers that end a connection without a goodbye.
+    /// Keeps the connection for as long as it works, for drivers that drop a connection without
+    /// closing it in the protocol.
     #[cfg(any(feature = "deadpool", all(feature = "bb8", feature = "diesel-async")))]
-    pub(super) fn while_it_works(mut self) -> Self {
-        self.keeps = WHILE_IT_WORKS;
+    pub(super) fn without_max_lifetime(mut self) -> Self {
+        self.keeps = NO_MAX_LIFETIME;
         self
     }
 }
 
 #[async_trait]
-impl<M: Make> Source for Beside<M> {
+impl<M: ConnectOutsidePool> Source for OutsidePool<M> {
     async fn ask(&self) -> Outcome {
         let outcome = self.own.ask(self, |()| Outcome::pass()).await;
         outcome.merge(self.pool.usage().judge())
     }
 }
 
-impl<M: Make> Link for Beside<M> {
+impl<M: ConnectOutsidePool> Connector for OutsidePool<M> {
     type Connection = M::Connection;
     type Answer = ();
 
@@ -92,7 +93,8 @@ impl<M: Make> Link for Beside<M> {
         (self.ping)(connection).await
     }
 
-    /// A driver says goodbye when its connection is dropped, or never.
+    /// Drops the connection. A driver either closes it in the protocol when it is dropped, or never
+    /// does.
     async fn close(connection: M::Connection) {
         drop(connection);
     }

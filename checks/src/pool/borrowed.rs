@@ -5,10 +5,11 @@ use tower_health::{BoxError, Failure, Outcome, Reason, async_trait};
 
 use crate::refusal::{Refusal, closed, said};
 
-/// A pool that lends a connection for the time of a ping, for [`Pooled::new`](super::Pooled::new).
+/// A pool that lends a connection for the duration of a ping, for
+/// [`Pooled::new`](super::Pooled::new).
 ///
-/// The check takes a slot that is free, for as long as a ping takes. A pool that is full is not asked: the check says *busy*, although the server may
-/// be the reason.
+/// The check takes a free slot of the pool for the duration of a ping. If the pool is full, the
+/// check warns with *busy* without a ping, although the server may be the cause.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,62 +70,81 @@ use crate::refusal::{Refusal, closed, said};
 /// # }
 /// ```
 pub trait Pool: Send + Sync + 'static {
-    /// What the pool lends. It goes back to the pool when it is dropped, also where a run is given up.
+    /// The connection that the pool lends. It must return to the pool when it is dropped, also if a
+    /// run is dropped before it ends.
     type Connection: Send + 'static;
 
-    /// How many connections are in use, and how many there may be.
+    /// Returns the number of connections in use and the size of the pool.
     fn usage(&self) -> Usage;
 
-    /// Whether the pool was closed, so that it lends no connection again. Defaults to `false`.
+    /// Returns whether the pool was permanently closed, so that it lends no connection any more.
+    /// The check then fails with [`Reason::Misconfigured`]. Defaults to `false`.
     fn is_closed(&self) -> bool {
         false
     }
 
-    /// A connection. It may wait for a free one for as long as `within`, which is 250 ms.
+    /// Borrows a connection. It may wait for a free one for up to `within`, which is 250 ms.
     ///
-    /// The future is dropped when the run is given up. That must not lose a slot of the pool.
+    /// The future is dropped if the run times out. This must not leak a slot of the pool.
     ///
     /// # Errors
     ///
-    /// [`Unavailable::Full`] if none came free in that time; else why none can be had.
+    /// - [`Unavailable::Full`]: no connection became free in that time.
+    /// - [`Unavailable::Failed`]: no connection can be opened.
     fn get(
         &self,
         within: Duration,
     ) -> impl Future<Output = Result<Self::Connection, Unavailable>> + Send;
 
-    /// Asks the server for something small that needs what the service's own requests need.
+    /// Sends a small request to the server. It should need the same permissions and resources as
+    /// the requests of the service.
     ///
     /// # Errors
     ///
-    /// Whatever the server or the driver says.
+    /// Returns the error of the server or of the driver.
     fn ping(
         &self,
         connection: &mut Self::Connection,
     ) -> impl Future<Output = Result<(), BoxError>> + Send;
 
-    /// Takes back a connection that was lost, which must not be lent again. Defaults to dropping it, for pools that look whether one is of use.
+    /// Takes back a lost connection, which must not be lent again. Defaults to dropping it, which
+    /// is correct for pools that validate a connection before they lend it.
     fn discard(&self, connection: Self::Connection) {
         drop(connection);
     }
 }
 
-/// Why a pool lends no connection. It is no [`Error`](std::error::Error) itself, as `?` could not take every error otherwise.
+/// The reason why a pool lends no connection.
+///
+/// It does not implement [`Error`](std::error::Error), so that `?` can convert any error to it.
+///
+/// ```
+/// use std::io;
+///
+/// use tower_health_checks::pool::Unavailable;
+///
+/// let unavailable = Unavailable::from(io::Error::from(io::ErrorKind::ConnectionRefused));
+/// assert!(matches!(unavailable, Unavailable::Failed(_)));
+/// // The text of the error may contain a secret.
+/// assert_eq!(format!("{unavailable:?}"), "Failed(withheld)");
+/// ```
 #[non_exhaustive]
 pub enum Unavailable {
-    /// All connections are in use, which is a warning. Where [`usage`](Pool::usage) says otherwise by then, it is a timeout, which is a failure.
+    /// All connections are in use. The check warns with [`Reason::Busy`]. If [`usage`](Pool::usage)
+    /// reports a free connection at that time, the check fails with [`Reason::TimedOut`].
     Full,
-    /// No connection can be made, which is a failure.
+    /// No connection can be opened. The check fails with the reason of the error.
     Failed(BoxError),
 }
 
-/// Any error is a failure.
+/// Converts any error to [`Unavailable::Failed`].
 impl<E: Into<BoxError>> From<E> for Unavailable {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }
 }
 
-/// Without what the error says, which may hold a secret.
+/// Withholds the text of the error, because it may contain a secret.
 impl fmt::Debug for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -134,42 +154,43 @@ impl fmt::Debug for Unavailable {
     }
 }
 
-/// How long a run waits for a connection that is in use.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// The maximum time that a run waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(250);
 
-pub(super) struct Lent<P>(pub(super) P);
+pub(super) struct Borrowed<P>(pub(super) P);
 
 #[async_trait]
-impl<P: Pool> Source for Lent<P> {
+impl<P: Pool> Source for Borrowed<P> {
     async fn ask(&self) -> Outcome {
         if self.0.is_closed() {
             return closed();
         }
         let usage = self.0.usage();
         if usage.is_full() {
-            // In a queue it would be before the service's own requests.
+            // If the check queued, it would be ahead of later requests of the service.
             return usage.judge();
         }
         let asked = match self.ask_once().await {
-            // The pool may have kept what was lost since.
+            // The pool may have lent a connection that was lost while it was idle.
             Err(refusal) if refusal.is_lost() => self.ask_once().await,
             asked => asked,
         };
         let outcome = asked.map_or_else(Refusal::outcome, |()| Outcome::pass());
-        // Full or not: the connection of the check itself may be on its way back.
+        // The usage is not judged, because the connection of the check itself may not have returned
+        // to the pool yet.
         self.0.usage().measure(outcome)
     }
 }
 
-impl<P: Pool> Lent<P> {
+impl<P: Pool> Borrowed<P> {
     async fn ask_once(&self) -> Result<(), Refusal> {
-        let mut connection = match self.0.get(PATIENCE).await {
+        let mut connection = match self.0.get(ACQUIRE_TIMEOUT).await {
             Ok(connection) => connection,
             Err(Unavailable::Full) if self.0.usage().is_full() => {
                 return Err(said(Reason::Busy, "the pool has no free connection"));
             }
             Err(Unavailable::Full) => {
-                let cause = "the pool has room and gives no connection";
+                let cause = "the pool is not full but lent no connection in time";
                 return Err(Refusal::lost(
                     Failure::new(Reason::TimedOut).with_cause(cause),
                 ));
@@ -196,7 +217,7 @@ mod tests {
 
     use crate::pool::Pooled;
 
-    /// Lends what came back last, and of what it keeps does not know whether it still works.
+    /// Lends the connection that was returned last, without validating it.
     #[derive(Default)]
     struct Lifo {
         kept: Mutex<Vec<bool>>,
@@ -241,7 +262,7 @@ mod tests {
         }
     }
 
-    async fn told(pool: &'static Lifo) -> (Status, Option<Reason>) {
+    async fn outcome_of(pool: &'static Lifo) -> (Status, Option<Reason>) {
         let outcome = Pooled::new(pool).check().await.unwrap();
         (outcome.status(), outcome.reason())
     }
@@ -258,22 +279,22 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_was_lost_is_not_lent_again() {
         let lost = pool(&[false], true, true);
-        assert_eq!(told(lost).await, (Status::Pass, None));
+        assert_eq!(outcome_of(lost).await, (Status::Pass, None));
         assert_eq!(*lost.discarded.lock().unwrap(), 1);
-        // It is asked once more, and no more.
+        // The check tries exactly once more.
         let all = pool(&[false, false, false], true, true);
         let fails = (Status::Fail, Some(Reason::ConnectionLost));
-        assert_eq!(told(all).await, fails);
+        assert_eq!(outcome_of(all).await, fails);
         assert_eq!(*all.discarded.lock().unwrap(), 2);
-        assert_eq!(told(all).await, (Status::Pass, None));
+        assert_eq!(outcome_of(all).await, (Status::Pass, None));
     }
 
     #[tokio::test]
     async fn full_is_what_the_usage_says() {
         let busy = (Status::Warn, Some(Reason::Busy));
-        assert_eq!(told(pool(&[], false, true)).await, busy);
+        assert_eq!(outcome_of(pool(&[], false, true)).await, busy);
         let timed_out = (Status::Fail, Some(Reason::TimedOut));
-        assert_eq!(told(pool(&[], true, false)).await, timed_out);
+        assert_eq!(outcome_of(pool(&[], true, false)).await, timed_out);
         let unavailable = Unavailable::Failed("hunter2".into());
         assert_eq!(format!("{unavailable:?}"), "Failed(withheld)");
     }
