@@ -66,13 +66,12 @@ impl Listening {
         let listener = StdListener::bind(&*addrs).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let addr = listener.local_addr().map_err(failed)?;
-        let served = match own_thread {
-            true => Served::Thread(on_thread(listener, serve)?),
-            false => {
-                let runtime = Handle::try_current().map_err(|_| ServeError::NoRuntime)?;
-                let serving = serve(on_runtime(listener, &runtime)?);
-                Served::Task(runtime.spawn(serving).abort_handle())
-            }
+        let served = if own_thread {
+            Served::Thread(on_thread(listener, serve)?)
+        } else {
+            let runtime = Handle::try_current().map_err(|_| ServeError::NoRuntime)?;
+            let serving = serve(on_runtime(listener, &runtime)?);
+            Served::Task(runtime.spawn(serving).abort_handle())
         };
         Ok(Self {
             addr,

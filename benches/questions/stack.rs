@@ -48,9 +48,10 @@ pub(crate) fn name(index: usize) -> String {
 fn check(index: usize) -> Check {
     let good = Arc::new(AtomicBool::new(false));
     let check = Check::with(name(index), good, |good| async move {
-        match good.fetch_not(Ordering::Relaxed) {
-            false => Status::Pass,
-            true => Status::Warn,
+        if !good.fetch_not(Ordering::Relaxed) {
+            Status::Pass
+        } else {
+            Status::Warn
         }
     });
     check.period(Duration::from_secs(24 * 3_600))

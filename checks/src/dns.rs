@@ -195,9 +195,10 @@ impl HealthCheck for Dns {
             Err(error @ NetError::Busy) => Ok(Outcome::warn(Reason::Busy).with_cause(error)),
             Err(error) => {
                 let outcome = Outcome::fail(reason(&error)).with_cause(&error);
-                Ok(match error.is_no_records_found() {
-                    true => outcome.measure("addresses", 0, ""),
-                    false => outcome,
+                Ok(if error.is_no_records_found() {
+                    outcome.measure("addresses", 0, "")
+                } else {
+                    outcome
                 })
             }
         }

@@ -164,9 +164,10 @@ impl HealthCheck for Redis {
         let expected = &self.expected;
         let answer = self.connection.ask().await;
         let is_server = !matches!(&answer, Err(_) | Ok(Answer::Outcome(_)));
-        let writes = match expected.primary && is_server {
-            true => Some(self.connection.write().await),
-            false => None,
+        let writes = if expected.primary && is_server {
+            Some(self.connection.write().await)
+        } else {
+            None
         };
         let outcome = match answer {
             Ok(Answer::Info(info)) => expected.judge(&info),
@@ -377,9 +378,10 @@ impl Expected {
     ) -> Outcome {
         let bound = self.warn_memory_above.or(self.warn_connections_above);
         let is_unverified = matches!(writes, Some(Err(error)) if proves_nothing(error));
-        match is_unverified || bound.is_some() || self.lag.is_bound() {
-            true => Outcome::fail(Reason::PermissionDenied).with_cause(error),
-            false => Outcome::pass(),
+        if is_unverified || bound.is_some() || self.lag.is_bound() {
+            Outcome::fail(Reason::PermissionDenied).with_cause(error)
+        } else {
+            Outcome::pass()
         }
     }
 
@@ -390,9 +392,10 @@ impl Expected {
             _ => Outcome::pass(),
         };
         let disk = ["rdb_last_bgsave_status", "aof_last_write_status"];
-        let disk = match disk.iter().any(|key| word(key) == "err") {
-            true => Outcome::warn(Reason::Degraded).with_cause("it failed to write to its disk"),
-            false => Outcome::pass(),
+        let disk = if disk.iter().any(|key| word(key) == "err") {
+            Outcome::warn(Reason::Degraded).with_cause("it failed to write to its disk")
+        } else {
+            Outcome::pass()
         };
         starting
             .merge(self.judge_role(info))
@@ -407,17 +410,20 @@ impl Expected {
             return Outcome::pass();
         }
         let is_up = word("master_link_status") == "up";
-        let seconds = match is_up {
-            true => "master_last_io_seconds_ago",
-            false => "master_link_down_since_seconds",
+        let seconds = if is_up {
+            "master_last_io_seconds_ago"
+        } else {
+            "master_link_down_since_seconds"
         };
-        let role = match self.primary {
-            true => Outcome::fail(Reason::ReadOnly).with_cause("it is a replica"),
-            false => Outcome::pass(),
+        let role = if self.primary {
+            Outcome::fail(Reason::ReadOnly).with_cause("it is a replica")
+        } else {
+            Outcome::pass()
         };
-        let link = match is_up {
-            true => Outcome::pass(),
-            false => Outcome::warn(Reason::Degraded).with_cause("it has lost its primary"),
+        let link = if is_up {
+            Outcome::pass()
+        } else {
+            Outcome::warn(Reason::Degraded).with_cause("it has lost its primary")
         };
         let lag = info
             .get::<i64>(seconds)
@@ -506,9 +512,10 @@ fn proves_nothing(error: &RedisError) -> bool {
 #[cfg(feature = "pool")]
 pub(crate) fn of_redis(error: &RedisError) -> crate::refusal::Refusal {
     let outcome = refusal(error.clone());
-    match is_lost(error) || error.is_timeout() {
-        true => crate::refusal::Refusal::lost_with(outcome),
-        false => crate::refusal::Refusal::said(outcome),
+    if is_lost(error) || error.is_timeout() {
+        crate::refusal::Refusal::lost_with(outcome)
+    } else {
+        crate::refusal::Refusal::said(outcome)
     }
 }
 

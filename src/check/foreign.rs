@@ -47,12 +47,13 @@ impl<T: ?Sized + Send + 'static> Drop for Foreign<T> {
         let elsewhere = self.blocks && Handle::try_current().is_ok();
         // The payload of a panic is discarded. If no thread can be started, the code is dropped
         // here.
-        _ = guard(|| match elsewhere {
-            true => {
+        _ = guard(|| {
+            if elsewhere {
                 let dropped = move || _ = guard(|| drop(code));
                 _ = detached::spawn("health-check", Box::new(dropped));
+            } else {
+                drop(code)
             }
-            false => drop(code),
         });
     }
 }

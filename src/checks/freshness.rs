@@ -254,9 +254,10 @@ impl Files {
     }
 
     fn newest(&self) -> Result<Newest, Failure> {
-        match self.is_directory {
-            true => Ok(self.newest_in()?),
-            false => self.of_file(),
+        if self.is_directory {
+            Ok(self.newest_in()?)
+        } else {
+            self.of_file()
         }
     }
 

@@ -185,9 +185,10 @@ impl Quorum {
         let judged = if good < self.least() {
             let mut reasons = of(Status::Fail).filter_map(Outcome::reason);
             let first = reasons.next().unwrap_or(Reason::Failed);
-            Outcome::fail(match reasons.all(|reason| reason == first) {
-                true => first,
-                false => Reason::Failed,
+            Outcome::fail(if reasons.all(|reason| reason == first) {
+                first
+            } else {
+                Reason::Failed
             })
         } else if good < said.len() {
             Outcome::warn(Reason::Degraded)
@@ -200,9 +201,10 @@ impl Quorum {
             .iter()
             .filter(|(_, outcome)| outcome.status() != Status::Pass);
         let why: Vec<String> = told.map(|(name, outcome)| why(name, outcome)).collect();
-        let judged = match why.is_empty() {
-            true => judged,
-            false => judged.with_cause(why.join("; ")),
+        let judged = if why.is_empty() {
+            judged
+        } else {
+            judged.with_cause(why.join("; "))
         };
         let judged = judged.measure(AVAILABLE, good, "");
         said.iter().fold(judged, |judged, (name, outcome)| {
@@ -249,9 +251,10 @@ impl HealthCheck for Quorum {
         let count = runs.len();
         let said = poll_fn(|cx| {
             let ended = runs.iter_mut().filter_map(|run| run.poll(cx).then_some(()));
-            match ended.count() == count {
-                true => Poll::Ready(runs.iter_mut().filter_map(Run::take).collect::<Vec<_>>()),
-                false => Poll::Pending,
+            if ended.count() == count {
+                Poll::Ready(runs.iter_mut().filter_map(Run::take).collect::<Vec<_>>())
+            } else {
+                Poll::Pending
             }
         })
         .await;

@@ -201,9 +201,10 @@ impl Endpoints {
     /// Returns the exposure for the caller.
     #[inline]
     pub(super) fn exposure_to<B>(&self, request: &Request<B>) -> Exposure {
-        match self.rules.is_empty() || !self.authorizes(request) {
-            true => self.exposure.unwrap_or_default(),
-            false => Exposure::Full,
+        if self.rules.is_empty() || !self.authorizes(request) {
+            self.exposure.unwrap_or_default()
+        } else {
+            Exposure::Full
         }
     }
 

@@ -77,9 +77,10 @@ fn best<'v>(accept: impl Iterator<Item = &'v [u8]>) -> Format {
             && (text.quality, text.specificity) == (preference.quality, preference.specificity)
             && text.place < preference.place
     });
-    match text_first {
-        true => Format::KubernetesText,
-        false => *best,
+    if text_first {
+        Format::KubernetesText
+    } else {
+        *best
     }
 }
 

@@ -179,9 +179,10 @@ impl<'r> ProbeQuery<'r> {
         };
         let form = self.form;
         // If no excluded name exists, only the warning is added.
-        let view = match names.is_empty() {
-            true => Arc::clone(&board.published().view),
-            false => board.without(&names),
+        let view = if names.is_empty() {
+            Arc::clone(&board.published().view)
+        } else {
+            board.without(&names)
         };
         let verdict = &view.of(probe).verdict;
         if form.lists_all(probe, verdict.status, || board.len()) {

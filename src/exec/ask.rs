@@ -88,9 +88,10 @@ where
         Some(said) => format!("{}, {said}", status.as_u16()),
         None => status.to_string(),
     };
-    Ok(match status.is_success() {
-        true => ExecAnswer::healthy(line),
-        false => ExecAnswer::unhealthy(line),
+    Ok(if status.is_success() {
+        ExecAnswer::healthy(line)
+    } else {
+        ExecAnswer::unhealthy(line)
     })
 }
 

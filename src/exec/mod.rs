@@ -232,9 +232,10 @@ impl ExecAnswer {
     /// Returns 0 if the target is healthy, and 1 otherwise.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
-        match self.is_healthy {
-            true => ExitCode::SUCCESS,
-            false => ExitCode::FAILURE,
+        if self.is_healthy {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
         }
     }
 

@@ -35,12 +35,13 @@ impl Target {
         if let Some(rest) = text.strip_prefix("unix:") {
             let (socket, path) = rest.rsplit_once(":/").ok_or_else(|| invalid(FORMS))?;
             let path = format!("/{path}");
-            return match socket.starts_with('/') && Uri::try_from(&path).is_ok() {
-                true => Ok(Self::Unix {
+            return if socket.starts_with('/') && Uri::try_from(&path).is_ok() {
+                Ok(Self::Unix {
                     socket: socket.to_owned(),
                     path,
-                }),
-                false => Err(invalid(FORMS)),
+                })
+            } else {
+                Err(invalid(FORMS))
             };
         }
         let uri = Uri::try_from(text).map_err(|_| invalid(FORMS))?;

@@ -249,9 +249,10 @@ impl Services {
 }
 
 const fn serving(status: Verdict) -> ServingStatus {
-    match status.is_good() {
-        true => ServingStatus::Serving,
-        false => ServingStatus::NotServing,
+    if status.is_good() {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
     }
 }
 

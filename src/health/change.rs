@@ -209,9 +209,10 @@ impl Health {
     }
 
     fn change(&self, message: Message, answer: oneshot::Receiver<engine::Changed>) -> Change {
-        match self.board().send(message) {
-            true => Change(State::Waiting(answer)),
-            false => Change::failed(ChangeError::Stopped(Stopped)),
+        if self.board().send(message) {
+            Change(State::Waiting(answer))
+        } else {
+            Change::failed(ChangeError::Stopped(Stopped))
         }
     }
 }

@@ -346,9 +346,10 @@ impl Drop for Heartbeat {
             return self.withdraw();
         }
         if !self.ended {
-            let how = match thread::panicking() {
-                true => "the worker panicked",
-                false => "the worker ended, and did not say that it would",
+            let how = if thread::panicking() {
+                "the worker panicked"
+            } else {
+                "the worker ended, and did not say that it would"
             };
             self.voice.say(&Outcome::fail(Reason::Died).with_cause(how));
         }

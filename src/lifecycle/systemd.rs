@@ -172,8 +172,9 @@ fn status(stage: Stage, readiness: &Verdict, startup: &Verdict) -> String {
             None => check.name.to_string(),
         })
         .collect();
-    match why.is_empty() {
-        true => stage.to_string(),
-        false => format!("{stage}: {}", why.join(", ")),
+    if why.is_empty() {
+        stage.to_string()
+    } else {
+        format!("{stage}: {}", why.join(", "))
     }
 }

@@ -78,9 +78,10 @@ impl Outcome {
     /// assert_eq!(both.measurements().len(), 2);
     /// ```
     pub fn merge(self, other: Self) -> Self {
-        let (mut worse, measurements) = match other.status > self.status {
-            true => (other, self.measurements),
-            false => (self, other.measurements),
+        let (mut worse, measurements) = if other.status > self.status {
+            (other, self.measurements)
+        } else {
+            (self, other.measurements)
         };
         worse.measurements.extend(measurements);
         worse

@@ -332,14 +332,14 @@ fn named_value<'a>(after: &'a str, before: char, key: &str) -> Option<(&'a str, 
 /// Skips `WITH plugin`, and `BY`, `AS`, `VALUES` and `PASSWORD`, after `IDENTIFIED`.
 fn skip_plugin(after: &str) -> &str {
     let rest = skip_words(after, &["with"]);
-    let rest = match rest.len() < after.len() {
-        true => rest
-            .trim_start()
+    let rest = if rest.len() < after.len() {
+        rest.trim_start()
             .split_once(char::is_whitespace)
             .map_or(rest, |(plugin, _)| {
                 rest.trim_start().get(plugin.len()..).unwrap_or(rest)
-            }),
-        false => rest,
+            })
+    } else {
+        rest
     };
     skip_words(rest, &["by", "as", "values", "password"])
 }

@@ -85,9 +85,10 @@ impl AsyncRead for Watched {
         }
         // hyper drops its response once it sees the end of the input. No waker is needed, because
         // the task of the connection ends the connection once the response is complete.
-        match this.is_over && this.activity.half_close() {
-            true => Poll::Pending,
-            false => Poll::Ready(Ok(())),
+        if this.is_over && this.activity.half_close() {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
         }
     }
 }

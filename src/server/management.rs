@@ -185,9 +185,10 @@ impl Management {
     fn maintenance(&self, request: &Request<()>) -> Response<ProbeBody> {
         let exposure = self.probes.exposure_to(request);
         // If only the verdict is exposed, reading the maintenance requires authorization as well.
-        let refused = match switches(request.method()) || exposure == Exposure::Status {
-            true => self.refuse(request),
-            false => None,
+        let refused = if switches(request.method()) || exposure == Exposure::Status {
+            self.refuse(request)
+        } else {
+            None
         };
         refused.unwrap_or_else(|| switch::answer(self.probes.health(), request, exposure))
     }

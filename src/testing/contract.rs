@@ -138,11 +138,12 @@ where
             }
         }
         violations.drop(check);
-        match violations.0.is_empty() {
-            true => Ok(()),
-            false => Err(ContractError {
+        if violations.0.is_empty() {
+            Ok(())
+        } else {
+            Err(ContractError {
                 violations: violations.0,
-            }),
+            })
         }
     }
 

@@ -9,11 +9,11 @@ const SOURCES: &str = "examples/recipes/src";
 
 /// The entries of each recipe, in this order.
 const ENTRIES: [&str; 5] = [
-    "what is asked",
-    "the right it needs",
+    "query",
+    "permissions",
     "reports",
-    "does not tell",
-    "tried",
+    "not detected",
+    "tested",
 ];
 
 fn read(path: &str) -> String {

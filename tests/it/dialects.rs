@@ -205,9 +205,10 @@ async fn microprofile_lists_each_procedure_of_a_kind_and_no_other() {
             let mut builder = Health::builder("orders");
             for number in 0..count {
                 let first = number == 0;
-                let status = match first && fails("ready") {
-                    true => Status::Fail,
-                    false => Status::Pass,
+                let status = if first && fails("ready") {
+                    Status::Fail
+                } else {
+                    Status::Pass
                 };
                 let waits = first && fails("started");
                 builder = builder
@@ -215,18 +216,16 @@ async fn microprofile_lists_each_procedure_of_a_kind_and_no_other() {
                         status
                     }))
                     .startup_task(format!("task-{number}"), move || async move {
-                        match waits {
-                            true => Err("not yet"),
-                            false => Ok(()),
-                        }
+                        if waits { Err("not yet") } else { Ok(()) }
                     });
             }
             let health = builder.start().unwrap();
             let mut workers = Vec::new();
             for number in 0..count {
-                let ttl = match number == 0 && fails("live") {
-                    true => SECOND,
-                    false => 3_600 * SECOND,
+                let ttl = if number == 0 && fails("live") {
+                    SECOND
+                } else {
+                    3_600 * SECOND
                 };
                 let heartbeat = health.heartbeat(format!("live-{number}"), ttl).liveness();
                 workers.push(heartbeat.await.unwrap());

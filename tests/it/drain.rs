@@ -281,9 +281,10 @@ async fn a_handler_that_waits_for_the_drain_does_not_wait_for_itself() {
         let app = health.wrap(tower::service_fn(move |_: Request<Body>| {
             let health = hook.clone();
             async move {
-                match begins {
-                    true => health.drain().await,
-                    false => health.drained().await,
+                if begins {
+                    health.drain().await
+                } else {
+                    health.drained().await
                 }
                 Ok::<_, Infallible>(Response::new(Body::from("drained")))
             }
@@ -334,9 +335,10 @@ async fn a_handler_that_continues_after_waiting_for_the_drain_is_waited_for() {
         let app = health.wrap(tower::service_fn(move |_: Request<Body>| {
             let drained = hook.drained();
             async move {
-                match waits {
-                    true => drained.await,
-                    false => drop(tokio::time::timeout(SECOND, drained).await),
+                if waits {
+                    drained.await
+                } else {
+                    drop(tokio::time::timeout(SECOND, drained).await)
                 }
                 tokio::time::sleep(4 * SECOND).await;
                 Ok::<_, Infallible>(Response::new(Body::from("flushed")))

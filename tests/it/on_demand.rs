@@ -281,9 +281,10 @@ struct Upstream(Arc<std::sync::OnceLock<ProbeService>>);
 impl HealthCheck for Upstream {
     async fn check(&self) -> Result<Outcome, Failure> {
         let service = self.0.get().unwrap();
-        match ask(service, "/ready").await.status.is_success() {
-            true => Ok(Outcome::pass()),
-            false => Err(Failure::new(Reason::UnexpectedAnswer)),
+        if ask(service, "/ready").await.status.is_success() {
+            Ok(Outcome::pass())
+        } else {
+            Err(Failure::new(Reason::UnexpectedAnswer))
         }
     }
 }

@@ -42,9 +42,10 @@ fn the_documented_alerts_fire_when_the_engine_ends_or_stalls() {
     let warned = AtomicBool::new(false);
     let flapping = Arc::clone(&flaps);
     let flapper = Check::blocking("flapper", move || {
-        match flapping.load(Ordering::Relaxed) && !warned.fetch_not(Ordering::Relaxed) {
-            true => Status::Warn,
-            false => Status::Pass,
+        if flapping.load(Ordering::Relaxed) && !warned.fetch_not(Ordering::Relaxed) {
+            Status::Warn
+        } else {
+            Status::Pass
         }
     });
     fine.block_on(healths[2].add(flapper.period(SECOND)))

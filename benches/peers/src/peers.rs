@@ -170,9 +170,10 @@ pub(crate) async fn health(work: impl Work) -> Router {
     }
     let handler = move || async move {
         let good = |checker: &PeriodicChecker<_>| checker.status() == Some(health::Status::Healthy);
-        match checkers.iter().all(good) {
-            true => (StatusCode::OK, "OK"),
-            false => (StatusCode::SERVICE_UNAVAILABLE, "ERROR"),
+        if checkers.iter().all(good) {
+            (StatusCode::OK, "OK")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "ERROR")
         }
     };
     application().route("/ready", get(handler))

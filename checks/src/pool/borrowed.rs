@@ -250,9 +250,10 @@ mod tests {
         }
 
         async fn ping(&self, connection: &mut Connection) -> Result<(), BoxError> {
-            match connection.1 {
-                true => Ok(()),
-                false => Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
+            if connection.1 {
+                Ok(())
+            } else {
+                Err(io::Error::from(io::ErrorKind::BrokenPipe).into())
             }
         }
 

@@ -34,9 +34,10 @@ fn of_failure(failure: Failure, reason_from_messages: Option<Reason>) -> Refusal
         _ => failure,
     };
     let reason = failure.reason();
-    match is_reported_by_server(reason) {
-        true => said(reason, failure.cause().map_or("", Cause::redacted)),
-        false => Refusal::lost(failure),
+    if is_reported_by_server(reason) {
+        said(reason, failure.cause().map_or("", Cause::redacted))
+    } else {
+        Refusal::lost(failure)
     }
 }
 

@@ -56,12 +56,13 @@ impl Usage {
     }
 
     fn judge_capacity(self) -> Outcome {
-        match self.is_full() {
-            false => Outcome::pass(),
-            true => Outcome::warn(Reason::Busy).with_cause(format_args!(
+        if !self.is_full() {
+            Outcome::pass()
+        } else {
+            Outcome::warn(Reason::Busy).with_cause(format_args!(
                 "all {} connections of the pool are in use",
                 self.size
-            )),
+            ))
         }
     }
 

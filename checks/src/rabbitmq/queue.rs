@@ -153,12 +153,13 @@ impl RabbitMqQueue {
             Some(_) => backlog.with_cause(format_args!("{messages} messages are ready")),
             None => backlog,
         };
-        let taken = match consumers < self.warn_consumers_below {
-            true => Outcome::warn(Reason::LimitExceeded).with_cause(format_args!(
+        let taken = if consumers < self.warn_consumers_below {
+            Outcome::warn(Reason::LimitExceeded).with_cause(format_args!(
                 "{consumers} consumers, fewer than {}",
                 self.warn_consumers_below
-            )),
-            false => Outcome::pass(),
+            ))
+        } else {
+            Outcome::pass()
         };
         backlog
             .merge(taken)
@@ -286,9 +287,10 @@ fn not_connected(error: &Error) -> Outcome {
         }
         // The server uses this code both for a connection limit and for the virtual host.
         AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => {
-            match is_limit(protocol.get_message().as_str()) {
-                true => Outcome::warn(Reason::Busy),
-                false => Outcome::fail(Reason::PermissionDenied),
+            if is_limit(protocol.get_message().as_str()) {
+                Outcome::warn(Reason::Busy)
+            } else {
+                Outcome::fail(Reason::PermissionDenied)
             }
         }
         _ => return error_outcome(error),

@@ -369,9 +369,10 @@ impl Expected {
             let bound = self.warn_connections_above.map(drop);
             let bound = bound.or(self.warn_certificate_below.map(drop));
             let is_expected = self.writable || bound.is_some();
-            return match is_expected {
-                true => rejected.clone(),
-                false => Outcome::pass(),
+            return if is_expected {
+                rejected.clone()
+            } else {
+                Outcome::pass()
             };
         }
         self.judge_node(answer)
@@ -385,18 +386,20 @@ impl Expected {
         let outcome = match answer.refuses() {
             // A node without a majority answers reads if it is set to do so.
             Some(why) if answer.is_on("wsrep_dirty_reads") && !answer.rejects() => {
-                match self.writable {
-                    true => Outcome::fail(Reason::ReadOnly).with_cause(why),
-                    false => Outcome::warn(Reason::Degraded).with_cause(why),
+                if self.writable {
+                    Outcome::fail(Reason::ReadOnly).with_cause(why)
+                } else {
+                    Outcome::warn(Reason::Degraded).with_cause(why)
                 }
             }
             Some(why) => Outcome::fail(Reason::Unhealthy).with_cause(why),
             None => Outcome::pass(),
         };
-        match self.writable && is_read_only {
-            true => outcome
-                .merge(Outcome::fail(Reason::ReadOnly).with_cause("the server accepts no writes")),
-            false => outcome,
+        if self.writable && is_read_only {
+            outcome
+                .merge(Outcome::fail(Reason::ReadOnly).with_cause("the server accepts no writes"))
+        } else {
+            outcome
         }
     }
 

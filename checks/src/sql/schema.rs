@@ -174,9 +174,10 @@ where
                 "migration {version} was applied with a different text"
             ))
         } else if let Some(version) = unknown.last() {
-            let newer = match self.exact {
-                true => Outcome::fail(Reason::Incompatible),
-                false => Outcome::warn(Reason::Incompatible),
+            let newer = if self.exact {
+                Outcome::fail(Reason::Incompatible)
+            } else {
+                Outcome::warn(Reason::Incompatible)
             };
             newer.with_cause(format_args!("migration {version} is unknown to this build"))
         } else {

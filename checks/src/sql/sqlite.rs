@@ -148,9 +148,10 @@ fn find(pool: &SqlitePool) -> io::Result<()> {
     let has_no_file = file.as_os_str().is_empty()
         || file == Path::new(":memory:")
         || file.to_string_lossy().starts_with("file:");
-    match has_no_file {
-        true => Ok(()),
-        false => fs::metadata(file).map(|_| ()),
+    if has_no_file {
+        Ok(())
+    } else {
+        fs::metadata(file).map(|_| ())
     }
 }
 
@@ -166,10 +167,10 @@ impl HealthCheck for Sqlite {
             Err(refusal) => refusal.outcome(),
         };
         let pool = Usage::of(&self.pool);
-        Ok(match self.expected.through_pool {
-            // The connection of the check itself may not have returned to the pool yet.
-            true => pool.measure(outcome),
-            false => outcome.merge(pool.judge()),
+        Ok(if self.expected.through_pool {
+            pool.measure(outcome)
+        } else {
+            outcome.merge(pool.judge())
         })
     }
 

@@ -103,15 +103,19 @@ fn path_v2(groups: &ProcessCGroups) -> Option<&str> {
 fn directories(root: &Path, path: &str) -> Vec<PathBuf> {
     let inside = Path::new(path.trim_start_matches('/'));
     let is_seen = |part| matches!(part, Component::Normal(_));
-    let inside = match inside.components().all(is_seen) {
-        true => inside,
-        false => Path::new(""),
+    let inside = if inside.components().all(is_seen) {
+        inside
+    } else {
+        Path::new("")
     };
     inside
         .ancestors()
-        .map(|group| match group.as_os_str().is_empty() {
-            true => root.to_owned(),
-            false => root.join(group),
+        .map(|group| {
+            if group.as_os_str().is_empty() {
+                root.to_owned()
+            } else {
+                root.join(group)
+            }
         })
         .filter(|directory| directory.is_dir())
         .collect()

@@ -327,9 +327,10 @@ impl HealthCheck for Disk {
             // The use of what is there instead is irrelevant.
             return Ok(Outcome::fail(Reason::NotFound).with_cause("nothing is mounted there"));
         }
-        let mount = match self.is_writable && space.is_read_only {
-            true => Outcome::fail(Reason::ReadOnly),
-            false => Outcome::pass(),
+        let mount = if self.is_writable && space.is_read_only {
+            Outcome::fail(Reason::ReadOnly)
+        } else {
+            Outcome::pass()
         };
         let bytes = self.judge_bytes(space.bytes);
         let inodes = space

@@ -171,13 +171,13 @@ impl HttpUpstream {
         // The client removes the encodings that it has decoded.
         let encoding = response.headers().get(CONTENT_ENCODING);
         let is_encoded = encoding.is_some_and(|encoding| encoding != "identity");
-        let body = match (self.expect)(code) {
-            true => Body::of(&mut response).await?,
-            // The code alone is a result if the body does not arrive.
-            false => match timeout(BODY_TIMEOUT, Body::of(&mut response)).await {
+        let body = if (self.expect)(code) {
+            Body::of(&mut response).await?
+        } else {
+            match timeout(BODY_TIMEOUT, Body::of(&mut response)).await {
                 Ok(Ok(body)) => body,
                 Ok(Err(_)) | Err(_) => Body::default(),
-            },
+            }
         };
         Ok(Answer {
             code,
@@ -203,11 +203,10 @@ impl HttpUpstream {
             .expect_body
             .as_ref()
             .is_none_or(|is| is(&answer.body.start));
-        let body = match is_expected {
-            true => Outcome::pass(),
-            false => {
-                Outcome::fail(Reason::UnexpectedAnswer).with_cause("the body is not as expected")
-            }
+        let body = if is_expected {
+            Outcome::pass()
+        } else {
+            Outcome::fail(Reason::UnexpectedAnswer).with_cause("the body is not as expected")
         };
         body.merge(status.unwrap_or_else(Outcome::pass))
     }

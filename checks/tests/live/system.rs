@@ -306,9 +306,10 @@ const ONE: Files = Files {
 
 impl Files {
     fn of(group: &Path) -> Self {
-        match group.join(TWO.limit).exists() {
-            true => TWO,
-            false => ONE,
+        if group.join(TWO.limit).exists() {
+            TWO
+        } else {
+            ONE
         }
     }
 
@@ -340,9 +341,10 @@ impl Group {
         let passed_on = fs::read_to_string(root.join("cgroup.subtree_control"));
         let has_memory =
             passed_on.is_ok_and(|names| names.split(' ').any(|n| n.trim() == "memory"));
-        let (root, files) = match has_memory {
-            true => (root.to_owned(), TWO),
-            false => (root.join("memory"), ONE),
+        let (root, files) = if has_memory {
+            (root.to_owned(), TWO)
+        } else {
+            (root.join("memory"), ONE)
         };
         let around = files.limit(&root).zip(files.used(&root));
         let room = around.map_or(u64::MAX, |(limit, used)| limit.saturating_sub(used));

@@ -29,9 +29,10 @@ async fn serve_alone(address: String) {
     let knows = move |request: Request<()>| {
         let password = std::fs::read_to_string(format!("{directory}/password")).unwrap();
         let given = request.metadata().get("authorization");
-        match given.is_some_and(|given| given.as_bytes() == password.as_bytes()) {
-            true => Ok(request),
-            false => Err(tonic::Status::unauthenticated("who are you?")),
+        if given.is_some_and(|given| given.as_bytes() == password.as_bytes()) {
+            Ok(request)
+        } else {
+            Err(tonic::Status::unauthenticated("who are you?"))
         }
     };
     let health = Health::builder("stock").start().unwrap();

@@ -9,12 +9,16 @@ use scylla::{
 };
 use tower_health::{Check, Outcome, Reason};
 
-/// How long a read may take, with all that the session's policy tries again; shorter than the
-/// timeout of the check.
+/// The time limit of a read, including the retries of the session's policy. It must be shorter than
+/// the timeout of the check.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Reads one partition of a table of the service, as consistently as the service does, such as
-/// `SELECT id FROM orders.items WHERE id = 0`.
+/// Returns a check that reads one partition of a table of the service, with a statement such as
+/// `SELECT id FROM orders.items WHERE id = 0`. Use the same consistency as the service.
+///
+/// # Errors
+///
+/// Returns an error if the statement cannot be prepared.
 pub async fn cassandra(
     session: Arc<Session>,
     read: &str,
@@ -44,7 +48,7 @@ fn refusal(error: ExecutionError) -> Outcome {
             DbError::IsBootstrapping => Outcome::fail(Reason::StartingUp),
             DbError::AuthenticationError => Outcome::fail(Reason::AuthenticationFailed),
             DbError::Unauthorized => Outcome::fail(Reason::PermissionDenied),
-            // The table is gone.
+            // The table does not exist any more.
             DbError::Invalid => Outcome::fail(Reason::NotFound),
             _ => Outcome::fail(Reason::UnexpectedAnswer),
         },

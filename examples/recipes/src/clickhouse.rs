@@ -3,7 +3,8 @@
 use clickhouse::{Client, error::Error, sql::Identifier};
 use tower_health::{Check, Failure, Outcome, Reason};
 
-/// Reads one row, or none, of a table that the service reads, in the database of the client.
+/// Returns a check that reads at most one row of a table that the service reads. The table must be
+/// in the database of the client.
 pub fn clickhouse(client: Client, table: &'static str) -> Check {
     let ask = move |client: Client| async move {
         let read = client
@@ -24,7 +25,7 @@ fn refusal(error: Error) -> Outcome {
         error => return Failure::from(error).into(),
     };
     let outcome = match code(&text) {
-        // A quota, too many queries, memory.
+        // A quota is exceeded, too many queries run, or memory is short.
         Some(201 | 202 | 241) => Outcome::warn(Reason::Busy),
         Some(192 | 193 | 194 | 516) => Outcome::fail(Reason::AuthenticationFailed),
         Some(291 | 497) => Outcome::fail(Reason::PermissionDenied),
@@ -35,7 +36,7 @@ fn refusal(error: Error) -> Outcome {
     outcome.with_cause(text)
 }
 
-/// Of `Code: 60. DB::Exception: …`.
+/// Returns the code of a message such as `Code: 60. DB::Exception: …`.
 fn code(text: &str) -> Option<u32> {
     let code = text.strip_prefix("Code: ")?;
     let code = code.split(|c: char| !c.is_ascii_digit()).next()?;

@@ -8,7 +8,8 @@ use rskafka::client::{
 };
 use tower_health::{Check, Failure, Reason};
 
-/// For a service that produces: asks the leader of each partition for its end.
+/// Returns a check for a service that produces. It queries the end offset of each partition from
+/// the leader of that partition.
 pub fn produces(partitions: Vec<Arc<PartitionClient>>) -> Check {
     let ask = |partitions: Vec<Arc<PartitionClient>>| async move {
         for partition in &partitions {
@@ -20,7 +21,8 @@ pub fn produces(partitions: Vec<Arc<PartitionClient>>) -> Check {
     Check::with("kafka", partitions, ask).shared()
 }
 
-/// For a service that consumes: also reads there, where nothing is yet.
+/// Returns a check for a service that consumes. It also fetches at the end offset, where there is
+/// no record yet.
 pub fn consumes(partitions: Vec<Arc<PartitionClient>>) -> Check {
     let ask = |partitions: Vec<Arc<PartitionClient>>| async move {
         for partition in &partitions {
@@ -51,7 +53,7 @@ fn reason(error: &Error) -> Reason {
             | ProtocolError::KafkaStorageError => Reason::Unhealthy,
             _ => Reason::UnexpectedAnswer,
         },
-        // What the last attempt met, if the client has a deadline.
+        // The error of the last attempt, if the client has a deadline.
         Error::RetryFailed(gave_up) => match gave_up.source().and_then(|e| e.downcast_ref()) {
             Some(last) => reason(last),
             None => Reason::TimedOut,

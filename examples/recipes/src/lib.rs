@@ -1,5 +1,5 @@
-//! Health checks of clients that `tower-health-checks` has no feature for: a module for each, which
-//! `checks/docs/recipes.md` shows word for word, in the same order.
+//! Health checks for clients without a feature in `tower-health-checks`. Each has a module.
+//! `checks/docs/recipes.md` shows the modules word for word, in the same order.
 #![warn(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -22,11 +22,11 @@ pub mod kafka;
 pub mod mongodb;
 /// MQTT, with rumqttc.
 pub mod mqtt;
-/// Quorum queues of RabbitMQ, over its management API.
+/// Quorum queues of RabbitMQ, over the management API.
 pub mod rabbitmq_quorum;
 /// S3, with aws-sdk-s3.
 pub mod s3;
-/// The databases of SeaORM.
+/// The database connections of SeaORM.
 pub mod sea_orm;
 /// SMTP, with lettre.
 pub mod smtp;

@@ -10,11 +10,12 @@ use mongodb::{
 };
 use tower_health::{Check, Failure, Reason};
 
-/// How long the server may take. With the client's `server_selection_timeout` it stays below the
-/// timeout of the check.
+/// The time limit of a read on the server. With the client's `server_selection_timeout`, it must be
+/// shorter than the timeout of the check.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For a service that only reads: asks a member that its reads go to.
+/// Returns a check for a service that only reads. It queries a member that the read preference of
+/// the collection selects.
 pub fn reads(collection: Collection<Document>) -> Check {
     let read = |collection| read(collection, FindOneOptions::default());
     Check::with("mongodb", collection, read)
@@ -22,7 +23,7 @@ pub fn reads(collection: Collection<Document>) -> Check {
         .shared()
 }
 
-/// For a service that writes as well: asks the primary.
+/// Returns a check for a service that also writes. It queries the primary.
 pub fn writes(collection: Collection<Document>) -> Check {
     let read = |collection| {
         let mut options = FindOneOptions::default();
@@ -35,7 +36,7 @@ pub fn writes(collection: Collection<Document>) -> Check {
         .shared()
 }
 
-/// One look into the index of `_id`, for what nobody has stored.
+/// Looks up the `_id` of a document that does not exist.
 async fn read(
     collection: Collection<Document>,
     mut options: FindOneOptions,
@@ -51,7 +52,7 @@ async fn read(
 fn reason(error: &Error) -> Reason {
     match error.kind.as_ref() {
         ErrorKind::Authentication { .. } => Reason::AuthenticationFailed,
-        // No primary, or nobody at all.
+        // There is no primary, or no member at all.
         ErrorKind::ServerSelection { .. } => Reason::Unreachable,
         ErrorKind::ConnectionPoolCleared { .. } => Reason::ConnectionLost,
         ErrorKind::Io(error) => Reason::of(error.as_ref()),

@@ -8,7 +8,7 @@ use std::{
 use rumqttc::{ConnectReturnCode, ConnectionError, Event, Packet, StateError, SubscribeReasonCode};
 use tower_health::{Check, Outcome, Reason};
 
-/// What the service's own event loop knows of its session.
+/// The MQTT session of the service, as its event loop reports it.
 #[derive(Clone, Debug, Default)]
 pub struct Session(Arc<Mutex<State>>);
 
@@ -20,27 +20,28 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Connection {
-    /// Since the service started.
+    /// No connection was made since the service started.
     #[default]
     Connecting,
-    /// When the broker was last heard.
+    /// The client is connected. Contains the time of the last packet from the broker.
     Heard(Instant),
+    /// The event loop returned an error, and is not connected again.
     Lost(Reason),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Subscription {
-    /// Nothing was subscribed to.
+    /// The broker has answered no subscription yet.
     #[default]
     None,
     Accepted,
     Refused,
-    /// The broker has forgotten it, and it was not made again since.
+    /// The broker has lost the session, and the service has not subscribed again.
     Gone,
 }
 
 impl Session {
-    /// Takes note of what `EventLoop::poll` has returned, each time.
+    /// Records a result of `EventLoop::poll`. Call it with each result, including errors.
     pub fn note(&self, polled: &Result<Event, ConnectionError>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match polled {
@@ -48,9 +49,10 @@ impl Session {
                 state.connection = Connection::Heard(Instant::now());
                 state.subscription = match (packet, state.subscription) {
                     (Packet::SubAck(ack), _) => {
-                        match ack.return_codes.contains(&SubscribeReasonCode::Failure) {
-                            true => Subscription::Refused,
-                            false => Subscription::Accepted,
+                        if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
+                            Subscription::Refused
+                        } else {
+                            Subscription::Accepted
                         }
                     }
                     (Packet::ConnAck(ack), Subscription::Accepted) if !ack.session_present => {
@@ -64,8 +66,8 @@ impl Session {
         }
     }
 
-    /// A check of the session, whose broker is heard at least once in `keep_alive`, if only as it
-    /// answers a ping.
+    /// Returns a check of the session. Pass the `keep_alive` of the client: the broker sends at
+    /// least one packet in that time, because it answers the client's pings.
     pub fn check(&self, keep_alive: Duration) -> Check {
         let ask = move |session: Self| async move {
             let state = *session.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +75,7 @@ impl Session {
                 (Connection::Connecting, _) => Outcome::fail(Reason::StartingUp),
                 (Connection::Lost(Reason::Busy), _) => Outcome::warn(Reason::Busy),
                 (Connection::Lost(reason), _) => Outcome::fail(reason),
-                // Nobody polls the event loop any more.
+                // The event loop is no longer polled.
                 (Connection::Heard(last), _) if last.elapsed() > 2 * keep_alive => {
                     Outcome::fail(Reason::Stale)
                 }
@@ -82,13 +84,14 @@ impl Session {
                         .with_cause("the broker has refused a subscription")
                 }
                 (Connection::Heard(_), Subscription::Gone) => Outcome::fail(Reason::Degraded)
-                    .with_cause("the session is a new one, and nothing is subscribed to in it"),
+                    .with_cause("the session is new and has no subscription"),
                 (Connection::Heard(_), Subscription::None | Subscription::Accepted) => {
                     Outcome::pass()
                 }
             }
         };
-        // It asks nobody, and a connection that is back within three seconds was no outage.
+        // A run sends nothing, so it may run often. A connection that is back within three seconds
+        // is not an outage.
         Check::with("mqtt", self.clone(), ask)
             .period(Duration::from_secs(1))
             .retry_period(Duration::from_secs(1))

@@ -5,20 +5,20 @@ use serde_json::Value;
 use tower_health::{Check, Failure, Outcome, Reason};
 use tower_health_checks::HttpUpstream;
 
-/// Whether a node, such as `http://monitor:secret@rabbitmq-0.internal:15672`, can stop and no queue
-/// loses its majority.
+/// Returns a check that a node can stop without a queue losing its majority. The node is the URL of
+/// its management API, such as `http://monitor:secret@rabbitmq-0.internal:15672`.
 pub fn node(client: Client, node: &str) -> Check {
     let url = format!("{node}/api/health/checks/node-is-quorum-critical");
     Check::new("rabbitmq-node", HttpUpstream::new(client, url)).non_critical()
 }
 
-/// Whether a quorum queue has a majority. It is named by its virtual host and its own name, encoded
-/// as in `%2F/orders`.
+/// Returns a check that a quorum queue has a majority. The queue is given by its virtual host and
+/// its name, both percent-encoded, as in `%2F/orders`.
 pub fn queue(client: Client, node: &str, queue: &str) -> Check {
     let url = format!("{node}/api/queues/{queue}?disable_stats=true&enable_queue_totals=true");
     let ask = |(client, url): (Client, String)| async move {
         let answer = match client.get(&url).send().await {
-            // A server may close a connection that was kept just as the request arrives.
+            // The server may close an idle connection just as the request arrives. Repeat it once.
             Err(error) if error.is_request() && !error.is_timeout() && !error.is_connect() => {
                 client.get(&url).send().await
             }
@@ -33,7 +33,7 @@ pub fn queue(client: Client, node: &str, queue: &str) -> Check {
             503 => Some(Reason::Unhealthy),
             _ => Some(Reason::UnexpectedAnswer),
         };
-        // To its end, so that the connection is used again.
+        // Read the body to its end, so that the client can reuse the connection.
         let body = answer.bytes().await.map_err(failure)?;
         Ok::<_, Failure>(match refused {
             Some(reason) => Outcome::fail(reason),
@@ -46,7 +46,7 @@ pub fn queue(client: Client, node: &str, queue: &str) -> Check {
 fn judge(queue: &Value) -> Outcome {
     let count = |nodes| queue.get(nodes)?.as_array().map(Vec::len);
     let (Some(members), Some(online)) = (count("members"), count("online")) else {
-        let cause = "it tells of no members: it is no quorum queue, or has only just been declared";
+        let cause = "no members are listed: it is not a quorum queue, or was only just declared";
         return Outcome::fail(Reason::UnexpectedAnswer).with_cause(cause);
     };
     let outcome = if online <= members / 2 {
@@ -61,7 +61,7 @@ fn judge(queue: &Value) -> Outcome {
         .measure("online", online as u64, "")
 }
 
-/// Without the URL, which may hold a password.
+/// Converts an error without its URL, which may contain a password.
 fn failure(error: reqwest::Error) -> Failure {
     error.without_url().into()
 }

@@ -10,10 +10,11 @@ use aws_sdk_s3::{
 };
 use tower_health::{Check, Failure, Outcome, Reason};
 
-/// How long a request may take, with the second attempt; shorter than the timeout of the check.
+/// The time limit of a request, including its second attempt. It must be shorter than the timeout
+/// of the check.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Asks for a small object that is always there.
+/// Returns a check that requests the head of a small object that always exists.
 pub fn s3(client: &Client, bucket: &str, key: &str) -> Check {
     let head = client.head_object().bucket(bucket).key(key);
     let ask = |head: HeadObjectFluentBuilder| async {
@@ -23,13 +24,13 @@ pub fn s3(client: &Client, bucket: &str, key: &str) -> Check {
         }
     };
     Check::with("s3", head, ask)
-        // Each request is billed, by each replica of the service.
+        // Each request is billed, and each replica of the service sends them.
         .period(Duration::from_secs(30))
         .shared()
 }
 
-/// A connection that was kept may be closed just as the request is sent, and an error of the server is
-/// to be asked again.
+/// Returns the time limit and the retries of a request. A second attempt is needed because an idle
+/// connection may be closed just as the request is sent, and because server errors must be retried.
 fn bounded() -> Builder {
     let timeout = TimeoutConfig::builder().operation_timeout(PATIENCE).build();
     let again = RetryConfig::standard()
@@ -48,7 +49,7 @@ where
             error => Failure::from(error).into(),
         };
     };
-    // An answer to `HEAD` has no body, so the code is all that it says.
+    // A response to `HEAD` has no body, so the code is the only information.
     let outcome = match code {
         403 => Outcome::fail(Reason::PermissionDenied),
         404 => Outcome::fail(Reason::NotFound),
@@ -57,5 +58,5 @@ where
         500.. => Outcome::fail(Reason::Unhealthy),
         _ => Outcome::fail(Reason::UnexpectedAnswer),
     };
-    outcome.with_cause(format_args!("it answers {code}"))
+    outcome.with_cause(format_args!("the status code is {code}"))
 }

@@ -4,16 +4,16 @@ use reqwest::Client;
 use tower_health::Check;
 use tower_health_checks::HttpUpstream;
 
-/// Whether the server, such as `https://vault.internal:8200`, is unsealed and takes requests, or
-/// forwards them.
+/// Returns a check that the server, such as `https://vault.internal:8200`, is unsealed and accepts
+/// requests, or forwards them.
 pub fn vault(client: Client, server: &str) -> Check {
     let url = format!("{server}/v1/sys/health?standbyok=true&perfstandbyok=true");
     let health = HttpUpstream::new(client, url).expect(|code| code == 200);
     Check::new("vault", health).shared()
 }
 
-/// Whether the token of the service is valid, which the client sends as its default header
-/// `X-Vault-Token`.
+/// Returns a check that the token of the service is valid. The client must send it in the default
+/// header `X-Vault-Token`.
 pub fn token(client: Client, server: &str) -> Check {
     let url = format!("{server}/v1/auth/token/lookup-self");
     let token = HttpUpstream::new(client, url).expect(|code| code == 200);

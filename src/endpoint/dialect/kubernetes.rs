@@ -58,9 +58,10 @@ fn lines(text: &mut String, page: &Page<'_>) -> fmt::Result {
 
 fn line(text: &mut String, check: &CheckReport) -> fmt::Result {
     let name = &check.name;
-    match check.status.is_good() {
-        true => writeln!(text, "[+]{name} ok"),
-        false => writeln!(text, "[-]{name} failed: reason withheld"),
+    if check.status.is_good() {
+        writeln!(text, "[+]{name} ok")
+    } else {
+        writeln!(text, "[-]{name} failed: reason withheld")
     }
 }
 

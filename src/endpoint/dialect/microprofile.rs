@@ -42,8 +42,5 @@ struct Response<'a> {
 }
 
 const fn up(good: bool) -> &'static str {
-    match good {
-        true => "UP",
-        false => "DOWN",
-    }
+    if good { "UP" } else { "DOWN" }
 }

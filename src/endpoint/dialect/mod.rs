@@ -111,9 +111,10 @@ pub(super) struct Form {
 impl Form {
     /// Returns the index of this form of an answer to `probe` among all forms of all answers.
     pub(super) const fn index(self, probe: Probe) -> usize {
-        let kind = match self.verbose {
-            true => VERBOSE,
-            false => self.format as usize,
+        let kind = if self.verbose {
+            VERBOSE
+        } else {
+            self.format as usize
         };
         let kind = kind * Probe::ALL.len() + probe as usize;
         (kind * EXPOSURES + self.exposure as usize) * 2 + self.negotiated as usize
@@ -211,9 +212,10 @@ impl Page<'_> {
             Format::Actuator => actuator::body(self, form),
         };
         let body = body.into_bytes();
-        let code = match self.status.is_good() {
-            true => StatusCode::OK,
-            false => StatusCode::SERVICE_UNAVAILABLE,
+        let code = if self.status.is_good() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
         };
         Answer {
             status: self.status,

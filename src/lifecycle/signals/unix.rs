@@ -92,12 +92,11 @@ fn watch(mut signals: Signals) {
     let mut last = SIGTERM;
     let mut counted: Option<Instant> = None;
     loop {
-        let came: Vec<i32> = match told.is_empty() {
-            true => signals.wait().collect(),
-            false => {
-                thread::sleep(LOOK);
-                signals.pending().collect()
-            }
+        let came: Vec<i32> = if told.is_empty() {
+            signals.wait().collect()
+        } else {
+            thread::sleep(LOOK);
+            signals.pending().collect()
         };
         for signal in came {
             if counted.is_some_and(|at| at.elapsed() < same(signal)) {

@@ -108,9 +108,10 @@ fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 fn failed(error: &(dyn std::error::Error + 'static)) -> Asked {
-    match is_refused(error) {
-        true => Asked::Refused,
-        false => Asked::Lost(format!("{error:?}")),
+    if is_refused(error) {
+        Asked::Refused
+    } else {
+        Asked::Lost(format!("{error:?}"))
     }
 }
 

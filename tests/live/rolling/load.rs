@@ -121,9 +121,10 @@ async fn ask(client: &Client<HttpConnector, Empty<Bytes>>, uri: Uri) -> Result<(
         let status = response.status();
         let body = response.into_body().collect().await;
         let body = body.map_err(|error| format!("{error:?}"))?.to_bytes();
-        match status == StatusCode::OK && body.starts_with(b"no orders") {
-            true => Ok(()),
-            false => Err(format!("{status}: {body:?}")),
+        if status == StatusCode::OK && body.starts_with(b"no orders") {
+            Ok(())
+        } else {
+            Err(format!("{status}: {body:?}"))
         }
     };
     match tokio::time::timeout(Duration::from_secs(30), asked).await {

@@ -135,9 +135,10 @@ impl Expected {
     }
 
     fn judge_writes(&self, read_only: Option<&str>) -> Outcome {
-        match self.writable && read_only != Some("off") {
-            true => Outcome::fail(Reason::ReadOnly).with_cause("the server accepts no writes"),
-            false => Outcome::pass(),
+        if self.writable && read_only != Some("off") {
+            Outcome::fail(Reason::ReadOnly).with_cause("the server accepts no writes")
+        } else {
+            Outcome::pass()
         }
     }
 
@@ -181,9 +182,10 @@ impl Expected {
 
 /// Fails for a part that the server does not report, if a bound is set for it.
 fn rejected_outcome(rejected: &Outcome, is_bound: bool) -> Outcome {
-    match is_bound {
-        true => rejected.clone(),
-        false => Outcome::pass(),
+    if is_bound {
+        rejected.clone()
+    } else {
+        Outcome::pass()
     }
 }
 
