@@ -4,7 +4,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// What a future says that waits for nothing.
+/// Returns the output of a future that is ready when it is first polled.
+///
+/// # Panics
+///
+/// Panics if the future is pending.
 pub fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

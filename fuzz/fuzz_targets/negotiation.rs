@@ -1,4 +1,4 @@
-//! Whatever a client accepts, it gets an answer, in one of the dialects that there are.
+//! Any `Accept` headers receive a response, in one of the known dialects.
 
 #![no_main]
 

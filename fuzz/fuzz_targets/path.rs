@@ -1,5 +1,5 @@
-//! Whatever paths a service has, and whatever path is asked for: only what was set is answered,
-//! segment by segment.
+//! For any configured paths and any requested path, only the configured paths are answered. They
+//! match segment by segment.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Whatever a query says, nothing of it but what could be the name of a check is repeated, and the
-//! check that fails still does unless it was left out.
+//! For any query, the response repeats only the parts that can be the name of a check. The failing
+//! check still fails, unless the query excludes it.
 
 #![no_main]
 

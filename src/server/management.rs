@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::{
     activity::{Busy, Limits},
     body::ManagementBody,
-    connection::{self, Settings, Told, http},
+    connection::{self, ServerState, Settings, http},
     events::{Events, READERS},
     leave::{self, DRAIN, DRAINED},
     switch::{self, MAINTENANCE, switches},
@@ -77,7 +77,7 @@ pub(super) async fn serve(listener: TcpListener, management: Management) {
         http,
         limits: Limits::default(),
         // A management port serves until it is dropped.
-        told: watch::channel(Told::Serve).1,
+        state: watch::channel(ServerState::Serving).1,
     };
     let mut connections = JoinSet::new();
     let mut by_age: VecDeque<AbortHandle> = VecDeque::new();

@@ -21,7 +21,7 @@ use tower_service::Service;
 use super::{
     activity::{Busy, Limits},
     body::BusyBody,
-    connection::{self, Settings, Told, http},
+    connection::{self, ServerState, Settings, http},
 };
 use crate::{
     BoxError, Health, engine::Board, error::ServerError, future::Drained, lifecycle::until,
@@ -160,11 +160,11 @@ async fn serve<S, B>(
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let (tell, told) = watch::channel(Told::Serve);
+    let (sender, state) = watch::channel(ServerState::Serving);
     let settings = Settings {
         http: http(),
         limits: *limits.lock().unwrap_or_else(PoisonError::into_inner),
-        told,
+        state,
     };
     let service = TowerToHyperService::new(service);
     let mut connections = JoinSet::new();
@@ -185,8 +185,8 @@ async fn serve<S, B>(
     loop {
         tokio::select! {
             () = drained.as_mut() => break,
-            () = finishing.as_mut(), if *tell.borrow() == Told::Serve => {
-                _ = tell.send(Told::Finish);
+            () = finishing.as_mut(), if *sender.borrow() == ServerState::Serving => {
+                _ = sender.send(ServerState::Finishing);
             }
             stream = accept(&listener) => begin(&mut connections, stream),
         }
@@ -203,6 +203,6 @@ async fn serve<S, B>(
             }
         }
     }
-    _ = tell.send(Told::Close);
+    _ = sender.send(ServerState::Closing);
     while connections.join_next().await.is_some() {}
 }

@@ -8,13 +8,7 @@ const PAGE: &str = "checks/docs/recipes.md";
 const SOURCES: &str = "examples/recipes/src";
 
 /// The entries of each recipe, in this order.
-const ENTRIES: [&str; 5] = [
-    "query",
-    "permissions",
-    "reports",
-    "not detected",
-    "tested",
-];
+const ENTRIES: [&str; 5] = ["query", "permissions", "reports", "not detected", "tested"];
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
