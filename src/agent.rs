@@ -24,6 +24,23 @@
 //! HAProxy keeps its state while the agent is unreachable. An agent runs no checks: a check [on
 //! demand](crate::Check::on_demand) that no other reader requests stays pending.
 //!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tokio::{io::AsyncReadExt, net::TcpStream};
+//! use tower_health::Health;
+//!
+//! let health = Health::builder("orders").start()?;
+//! let agent = health.agent_check("127.0.0.1:0").start()?;
+//!
+//! drop(health.drain());
+//! let mut line = String::new();
+//! TcpStream::connect(agent.local_addr()).await?.read_to_string(&mut line).await?;
+//! assert_eq!(line, "drain #draining\n");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! [agent-check]: https://docs.haproxy.org/3.0/configuration.html#5.2-agent-check
 
 use std::{
@@ -58,6 +75,21 @@ const LINGER: Duration = Duration::from_millis(200);
 const READ: u64 = 4 * 1024;
 
 /// Builder of an agent. Returned by [`Health::agent_check`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, Status, endpoint::Exposure};
+///
+/// let agent = Health::fixed(Status::Pass)
+///     .agent_check("127.0.0.1:0") // port 0: any free port
+///     .warn_weight(50)
+///     .exposure(Exposure::Status)
+///     .start()?;
+/// assert_ne!(agent.local_addr().port(), 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is served until `start()`"]
 pub struct AgentBuilder {
@@ -68,6 +100,21 @@ pub struct AgentBuilder {
 }
 
 /// An agent. It responds until this is dropped, and keeps the checks running.
+///
+/// HAProxy then keeps the last state that it received, so drain the instance first.
+///
+/// ```
+/// use std::{io::Read, net::TcpStream};
+///
+/// use tower_health::{Health, Status};
+///
+/// let health = Health::fixed(Status::Pass);
+/// let agent = health.agent_check("127.0.0.1:0").own_thread().start()?;
+/// let mut line = String::new();
+/// TcpStream::connect(agent.local_addr())?.read_to_string(&mut line)?;
+/// assert_eq!(line, "ready up 100% #ok\n");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the port is closed when this is dropped"]
 pub struct Agent {
@@ -75,8 +122,11 @@ pub struct Agent {
 }
 
 /// How readiness is formatted as a line.
+///
+/// It is copied into each connection.
 #[derive(Clone, Copy, Debug)]
 struct Line {
+    /// The weight while readiness warns, in percent.
     warn_weight: u8,
     exposure: Exposure,
 }
@@ -87,6 +137,23 @@ impl Health {
     ///
     /// If `addr` resolves to several addresses, the first that can be bound is used. Port 0 selects
     /// any free port.
+    ///
+    /// A name is resolved here, which blocks. An error of that is returned by
+    /// [`start`](AgentBuilder::start).
+    ///
+    /// ```
+    /// use std::{io::Read, net::TcpStream, time::Duration};
+    ///
+    /// use tower_health::{Health, Status};
+    ///
+    /// let health = Health::fixed(Status::Pass);
+    /// let agent = health.agent_check("127.0.0.1:0").own_thread().start()?;
+    /// health.maintenance("reindexing", Duration::from_secs(600));
+    /// let mut line = String::new();
+    /// TcpStream::connect(agent.local_addr())?.read_to_string(&mut line)?;
+    /// assert_eq!(line, "maint #maintenance\n");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn agent_check(&self, addr: impl ToSocketAddrs) -> AgentBuilder {
         AgentBuilder {
             health: self.clone(),
@@ -103,6 +170,19 @@ impl Health {
 impl AgentBuilder {
     /// Sets the weight while readiness warns, in percent of the configured weight. A value above
     /// 100 is reduced to 100. Defaults to 100, because an instance that warns is ready.
+    ///
+    /// ```
+    /// use std::{io::Read, net::TcpStream};
+    ///
+    /// use tower_health::{Health, Status};
+    ///
+    /// let health = Health::fixed(Status::Warn);
+    /// let agent = health.agent_check("127.0.0.1:0").warn_weight(40).own_thread().start()?;
+    /// let mut line = String::new();
+    /// TcpStream::connect(agent.local_addr())?.read_to_string(&mut line)?;
+    /// assert_eq!(line, "ready up 40% #warn\n");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn warn_weight(mut self, percent: u8) -> Self {
         self.line.warn_weight = percent.min(100);
         self
@@ -110,6 +190,24 @@ impl AgentBuilder {
 
     /// Sets how much the line contains. With [`Exposure::Status`] it contains nothing about checks.
     /// Defaults to [`Exposure::Checks`]. A higher exposure adds nothing.
+    ///
+    /// ```
+    /// use std::{io::Read, net::TcpStream};
+    ///
+    /// use tower_health::{Health, Status, endpoint::Exposure};
+    ///
+    /// let health = Health::fixed(Status::Fail);
+    /// for (exposure, expected) in [
+    ///     (Exposure::Status, "ready down #fail\n"),
+    ///     (Exposure::Checks, "ready down #fixed failed\n"),
+    /// ] {
+    ///     let agent = health.agent_check("127.0.0.1:0").exposure(exposure).own_thread().start()?;
+    ///     let mut line = String::new();
+    ///     TcpStream::connect(agent.local_addr())?.read_to_string(&mut line)?;
+    ///     assert_eq!(line, expected);
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         self.line.exposure = exposure;
         self
@@ -117,6 +215,9 @@ impl AgentBuilder {
 
     /// Responds on a separate thread and runtime. Defaults to the runtime that is current at
     /// [`start`](Self::start).
+    ///
+    /// It then responds while the runtime of the service is blocked, and needs no runtime to start.
+    /// Unlike a management port on its own thread, it adds no check of the runtime.
     pub fn own_thread(mut self) -> Self {
         self.own_thread = true;
         self
@@ -127,6 +228,14 @@ impl AgentBuilder {
     /// # Errors
     ///
     /// Returns a [`ServeError`] if the port cannot be served. Nothing is served then.
+    ///
+    /// ```
+    /// use tower_health::{Health, Status, error::ServeError};
+    ///
+    /// let health = Health::fixed(Status::Pass);
+    /// let error = health.agent_check("127.0.0.1:0").start().unwrap_err();
+    /// assert!(matches!(error, ServeError::NoRuntime), "neither a runtime nor `own_thread()`");
+    /// ```
     pub fn start(self) -> Result<Agent, ServeError> {
         let Self {
             health,
@@ -149,6 +258,8 @@ impl Agent {
     }
 }
 
+/// Accepts connections, at most [`CONNECTIONS`] at a time. The line is made when a connection is
+/// accepted.
 async fn serve(listener: TcpListener, health: Health, line: Line) {
     let mut connections = JoinSet::new();
     loop {
@@ -177,6 +288,7 @@ async fn tell(mut stream: TcpStream, text: String) {
 }
 
 impl Line {
+    /// Returns the line for a verdict of readiness, with its line break.
     fn of(self, verdict: &Verdict) -> String {
         match (verdict.status, verdict.reason) {
             (Status::Pass, _) => "ready up 100% #ok\n".to_owned(),

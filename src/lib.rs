@@ -187,6 +187,7 @@ mod telemetry;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
+mod watchdog;
 
 /// Attribute for implementations of [`HealthCheck`], which has an async method. Re-exported from
 /// the crate [async-trait](https://docs.rs/async-trait).
@@ -200,14 +201,69 @@ pub use model::{
 };
 
 /// What can be read from a service: verdicts, reports of checks, and the stage of the instance.
+///
+/// [`Health::verdict`](crate::Health::verdict) and [`Health::stage`](crate::Health::stage) are
+/// lock-free reads. [`Health::report`](crate::Health::report) and
+/// [`Health::check`](crate::Health::check) copy the state of the checks. None of them runs a check.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Probe, Status, report::{CheckReport, Stage}};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("database", || async { Status::Pass }))
+///     .check(Check::new("search", || async { Status::Fail }).non_critical())
+///     .start()?;
+/// health.wait_until_good(Probe::Startup).await?;
+/// assert_eq!(health.stage(), Stage::Ready);
+///
+/// let report = health.report();
+/// let fails = |check: &&CheckReport| check.status == Status::Fail;
+/// let failing: Vec<&str> = report.checks.iter().filter(fails).map(|check| &*check.name).collect();
+/// assert_eq!(failing, ["search"]);
+/// # Ok(())
+/// # }
+/// ```
 pub mod report {
     pub use crate::model::{CheckReport, LastRun, Name, Report, Stage, Verdict, VerdictReason};
 }
 
 /// Events, and the streams that deliver them.
 ///
-/// [`Health::subscribe`](crate::Health::subscribe) delivers every transition.
-/// [`Health::watch`](crate::Health::watch) delivers the latest verdict of one probe.
+/// | you need | use | a slow reader |
+/// | --- | --- | --- |
+/// | every transition, in order | [`Health::subscribe`](crate::Health::subscribe) | loses the oldest events, and receives their number |
+/// | the latest verdict of one probe | [`Health::watch`](crate::Health::watch) | skips verdicts in between |
+/// | to wait for one status | [`Health::wait_until`](crate::Health::wait_until) | |
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Status, event::Event, testing::ScriptedCheck};
+///
+/// let database = ScriptedCheck::new(Status::Pass);
+/// let health = Health::builder("orders")
+///     .check(Check::new("database", database.clone()).non_critical())
+///     .start()?;
+/// health.run_now("database").await?;
+/// let mut events = health.subscribe();
+///
+/// database.set_outcome(Status::Fail);
+/// health.run_now("database").await?;
+/// let mut lines = Vec::new();
+/// while lines.len() < 2 {
+///     match events.next().await {
+///         Some(Event::Check(change)) => lines.push(format!("{}: {}", change.name, change.to)),
+///         Some(Event::Verdict(change)) => lines.push(format!("{}: {}", change.probe, change.to)),
+///         Some(_) => {}
+///         None => break,
+///     }
+/// }
+/// assert_eq!(lines, ["database: fail", "readiness: warn"]);
+/// # Ok(())
+/// # }
+/// ```
 pub mod event {
     pub use crate::{
         health::{Subscription, VerdictWatch},
@@ -216,6 +272,29 @@ pub mod event {
 }
 
 /// The parts of an outcome, and the traits of what is accepted as a check and as an outcome.
+///
+/// The traits are for functions that create checks from any code. A service rarely needs to name
+/// them.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Status, outcome::{IntoOutcome, Value}};
+///
+/// /// A check that passes if the command succeeds.
+/// fn command<O: IntoOutcome + 'static>(name: &str, run: fn() -> O) -> Check {
+///     Check::blocking(name, run).non_critical()
+/// }
+///
+/// let health = Health::builder("orders")
+///     .check(command("clock", || Status::Pass))
+///     .check(command("root", || std::fs::metadata("/").map(|_| ())))
+///     .start()?;
+/// assert_eq!(health.run_now("root").await?.status, Status::Pass);
+/// assert_eq!(Value::from(3_u8), Value::Integer(3));
+/// # Ok(())
+/// # }
+/// ```
 pub mod outcome {
     pub use crate::{
         check::{IntoHealthCheck, IntoOutcome, Success},
@@ -225,24 +304,116 @@ pub mod outcome {
 
 /// Results that the application reports itself. No check runs for them.
 ///
-/// [`Health::reporter`](crate::Health::reporter) registers a [`Reporter`](crate::push::Reporter).
-/// [`Health::heartbeat`](crate::Health::heartbeat) registers a
-/// [`Heartbeat`](crate::push::Heartbeat).
+/// [`Health::reporter`](crate::Health::reporter) registers a [`Reporter`](crate::push::Reporter),
+/// for a result that the application knows. [`Health::heartbeat`](crate::Health::heartbeat)
+/// registers a [`Heartbeat`](crate::push::Heartbeat), for a worker that has to be alive. A report
+/// is visible to readers when the call returns. A tick is cheap enough for each iteration of a
+/// loop.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tower_health::{Health, Probe, Reason, Status, push::{Heartbeat, Reporter}};
+///
+/// let health = Health::builder("orders").start()?;
+/// let leader: Reporter = health.reporter("leader", Duration::from_secs(60)).non_critical().await?;
+/// let consumer: Heartbeat = health.heartbeat("consumer", Duration::from_secs(30)).await?;
+/// leader.report(Status::Pass);
+/// consumer.tick();
+/// assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
+///
+/// drop(consumer);
+/// assert_eq!(health.check("consumer")?.reason, Some(Reason::Died));
+/// # Ok(())
+/// # }
+/// ```
 pub mod push {
     pub use crate::lifecycle::{Heartbeat, HeartbeatBuilder, Reporter, ReporterBuilder};
 }
 
 /// Settings from a file, and changes to the checks of a running service.
+///
+/// [`HealthConfig`](crate::config::HealthConfig) overrides the settings in the code when the
+/// service starts. Deserialize it from any format that [serde] supports.
+/// [`Change`](crate::config::Change) is the future of [`Health::add`](crate::Health::add),
+/// [`replace`](crate::Health::replace) and [`remove`](crate::Health::remove).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Status, config::{Change, HealthConfig}};
+///
+/// let text = r#"{"checks": {"search": {"enabled": false}}}"#;
+/// let config: HealthConfig = serde_json::from_str(text)?;
+/// let health = Health::builder("orders")
+///     .check(Check::new("search", || async { Status::Pass }))
+///     .config(config)
+///     .start()?;
+/// assert!(health.check("search").is_err(), "it is disabled");
+///
+/// let change: Change = health.add(Check::new("tenant-7", || async { Status::Pass }));
+/// assert_eq!(change.await?.status, Status::Pass);
+/// # Ok(())
+/// # }
+/// ```
 pub mod config {
     pub use crate::health::{Change, CheckConfig, HealthConfig};
 }
 
 /// Types of a graceful shutdown: what it waits for, and the output of its servers.
+///
+/// [`Health::drain`](crate::Health::drain) begins it, and [`Health::run`](crate::Health::run) ends
+/// the server when it is over. [`Draining`](crate::drain::Draining) resolves when it begins, for
+/// workers that end themselves. An [`InFlightGuard`](crate::drain::InFlightGuard) makes the drain
+/// wait for them.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tokio::time::{Instant, sleep};
+/// use tower_health::{Health, drain::{Draining, InFlightGuard}};
+///
+/// async fn work(draining: Draining, message: InFlightGuard) {
+///     draining.await;
+///     sleep(Duration::from_secs(7)).await; // finishes its last message
+///     drop(message);
+/// }
+///
+/// let health = Health::builder("orders").start()?;
+/// tokio::spawn(work(health.draining(), health.in_flight()));
+/// let began = Instant::now();
+/// health.drain().await;
+/// assert_eq!(began.elapsed().as_secs(), 7, "the delay alone is 5 s");
+/// # Ok(())
+/// # }
+/// ```
 pub mod drain {
     pub use crate::lifecycle::{Draining, InFlightGuard, ServerOutput};
 }
 
-/// Futures that methods return.
+/// Futures that methods return, so that a struct or a trait can name them.
+///
+/// None of them borrows the [`Health`], and none keeps the checks running.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, Probe, future::WaitUntil};
+///
+/// struct Startup {
+///     ready: WaitUntil,
+/// }
+///
+/// let health = Health::builder("orders").start()?;
+/// let startup = Startup { ready: health.wait_until_good(Probe::Readiness) };
+/// assert!(startup.ready.await?.status.is_good());
+/// # Ok(())
+/// # }
+/// ```
 pub mod future {
     pub use crate::{
         health::{RunNow, WaitUntil},
@@ -251,6 +422,27 @@ pub mod future {
 }
 
 /// Errors. The message of each error contains its remedy.
+///
+/// An error that has several causes contains all of them, so that one attempt shows everything that
+/// has to be corrected.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use tower_health::{Check, Health, Status, error::ConfigError};
+///
+/// let error = Health::builder("orders")
+///     .check(Check::new("Search", || async { Status::Pass }))
+///     .concurrency(0)
+///     .start()
+///     .unwrap_err();
+/// assert_eq!(error.problems().len(), 2);
+/// assert!(error.problems().contains(&ConfigError::NoConcurrency));
+/// let message = error.to_string();
+/// assert!(message.starts_with("health cannot start, for 2 reasons:"));
+/// assert!(message.contains("try `search`"));
+/// # }
+/// ```
 pub mod error {
     #[cfg(any(feature = "server", feature = "agent"))]
     #[cfg_attr(docsrs, doc(cfg(any(feature = "server", feature = "agent"))))]

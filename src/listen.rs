@@ -1,4 +1,8 @@
 //! Listening on a port and serving it, on the current runtime or on a separate thread and runtime.
+//!
+//! The management port and the agent use it. The address is bound before `start()` returns, so that
+//! a port that is in use is an error of the service's startup. A port serves until its
+//! [`Listening`] is dropped.
 
 use std::{
     error::Error,
@@ -20,13 +24,18 @@ use tokio::{
 use crate::{check::guard, detached};
 
 /// The addresses to listen on.
+///
+/// An error of the resolution is kept, and returned at the start.
 pub(crate) type Addresses = io::Result<Vec<SocketAddr>>;
 
+/// Resolves an address. A name is looked up, which blocks.
 pub(crate) fn addresses(addr: impl ToSocketAddrs) -> Addresses {
     addr.to_socket_addrs().map(Iterator::collect)
 }
 
 /// A port that is served until this is dropped.
+///
+/// Connections end with it.
 pub(crate) struct Listening {
     addr: SocketAddr,
     _served: Served,
@@ -34,6 +43,7 @@ pub(crate) struct Listening {
 
 /// What serves the port. It ends immediately when this is dropped.
 enum Served {
+    /// A task of the current runtime.
     Task(AbortHandle),
     /// The thread ends when this sender is dropped.
     Thread(#[expect(dead_code, reason = "dropping it is what counts")] oneshot::Sender<()>),
@@ -79,6 +89,7 @@ impl Listening {
         })
     }
 
+    /// Returns the bound address, with the actual port if port 0 was requested.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -139,6 +150,9 @@ where
 }
 
 /// Accepts the next connection, without a time limit. Errors are treated as temporary.
+///
+/// If the process is out of file descriptors, it retries every 100 ms. Connections wait in the
+/// accept queue meanwhile.
 pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
@@ -170,12 +184,46 @@ impl fmt::Debug for Listening {
 }
 
 /// The error when a port cannot be served.
+///
+/// Nothing is bound then, and nothing keeps running. The [source](Error::source) is the error of
+/// the operating system, if there is one. The message contains the remedy.
+///
+/// ```
+/// use tower_health::{Health, Status, error::ServeError};
+///
+/// let error = Health::fixed(Status::Pass).serve("127.0.0.1:0").start().unwrap_err();
+/// assert!(matches!(error, ServeError::NoRuntime));
+/// assert!(error.to_string().contains(".own_thread()"), "the remedy");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServeError {
     /// The given address is invalid or does not resolve.
+    ///
+    /// ```
+    /// use tower_health::{Health, Status, error::ServeError};
+    ///
+    /// let error = Health::fixed(Status::Pass).serve("no port").own_thread().start().unwrap_err();
+    /// assert!(matches!(error, ServeError::Address(_)));
+    /// ```
     Address(io::Error),
     /// None of the addresses can be listened on.
+    ///
+    /// The port is in use, is reserved for other users, or the address does not belong to this
+    /// machine.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    ///
+    /// use tower_health::{Health, Status, error::ServeError};
+    ///
+    /// let used = TcpListener::bind("127.0.0.1:0")?;
+    /// let addr = used.local_addr()?;
+    /// let started = Health::fixed(Status::Pass).serve(addr).own_thread().start();
+    /// let Err(ServeError::Listen { addresses, .. }) = started else { panic!("it is in use") };
+    /// assert_eq!(addresses, [addr]);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[non_exhaustive]
     Listen {
         /// The addresses that were tried.
@@ -186,8 +234,22 @@ pub enum ServeError {
     /// The thread, or the runtime on it, could not be started.
     Thread(io::Error),
     /// There is no runtime to serve the port on.
+    ///
+    /// It is only returned without `own_thread()`.
     NoRuntime,
     /// The runtime has no I/O, or no timers.
+    ///
+    /// It is only returned without `own_thread()`.
+    ///
+    /// ```
+    /// use tower_health::{Health, Status, error::ServeError};
+    ///
+    /// let runtime = tokio::runtime::Builder::new_current_thread().build()?; // no `enable_all()`
+    /// let _entered = runtime.enter();
+    /// let error = Health::fixed(Status::Pass).serve("127.0.0.1:0").start().unwrap_err();
+    /// assert!(matches!(error, ServeError::RuntimeWithout));
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     RuntimeWithout,
 }
 
@@ -196,25 +258,25 @@ impl fmt::Display for ServeError {
         match self {
             Self::Address(error) => write!(
                 f,
-                "the address is none ({error}): give an IP address or a name that resolves, and a port, such as \
+                "the address is invalid ({error}): use an IP address or a name that resolves, and a port, such as \
                  \"0.0.0.0:9000\""
             ),
             Self::Listen { addresses, error } => write!(
                 f,
-                "{addresses:?} cannot be listened on ({error}): give an address of this machine, and a port that is free"
+                "cannot listen on {addresses:?} ({error}): use an address of this machine and a free port"
             ),
             Self::Thread(error) => write!(
                 f,
-                "there is no thread of its own to be had ({error}): give the process room for one more, or leave out \
+                "the thread of the port could not be started ({error}): allow the process one more, or remove \
                  `.own_thread()`"
             ),
             Self::NoRuntime => f.write_str(
-                "there is no tokio runtime here: call `start()` within one, or give the port a thread of its own \
-                 with `.own_thread()`",
+                "there is no tokio runtime here: call `start()` within one, or serve the port on a separate \
+                 thread with `.own_thread()`",
             ),
             Self::RuntimeWithout => f.write_str(
-                "the tokio runtime has no I/O or no timers: build it with `enable_all()`, or give the port a thread \
-                 of its own with `.own_thread()`",
+                "the tokio runtime has no I/O or no timers: build it with `enable_all()`, or serve the port on a \
+                 separate thread with `.own_thread()`",
             ),
         }
     }

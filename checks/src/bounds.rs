@@ -1,11 +1,15 @@
 //! The connection limit of a server, and the lag of a replica.
+//!
+//! The checks of PostgreSQL, MySQL and Redis share these rules, so that the same setting means the
+//! same for each of them. A value that is equal to a bound is within it.
 
 use std::time::Duration;
 
 use super::percent;
 use tower_health::{Outcome, Reason, checks::contradiction};
 
-/// The number of connections that are in use, and that a server allows.
+/// The number of connections that are in use, and that a server allows to clients. A server that
+/// allows none is full.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
     pub(super) used: usize,
@@ -13,7 +17,9 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// Warns if the utilization is above `above`, which is in percent, or at 100 %.
+    /// Warns with [`Reason::LimitNear`] if the utilization is above `above`, which is in percent,
+    /// and with [`Reason::Busy`] at 100 %. It never fails, because a server at its limit still
+    /// serves the connections that it has. Measures `connections` and `connection_utilization`.
     pub(super) fn judge(self, above: f64) -> Outcome {
         let Self { used, allowed } = self;
         let utilization = percent(used, allowed);
@@ -36,10 +42,12 @@ impl Limit {
     }
 }
 
-/// The bounds of a replica's lag.
+/// The bounds of a replica's lag. Defaults to no bound.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LagBounds {
+    /// Above this lag the check warns.
     pub(super) warn: Option<Duration>,
+    /// Above this lag the check fails.
     pub(super) fail: Option<Duration>,
 }
 
@@ -51,10 +59,13 @@ impl LagBounds {
         contradiction(warn, fail).into_iter().collect()
     }
 
+    /// Returns whether one of the bounds is set, so that the lag must be known.
     pub(super) fn is_bound(&self) -> bool {
         self.warn.or(self.fail).is_some()
     }
 
+    /// Judges a lag and measures it as `lag`, in seconds. Both a warning and a failure have the
+    /// reason [`Reason::LimitExceeded`].
     pub(super) fn judge(&self, lag: Duration) -> Outcome {
         let is_above = |bound: Option<Duration>| bound.is_some_and(|bound| lag > bound);
         let outcome = match () {

@@ -1,3 +1,9 @@
+//! The check of a TLS certificate.
+//!
+//! A run [inspects](Inspected) a server or a file. The result is either the [`Validity`] of what
+//! was found, or the outcome of a handshake that failed. The bounds in days apply only to the
+//! former.
+
 use std::{
     fmt,
     fs::File,
@@ -87,12 +93,16 @@ const DAY: i64 = 24 * 60 * 60;
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Certificate {
     source: Source,
+    /// In days. `None` if not configured: [`WARN_BELOW`] applies.
     warn_below: Option<u32>,
+    /// In days. `None` if not configured: 0 applies.
     fail_below: Option<u32>,
 }
 
+/// Where the certificate comes from.
 enum Source {
     Server(Server),
+    /// Reads the file, up to [`READ`] bytes, on a separate thread.
     File(BlockingCall<io::Result<Vec<u8>>>),
 }
 
@@ -106,6 +116,30 @@ impl Certificate {
     /// As in the service's own calls, the config determines which issuers are trusted, which
     /// protocol versions are used, and whether a client certificate is sent. If the address is not
     /// valid, each run fails with [`Reason::Misconfigured`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::Arc;
+    ///
+    /// use rustls::{ClientConfig, RootCertStore, crypto::ring};
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Certificate;
+    ///
+    /// let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ///     .with_safe_default_protocol_versions()?
+    ///     .with_root_certificates(RootCertStore::empty())
+    ///     .with_no_client_auth();
+    /// let config = Arc::new(config);
+    ///
+    /// let absent = Certificate::of_address("127.0.0.1:1", Arc::clone(&config));
+    /// assert_eq!(absent.check().await.unwrap_err().reason(), Reason::ConnectionRefused);
+    ///
+    /// let without_port = Certificate::of_address("stock.internal", config);
+    /// assert_eq!(without_port.check().await.unwrap_err().reason(), Reason::Misconfigured);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn of_address(address: impl Into<String>, config: Arc<ClientConfig>) -> Self {
         let lookup = Lookup::new(address);
         let mut config = Arc::unwrap_or_clone(config);
@@ -118,8 +152,9 @@ impl Certificate {
         }))
     }
 
-    /// Creates a check of the certificates in a PEM file, which may also contain a key. At most the
-    /// first 1 MiB is read.
+    /// Creates a check of the certificates in a PEM file, which may also contain a key. Only their
+    /// validity in time is checked: signatures, names and the key are not. At most the first 1 MiB
+    /// is read.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -140,6 +175,7 @@ impl Certificate {
         })))
     }
 
+    /// Creates a check with the default bounds.
     fn new(source: Source) -> Self {
         Self {
             source,
@@ -151,6 +187,47 @@ impl Certificate {
     /// Sets the name that is requested from the server, and that its certificate must be valid for.
     /// It has no effect for a file. If the name is not valid, each run fails with
     /// [`Reason::Misconfigured`]. Defaults to the host of the address.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::sync::Arc;
+    /// # use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
+    /// # let names = ["orders.example.com".to_owned()];
+    /// # let own = rcgen::generate_simple_self_signed(names)?;
+    /// # let (cert, signing_key) = (own.cert, own.signing_key);
+    /// # let provider = Arc::new(ring::default_provider());
+    /// # let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    /// #     .with_safe_default_protocol_versions()?
+    /// #     .with_no_client_auth()
+    /// #     .with_single_cert(vec![cert.der().clone()], signing_key.into())?;
+    /// # let mut roots = RootCertStore::empty();
+    /// # roots.add(cert.der().clone())?;
+    /// # let config = ClientConfig::builder_with_provider(provider)
+    /// #     .with_safe_default_protocol_versions()?
+    /// #     .with_root_certificates(roots)
+    /// #     .with_no_client_auth();
+    /// # let config = Arc::new(config);
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let address = listener.local_addr()?.to_string();
+    /// # let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+    /// # tokio::spawn(async move {
+    /// #     while let Ok((stream, _)) = listener.accept().await {
+    /// #         _ = acceptor.accept(stream).await;
+    /// #     }
+    /// # });
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Certificate;
+    ///
+    /// // The server at 127.0.0.1 has a certificate for `orders.example.com`.
+    /// let by_address = Certificate::of_address(&address, Arc::clone(&config));
+    /// assert_eq!(by_address.check().await.unwrap().reason(), Some(Reason::Untrusted));
+    ///
+    /// let by_name = Certificate::of_address(&address, config).server_name("orders.example.com");
+    /// assert_eq!(by_name.check().await.unwrap().status(), Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn server_name(mut self, of: impl AsRef<str>) -> Self {
         if let Source::Server(server) = &mut self.source {
             server.name = name(of.as_ref());
@@ -168,7 +245,9 @@ impl Certificate {
     /// # }
     /// ```
     ///
-    /// Defaults to TLS from the first byte.
+    /// A server that does not offer TLS in this protocol fails with [`Reason::Misconfigured`]. A
+    /// server that speaks another protocol fails with [`Reason::UnexpectedAnswer`]. Defaults to TLS
+    /// from the first byte.
     pub fn start_tls(mut self, protocol: StartTls) -> Self {
         if let Source::Server(server) = &mut self.source {
             server.start_tls = Some(protocol);
@@ -177,6 +256,30 @@ impl Certificate {
     }
 
     /// Sets the number of remaining days below which the check warns. Defaults to 21.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let mut params = rcgen::CertificateParams::new(["orders.example.com".to_owned()])?;
+    /// # params.not_after = time::OffsetDateTime::now_utc() + time::Duration::hours(10 * 24 + 1);
+    /// # let pem = params.self_signed(&rcgen::KeyPair::generate()?)?.pem();
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Certificate;
+    ///
+    /// // This certificate is valid for 10 days and an hour.
+    /// let file = tempfile::NamedTempFile::new()?;
+    /// std::fs::write(&file, pem)?;
+    ///
+    /// let check = Certificate::of_file(file.path());
+    /// let outcome = check.check().await.unwrap();
+    /// assert_eq!((outcome.status(), outcome.reason()), (Status::Warn, Some(Reason::ExpiresSoon)));
+    /// assert_eq!(outcome.measurements()[0].value, 10.into());
+    ///
+    /// let outcome = check.warn_below(10).check().await.unwrap();
+    /// assert_eq!(outcome.status(), Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_below(mut self, days: u32) -> Self {
         self.warn_below = Some(days);
         self
@@ -184,11 +287,25 @@ impl Certificate {
 
     /// Sets the number of remaining days below which the check fails. Defaults to 0: the check does
     /// not fail on the last day.
+    ///
+    /// ```
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Certificate;
+    ///
+    /// let check = Certificate::of_file("/etc/orders/tls/fullchain.pem").warn_below(14);
+    /// assert!(check.problems().is_empty());
+    ///
+    /// // It would fail before it warns.
+    /// let problems = check.fail_below(30).problems();
+    /// assert!(problems[0].starts_with("`fail_below` (30) is above `warn_below` (14)"));
+    /// ```
     pub fn fail_below(mut self, days: u32) -> Self {
         self.fail_below = Some(days);
         self
     }
 
+    /// Judges a validity by the time since 1970, in seconds, and measures `days_left`. The bounds
+    /// apply only while it is valid.
     fn judge(&self, validity: Validity, now: i64) -> Outcome {
         let days_left = validity.days_left(now);
         let outcome = if now < validity.begins || now > validity.ends {
@@ -231,15 +348,18 @@ enum Inspected {
     Refused(Outcome),
 }
 
+/// A server, and how to connect to it.
 struct Server {
     lookup: Lookup,
     /// The error if the name is not valid.
     name: Result<ServerName<'static>, String>,
     connector: TlsConnector,
+    /// `None` if TLS begins with the first byte.
     start_tls: Option<StartTls>,
 }
 
 impl Server {
+    /// Connects, and completes a handshake. No data is sent over the TLS connection.
     async fn ask(&self) -> Result<Inspected, Failure> {
         let name = match &self.name {
             Ok(name) => name.clone(),
@@ -262,7 +382,8 @@ impl Server {
     }
 }
 
-/// Converts the error of a failed handshake.
+/// Converts the error of a failed handshake. An error of TLS is an outcome, which has `days_left`
+/// if the certificate has expired. Any other error is a failure of the connection.
 fn refused(error: io::Error) -> Result<Inspected, Failure> {
     let inner = error.get_ref();
     let Some(tls) = inner.and_then(|error| error.downcast_ref::<rustls::Error>()) else {
@@ -290,6 +411,7 @@ fn refused(error: io::Error) -> Result<Inspected, Failure> {
     }))
 }
 
+/// Returns the validity of the certificates in a PEM text.
 fn read(pem: &[u8]) -> Result<Inspected, Failure> {
     let pem = pem::plain(pem)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.text.as_bytes()).collect();
@@ -304,10 +426,12 @@ fn read(pem: &[u8]) -> Result<Inspected, Failure> {
     Validity::of_file(&chain).map(Inspected::Valid)
 }
 
+/// Creates a failure for certificates that cannot be read.
 fn unreadable(fault: &dyn fmt::Display) -> Failure {
     Failure::new(Reason::UnexpectedAnswer).with_cause(fault)
 }
 
+/// What counts of one certificate.
 struct Parsed {
     validity: Validity,
     /// Whether its subject is its issuer.
@@ -315,6 +439,8 @@ struct Parsed {
 }
 
 impl Parsed {
+    /// Parses a certificate. No signature is verified here. The handshake verifies those of a
+    /// server.
     fn of(der: &CertificateDer<'_>) -> Result<Self, Failure> {
         let (_, certificate) =
             X509Certificate::from_der(der).map_err(|error| unreadable(&error))?;
@@ -329,10 +455,12 @@ impl Parsed {
     }
 }
 
+/// Parses all certificates of a chain, or fails if one of them cannot be read.
 fn parse(chain: &[CertificateDer<'_>]) -> Result<Vec<Parsed>, Failure> {
     chain.iter().map(Parsed::of).collect()
 }
 
+/// Creates a failure for a chain or a file without a certificate.
 fn no_certificate() -> Failure {
     unreadable(&"there is no certificate")
 }
@@ -365,6 +493,7 @@ impl Validity {
         validities.reduce(Self::merge).ok_or_else(no_certificate)
     }
 
+    /// Returns the time in which both are valid.
     fn merge(self, other: Self) -> Self {
         Self {
             begins: self.begins.max(other.begins),
@@ -372,11 +501,13 @@ impl Validity {
         }
     }
 
+    /// Returns the whole days until the end, rounded down.
     fn days_left(self, now: i64) -> i64 {
         self.ends.saturating_sub(now).div_euclid(DAY)
     }
 }
 
+/// Returns the seconds since 1970, by the system clock.
 fn now() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
@@ -385,12 +516,13 @@ fn now() -> i64 {
     }
 }
 
-/// Returns the host of an address with a port.
+/// Returns the host of an address with a port, without the brackets of IPv6.
 fn host(address: &str) -> &str {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host.trim_start_matches('[').trim_end_matches(']')
 }
 
+/// Parses a server name, which may be an IP address. The error contains the name.
 fn name(of: &str) -> Result<ServerName<'static>, String> {
     ServerName::try_from(of.to_owned()).map_err(|error| format!("{of:?}: {error}"))
 }

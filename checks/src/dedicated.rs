@@ -6,6 +6,15 @@
 //! when it is first needed, and kept between runs while the check does not fail, up to a maximum
 //! lifetime. The lifetime is limited because an open connection does not reveal a changed password,
 //! or a name that now resolves to another server.
+//!
+//! [`DedicatedConnection::ask`] is one run:
+//!
+//! 1. The kept connection is taken out, so that a dropped run does not leave it in an unknown
+//!    state.
+//! 2. The server is probed over it. If it was lost, a new one is opened and probed once more.
+//! 3. The connection is put back if the outcome does not fail and its lifetime is not over.
+//!
+//! Concurrent runs do not wait for each other. The one that finds no kept connection opens another.
 
 use std::{
     future::{Future, poll_fn},
@@ -25,9 +34,12 @@ use tower_health::{Failure, Outcome, Reason, Status};
 
 use crate::refusal::{Refusal, closed};
 
-/// How to open a connection, how to probe over it, and how to close it.
+/// How to open a connection, how to probe over it, and how to close it. Each driver implements it,
+/// usually on the check itself.
 pub(crate) trait Connector: Send + Sync {
+    /// The connection of the driver. It is not shared between runs.
     type Connection: Send + 'static;
+    /// The answer of the server, which the check judges.
     type Answer: Send;
 
     /// Whether the pool was closed, so that the service gets no connection from it any more.
@@ -58,12 +70,18 @@ pub(crate) trait Connector: Send + Sync {
 /// Keeps the connection between runs. A connection that is not kept is closed as its protocol
 /// requires, also if its run was dropped.
 pub(crate) struct DedicatedConnection<C: Send + 'static> {
+    /// The connection between two runs. `None` during a run, and after a failure.
     kept: Mutex<Option<OpenConnection<C>>>,
+    /// Closes a connection of type `C`. A function pointer, because [`OpenConnection`] does not
+    /// know its [`Connector`].
     close: Close<C>,
+    /// One permit for each handshake that may outlive its run.
     handshakes: Arc<Semaphore>,
 }
 
+/// [`Connector::close`] with a boxed future.
 type Close<C> = fn(C) -> Closing;
+/// The future of a [`Close`].
 type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The default maximum lifetime of a kept connection. With it, this connection is opened six times
@@ -85,6 +103,7 @@ const DETACHED_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_DETACHED_HANDSHAKES: usize = 3;
 
 impl<C: Send + 'static> DedicatedConnection<C> {
+    /// Creates a holder without a connection. The first run opens one.
     pub(crate) fn new<L: Connector<Connection = C>>() -> Self {
         Self {
             kept: Mutex::new(None),
@@ -157,6 +176,7 @@ impl<C: Send + 'static> DedicatedConnection<C> {
         receiver.await.unwrap_or_else(lost)
     }
 
+    /// Ends a run: keeps the connection, or drops and thereby closes it, and returns the outcome.
     fn ended<L: Connector<Connection = C>>(
         &self,
         link: &L,
@@ -172,6 +192,7 @@ impl<C: Send + 'static> DedicatedConnection<C> {
         judged.unwrap_or_else(Refusal::outcome)
     }
 
+    /// Locks the kept connection. The lock is never held across an `await`.
     fn lock(&self) -> MutexGuard<'_, Option<OpenConnection<C>>> {
         // No code panics while it holds the lock.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,7 +203,9 @@ impl<C: Send + 'static> DedicatedConnection<C> {
 struct OpenConnection<C: Send + 'static> {
     /// `None` while it is being closed.
     connection: Option<C>,
+    /// Closes the connection when this is dropped.
     close: Close<C>,
+    /// When the connection was opened, for its maximum lifetime.
     since: Instant,
 }
 
@@ -195,6 +218,7 @@ impl<C: Send + 'static> OpenConnection<C> {
         }
     }
 
+    /// Probes the server over this connection.
     async fn ask<L: Connector<Connection = C>>(&mut self, link: &L) -> Result<L::Answer, Refusal> {
         match &mut self.connection {
             Some(connection) => link.ask(connection).await,

@@ -1,3 +1,8 @@
+//! The check of a DNS name.
+//!
+//! The resolver of the caller does the work. The check adds two things: it rejects a resolver whose
+//! answers do not come from name servers, and it judges the addresses.
+
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use hickory_resolver::{
@@ -72,7 +77,9 @@ pub struct Dns {
     resolver: TokioResolver,
     /// The name, or the reason why it is not valid.
     name: Result<Name, String>,
+    /// The minimum number of addresses.
     at_least: usize,
+    /// The addresses that must be in the answer. Others may be there too.
     expected: BTreeSet<IpAddr>,
 }
 
@@ -114,19 +121,83 @@ impl Dns {
     }
 
     /// Sets the minimum number of addresses. The check warns if there are fewer, and fails if there
-    /// are none. Defaults to 1.
+    /// are none. Distinct addresses count, of IPv4 and of IPv6 as far as the resolver looks them
+    /// up. Defaults to 1.
+    ///
+    /// ```
+    /// # use hickory_resolver::{TokioResolver, config::*, net::runtime::TokioRuntimeProvider};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # // A name server that returns one IPv4 address, `10.0.0.7`, for each name.
+    /// # let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await?;
+    /// # let server = socket.local_addr()?;
+    /// # tokio::spawn(async move {
+    /// #     let mut query = [0; 512];
+    /// #     while let Ok((_, client)) = socket.recv_from(&mut query).await {
+    /// #         let end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
+    /// #         let records = u8::from(query[end - 3] == 1);
+    /// #         let header = [0x84, 0, 0, 1, 0, records, 0, 0, 0, 0];
+    /// #         let address = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, 7];
+    /// #         let mut answer = [&query[..2], &header, &query[12..end]].concat();
+    /// #         answer.extend(address.iter().take(16 * usize::from(records)));
+    /// #         socket.send_to(&answer, client).await.unwrap();
+    /// #     }
+    /// # });
+    /// # let mut connection = ConnectionConfig::udp();
+    /// # connection.port = server.port();
+    /// # let servers = vec![NameServerConfig::new(server.ip(), true, vec![connection])];
+    /// # let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+    /// # let provider = TokioRuntimeProvider::default();
+    /// # let mut builder = TokioResolver::builder_with_config(config, provider);
+    /// # builder.options_mut().cache_size = 0;
+    /// # builder.options_mut().use_hosts_file = ResolveHosts::Never;
+    /// # let resolver = builder.build()?;
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Dns;
+    ///
+    /// // The name server returns one address.
+    /// let any = Dns::new(resolver.clone(), "db.internal.").check().await.unwrap();
+    /// assert_eq!(any.status(), Status::Pass);
+    ///
+    /// let two = Dns::new(resolver, "db.internal.").at_least(2).check().await.unwrap();
+    /// assert_eq!((two.status(), two.reason()), (Status::Warn, Some(Reason::LimitExceeded)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn at_least(mut self, addresses: usize) -> Self {
         self.at_least = addresses;
         self
     }
 
     /// Adds an address that must be in the answer. Call it repeatedly for several addresses.
-    /// Defaults to accepting any address.
+    /// Further addresses in the answer are accepted. Defaults to accepting any address.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::net::Ipv4Addr;
+    ///
+    /// use hickory_resolver::TokioResolver;
+    /// use tower_health_checks::Dns;
+    /// # use hickory_resolver::{config::ResolverConfig, net::runtime::TokioRuntimeProvider};
+    /// # let config = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+    /// # let provider = TokioRuntimeProvider::default();
+    /// # let builder = TokioResolver::builder_with_config(config, provider);
+    /// # let resolver: TokioResolver = builder.build()?;
+    ///
+    /// let check = Dns::new(resolver, "db.internal.")
+    ///     .expect(Ipv4Addr::new(10, 0, 0, 7))
+    ///     .expect(Ipv4Addr::new(10, 0, 0, 8));
+    /// assert!(format!("{check:?}").contains("{10.0.0.7, 10.0.0.8}"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn expect(mut self, address: impl Into<IpAddr>) -> Self {
         self.expected.insert(address.into());
         self
     }
 
+    /// Judges the addresses and measures their number. A missing address is worse than too few.
     fn judge(&self, found: &BTreeSet<IpAddr>) -> Outcome {
         let missing: Vec<_> = self.expected.difference(found).collect();
         let outcome = if !missing.is_empty() {
@@ -144,6 +215,7 @@ impl Dns {
     }
 }
 
+/// Parses a name, or returns why it cannot be checked.
 fn parse(name: &str) -> Result<Name, String> {
     if name.parse::<IpAddr>().is_ok() {
         return Err(format!("{name} is an IP address, which is not resolved"));
@@ -209,6 +281,7 @@ impl HealthCheck for Dns {
     }
 }
 
+/// Returns the reason of a failed lookup.
 fn reason(error: &NetError) -> Reason {
     match error {
         NetError::Timeout => Reason::TimedOut,
@@ -224,6 +297,8 @@ fn reason(error: &NetError) -> Reason {
     }
 }
 
+/// Returns the reason of a response code. `NoError` means here that the name exists but has no
+/// address.
 fn of_code(code: ResponseCode) -> Reason {
     match code {
         ResponseCode::NXDomain | ResponseCode::NoError => Reason::NotFound,

@@ -62,6 +62,51 @@
 //!
 //! [`faults`] lists what each check reports for each fault, as observed on real servers.
 //!
+//! # Bounds
+//!
+//! A setter such as `warn_above` or `fail_below` sets a bound: `above` where high values are bad,
+//! `below` where low values are. A value that is equal to a bound is within it. Two bounds that are
+//! set and contradict each other are rejected at the start:
+//!
+//! ```
+//! # #[cfg(feature = "certificate")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use tower_health::{Check, Health};
+//! use tower_health_checks::Certificate;
+//!
+//! let file = Certificate::of_file("/etc/orders/tls/fullchain.pem").warn_below(7).fail_below(14);
+//! let check = Check::new("certificate", file);
+//! let error = Health::builder("orders").check(check).start().unwrap_err();
+//! assert!(error.to_string().contains("`fail_below` (14) is above `warn_below` (7)"));
+//! # }
+//! # #[cfg(not(feature = "certificate"))]
+//! # fn main() {}
+//! ```
+//!
+//! Names and addresses are not validated at the start. A run fails with
+//! [`Misconfigured`](tower_health::Reason::Misconfigured) if one of them is not valid.
+//!
+//! # Tests
+//!
+//! A check runs without an engine as well. A pass and a warning are always `Ok`. A failure is
+//! either `Err` or an outcome that fails. Convert both to an [`Outcome`](tower_health::Outcome):
+//!
+//! ```
+//! # #[cfg(feature = "tcp")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use tower_health::{HealthCheck, Outcome, Reason};
+//! use tower_health_checks::Tcp;
+//!
+//! // Nothing listens on this port.
+//! let outcome = Tcp::new("127.0.0.1:1").check().await.unwrap_or_else(Outcome::from);
+//! assert_eq!(outcome.reason(), Some(Reason::ConnectionRefused));
+//! # }
+//! # #[cfg(not(feature = "tcp"))]
+//! # fn main() {}
+//! ```
+//!
 //! # Other clients
 //!
 //! [`recipes`] has checks for MongoDB, Kafka, S3, ClickHouse, Cassandra, Elasticsearch, SMTP,

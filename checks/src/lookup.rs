@@ -1,3 +1,9 @@
+//! Connections to an address that may be a name: the common part of [`Tcp`](crate::Tcp) and
+//! [`Certificate`](crate::Certificate).
+//!
+//! The name is resolved in each run, so that a check follows a name that moves to another server.
+//! All addresses count as one server: the first one that accepts a connection is used.
+
 use std::{
     fmt,
     future::{Future, poll_fn},
@@ -18,10 +24,13 @@ use tower_health::{Failure, Reason, checks::BlockingCall};
 pub(super) struct Lookup {
     /// The host and the port.
     target: Arc<str>,
+    /// Calls the system's resolver on a separate thread. It is not called for an IP address.
     resolver: BlockingCall<io::Result<Vec<SocketAddr>>>,
 }
 
 impl Lookup {
+    /// Creates a lookup of a host and a port, such as `mail.internal:25`. The target is not
+    /// validated here: [`connect`](Self::connect) reports an invalid one.
     pub(super) fn new(target: impl Into<String>) -> Self {
         let target: Arc<str> = target.into().into();
         let asked = Arc::clone(&target);
@@ -31,12 +40,15 @@ impl Lookup {
         }
     }
 
+    /// Returns the host and the port as they were given.
     #[cfg(feature = "certificate")]
     pub(super) fn target(&self) -> &str {
         &self.target
     }
 
-    /// Connects to the first address that accepts a connection.
+    /// Connects to the first address that accepts a connection. It has no time limit of its own,
+    /// because the timeout of the check limits the run. If no address accepts one, the failure is
+    /// that of the attempt that failed last.
     pub(super) async fn connect(&self) -> Result<TcpStream, Failure> {
         let addresses = self.addresses().await?;
         race(addresses, connect)
@@ -68,6 +80,7 @@ impl Lookup {
     }
 }
 
+/// Connects to one address.
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     reject_self_connection(TcpStream::connect(address).await?)
 }

@@ -1,3 +1,9 @@
+//! The check of NATS and JetStream.
+//!
+//! The check uses the client of the service, and only its public interface: the state of the
+//! connection, the number of connects, and requests. A run that finds the client disconnected waits
+//! for a moment, because the client reconnects by itself.
+
 use std::{collections::BTreeMap, fmt, sync::atomic::Ordering, time::Duration};
 
 use async_nats::{Client, Message, Request, RequestErrorKind, connection::State};
@@ -56,8 +62,11 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Nats {
     client: Client,
+    /// Whether requests go to JetStream.
     jetstream: bool,
+    /// `None` for the domain of the server.
     domain: Option<String>,
+    /// `None` if no stream is checked.
     stream: Option<String>,
     /// In percent.
     warn_storage_above: f64,
@@ -65,10 +74,26 @@ pub struct Nats {
 
 /// How long a run waits for the client to reconnect.
 const RECONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+/// How often a waiting run looks at the state of the client, which has no notification for it.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Nats {
     /// Creates a check of the server that `client` is connected to.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Nats;
+    ///
+    /// // Nothing listens on this port. The client keeps trying to connect.
+    /// let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
+    /// let client = options.connect("127.0.0.1:1").await?;
+    /// let failure = Nats::new(client).check().await.unwrap_err();
+    /// assert_eq!(failure.reason(), Reason::ConnectionLost);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(client: Client) -> Self {
         Self {
             client,
@@ -80,20 +105,58 @@ impl Nats {
     }
 
     /// Sends a request for the account to JetStream, instead of a message. Defaults to no request.
+    ///
+    /// ```no_run
+    /// # async fn check(client: async_nats::Client) -> Result<(), tower_health::Failure> {
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Nats;
+    ///
+    /// // The account's use of its storage and memory is measured.
+    /// let outcome = Nats::new(client).jetstream().check().await?;
+    /// assert!(outcome.measurements().iter().any(|found| found.name == "storage_used"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn jetstream(mut self) -> Self {
         self.jetstream = true;
         self
     }
 
     /// Sets the JetStream domain, such as one behind a leaf node, and enables
-    /// [`jetstream`](Self::jetstream). Defaults to the domain of the server that the client is
-    /// connected to.
+    /// [`jetstream`](Self::jetstream). If the name is not valid in a subject, each run fails with
+    /// [`Reason::Misconfigured`]. Defaults to the domain of the server that the client is connected
+    /// to.
+    ///
+    /// ```no_run
+    /// # fn check(client: async_nats::Client) -> tower_health::Check {
+    /// use tower_health::Check;
+    /// use tower_health_checks::Nats;
+    ///
+    /// // The stream is in the hub, which is reached through a leaf node.
+    /// let orders = Nats::new(client).domain("hub").stream("ORDERS");
+    /// Check::new("orders-stream", orders).shared()
+    /// # }
+    /// ```
     pub fn domain(mut self, name: impl Into<String>) -> Self {
         self.domain = Some(name.into());
         self.jetstream()
     }
 
-    /// Sets a stream to check, and enables [`jetstream`](Self::jetstream). Defaults to no stream.
+    /// Sets a stream to check, and enables [`jetstream`](Self::jetstream). A stream that does not
+    /// exist fails with [`Reason::NotFound`]. Defaults to no stream.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health_checks::Nats;
+    /// # let options = async_nats::ConnectOptions::new().retry_on_initial_connect();
+    /// # let client = options.connect("127.0.0.1:1").await?;
+    ///
+    /// let check = format!("{:?}", Nats::new(client).stream("ORDERS"));
+    /// assert!(check.contains("jetstream: true, stream: Some(\"ORDERS\")"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.stream = Some(name.into());
         self.jetstream()
@@ -101,12 +164,26 @@ impl Nats {
 
     /// Sets the utilization in percent above which the check warns. It applies to the account's
     /// storage and memory, and to a stream that discards new messages. A stream that discards old
-    /// messages is meant to be full. Defaults to 90.
+    /// messages is meant to be full. A use at the limit warns with [`Reason::LimitExceeded`],
+    /// whatever the bound is. Without [`jetstream`](Self::jetstream) the bound has no effect.
+    /// Defaults to 90.
+    ///
+    /// ```no_run
+    /// # fn check(client: async_nats::Client) -> tower_health::Check {
+    /// use tower_health::Check;
+    /// use tower_health_checks::Nats;
+    ///
+    /// // This stream discards new messages once it is full, so warn early.
+    /// let orders = Nats::new(client).stream("ORDERS").warn_storage_above(60.0);
+    /// Check::new("orders-stream", orders).shared()
+    /// # }
+    /// ```
     pub fn warn_storage_above(mut self, percent: f64) -> Self {
         self.warn_storage_above = percent;
         self
     }
 
+    /// Waits until the client is connected, and returns whether it is.
     async fn connected(&self) -> bool {
         let connected = async {
             while self.client.connection_state() != State::Connected {
@@ -136,6 +213,7 @@ impl Nats {
         }
     }
 
+    /// Waits until the connection is lost, or has been replaced since `connects` was read.
     async fn lost(&self, connects: u64) {
         while self.client.connection_state() == State::Connected && self.connects() == connects {
             sleep(POLL_INTERVAL).await;
@@ -147,6 +225,7 @@ impl Nats {
         self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
+    /// Sends a request to an endpoint of the JetStream API, and parses the response.
     async fn api<T: DeserializeOwned>(&self, endpoint: &str) -> Result<T, Failure> {
         let inbox = self.client.new_inbox();
         let subject = match &self.domain {
@@ -165,6 +244,7 @@ impl Nats {
         }
     }
 
+    /// Judges and measures the storage and the memory of the account, by its fullest tier.
     fn judge_account(&self, account: &Account) -> Outcome {
         let outcome = Outcome::pass()
             .measure("storage_used", account.whole.storage, "bytes")
@@ -191,6 +271,8 @@ impl Nats {
             ))
     }
 
+    /// Measures a stream, and judges it if it discards new messages. The fuller one of its two
+    /// limits counts.
     fn judge_stream(&self, stream: &Stream) -> Outcome {
         let outcome = Outcome::pass()
             .measure("messages", stream.state.messages, "")
@@ -207,6 +289,8 @@ impl Nats {
         outcome.merge(judged.measure("stream_utilization", utilization, "percent"))
     }
 
+    /// Returns a warning if a utilization, in percent, is above the bound or at the limit. It never
+    /// fails, because consumers still work.
     fn judge(&self, what: &str, utilization: f64) -> Outcome {
         let reason = match utilization {
             full if full >= 100.0 => Reason::LimitExceeded,
@@ -261,6 +345,7 @@ impl fmt::Debug for Nats {
     }
 }
 
+/// Creates a failure for a connection that does not work.
 fn lost(cause: impl fmt::Display) -> Failure {
     Failure::new(Reason::ConnectionLost).with_cause(cause)
 }
@@ -276,9 +361,12 @@ enum Told<T> {
     Answer(T),
 }
 
+/// An error of the JetStream API.
 #[derive(Deserialize)]
 struct ApiError {
+    /// Similar to the status codes of HTTP.
     code: u16,
+    /// The error code of JetStream, which is more specific.
     #[serde(default)]
     err_code: u32,
     #[serde(default)]
@@ -308,6 +396,7 @@ struct Account {
     tiers: BTreeMap<String, Tier>,
 }
 
+/// The use of the account, or of one of its tiers, in bytes.
 #[derive(Deserialize)]
 struct Tier {
     memory: u64,
@@ -315,6 +404,7 @@ struct Tier {
     limits: Limits,
 }
 
+/// The limits in bytes. -1 and 0 both mean that there is none.
 #[derive(Deserialize)]
 struct Limits {
     #[serde(default)]
@@ -323,6 +413,7 @@ struct Limits {
     max_storage: i64,
 }
 
+/// A stream: its limits, and its use of them.
 #[derive(Deserialize)]
 struct Stream {
     config: Config,
@@ -335,6 +426,7 @@ struct Config {
     max_bytes: i64,
     #[serde(default)]
     max_msgs: i64,
+    /// What a full stream discards: `old` messages, which is the default, or `new` ones.
     #[serde(default)]
     discard: String,
 }

@@ -1,3 +1,9 @@
+//! The check of Redis, Valkey and their clusters.
+//!
+//! The answer of a single server is the text of `INFO`, which [`Expected`] judges. A cluster judges
+//! itself, in [`cluster`]. A server that does not permit `INFO` still answers: then only what was
+//! required explicitly fails.
+
 use std::{fmt, time::Duration};
 
 use redis::{ErrorKind, InfoDict, RedisError, ServerErrorKind, aio::ConnectionLike};
@@ -80,17 +86,40 @@ pub struct Redis {
 /// The default bound for memory and for connections, in percent.
 const DEFAULT_WARN_ABOVE: f64 = 90.0;
 
+/// What the check requires. The default requires nothing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Expected {
+    /// Whether the server must accept writes.
     primary: bool,
     /// In percent. `None` if the user set no bound: [`DEFAULT_WARN_ABOVE`] applies.
     warn_memory_above: Option<f64>,
+    /// In percent, with the same default.
     warn_connections_above: Option<f64>,
     lag: LagBounds,
 }
 
 impl Redis {
     /// Creates a check of the server that `connection` is connected to.
+    ///
+    /// The connection is cloned for each command. The clones of a multiplexed connection or of a
+    /// connection manager share one connection to the server.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> redis::RedisResult<()> {
+    /// use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Redis;
+    ///
+    /// // The service starts even if the server is down. Nothing listens on this port.
+    /// let client = redis::Client::open("redis://127.0.0.1:1/")?;
+    /// let config = ConnectionManagerConfig::new().set_number_of_retries(0);
+    /// let connection = ConnectionManager::new_lazy_with_config(client, config)?;
+    /// let outcome = Redis::new(connection).check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::ConnectionRefused));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new<C>(connection: C) -> Self
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
@@ -101,12 +130,26 @@ impl Redis {
     /// Creates a check of a cluster: whether one of its nodes reports that all slots are served,
     /// and whether its primaries respond. The bounds for a single server do not apply, and neither
     /// does [`primary`](Self::primary).
+    ///
+    /// ```no_run
+    /// # async fn check() -> redis::RedisResult<tower_health::Check> {
+    /// use redis::cluster::ClusterClient;
+    /// use tower_health::Check;
+    /// use tower_health_checks::Redis;
+    ///
+    /// let nodes = vec!["redis://cache-0.internal/", "redis://cache-1.internal/"];
+    /// let connection = ClusterClient::new(nodes)?.get_async_connection().await?;
+    /// let check = Check::new("redis", Redis::cluster(connection)).shared();
+    /// # Ok(check)
+    /// # }
+    /// ```
     #[cfg(feature = "redis-cluster")]
     #[cfg_attr(docsrs, doc(cfg(feature = "redis-cluster")))]
     pub fn cluster(connection: redis::cluster_async::ClusterConnection) -> Self {
         Self::of(cluster::Cluster(connection))
     }
 
+    /// Creates a check without requirements.
     fn of(connection: impl Source) -> Self {
         Self {
             connection: Box::new(connection),
@@ -116,6 +159,34 @@ impl Redis {
 
     /// Requires a server that accepts writes. The check then fails for a replica, and for a primary
     /// that refuses writes. Defaults to accepting both.
+    ///
+    /// ```
+    /// # use redis::{Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike};
+    /// # #[derive(Clone)]
+    /// # struct Server(&'static str);
+    /// # impl ConnectionLike for Server {
+    /// #     fn req_packed_command<'a>(&'a mut self, _: &'a Cmd) -> RedisFuture<'a, Value> {
+    /// #         Box::pin(async { Ok(Value::BulkString(self.0.into())) })
+    /// #     }
+    /// #     fn req_packed_commands<'a>(
+    /// #         &'a mut self, _: &'a Pipeline, _: usize, _: usize,
+    /// #     ) -> RedisFuture<'a, Vec<Value>> { unimplemented!() }
+    /// #     fn get_db(&self) -> i64 { 0 }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Redis;
+    ///
+    /// // `Server` answers `INFO` with this text.
+    /// let replica = Server("role:slave\r\nmaster_link_status:up\r\n");
+    /// assert_eq!(Redis::new(replica.clone()).check().await?.status(), Status::Pass);
+    ///
+    /// let outcome = Redis::new(replica).primary().check().await?;
+    /// assert_eq!((outcome.status(), outcome.reason()), (Status::Fail, Some(Reason::ReadOnly)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn primary(mut self) -> Self {
         self.expected.primary = true;
         self
@@ -126,6 +197,37 @@ impl Redis {
     /// A server that may evict any key (`allkeys-*`) is meant to be full, and causes no warning.
     /// Nor does a server without a limit. If a bound is set here and the server does not report
     /// `used_memory` and `maxmemory`, the check fails. Defaults to 90.
+    ///
+    /// ```
+    /// # use redis::{Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike};
+    /// # #[derive(Clone)]
+    /// # struct Server(&'static str);
+    /// # impl ConnectionLike for Server {
+    /// #     fn req_packed_command<'a>(&'a mut self, _: &'a Cmd) -> RedisFuture<'a, Value> {
+    /// #         Box::pin(async { Ok(Value::BulkString(self.0.into())) })
+    /// #     }
+    /// #     fn req_packed_commands<'a>(
+    /// #         &'a mut self, _: &'a Pipeline, _: usize, _: usize,
+    /// #     ) -> RedisFuture<'a, Vec<Value>> { unimplemented!() }
+    /// #     fn get_db(&self) -> i64 { 0 }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Redis;
+    ///
+    /// // `Server` answers `INFO` with this text. It evicts nothing.
+    /// let store = Server("used_memory:80\r\nmaxmemory:100\r\nmaxmemory_policy:noeviction\r\n");
+    /// assert_eq!(Redis::new(store.clone()).check().await?.reason(), None);
+    /// let outcome = Redis::new(store).warn_memory_above(75.0).check().await?;
+    /// assert_eq!(outcome.reason(), Some(Reason::LimitNear));
+    ///
+    /// let cache = Server("used_memory:100\r\nmaxmemory:100\r\nmaxmemory_policy:allkeys-lru\r\n");
+    /// let outcome = Redis::new(cache).warn_memory_above(75.0).check().await?;
+    /// assert_eq!(outcome.reason(), None, "a cache is meant to be full");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_memory_above(mut self, percent: f64) -> Self {
         self.expected.warn_memory_above = Some(percent);
         self
@@ -137,6 +239,38 @@ impl Redis {
     /// a cluster, take up the same limit, so such a server is full sooner. If a bound is set here
     /// and the server does not report `maxclients`, as old versions do not, the check fails.
     /// Defaults to 90.
+    ///
+    /// ```
+    /// # use redis::{Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike};
+    /// # #[derive(Clone)]
+    /// # struct Server(&'static str);
+    /// # impl ConnectionLike for Server {
+    /// #     fn req_packed_command<'a>(&'a mut self, _: &'a Cmd) -> RedisFuture<'a, Value> {
+    /// #         Box::pin(async { Ok(Value::BulkString(self.0.into())) })
+    /// #     }
+    /// #     fn req_packed_commands<'a>(
+    /// #         &'a mut self, _: &'a Pipeline, _: usize, _: usize,
+    /// #     ) -> RedisFuture<'a, Vec<Value>> { unimplemented!() }
+    /// #     fn get_db(&self) -> i64 { 0 }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Redis;
+    ///
+    /// // `Server` answers `INFO` with this text.
+    /// let full = Server("connected_clients:100\r\nmaxclients:100\r\n");
+    /// let outcome = Redis::new(full).check().await?;
+    /// assert_eq!((outcome.status(), outcome.reason()), (Status::Warn, Some(Reason::Busy)));
+    ///
+    /// // A value that is not reported matters only if it has a bound.
+    /// let old = Server("connected_clients:100\r\n");
+    /// assert_eq!(Redis::new(old.clone()).check().await?.reason(), None);
+    /// let outcome = Redis::new(old).warn_connections_above(90.0).check().await?;
+    /// assert_eq!(outcome.reason(), Some(Reason::UnexpectedAnswer));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_connections_above(mut self, percent: f64) -> Self {
         self.expected.warn_connections_above = Some(percent);
         self
@@ -145,6 +279,28 @@ impl Redis {
     /// Sets the time since a replica last heard from its primary above which the check warns. Use
     /// at least 10 s, because that is the interval between the primary's own pings. Defaults to no
     /// bound.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> redis::RedisResult<()> {
+    /// # use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+    /// # let client = redis::Client::open("redis://cache.internal/")?;
+    /// # let config = ConnectionManagerConfig::new();
+    /// # let connection = ConnectionManager::new_lazy_with_config(client, config)?;
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Redis;
+    ///
+    /// let check = Redis::new(connection)
+    ///     .warn_lag_above(Duration::from_secs(30))
+    ///     .fail_lag_above(Duration::from_secs(120));
+    /// assert!(check.problems().is_empty());
+    /// // It would fail before it warns.
+    /// assert_eq!(check.fail_lag_above(Duration::from_secs(10)).problems().len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.warn = Some(lag);
         self
@@ -152,6 +308,40 @@ impl Redis {
 
     /// Sets the time since a replica [last heard](Self::warn_lag_above) from its primary above
     /// which the check fails. Defaults to no bound.
+    ///
+    /// ```
+    /// # use redis::{Cmd, Pipeline, RedisFuture, Value, aio::ConnectionLike};
+    /// # #[derive(Clone)]
+    /// # struct Server(&'static str);
+    /// # impl ConnectionLike for Server {
+    /// #     fn req_packed_command<'a>(&'a mut self, _: &'a Cmd) -> RedisFuture<'a, Value> {
+    /// #         Box::pin(async { Ok(Value::BulkString(self.0.into())) })
+    /// #     }
+    /// #     fn req_packed_commands<'a>(
+    /// #         &'a mut self, _: &'a Pipeline, _: usize, _: usize,
+    /// #     ) -> RedisFuture<'a, Vec<Value>> { unimplemented!() }
+    /// #     fn get_db(&self) -> i64 { 0 }
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Redis;
+    ///
+    /// // `Server` answers `INFO` with this text. It has been without its primary for a minute.
+    /// let stale = Server(
+    ///     "role:slave\r\nmaster_link_status:down\r\nmaster_link_down_since_seconds:60\r\n",
+    /// );
+    /// let outcome = Redis::new(stale.clone()).check().await?;
+    /// assert_eq!((outcome.status(), outcome.reason()), (Status::Warn, Some(Reason::Degraded)));
+    ///
+    /// let outcome = Redis::new(stale).fail_lag_above(Duration::from_secs(30)).check().await?;
+    /// assert_eq!(outcome.status(), Status::Fail);
+    /// assert_eq!(outcome.reason(), Some(Reason::LimitExceeded));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn fail_lag_above(mut self, lag: Duration) -> Self {
         self.expected.lag.fail = Some(lag);
         self
@@ -198,8 +388,11 @@ impl fmt::Debug for Redis {
     }
 }
 
+/// The answer to a probe.
 enum Answer {
+    /// The fields of `INFO`.
     Info(InfoDict),
+    /// The outcome of a cluster.
     #[cfg_attr(
         not(feature = "redis-cluster"),
         expect(dead_code, reason = "a cluster judges itself")
@@ -209,8 +402,10 @@ enum Answer {
     InfoUnavailable(RedisError),
 }
 
+/// A server or a cluster.
 #[async_trait]
 trait Source: Send + Sync + 'static {
+    /// Probes once.
     async fn ask(&self) -> Result<Answer, RedisError>;
 
     /// Sends a write that changes nothing.
@@ -264,6 +459,8 @@ where
     }
 }
 
+/// Whether the connection was lost, so that the same command may succeed over another one. A
+/// command that timed out is not such a case.
 fn is_lost(error: &RedisError) -> bool {
     !error.is_timeout() && (error.is_io_error() || error.is_unrecoverable_error())
 }
@@ -293,6 +490,8 @@ mod cluster {
 
     use super::*;
 
+    /// A cluster. Its `CLUSTER INFO` comes from a random node, so that each run may notice the view
+    /// of another one.
     pub(super) struct Cluster(pub(super) ClusterConnection);
 
     #[async_trait]
@@ -327,6 +526,7 @@ mod cluster {
     /// specification](https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model).
     const SLOTS: u64 = 16_384;
 
+    /// Judges the view that one node has of the cluster, and measures it.
     fn judge(info: &InfoDict) -> Outcome {
         let number = |key| info.get::<u64>(key);
         let (Some(state), Some(served), Some(nodes)) = (
@@ -370,7 +570,8 @@ mod cluster {
 }
 
 impl Expected {
-    /// A requirement that cannot be verified fails the check.
+    /// Judges a server that answers but rejects `INFO`. It passes, except that a requirement that
+    /// cannot be verified fails the check.
     fn judge_without_info(
         &self,
         error: RedisError,
@@ -385,6 +586,8 @@ impl Expected {
         }
     }
 
+    /// Judges the fields of `INFO`. A field that is missing counts as one that needs no attention,
+    /// unless it has a bound.
     fn judge(&self, info: &InfoDict) -> Outcome {
         let word = |key| info.get::<String>(key).unwrap_or_default();
         let starting = match word("loading").as_str() {
@@ -404,6 +607,8 @@ impl Expected {
             .merge(disk)
     }
 
+    /// Judges whether the server is a primary, and if it is not, its link to the primary and its
+    /// lag.
     fn judge_role(&self, info: &InfoDict) -> Outcome {
         let word = |key| info.get::<String>(key).unwrap_or_default();
         if word("role") != "slave" {
@@ -434,6 +639,7 @@ impl Expected {
         role.merge(lag).merge(link)
     }
 
+    /// Judges and measures the clients in relation to `maxclients`.
     fn judge_connections(&self, info: &InfoDict) -> Outcome {
         match (count(info, "connected_clients"), count(info, "maxclients")) {
             (Some(used), Some(allowed)) => {
@@ -444,6 +650,7 @@ impl Expected {
         }
     }
 
+    /// Judges and measures the memory in relation to `maxmemory`, where 0 means no limit.
     fn judge_memory(&self, info: &InfoDict) -> Outcome {
         let (used, max) = (count(info, "used_memory"), count(info, "maxmemory"));
         let (Some(used), Some(max)) = (used, max) else {
@@ -488,6 +695,7 @@ fn unreported(what: &str, bound: Option<f64>) -> Outcome {
     }
 }
 
+/// Returns a number, or `None` if the field is missing or is not a number.
 fn count(info: &InfoDict, key: &str) -> Option<usize> {
     info.get(key)
 }
@@ -504,6 +712,7 @@ fn judge_rejected_write(error: RedisError) -> Outcome {
     }
 }
 
+/// Whether the error of a write says nothing about whether the server accepts writes.
 fn proves_nothing(error: &RedisError) -> bool {
     is_forbidden(error) || matches!(error.code(), Some("MOVED" | "ASK" | "CROSSSLOT"))
 }
@@ -519,6 +728,7 @@ pub(crate) fn of_redis(error: &RedisError) -> crate::refusal::Refusal {
     }
 }
 
+/// Returns the outcome of a server that did not answer a command, or of a connection that was lost.
 fn refusal(error: RedisError) -> Outcome {
     let outcome = match error.code() {
         // The server runs a script, and rejects other commands meanwhile.
@@ -528,6 +738,7 @@ fn refusal(error: RedisError) -> Outcome {
     outcome.with_cause(error)
 }
 
+/// Returns the reason of an error: that of its kind, of its code, or of its source.
 fn reason(error: &RedisError) -> Reason {
     match error.kind() {
         ErrorKind::AuthenticationFailed => Reason::AuthenticationFailed,

@@ -1,4 +1,9 @@
 //! Errors of a probe: a server or a pool that refuses it, or a connection that is lost.
+//!
+//! Each driver has its own error type. The module of a driver converts its errors to a [`Refusal`],
+//! which keeps two facts: the outcome of the check, and whether the server answered. A check whose
+//! connection was [lost](Refusal::is_lost) opens another one in the same run. A check that the
+//! server refused does not, because the server answered over a connection that works.
 
 use tower_health::{Cause, Failure, Outcome, Reason};
 
@@ -11,7 +16,8 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// Creates a refusal that the server reported.
+    /// Creates a refusal that the server reported. The outcome may also be a warning, such as for a
+    /// server at its connection limit.
     pub(crate) fn said(outcome: Outcome) -> Self {
         Self {
             outcome,
@@ -24,6 +30,7 @@ impl Refusal {
         Self::lost_with(failure.into().into())
     }
 
+    /// As [`lost`](Self::lost), for a reason that is already an outcome.
     pub(crate) fn lost_with(outcome: Outcome) -> Self {
         Self {
             outcome,
@@ -31,11 +38,13 @@ impl Refusal {
         }
     }
 
+    /// Returns the outcome of a run that ends with this refusal.
     pub(crate) fn outcome(self) -> Outcome {
         self.outcome
     }
 
-    /// Whether the server sent no answer.
+    /// Whether the server sent no answer. If that happens over a kept connection, the run opens
+    /// another one.
     pub(crate) fn is_lost(&self) -> bool {
         !self.said
     }
@@ -63,7 +72,8 @@ pub(crate) fn closed() -> Outcome {
     Outcome::fail(Reason::Misconfigured).with_cause("the pool is closed")
 }
 
-/// Creates a refusal from the reason of a server's error, with the error's text as its cause.
+/// Creates a refusal from the reason of a server's error, with the error's text as its cause. The
+/// text is redacted. [`Reason::Busy`] is a warning, every other reason a failure.
 pub(crate) fn said(reason: Reason, text: impl std::fmt::Display) -> Refusal {
     let outcome = match reason {
         // The server is up, but at its limit.

@@ -1,3 +1,9 @@
+//! The check of a TCP port.
+//!
+//! A run connects, reads a [`Greeting`] if the server sends one, and closes the connection as the
+//! protocol of that greeting expects. The greeting serves only to avoid harm: it never fails the
+//! check of a server that speaks another protocol.
+
 use std::{sync::OnceLock, time::Duration};
 
 use tokio::{
@@ -40,6 +46,30 @@ use super::lookup::Lookup;
 ///
 /// let smtp = Check::new("smtp", Tcp::new("mail.internal:25")).non_critical();
 /// ```
+///
+/// A server whose greeting shows that it counts connections without a login causes a warning:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// use tokio::{io::AsyncWriteExt, net::TcpListener};
+/// use tower_health::{HealthCheck, Reason};
+/// use tower_health_checks::Tcp;
+///
+/// let ssh = TcpListener::bind("127.0.0.1:0").await?;
+/// let check = Tcp::new(ssh.local_addr()?.to_string());
+/// tokio::spawn(async move {
+///     let (mut client, _) = ssh.accept().await?;
+///     client.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await
+/// });
+/// for _ in 0..2 {
+///     // The second run does not connect.
+///     let outcome = check.check().await.unwrap();
+///     assert_eq!(outcome.reason(), Some(Reason::Misconfigured));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Tcp {
@@ -51,7 +81,9 @@ pub struct Tcp {
 /// A server that counts connections without a login as errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LoginRequired {
+    /// MySQL and MariaDB block a host after `max_connect_errors` connections.
     MySql,
+    /// SSH servers may block a host that connects without a login.
     Ssh,
 }
 
@@ -67,7 +99,8 @@ impl Tcp {
     /// `[::1]:25`.
     ///
     /// If `address` is not valid, each run fails with
-    /// [`Misconfigured`](tower_health::Reason::Misconfigured).
+    /// [`Misconfigured`](tower_health::Reason::Misconfigured). A valid name that has no address
+    /// fails with [`Unreachable`](tower_health::Reason::Unreachable).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -140,14 +173,18 @@ async fn close(mut stream: TcpStream, greeting: &Greeting) {
 /// The first bytes that a server sends to a new connection.
 #[derive(Debug, PartialEq)]
 enum Greeting {
+    /// No greeting, or one of another protocol.
     None,
     /// The greeting of a line-based protocol with `QUIT`: SMTP, FTP, POP3.
     Lines,
+    /// A server that must not be connected to again.
     LoginRequired(LoginRequired),
+    /// An error of MySQL in place of a greeting, with the outcome that it means.
     Refused(Outcome),
 }
 
 impl Greeting {
+    /// Interprets the bytes that were read, which may be cut off or empty.
     fn of(said: &[u8]) -> Self {
         match said {
             [b'2', b'2', b'0', b' ' | b'-', ..] | [b'+', b'O', b'K', ..] => Self::Lines,
@@ -165,6 +202,9 @@ impl Greeting {
         }
     }
 
+    /// Interprets an error number and text of MySQL. An unknown error is not an answer about the
+    /// port, and counts as no greeting.
+    ///
     /// Source: [MySQL, server error message
     /// reference](https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html).
     fn refused(number: u16, text: &[u8]) -> Self {
@@ -178,6 +218,7 @@ impl Greeting {
 }
 
 impl LoginRequired {
+    /// Returns the warning of each run, from the one that received the greeting.
     fn outcome(self) -> Outcome {
         let cause = match self {
             Self::MySql => {

@@ -1,4 +1,12 @@
-//! A probe for images without curl. See `tower_health::exec`.
+//! A probe for images without curl, as a program of its own. See `tower_health::exec` for its
+//! targets, and for the function that builds the same into the binary of a service.
+//!
+//! It prints one line to the standard output, and exits with 0 or 1:
+//!
+//! ```text
+//! $ tower-health-probe --timeout 0.5 http://127.0.0.1:8080/ready
+//! unhealthy: 503, postgres connection refused
+//! ```
 
 use std::{
     env,
@@ -10,6 +18,7 @@ use std::{
 
 use tower_health::exec::ExecProbe;
 
+/// Printed if the arguments are not valid.
 const USAGE: &str = "\
 usage: tower-health-probe [--timeout SECONDS] TARGET
 
@@ -31,6 +40,8 @@ fn main() -> ExitCode {
     }
 }
 
+/// Parses the arguments, without the name of the program. The options and the target may have any
+/// order. A later `--timeout` replaces an earlier one.
 fn probe(mut args: impl Iterator<Item = Result<String, OsString>>) -> Result<ExecProbe, String> {
     let (mut target, mut timeout) = (None, None);
     while let Some(arg) = args.next() {

@@ -1,3 +1,8 @@
+//! The owner of the application's code.
+//!
+//! A run, the engine and a thread of blocking code may each hold the last reference to it. The code
+//! may thus be dropped on any of them, where a panic or a client that blocks would do harm.
+
 use std::io;
 
 use tokio::runtime::Handle;
@@ -17,6 +22,7 @@ pub(crate) struct Foreign<T: ?Sized + Send + 'static> {
 }
 
 impl<T: ?Sized + Send + 'static> Foreign<T> {
+    /// Owns async code, which is dropped wherever its last reference is.
     pub(super) fn new(code: Box<T>) -> Self {
         Self {
             code: Some(code),
@@ -24,6 +30,8 @@ impl<T: ?Sized + Send + 'static> Foreign<T> {
         }
     }
 
+    /// Owns code that may block the thread that drops it. It is dropped on a thread of its own,
+    /// unless the last reference is outside a runtime.
     pub(crate) fn blocking(code: Box<T>) -> Self {
         Self {
             code: Some(code),

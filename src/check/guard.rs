@@ -1,5 +1,8 @@
 //! Catches panics in the code of checks. A panic becomes an outcome, and its payload is never
 //! shown.
+//!
+//! The panic hook of a process sees the payload before the panic can be caught. [`install`]
+//! therefore wraps the hook, and [`guard`] marks the thread while it runs the code of a check.
 
 use std::{
     cell::{Cell, RefCell},
@@ -18,7 +21,9 @@ thread_local! {
 }
 
 /// Wraps the panic hook of the process, so that it withholds the payload of panics in the code of
-/// checks, which may contain a password. All other panics are passed to the previous hook.
+/// checks, which may contain a password. All other panics are passed to the previous hook. Only the
+/// first call has an effect. A thread that is panicking cannot change the hook, so there it has
+/// none.
 pub(crate) fn install() {
     static INSTALL: Once = Once::new();
     if thread::panicking() {

@@ -1,3 +1,8 @@
+//! What [`Check`](super::Check) accepts as code, and what this code may return.
+//!
+//! The traits have messages of their own for a value that does not fit. They name the remedy, where
+//! the compiler alone would list the bounds that are not met.
+
 use std::{fmt, future::Future};
 
 use async_trait::async_trait;
@@ -44,13 +49,16 @@ pub trait IntoHealthCheck<M> {
     fn into_health_check(self) -> Self::Check;
 }
 
-/// Markers that distinguish the implementations of [`IntoHealthCheck`].
+/// Markers that distinguish the implementations of [`IntoHealthCheck`]. Without them the two would
+/// overlap, because a type may implement both [`HealthCheck`] and `Fn`.
 mod marker {
     use std::marker::PhantomData;
 
+    /// Marks a type that implements [`HealthCheck`](super::HealthCheck).
     #[derive(Debug)]
     pub struct Type(());
 
+    /// Marks a function that returns a future.
     #[derive(Debug)]
     pub struct Function<Fut>(PhantomData<Fut>);
 }

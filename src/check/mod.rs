@@ -1,6 +1,7 @@
 //! Checks: their code ([`HealthCheck`]), and their name and policy ([`Check`]).
 //!
-//! This module does not depend on the transports of probes or on the formats of responses.
+//! This module does not depend on the transports of probes or on the formats of responses. It also
+//! does not run anything: the engine runs the code, within `guard`, and applies the [`Policy`].
 
 mod foreign;
 mod guard;
@@ -72,14 +73,39 @@ pub(crate) use registered::Code;
 )]
 #[async_trait]
 pub trait HealthCheck: Send + Sync + 'static {
-    /// Runs the check once.
+    /// Runs the check once. A warning is an `Ok` with an outcome that warns.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{Failure, HealthCheck, Outcome, Reason, async_trait};
+    ///
+    /// struct Pool { in_use: u32, size: u32 }
+    ///
+    /// #[async_trait]
+    /// impl HealthCheck for Pool {
+    ///     async fn check(&self) -> Result<Outcome, Failure> {
+    ///         if self.size == 0 {
+    ///             return Err(Failure::new(Reason::Misconfigured));
+    ///         }
+    ///         let is_busy = self.in_use == self.size;
+    ///         Ok(if is_busy { Outcome::warn(Reason::Busy) } else { Outcome::pass() })
+    ///     }
+    /// }
+    ///
+    /// let outcome = Pool { in_use: 8, size: 8 }.check().await;
+    /// assert_eq!(outcome, Ok(Outcome::warn(Reason::Busy)));
+    /// assert!(Pool { in_use: 0, size: 0 }.check().await.is_err());
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// A [`Failure`] is a failing outcome. `?` converts any error into one.
     async fn check(&self) -> Result<Outcome, Failure>;
 
-    /// Returns the kind of component that is checked. Defaults to [`ComponentType::Component`].
+    /// Returns the kind of component that is checked. This is called once, when the [`Check`] is
+    /// created. [`Check::component_type`] overrides it. Defaults to [`ComponentType::Component`].
     fn component_type(&self) -> ComponentType {
         ComponentType::default()
     }

@@ -1,3 +1,8 @@
+//! The settings of a check: their defaults, their validation, and the values derived from them.
+//!
+//! [`Check`](super::Check) and the configuration of an operator write a [`Policy`]. The engine only
+//! reads it, after [`problems`](Policy::problems) has found none.
+
 use std::{fmt, time::Duration};
 
 use crate::model::{Criticality, Probe};
@@ -8,13 +13,21 @@ const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The shortest duration of a setting: the resolution of tokio's timers.
 const MIN_DURATION: Duration = Duration::from_millis(1);
 
+/// The default delay between a good run and the next run.
 const PERIOD: Duration = Duration::from_secs(10);
+
+/// The default delay between the first failing run and the next run.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
+
+/// The default time limit of a run.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The longest delay before a failing start-up task is retried. The first delay is
 /// `TASK_RETRY_PERIOD`.
 const TASK_PERIOD: Duration = Duration::from_secs(30);
 const TASK_RETRY_PERIOD: Duration = Duration::from_secs(1);
+
+/// The default of how long a reader waits for a run on demand.
 const WAIT: Duration = Duration::from_millis(500);
 
 /// When a check runs, how long a run may take, and how its outcomes affect the verdicts.
@@ -24,16 +37,21 @@ const WAIT: Duration = Duration::from_millis(500);
 pub(crate) struct Policy {
     pub(crate) affects: AffectedProbe,
     pub(crate) criticality: Criticality,
+    /// How long a shared check that was good may fail before it fails readiness. `None` is no
+    /// limit.
     pub(crate) shared_grace: Option<Duration>,
     pub(crate) period: Option<Duration>,
     /// Set for a check that runs on demand: when it is read and its result is older than this.
     pub(crate) on_demand: Option<Duration>,
+    /// How long a reader may wait for a run on demand.
     pub(crate) wait: Option<Duration>,
     pub(crate) retry_period: Option<Duration>,
     pub(crate) timeout: Duration,
+    /// How old a result may be before the check is stale.
     pub(crate) max_age: Option<Duration>,
     /// How long a run may take before it is a warning.
     pub(crate) warn_above: Option<Duration>,
+    /// The numbers of consecutive outcomes after which the check fails, and is good again.
     pub(crate) fail_after: u32,
     pub(crate) pass_after: u32,
     /// Whether it fails readiness while it is pending. Only checks that are registered before the
@@ -41,9 +59,10 @@ pub(crate) struct Policy {
     pub(crate) blocks_while_pending: bool,
 }
 
-/// The verdict that a check affects.
+/// The verdict that a check affects. [`Probe::Health`] follows from readiness and liveness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum AffectedProbe {
+    /// An ordinary check of a dependency.
     #[default]
     Readiness,
     /// The check of a worker or a runtime. It depends only on this process.
@@ -105,7 +124,9 @@ impl Policy {
         self.affects == AffectedProbe::Startup
     }
 
-    /// Whether it is affects of the report for `probe`.
+    /// Whether a report for `probe` lists the check. Readiness and startup list the same checks. An
+    /// instance is not ready before it has started, and has not started before each of them has
+    /// run.
     pub(crate) fn concerns(&self, probe: Probe) -> bool {
         match (probe, self.affects) {
             (Probe::Health, _) => true,
@@ -178,6 +199,7 @@ impl Policy {
         problems
     }
 
+    /// Returns the settings that are valid by themselves and do not fit together.
     fn contradictions(&self) -> impl Iterator<Item = String> {
         let (interval, period) = match self.on_demand {
             Some(ttl) => ("on_demand", ttl),
@@ -234,6 +256,7 @@ impl Policy {
     }
 }
 
+/// Returns the problem of a duration that is not within 1 ms and 365 days.
 pub(crate) fn duration_problem(setting: &str, value: Duration) -> Option<String> {
     if value < MIN_DURATION {
         Some(format!(

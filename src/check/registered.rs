@@ -1,3 +1,8 @@
+//! [`Check`]: the code of a check with its name and its policy.
+//!
+//! The setters only store values. [`Policy::problems`] validates them together when the check is
+//! registered, because a value may contradict another one that is set later.
+
 use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use super::{
@@ -86,6 +91,24 @@ impl Check {
     ///
     /// The future is `'static`: it cannot borrow what the closure captured. Use
     /// [`with`](Self::with) if it needs a value.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io;
+    /// use tower_health::{Check, Health, Reason};
+    ///
+    /// async fn broker() -> io::Result<()> {
+    ///     Err(io::ErrorKind::ConnectionRefused.into())
+    /// }
+    ///
+    /// let health = Health::builder("orders").check(Check::new("broker", broker)).start()?;
+    /// let report = health.run_now("broker").await?;
+    /// // The error of the function is the outcome of the run.
+    /// assert_eq!(report.reason, Some(Reason::ConnectionRefused));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new<C, M>(name: impl Into<String>, code: C) -> Self
     where
         C: IntoHealthCheck<M>,
@@ -97,6 +120,27 @@ impl Check {
     /// Creates a check from a function that receives a clone of `state` on each run.
     ///
     /// Pools and clients are cheap to clone. Put any other value into an [`Arc`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+    /// use tower_health::{Check, Health, Outcome, Reason, Status};
+    ///
+    /// let queued = Arc::new(AtomicUsize::new(0));
+    /// let queue = Check::with("queue", Arc::clone(&queued), |queued| async move {
+    ///     match queued.load(Ordering::Relaxed) {
+    ///         0..100 => Outcome::pass(),
+    ///         _ => Outcome::warn(Reason::LimitExceeded),
+    ///     }
+    /// });
+    /// let health = Health::builder("orders").check(queue).start()?;
+    /// assert_eq!(health.run_now("queue").await?.status, Status::Pass);
+    /// queued.store(250, Ordering::Relaxed);
+    /// assert_eq!(health.run_now("queue").await?.status, Status::Warn);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn with<S, F, Fut>(name: impl Into<String>, state: S, function: F) -> Self
     where
         S: Clone + Send + Sync + 'static,
@@ -111,8 +155,21 @@ impl Check {
     ///
     /// Each run has its own thread, which is never a thread of tokio. A run that hangs therefore
     /// delays no other check, no probe and no exit of the process. It cannot be cancelled, and no
-    /// other run starts until it has ended. The function is dropped outside the runtime, so it may
-    /// own a client that has its own runtime.
+    /// other run starts until it has ended. Until then, each time that it is due counts as one more
+    /// failure, with the reason [`StillRunning`](crate::Reason::StillRunning). The function is
+    /// dropped outside the runtime, so it may own a client that has its own runtime.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Reason};
+    ///
+    /// let mount = Check::blocking("mount", || std::fs::metadata("/no/such/path").map(|_| ()));
+    /// let health = Health::builder("orders").check(mount).start()?;
+    /// assert_eq!(health.run_now("mount").await?.reason, Some(Reason::NotFound));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn blocking<F, O>(name: impl Into<String>, function: F) -> Self
     where
         F: Fn() -> O + Send + Sync + 'static,
@@ -123,12 +180,14 @@ impl Check {
         Self::from_code(name, code, ComponentType::default())
     }
 
+    /// Creates a check from async code, which also says what kind of component it checks.
     fn of(name: impl Into<String>, check: impl HealthCheck) -> Self {
         let component_type = check.component_type();
         let code = Code::Async(Arc::new(Foreign::new(Box::new(check) as Box<_>)));
         Self::from_code(name, code, component_type)
     }
 
+    /// Creates a check with the default of every setting.
     fn from_code(name: impl Into<String>, code: Code, component_type: ComponentType) -> Self {
         Self {
             name: name.into(),
@@ -141,24 +200,78 @@ impl Check {
     }
 
     /// Marks the check as critical: this instance cannot serve without it. See
-    /// [`Criticality::Critical`]. Defaults to critical.
+    /// [`Criticality::Critical`]. The last of this setting and of the three below takes effect.
+    /// Defaults to critical.
     pub fn critical(self) -> Self {
         self.criticality(Criticality::Critical)
     }
 
     /// Marks the dependency as shared: all replicas lose it at the same time. See
     /// [`Criticality::Shared`]. Defaults to critical.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// static UP: AtomicBool = AtomicBool::new(true);
+    ///
+    /// let postgres = Check::new("postgres", || async {
+    ///     if UP.load(Ordering::Relaxed) { Status::Pass } else { Status::Fail }
+    /// });
+    /// let health = Health::builder("orders").check(postgres.shared()).start()?;
+    /// health.wait_until(Probe::Readiness, Status::Pass).await?;
+    ///
+    /// UP.store(false, Ordering::Relaxed);
+    /// assert_eq!(health.run_now("postgres").await?.status, Status::Fail);
+    /// // It was good once, so the instance continues to receive traffic.
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Warn);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shared(self) -> Self {
         self.criticality(Criticality::Shared)
     }
 
     /// Marks the check as non-critical: the service works without it. See
-    /// [`Criticality::NonCritical`]. Defaults to critical.
+    /// [`Criticality::NonCritical`]. The instance is still starting until the first run of the
+    /// check has ended, as with any check that is registered before the start. Defaults to
+    /// critical.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status, report::Stage};
+    ///
+    /// let search = Check::new("search", || async { Status::Fail });
+    /// let health = Health::builder("orders").check(search.non_critical()).start()?;
+    /// health.wait_until_good(Probe::Startup).await?;
+    /// assert_eq!(health.stage(), Stage::Ready);
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Warn);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn non_critical(self) -> Self {
         self.criticality(Criticality::NonCritical)
     }
 
-    /// Sets how a failure of this check affects readiness. Defaults to [`Criticality::Critical`].
+    /// Sets how a failure of this check affects readiness. Use it if the criticality is computed.
+    /// Defaults to [`Criticality::Critical`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Criticality, Health, Status};
+    ///
+    /// let replicas = 3;
+    /// let criticality = if replicas == 1 { Criticality::Critical } else { Criticality::Shared };
+    /// let postgres = Check::new("postgres", || async { Status::Pass }).criticality(criticality);
+    /// let health = Health::builder("orders").check(postgres).start()?;
+    /// assert_eq!(health.check("postgres")?.criticality, Criticality::Shared);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn criticality(mut self, criticality: Criticality) -> Self {
         self.policy.criticality = criticality;
         self
@@ -168,6 +281,31 @@ impl Check {
     /// the check is good again after that, the instance becomes ready after a random part of a
     /// period, so that replicas do not return all at once. Setting it on a check that is not shared
     /// is a problem. Defaults to no limit.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{sync::atomic::{AtomicBool, Ordering}, time::Duration};
+    /// use tokio::time::Instant;
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// static UP: AtomicBool = AtomicBool::new(true);
+    ///
+    /// let postgres = Check::new("postgres", || async {
+    ///     if UP.load(Ordering::Relaxed) { Status::Pass } else { Status::Fail }
+    /// });
+    /// let health = Health::builder("orders")
+    ///     .check(postgres.shared().shared_grace(Duration::from_secs(60)))
+    ///     .start()?;
+    /// health.wait_until(Probe::Readiness, Status::Pass).await?;
+    /// UP.store(false, Ordering::Relaxed);
+    /// health.wait_until(Probe::Readiness, Status::Warn).await?;
+    /// let failing = Instant::now();
+    /// health.wait_until(Probe::Readiness, Status::Fail).await?;
+    /// assert!(failing.elapsed() >= Duration::from_secs(60));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn shared_grace(mut self, grace: Duration) -> Self {
         self.policy.shared_grace = Some(grace);
         self
@@ -176,6 +314,29 @@ impl Check {
     /// Sets the delay between the end of a run and the start of the next one, with a jitter of
     /// ±10 %. The first such delay is drawn from 10 % to 110 % of the period, so that replicas do
     /// not run in step. Defaults to 10 s.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{sync::atomic::{AtomicU32, Ordering}, time::Duration};
+    /// use tokio::time::sleep;
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// static RUNS: AtomicU32 = AtomicU32::new(0);
+    ///
+    /// let clock = Check::new("clock", || async {
+    ///     RUNS.fetch_add(1, Ordering::Relaxed);
+    ///     Status::Pass
+    /// });
+    /// let health = Health::builder("orders")
+    ///     .check(clock.period(Duration::from_secs(30)))
+    ///     .start()?;
+    /// sleep(Duration::from_secs(300)).await;
+    /// // About ten. The exact number depends on the jitter.
+    /// assert!((9..=13).contains(&RUNS.load(Ordering::Relaxed)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn period(mut self, period: Duration) -> Self {
         self.policy.period = Some(period);
         self
@@ -201,6 +362,26 @@ impl Check {
     /// each is [critical](Criticality::Critical) to the other, neither is ever ready. Let them
     /// probe liveness, or mark the checks as [non-critical](Self::non_critical). Defaults to a
     /// [period](Self::period).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tokio::time::sleep;
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// let clock = Check::new("clock", || async { Status::Pass });
+    /// let health = Health::builder("orders")
+    ///     .check(clock.on_demand(Duration::from_secs(60)))
+    ///     .start()?;
+    /// sleep(Duration::from_secs(3600)).await;
+    /// // Nothing has read it. This does not run it, either.
+    /// assert!(health.check("clock")?.is_pending());
+    /// health.run_now("clock").await?;
+    /// assert_eq!(health.check("clock")?.status, Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_demand(mut self, ttl: Duration) -> Self {
         self.policy.on_demand = Some(ttl);
         self
@@ -208,7 +389,28 @@ impl Check {
 
     /// Sets the longest time that a reader waits for a run [on demand](Self::on_demand), if there
     /// is no result yet or only a stale one. After that the reader receives the pending or stale
-    /// result. Zero is allowed. Defaults to 500 ms.
+    /// result. Zero is allowed. Setting it on a check that does not run on demand is a problem.
+    /// Defaults to 500 ms.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{future, time::Duration};
+    /// use http::StatusCode;
+    /// use tokio::time::Instant;
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// let hanging = Check::new("postgres", future::pending::<Status>)
+    ///     .on_demand(Duration::from_secs(60))
+    ///     .wait(Duration::from_millis(100));
+    /// let probes = Health::builder("orders").check(hanging).start()?.service();
+    /// let began = Instant::now();
+    /// let response = probes.respond("GET", "/ready", None, []).expect("a probe path").await;
+    /// assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    /// assert_eq!(began.elapsed().as_millis(), 100);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(mut self, wait: Duration) -> Self {
         self.policy.wait = Some(wait);
         self
@@ -218,12 +420,57 @@ impl Check {
     /// than [`fail_after`](Self::fail_after). Each further failure makes the delay 1.5 times as
     /// long, up to the period. A shared check keeps its period, because a failing database must not
     /// be queried more often. Defaults to 2 s, or the period if that is shorter.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{sync::atomic::{AtomicBool, Ordering}, time::Duration};
+    /// use tokio::time::Instant;
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// static TRIED: AtomicBool = AtomicBool::new(false);
+    ///
+    /// let postgres = Check::new("postgres", || async {
+    ///     // The first run fails.
+    ///     if TRIED.swap(true, Ordering::Relaxed) { Status::Pass } else { Status::Fail }
+    /// });
+    /// let (period, retry_period) = (Duration::from_secs(60), Duration::from_secs(1));
+    /// let health = Health::builder("orders")
+    ///     .check(postgres.period(period).retry_period(retry_period))
+    ///     .start()?;
+    /// let began = Instant::now();
+    /// health.wait_until(Probe::Readiness, Status::Pass).await?;
+    /// assert!(began.elapsed() < Duration::from_secs(2));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn retry_period(mut self, retry_period: Duration) -> Self {
         self.policy.retry_period = Some(retry_period);
         self
     }
 
-    /// Sets the time limit of a run. Defaults to 2 s.
+    /// Sets the time limit of a run. A run that exceeds it is a failure with the reason
+    /// [`TimedOut`](crate::Reason::TimedOut). Its future is dropped. [Blocking](Self::blocking)
+    /// code continues on its thread. Defaults to 2 s.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{future, time::Duration};
+    /// use tokio::time::Instant;
+    /// use tower_health::{Check, Health, Reason, Status};
+    ///
+    /// let hanging = Check::new("postgres", future::pending::<Status>);
+    /// let health = Health::builder("orders")
+    ///     .check(hanging.timeout(Duration::from_millis(500)))
+    ///     .start()?;
+    /// let began = Instant::now();
+    /// let report = health.run_now("postgres").await?;
+    /// assert_eq!(report.reason, Some(Reason::TimedOut));
+    /// assert!(began.elapsed() < Duration::from_secs(1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.policy.timeout = timeout;
         self
@@ -231,8 +478,29 @@ impl Check {
 
     /// Sets how old a result may be before the check is [stale](crate::Reason::Stale). It must be
     /// at least 1.1 × period + timeout, because the next result may be that late. On demand it must
-    /// be at least the `ttl`. Defaults to 3 × period + timeout, where the period of a check on
+    /// be at least the `ttl`. A stale check fails until [`pass_after`](Self::pass_after) good
+    /// outcomes have followed. Defaults to 3 × period + timeout, where the period of a check on
     /// demand is its `ttl`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tokio::time::sleep;
+    /// use tower_health::{Check, Health, Reason, Status};
+    ///
+    /// let clock = Check::new("clock", || async { Status::Pass })
+    ///     .on_demand(Duration::from_secs(10))
+    ///     .max_age(Duration::from_secs(20));
+    /// let health = Health::builder("orders").check(clock).start()?;
+    /// health.run_now("clock").await?;
+    /// sleep(Duration::from_secs(19)).await;
+    /// assert_eq!(health.check("clock")?.status, Status::Pass);
+    /// sleep(Duration::from_secs(2)).await;
+    /// assert_eq!(health.check("clock")?.reason, Some(Reason::Stale));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.policy.max_age = Some(max_age);
         self
@@ -242,38 +510,112 @@ impl Check {
     /// [`Slow`](crate::Reason::Slow). It must be shorter than the [timeout](Self::timeout). Bodies
     /// in health+json then contain a [smoothed](crate::report::CheckReport::smoothed_duration)
     /// duration beside that of the last run. Defaults to no limit.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tokio::time::sleep;
+    /// use tower_health::{Check, Health, Reason, Status};
+    ///
+    /// let slow = Check::new("search", || async {
+    ///     sleep(Duration::from_millis(300)).await;
+    ///     Status::Pass
+    /// });
+    /// let health = Health::builder("orders")
+    ///     .check(slow.warn_above(Duration::from_millis(200)))
+    ///     .start()?;
+    /// let report = health.run_now("search").await?;
+    /// assert_eq!((report.status, report.reason), (Status::Warn, Some(Reason::Slow)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_above(mut self, bound: Duration) -> Self {
         self.policy.warn_above = Some(bound);
         self
     }
 
-    /// Sets the number of consecutive failing outcomes after which the check fails. The first
-    /// failure of a check that has not been good yet counts immediately. A value of 0 is a problem.
-    /// Defaults to 1.
+    /// Sets the number of consecutive failing outcomes after which the check fails. A good outcome
+    /// in between starts the count again. The first failure of a check that has not been good yet
+    /// counts immediately. A value of 0 is a problem. Defaults to 1.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// static UP: AtomicBool = AtomicBool::new(true);
+    ///
+    /// let postgres = Check::new("postgres", || async {
+    ///     if UP.load(Ordering::Relaxed) { Status::Pass } else { Status::Fail }
+    /// });
+    /// let health = Health::builder("orders").check(postgres.fail_after(2)).start()?;
+    /// health.run_now("postgres").await?;
+    ///
+    /// UP.store(false, Ordering::Relaxed);
+    /// let report = health.run_now("postgres").await?;
+    /// assert_eq!((report.status, report.consecutive_failures), (Status::Pass, 1));
+    /// assert_eq!(health.run_now("postgres").await?.status, Status::Fail);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn fail_after(mut self, outcomes: u32) -> Self {
         self.policy.fail_after = outcomes;
         self
     }
 
-    /// Sets the number of consecutive good outcomes after which the check is good. A value of 0 is
-    /// a problem. Defaults to 1.
+    /// Sets the number of consecutive good outcomes after which the check is good. A warning is a
+    /// good outcome. This also applies to the first outcomes of a check: until then it is pending,
+    /// unless one fails. A value of 0 is a problem. Defaults to 1.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// let clock = Check::new("clock", || async { Status::Pass }).pass_after(2);
+    /// let health = Health::builder("orders").check(clock).start()?;
+    /// assert!(health.run_now("clock").await?.is_pending());
+    /// assert_eq!(health.run_now("clock").await?.status, Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn pass_after(mut self, outcomes: u32) -> Self {
         self.policy.pass_after = outcomes;
         self
     }
 
-    /// Sets the kind of component that is checked. Defaults to [`HealthCheck::component_type`], and
-    /// to [`ComponentType::Component`] for functions.
+    /// Sets the kind of component that is checked. It is `componentType` in health+json, and
+    /// affects no verdict. Defaults to [`HealthCheck::component_type`], and to
+    /// [`ComponentType::Component`] for functions.
     pub fn component_type(mut self, component_type: ComponentType) -> Self {
         self.component_type = component_type;
         self
     }
 
-    /// Sets the `http` or `https` URL of a page that tells operators what to do when the check
-    /// fails. Only callers with [full](crate::endpoint::Exposure::Full) exposure receive it,
+    /// Sets the `http` or `https` URL of a page that explains to operators what to do when the
+    /// check fails. Only callers with [full](crate::endpoint::Exposure::Full) exposure receive it,
     /// because such a page contains internal names. A URL of more than 1024 bytes is a problem. So
     /// is a URL with a user in it, or with something that [redaction](crate::Cause::new) would
     /// remove, such as `?key=…`. Defaults to none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status, error::ConfigError};
+    ///
+    /// let clock = |url: &str| Check::new("clock", || async { Status::Pass }).runbook(url);
+    /// let page = "https://wiki.example/clock";
+    /// let health = Health::builder("orders").check(clock(page)).start()?;
+    /// assert_eq!(health.check("clock")?.runbook.as_deref(), Some(page));
+    ///
+    /// let user = "https://admin@wiki.example/clock";
+    /// let error = Health::builder("orders").check(clock(user)).start().unwrap_err();
+    /// assert!(matches!(error.problems(), [ConfigError::Setting { .. }]));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn runbook(mut self, url: impl Into<String>) -> Self {
         self.runbook = Some(url.into());
         self

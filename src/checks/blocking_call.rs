@@ -1,3 +1,5 @@
+//! Calls of blocking code from async checks, each on a detached thread.
+
 use std::{fmt, io, sync::Arc};
 
 use tokio::sync::{
@@ -57,10 +59,27 @@ pub struct BlockingCall<T: 'static> {
     pending: Mutex<Option<oneshot::Receiver<Result<T, Failure>>>>,
 }
 
+/// The function, as every run calls it.
 type Function<T> = dyn Fn() -> T + Send + Sync;
 
 impl<T: Send + 'static> BlockingCall<T> {
     /// Creates a call of `function`. The function first runs in [`call`](Self::call).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+    ///
+    /// use tower_health::checks::BlockingCall;
+    ///
+    /// let runs = Arc::new(AtomicUsize::new(0));
+    /// let counted = Arc::clone(&runs);
+    /// let call = BlockingCall::new(move || counted.fetch_add(1, Ordering::Relaxed));
+    /// assert_eq!(runs.load(Ordering::Relaxed), 0);
+    /// call.call().await.unwrap();
+    /// assert_eq!(runs.load(Ordering::Relaxed), 1);
+    /// # }
+    /// ```
     pub fn new(function: impl Fn() -> T + Send + Sync + 'static) -> Self {
         guard_panics();
         Self {
@@ -80,6 +99,18 @@ impl<T: Send + 'static> BlockingCall<T> {
     /// - [`Panicked`](Reason::Panicked): the function panicked. The cause contains the location of
     ///   the panic. The panic message is withheld.
     /// - [`LimitExceeded`](Reason::LimitExceeded): the operating system cannot start a thread.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{Reason, checks::BlockingCall};
+    ///
+    /// let call = BlockingCall::new(|| -> u32 { panic!("password=hunter2") });
+    /// let failure = call.call().await.unwrap_err();
+    /// assert_eq!(failure.reason(), Reason::Panicked);
+    /// assert!(!failure.cause().unwrap().redacted().contains("hunter2"));
+    /// # }
+    /// ```
     pub async fn call(&self) -> Result<T, Failure> {
         let mut pending = self.pending.lock().await;
         let is_over = |returned: &mut oneshot::Receiver<_>| {
@@ -98,6 +129,7 @@ impl<T: Send + 'static> BlockingCall<T> {
         returned.unwrap_or_else(|_| Err(Failure::new(Reason::Panicked)))
     }
 
+    /// Starts a run on its own thread. The receiver resolves when the run has ended.
     fn start(&self) -> io::Result<oneshot::Receiver<Result<T, Failure>>> {
         let (sender, receiver) = oneshot::channel();
         let function = Arc::clone(&self.function);

@@ -27,7 +27,7 @@ use crate::model::{Outcome, Reason};
 /// A slow oscillation counts as a rise while its slope would reach the bound within the horizon.
 ///
 /// The forecast remembers at most 129 means, however short the period is. It measures time with
-/// [`tokio::time`].
+/// [`tokio::time`]. It keeps nothing across a restart of the process.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -54,6 +54,7 @@ pub struct Forecast {
     seen: Mutex<History>,
 }
 
+/// What a forecast remembers between two runs.
 #[derive(Debug)]
 struct History {
     trend: Trend,
@@ -61,11 +62,21 @@ struct History {
     near: u32,
 }
 
-/// The number of runs in a row that have to agree.
+/// The number of runs in a row that must predict the bound before a prediction is near.
 const AGREEING: u32 = 3;
 
 impl Forecast {
-    /// Creates a forecast with this horizon. A horizon of zero disables it.
+    /// Creates a forecast with this horizon. A horizon of zero disables it: it then predicts
+    /// nothing, even for a value that has reached its bound.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::checks::{Forecast, Prediction};
+    ///
+    /// let disabled = Forecast::new(Duration::ZERO);
+    /// assert_eq!(disabled.observe(10.0, 10.0), Prediction::default());
+    /// ```
     pub fn new(horizon: Duration) -> Self {
         let seen = History {
             trend: Trend::new(horizon),
@@ -79,7 +90,26 @@ impl Forecast {
 
     /// Records the value that this run measured, and predicts when it reaches `bound`, which has
     /// the same unit. If the value or the bound is not finite, nothing is recorded and nothing is
-    /// predicted.
+    /// predicted. The bound may change from run to run, because only the values are remembered.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::checks::Forecast;
+    ///
+    /// let forecast = Forecast::new(Duration::from_secs(60));
+    /// let mut left = Vec::new();
+    /// for length in 0..10 {
+    ///     left.push(forecast.observe(f64::from(length), 20.0).time_left());
+    ///     tokio::time::advance(Duration::from_secs(1)).await;
+    /// }
+    /// assert_eq!(left[6], None, "fewer than eight runs");
+    /// assert_eq!(left[9], Some(Duration::from_secs(11)));
+    /// assert_eq!(forecast.observe(f64::NAN, 20.0).time_left(), None);
+    /// # }
+    /// ```
     pub fn observe(&self, value: f64, bound: f64) -> Prediction {
         if self.horizon.is_zero() || !value.is_finite() || !bound.is_finite() {
             return Prediction::default();
@@ -139,6 +169,18 @@ impl Prediction {
 
     /// Combines two predictions, for a check with two bounds. The result has the shorter time, and
     /// is near if one of the two is.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::checks::Forecast;
+    ///
+    /// const HOUR: Duration = Duration::from_secs(60 * 60);
+    ///
+    /// let (bytes, inodes) = (Forecast::new(HOUR), Forecast::new(HOUR));
+    /// let prediction = bytes.observe(1.0, 100.0).or(inodes.observe(500.0, 500.0));
+    /// assert_eq!(prediction.time_left(), Some(Duration::ZERO), "there are no inodes left");
+    /// ```
     pub fn or(self, other: Self) -> Self {
         Self {
             time_left: self.time_left.into_iter().chain(other.time_left).min(),
@@ -148,6 +190,22 @@ impl Prediction {
 
     /// Returns a warning with the reason [`LimitNear`](Reason::LimitNear) if the bound is near, and
     /// a pass otherwise. If the time is known, the outcome has the measurement `time_left`, in s.
+    ///
+    /// [Merge](Outcome::merge) it with the outcome of the run itself, which may be worse.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{Outcome, Reason, checks::{Forecast, Prediction}};
+    ///
+    /// assert_eq!(Prediction::default().outcome(), Outcome::pass());
+    ///
+    /// let forecast = Forecast::new(Duration::from_secs(60));
+    /// let prediction = forecast.observe(10.0, 10.0).outcome();
+    /// let full = Outcome::fail(Reason::LimitExceeded).merge(prediction);
+    /// assert_eq!(full.reason(), Some(Reason::LimitExceeded));
+    /// assert_eq!(full.measurements()[0].name, "time_left");
+    /// ```
     pub fn outcome(self) -> Outcome {
         let Some(left) = self.time_left else {
             return Outcome::pass();
@@ -188,9 +246,16 @@ struct Trend {
     means: VecDeque<Mean>,
 }
 
+/// The number of means that are needed for a rate, and the number of blocks that a suffix is
+/// divided into. With fewer, a step would look like a rise.
 const MIN_MEANS: usize = 8;
+/// The number of parts of the window, each of which has one mean. It limits the memory and the time
+/// of a run, whatever the period is.
 const MAX_MEANS: u32 = 128;
+/// How many times its error a rise must be. A higher number means fewer false alarms and later
+/// warnings.
 const MIN_SIGNIFICANCE: f64 = 6.0;
+/// How many times its own duration a rise is extrapolated.
 const REACH: f64 = 5.0;
 
 impl Trend {
@@ -201,6 +266,7 @@ impl Trend {
         }
     }
 
+    /// Adds the value of one run. Runs that are close together share a mean.
     fn add(&mut self, at: Instant, value: f64) {
         if self.means.iter().all(|mean| value < mean.lowest) {
             self.means.clear();
@@ -237,6 +303,8 @@ impl Trend {
         successors(Some(self.means.len()), shorter).filter_map(|size| self.rise(size))
     }
 
+    /// Returns the rise of the last `size` means, if they rise clearly. Returns `None` if there are
+    /// fewer than [`MIN_MEANS`].
     fn rise(&self, size: usize) -> Option<Rise> {
         let skipped = self.means.len().checked_sub(size.max(MIN_MEANS))?;
         let origin = self.means.back()?;
@@ -256,8 +324,11 @@ struct Mean {
     count: f64,
     /// The mean time of the runs, in s since `began`.
     at: f64,
+    /// The mean value.
     value: f64,
+    /// The lowest value. A run below all of them begins a new series.
     lowest: f64,
+    /// The last value, which a prediction begins with.
     last: f64,
 }
 
@@ -292,6 +363,7 @@ impl Mean {
     }
 }
 
+/// A mean relative to another one: its distance in time and in value.
 #[derive(Clone, Copy, Debug)]
 struct Point {
     /// In s.
@@ -300,6 +372,7 @@ struct Point {
 }
 
 impl Point {
+    /// Returns the mean of points, of which there is at least one.
     fn mean_of(points: impl ExactSizeIterator<Item = Self>) -> Self {
         let count = points.len() as f64;
         let (at, value) = points.fold((0.0, 0.0), |(at, value), point| {
@@ -326,7 +399,8 @@ struct Rise {
 }
 
 impl Rise {
-    /// Returns `None` if there is no clear rise.
+    /// Returns the rise from the first block to the last, or `None` if it is not clear. A rise is
+    /// clear if its steps are about equal: the error is what the straight line does not explain.
     fn through(blocks: [Point; MIN_MEANS]) -> Option<Self> {
         let [first, .., last] = blocks;
         let whole = last.minus(first);

@@ -1,3 +1,5 @@
+//! A check of the age of a file, of the newest file in a directory, or of any time.
+
 use std::{
     fmt, fs,
     future::Future,
@@ -29,10 +31,11 @@ use crate::{
 /// | the directory has more entries than [`MAX_FILES`](Self::MAX_FILES), and none of the examined files is young enough | fail, misconfigured |
 /// | the file system hangs until the check's timeout | fail, timed out |
 ///
-/// The check measures `age` in s.
+/// The check measures `age` in s. A time that is at most 1 min ahead of the clock has an age of 0.
 ///
 /// A run reads the attributes of one file, or of each file in the directory, on a separate thread.
 /// A network mount that hangs blocks that thread and nothing else.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -64,7 +67,9 @@ pub struct Freshness {
 
 /// The source of the time.
 enum Clock {
+    /// The modification time of files, and the call that reads it.
     Files(Files, BlockingCall<Result<Newest, Failure>>),
+    /// The time that a function of the application returns.
     Function(Box<dyn Fn() -> TimeFuture + Send + Sync>),
 }
 
@@ -78,8 +83,10 @@ struct Files {
     at_least_bytes: u64,
 }
 
+/// Whether a file of this name counts.
 type Named = dyn Fn(&str) -> bool + Send + Sync;
 
+/// The future of an application's function.
 type TimeFuture = Pin<Box<dyn Future<Output = Result<SystemTime, BoxError>> + Send>>;
 
 /// The most recent time that was found.
@@ -94,7 +101,9 @@ struct Newest {
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 impl Freshness {
-    /// The maximum number of entries of a directory that are examined.
+    /// The maximum number of entries of a directory that are examined, so that a run ends. A
+    /// directory with more entries passes if one of the examined files is young enough, and is
+    /// misconfigured otherwise.
     pub const MAX_FILES: usize = 10_000;
 
     /// Creates a check of the modification time of a file. It fails if the file is older than
@@ -124,23 +133,49 @@ impl Freshness {
     ///
     /// A file that is still being written is as recent as a complete one. Exclude such files with
     /// [`at_least_bytes`](Self::at_least_bytes) and [`named`](Self::named).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{fs::File, time::{Duration, SystemTime}};
+    ///
+    /// use tower_health::{HealthCheck, Reason, checks::Freshness};
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let dump = File::create(directory.path().join("monday.sql"))?;
+    /// dump.set_modified(SystemTime::now() - Duration::from_secs(2 * 3600))?;
+    ///
+    /// let newest = Freshness::newest_in(directory.path(), Duration::from_secs(3600));
+    /// let outcome = newest.check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::LimitExceeded));
+    ///
+    /// File::create(directory.path().join("tuesday.sql"))?;
+    /// assert_eq!(newest.check().await.unwrap().reason(), None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn newest_in(directory: impl Into<PathBuf>, fail_above: Duration) -> Self {
         Self::new(Clock::of(Files::new(directory.into(), true)), fail_above)
     }
 
     /// Creates a check of a time that a function returns, such as that of the newest row. It fails
-    /// if the time is more than `fail_above` ago. An error of the function fails the run.
+    /// if the time is more than `fail_above` ago. An error of the function fails the run, with the
+    /// reason that [`Failure::of`] derives from it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() {
     /// use std::{io, time::{Duration, SystemTime}};
     ///
-    /// use tower_health::{HealthCheck, Status, checks::Freshness};
+    /// use tower_health::{HealthCheck, Reason, Status, checks::Freshness};
     ///
     /// # async fn newest_row() -> io::Result<SystemTime> { Ok(SystemTime::now()) }
     /// let import = Freshness::of(newest_row, Duration::from_secs(600));
     /// assert_eq!(import.check().await.unwrap().status(), Status::Pass);
+    ///
+    /// let refused = || async { Err(io::Error::from(io::ErrorKind::ConnectionRefused)) };
+    /// let import = Freshness::of(refused, Duration::from_secs(600));
+    /// assert_eq!(import.check().await.unwrap_err().reason(), Reason::ConnectionRefused);
     /// # }
     /// ```
     pub fn of<F, Fut, E>(time: F, fail_above: Duration) -> Self
@@ -164,7 +199,22 @@ impl Freshness {
         }
     }
 
-    /// Warns if the age is above this bound. Defaults to never.
+    /// Warns if the age is above this bound, which must not be above `fail_above`. Defaults to
+    /// never.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::{io, time::{Duration, SystemTime}};
+    ///
+    /// use tower_health::{HealthCheck, Reason, checks::Freshness};
+    ///
+    /// let hour = Duration::from_secs(3600);
+    /// let two_hours_ago = move || async move { io::Result::Ok(SystemTime::now() - 2 * hour) };
+    /// let import = Freshness::of(two_hours_ago, 3 * hour).warn_above(hour);
+    /// assert_eq!(import.check().await.unwrap().reason(), Some(Reason::LimitNear));
+    /// # }
+    /// ```
     pub fn warn_above(mut self, age: Duration) -> Self {
         self.warn_above = Some(age);
         self
@@ -173,6 +223,25 @@ impl Freshness {
     /// Sets the minimum size of a file, in bytes. A single file that is smaller fails the check. In
     /// a directory, smaller files do not count. Ignored if the time comes from a function. Defaults
     /// to 0.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{fs, time::Duration};
+    ///
+    /// use tower_health::{HealthCheck, Reason, checks::Freshness};
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// fs::write(directory.path().join("orders.csv"), "")?;
+    /// let export = Freshness::newest_in(directory.path(), Duration::from_secs(3600));
+    /// let export = export.at_least_bytes(1);
+    /// assert_eq!(export.check().await.unwrap_err().reason(), Reason::NotFound);
+    ///
+    /// fs::write(directory.path().join("orders.csv"), "id,total")?;
+    /// assert!(export.check().await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn at_least_bytes(self, bytes: u64) -> Self {
         self.with(|files| files.at_least_bytes = bytes)
     }
@@ -199,6 +268,8 @@ impl Freshness {
         self.with(|files| files.named = Some(Arc::new(counts)))
     }
 
+    /// Changes which files are examined. The blocking call owns a copy of that, so it is created
+    /// again. A check of a function is unchanged.
     fn with(mut self, set: impl FnOnce(&mut Files)) -> Self {
         self.clock = match self.clock {
             Clock::Files(mut files, _) => {
@@ -210,6 +281,7 @@ impl Freshness {
         self
     }
 
+    /// Returns the most recent time, from whichever source the check has.
     async fn newest(&self) -> Result<Newest, Failure> {
         match &self.clock {
             Clock::Files(_, newest) => newest.call().await?,
@@ -223,6 +295,7 @@ impl Freshness {
         }
     }
 
+    /// Compares an age with the bounds.
     fn judge(&self, age: Duration) -> Outcome {
         let seconds = age.as_secs();
         let outcome = match age {
@@ -237,6 +310,7 @@ impl Freshness {
 }
 
 impl Clock {
+    /// Creates the call that examines these files.
     fn of(files: Files) -> Self {
         let asked = files.clone();
         Self::Files(files, BlockingCall::new(move || asked.newest()))
@@ -253,6 +327,7 @@ impl Files {
         }
     }
 
+    /// Reads the file system. It runs on the thread of the blocking call.
     fn newest(&self) -> Result<Newest, Failure> {
         if self.is_directory {
             Ok(self.newest_in()?)
@@ -261,6 +336,7 @@ impl Files {
         }
     }
 
+    /// Returns the time of a single file, unless it is too small.
     fn of_file(&self) -> Result<Newest, Failure> {
         let file = fs::metadata(&self.path)?;
         if file.len() < self.at_least_bytes {
@@ -273,6 +349,8 @@ impl Files {
         })
     }
 
+    /// Returns the most recent time of the files that count. If none counts but some entries were
+    /// not examined, the time is that of the epoch, so that it is too old.
     fn newest_in(&self) -> io::Result<Newest> {
         let mut newest = None;
         let mut entries = fs::read_dir(&self.path)?;

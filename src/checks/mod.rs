@@ -12,6 +12,27 @@
 //! separate crate, [`tower-health-checks`](https://docs.rs/tower-health-checks), with one feature
 //! for each. Its releases follow those of the drivers. This crate depends on none of them.
 //!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use tower_health::{Check, Health, Probe, Status, checks::{Queue, any_of}};
+//!
+//! let (sender, mut receiver) = tokio::sync::mpsc::channel::<String>(100);
+//! # let ping = || async { Status::Pass };
+//! let health = Health::builder("orders")
+//!     .check(Check::new("mails", Queue::of_channel(&sender)).non_critical())
+//!     .check(Check::new("replicas", any_of().member("eu", ping).member("us", ping)).shared())
+//!     .start()?;
+//! assert_eq!(health.wait_until_good(Probe::Readiness).await?.status, Status::Pass);
+//!
+//! receiver.close();
+//! let mails = health.run_now("mails").await?;
+//! assert_eq!(mails.why().as_deref(), Some("died"));
+//! assert_eq!(health.verdict(Probe::Readiness).status, Status::Warn);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Writing checks
 //!
 //! * [`BlockingCall`] calls blocking code, such as the system's resolver and file system, from an

@@ -1,3 +1,5 @@
+//! A check of how long a queue is, and of how soon it is too long.
+
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
@@ -58,6 +60,23 @@ pub struct Queue {
 impl Queue {
     /// Creates a check of a bounded channel. It does not keep the channel open.
     /// [Reserved](Sender::reserve) permits count as used.
+    ///
+    /// The check fails with [`Died`](Reason::Died) once the consumer is gone, because nothing takes
+    /// from the queue any more:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{HealthCheck, Reason, checks::Queue};
+    ///
+    /// let (sender, receiver) = tokio::sync::mpsc::channel::<String>(10);
+    /// let mails = Queue::of_channel(&sender);
+    /// assert!(mails.check().await.is_ok());
+    ///
+    /// drop(receiver);
+    /// assert_eq!(mails.check().await.unwrap_err().reason(), Reason::Died);
+    /// # }
+    /// ```
     pub fn of_channel<T: Send + 'static>(sender: &Sender<T>) -> Self {
         let weak = sender.downgrade();
         let capacity = sender.max_capacity();
@@ -111,20 +130,59 @@ impl Queue {
         }
     }
 
-    /// Sets the capacity of the queue. Defaults to the capacity of the channel, or else to none.
+    /// Sets the capacity of the queue, for a queue that only a function knows. A full queue warns
+    /// with [`Busy`](Reason::Busy). Defaults to the capacity of the channel, or else to none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{HealthCheck, Reason, checks::Queue};
+    ///
+    /// let jobs = Queue::of(|| 50).capacity(50);
+    /// let outcome = jobs.check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::Busy));
+    /// assert_eq!(outcome.measurements()[1].name, "utilization");
+    /// # }
+    /// ```
     pub fn capacity(mut self, capacity: u64) -> Self {
         self.capacity = Some(capacity);
         self
     }
 
-    /// Warns if the backlog is above this bound. Defaults to 80 percent of the capacity, or to
-    /// never if there is no capacity.
+    /// Warns if the backlog is above this bound. It must not be above
+    /// [`fail_above`](Self::fail_above). Defaults to 80 percent of the capacity, rounded down, or
+    /// to never if there is no capacity.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{HealthCheck, Reason, checks::Queue};
+    ///
+    /// let reason = async |jobs: Queue| jobs.check().await.unwrap().reason();
+    /// assert_eq!(reason(Queue::of(|| 8).capacity(10)).await, None, "80 percent is permitted");
+    /// assert_eq!(reason(Queue::of(|| 9).capacity(10)).await, Some(Reason::LimitNear));
+    /// assert_eq!(reason(Queue::of(|| 9).capacity(10).warn_above(9)).await, None);
+    /// # }
+    /// ```
     pub fn warn_above(mut self, backlog: u64) -> Self {
         self.warn_above = Some(backlog);
         self
     }
 
-    /// Fails if the backlog is above this bound. Defaults to never.
+    /// Fails if the backlog is above this bound, so that a critical check takes the instance out of
+    /// rotation until its backlog is shorter. Defaults to never.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{HealthCheck, Reason, Status, checks::Queue};
+    ///
+    /// let jobs = Queue::of(|| 101).fail_above(100);
+    /// let outcome = jobs.check().await.unwrap();
+    /// assert_eq!(outcome.status(), Status::Fail);
+    /// assert_eq!(outcome.reason(), Some(Reason::LimitExceeded));
+    /// # }
+    /// ```
     pub fn fail_above(mut self, backlog: u64) -> Self {
         self.fail_above = Some(backlog);
         self
@@ -142,11 +200,39 @@ impl Queue {
     /// more often if its peaks are close to the bound.
     ///
     /// A time of zero disables the prediction. Defaults to never.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::{
+    ///     sync::{Arc, atomic::{AtomicU64, Ordering}},
+    ///     time::Duration,
+    /// };
+    ///
+    /// use tower_health::{HealthCheck, Outcome, Reason, checks::Queue};
+    ///
+    /// let length = Arc::new(AtomicU64::new(0));
+    /// let gauge = Arc::clone(&length);
+    /// let jobs = Queue::of(move || gauge.load(Ordering::Relaxed))
+    ///     .fail_above(100)
+    ///     .warn_before(Duration::from_secs(600));
+    ///
+    /// // One more job every 10 s.
+    /// let mut outcome = Outcome::pass();
+    /// for backlog in 0..50 {
+    ///     length.store(backlog, Ordering::Relaxed);
+    ///     outcome = jobs.check().await.unwrap();
+    ///     tokio::time::advance(Duration::from_secs(10)).await;
+    /// }
+    /// assert_eq!(outcome.reason(), Some(Reason::LimitNear));
+    /// # }
+    /// ```
     pub fn warn_before(mut self, time: Duration) -> Self {
         self.forecast = Some(Forecast::new(time));
         self
     }
 
+    /// Compares a backlog with the bounds. The worst finding comes first.
     fn judge(&self, backlog: u64) -> Outcome {
         let is_above = |bound: Option<u64>| bound.is_some_and(|bound| backlog > bound);
         let near = self
@@ -164,6 +250,8 @@ impl Queue {
         outcome.with_cause(format_args!("{backlog} queued"))
     }
 
+    /// Predicts when the backlog is too long. The bound is the first of: one more than
+    /// `fail_above`, the capacity, one more than `warn_above`.
     fn predict(&self, backlog: u64) -> Outcome {
         let more_than = |bound: Option<u64>| bound.map(|bound| bound.saturating_add(1));
         let bound = more_than(self.fail_above)
@@ -178,6 +266,7 @@ impl Queue {
     }
 }
 
+/// Returns the failure of a channel that has lost one of its sides.
 fn dead(cause: &'static str) -> Failure {
     Failure::new(Reason::Died).with_cause(cause)
 }

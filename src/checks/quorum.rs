@@ -1,3 +1,5 @@
+//! A check that combines other checks: all of them, any of them, or a number of them.
+
 use std::{
     collections::HashSet,
     fmt,
@@ -15,24 +17,56 @@ use crate::{
     model::{Cause, Failure, Outcome, Reason, Status, Value},
 };
 
+/// The default time limit of a member. It is shorter than the default timeout of a check, so that a
+/// member that hangs does not make the whole check time out.
 const MEMBER_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Creates a check that needs all of its members to be good.
 ///
 /// Use it for the parts of one thing that are useless alone. Register parts as separate checks if
 /// reports should list them one by one, or if routes depend on them one by one.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use tower_health::{HealthCheck, Reason, Status, checks::all_of};
+///
+/// let store = all_of()
+///     .member("index", || async { Status::Pass })
+///     .member("blobs", || async { Err::<Status, _>("cannot mount the volume") });
+/// let outcome = store.check().await.unwrap();
+/// assert_eq!((outcome.status(), outcome.reason()), (Status::Fail, Some(Reason::Failed)));
+/// # }
+/// ```
 pub fn all_of() -> Quorum {
     Quorum::new(Least::All)
 }
 
-/// Creates a check that needs at least one of its members to be good. An example is a set of
-/// replicas, any of which can serve a reader.
+/// Creates a check that needs at least one of its members to be good.
+///
+/// An example is a set of replicas, any of which can serve a reader. It warns while a member fails.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use tower_health::{HealthCheck, Status, checks::any_of};
+///
+/// let replicas = any_of()
+///     .member("replica-1", || async { Status::Pass })
+///     .member("replica-2", || async { Status::Fail });
+/// let outcome = replicas.check().await.unwrap();
+/// assert_eq!(outcome.status(), Status::Warn);
+/// assert_eq!(outcome.cause().unwrap().redacted(), "replica-2 failed");
+/// # }
+/// ```
 pub fn any_of() -> Quorum {
     Quorum::new(Least::Of(1))
 }
 
-/// Creates a check that needs at least `least` of its members to be good. An example is a cluster
-/// that decides by majority.
+/// Creates a check that needs at least `least` of its members to be good.
+///
+/// An example is a cluster that decides by majority. If `least` is 0 or more than the number of
+/// members, every run fails with [`Misconfigured`](Reason::Misconfigured).
 ///
 /// ```
 /// use tower_health::{Check, checks::quorum};
@@ -50,6 +84,18 @@ pub fn any_of() -> Quorum {
 ///     })
 /// });
 /// let cluster = Check::new("etcd", cluster).shared();
+/// ```
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use tower_health::{HealthCheck, Reason, Status, checks::quorum};
+///
+/// let impossible = quorum(2).member("node-1", || async { Status::Pass });
+/// let failure = impossible.check().await.unwrap_err();
+/// assert_eq!(failure.reason(), Reason::Misconfigured);
+/// assert_eq!(failure.cause().unwrap().redacted(), "2 of 1 members have to be good");
+/// # }
 /// ```
 pub fn quorum(least: usize) -> Quorum {
     Quorum::new(Least::Of(least))
@@ -82,7 +128,10 @@ pub fn quorum(least: usize) -> Quorum {
 ///     .member("node-1", || async { Status::Pass })
 ///     .member("node-2", || async { Status::Pass })
 ///     .member("node-3", || async { Status::Fail });
-/// assert_eq!(cluster.check().await.unwrap().reason(), Some(Reason::Degraded));
+/// let outcome = cluster.check().await.unwrap();
+/// assert_eq!(outcome.reason(), Some(Reason::Degraded));
+/// let names: Vec<&str> = outcome.measurements().iter().map(|measured| &*measured.name).collect();
+/// assert_eq!(names, ["available", "node-1", "node-2", "node-3"]);
 /// # }
 /// ```
 #[must_use = "a quorum does nothing until it is given to `Check::new`"]
@@ -92,12 +141,14 @@ pub struct Quorum {
     member_timeout: Duration,
 }
 
+/// How many members have to be good.
 #[derive(Clone, Copy, Debug)]
 enum Least {
     All,
     Of(usize),
 }
 
+/// A check that is part of a quorum.
 struct Member {
     name: String,
     code: Box<dyn HealthCheck>,
@@ -116,6 +167,24 @@ impl Quorum {
     /// Adds a member: anything that [`Check::new`](crate::Check::new) accepts. Its name is used in
     /// reports. The name must be unique, and must not be empty, contain `:` or control characters,
     /// or be `available`, `responseTime` or `smoothedResponseTime`. Defaults to no members.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{HealthCheck, Reason, Status, checks::{Queue, any_of}};
+    ///
+    /// // A function, and a type that implements `HealthCheck`.
+    /// let intake = any_of()
+    ///     .member("broker", || async { Status::Fail })
+    ///     .member("spool", Queue::of(|| 3).fail_above(100));
+    /// assert_eq!(intake.check().await.unwrap().status(), Status::Warn);
+    ///
+    /// let twice = any_of()
+    ///     .member("broker", || async { Status::Pass })
+    ///     .member("broker", || async { Status::Pass });
+    /// assert_eq!(twice.check().await.unwrap_err().reason(), Reason::Misconfigured);
+    /// # }
+    /// ```
     pub fn member<C, M>(mut self, name: impl Into<String>, code: C) -> Self
     where
         C: IntoHealthCheck<M>,
@@ -149,6 +218,22 @@ impl Quorum {
     /// let databases = any_of().member("primary", ping).member("replicas", replicas);
     /// let databases = Check::new("databases", databases);
     /// ```
+    ///
+    /// A member that hangs fails alone:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use tower_health::{HealthCheck, Status, checks::any_of, testing::ScriptedCheck};
+    ///
+    /// let replicas = any_of()
+    ///     .member("replica-1", ScriptedCheck::hanging())
+    ///     .member("replica-2", ScriptedCheck::new(Status::Pass));
+    /// let began = tokio::time::Instant::now();
+    /// assert_eq!(replicas.check().await.unwrap().status(), Status::Warn);
+    /// assert_eq!(began.elapsed().as_millis(), 1_500);
+    /// # }
+    /// ```
     pub fn member_timeout(mut self, timeout: Duration) -> Self {
         self.member_timeout = timeout;
         self
@@ -169,6 +254,7 @@ impl Quorum {
         wrong.map(|member| format!("invalid or duplicate member name {:?}", member.name))
     }
 
+    /// Returns how many members have to be good.
     fn least(&self) -> usize {
         match self.least {
             Least::All => self.members.len(),
@@ -176,6 +262,7 @@ impl Quorum {
         }
     }
 
+    /// Combines the outcomes of all members, in the order in which they were added.
     fn judge(&self, said: &[(&str, Outcome)]) -> Outcome {
         let of = |status: Status| {
             let outcomes = said.iter().map(|(_, outcome)| outcome);
@@ -220,9 +307,10 @@ impl Quorum {
 /// Names that a report already uses.
 const RESERVED_NAMES: [&str; 3] = [AVAILABLE, "responseTime", "smoothedResponseTime"];
 
-/// The number of good members.
+/// The name of the measurement that counts the good members.
 const AVAILABLE: &str = "available";
 
+/// Describes a member that does not pass, for the cause of the whole.
 fn why(name: &str, outcome: &Outcome) -> String {
     let reason = outcome.reason().map_or("fails", Reason::as_str);
     match outcome.cause() {
@@ -271,9 +359,10 @@ impl HealthCheck for Quorum {
     }
 }
 
-/// The run of one member.
+/// The run of one member. The members share the task of the check, so none needs to be `'static`.
 struct Run<'a> {
     name: &'a str,
+    /// None once the run has ended.
     future: Option<Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>>,
     said: Option<Outcome>,
 }
@@ -295,6 +384,7 @@ impl<'a> Run<'a> {
         true
     }
 
+    /// Returns the name and the outcome of a run that has ended.
     fn take(&mut self) -> Option<(&'a str, Outcome)> {
         Some((self.name, self.said.take()?))
     }

@@ -1,24 +1,20 @@
-use std::{sync::OnceLock, time::Duration};
+//! The rendered answers that readers share. Each published result has a memo of its own, so an
+//! answer is rendered once per change and form, however many probes ask.
 
-use bytes::Bytes;
-use http::Response;
+use std::sync::OnceLock;
 
-use super::dialect::FORMS;
-use crate::{engine::Memo, model::Status};
-
-/// A rendered response, and the status that it reports.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: Status,
-    /// After how long the status may change, if that is known.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) response: Response<Bytes>,
-}
+use super::{answer::Answer, dialect::FORMS};
+use crate::engine::Memo;
 
 /// The answer in each form, rendered by the first reader of that form.
+///
+/// The index is [`Form::index`](super::dialect::Form::index).
 struct Answers([OnceLock<Box<Answer>>; FORMS]);
 
 /// Calls `f` with the answer in this form. The answer is rendered unless it is kept in `memo`.
+///
+/// `f` borrows the answer, so that a reader copies only the response that it sends. If two readers
+/// need a form that is not rendered yet, one renders it, and the other waits for that.
 pub(super) fn with<T>(
     memo: &Memo,
     form: usize,

@@ -1,3 +1,5 @@
+//! The body of a response to a probe. It is complete when the response is created.
+
 use std::{
     convert::Infallible,
     pin::Pin,
@@ -8,8 +10,31 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 /// The body of a response to a probe. It has at most one frame.
+///
+/// Its size is known in advance. It never fails and is never pending. It is empty in a response to
+/// `HEAD`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use http::Request;
+/// use http_body::Body;
+/// use http_body_util::BodyExt;
+/// use tower::ServiceExt;
+/// use tower_health::{Endpoints, Health, Status};
+///
+/// let endpoints = Endpoints::kubernetes().build()?;
+/// let service = Health::fixed(Status::Pass).service().endpoints(endpoints);
+/// let response = service.oneshot(Request::get("/readyz").body(())?).await?;
+/// let body = response.into_body();
+/// assert_eq!(body.size_hint().exact(), Some(2));
+/// assert_eq!(body.collect().await?.to_bytes(), "ok");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ProbeBody {
+    /// Never an empty buffer, because that would be an empty frame.
     data: Option<Bytes>,
 }
 

@@ -7,18 +7,29 @@ use subtle::ConstantTimeEq;
 
 use super::{
     Dialect, Endpoints, EndpointsError, Exposure, InvalidEndpoint,
-    path::{Kind, Route},
+    path::{CHECK, Kind, MAX_PATH, Route},
 };
 use crate::model::{Probe, Status};
 
-/// The maximum length of a custom path, in bytes.
-pub(super) const MAX_PATH: usize = 256;
-
-/// The placeholder for the name of a check at the end of a path.
-pub(super) const CHECK: &str = "/{check}";
-
 /// Builder of [`Endpoints`]. Returned by [`Endpoints::builder`] and by the presets, such as
 /// [`Endpoints::kubernetes`].
+///
+/// A setter never fails. It records a problem, and [`build`](Self::build) reports all of them.
+/// Setters apply in the order of their calls: a path must be defined before its dialect is set.
+///
+/// ```
+/// use tower_health::{Endpoints, Probe, endpoint::Dialect};
+///
+/// let endpoints = Endpoints::none()
+///     .probe("/up", Probe::Readiness)
+///     .dialect("/up", Dialect::KubernetesText);
+/// assert!(endpoints.build().is_ok());
+///
+/// let endpoints = Endpoints::none()
+///     .dialect("/up", Dialect::KubernetesText) // not defined yet
+///     .probe("up", Probe::Readiness); // no slash
+/// assert_eq!(endpoints.build().unwrap_err().problems().len(), 2);
+/// ```
 #[derive(Clone)]
 #[must_use = "endpoints do nothing until they are built"]
 pub struct EndpointsBuilder {
@@ -61,10 +72,33 @@ impl EndpointsBuilder {
 
     /// Adds a path that answers for single checks. It ends in `/{check}`, such as
     /// `/internal/checks/{check}`. Defaults to the path of the preset.
+    ///
+    /// An unknown check is 404. The path without a name below it does not match.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::StatusCode;
+    /// use tower_health::{Endpoints, Health, Status};
+    ///
+    /// let endpoints = Endpoints::none().checks("/internal/checks/{check}").build()?;
+    /// let probes = Health::fixed(Status::Warn).service().endpoints(endpoints);
+    /// let ask = |path| probes.respond("GET", path, None, []);
+    ///
+    /// let response = ask("/internal/checks/fixed").expect("the path of a check");
+    /// assert_eq!(response.await.status(), StatusCode::OK, "a warning is good");
+    /// let response = ask("/internal/checks/other").expect("the path of a check");
+    /// assert_eq!(response.await.status(), StatusCode::NOT_FOUND);
+    /// assert!(ask("/internal/checks").is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn checks(self, path: impl Into<String>) -> Self {
         self.path(path.into(), Kind::Checks)
     }
 
+    /// Adds a path if it is valid, and records a problem otherwise. It is stored without a trailing
+    /// slash.
     fn path(mut self, path: String, kind: Kind) -> Self {
         let bare = match kind {
             Kind::Probe(_) => Some(path.as_str()),
@@ -85,6 +119,8 @@ impl EndpointsBuilder {
         self
     }
 
+    /// Adds a route. An equal route is ignored, so that presets with a common path can be merged. A
+    /// route of the same path with another meaning is a problem.
     fn route(&mut self, route: Route) {
         let same_place = |known: &&Route| {
             known.path == route.path
@@ -141,6 +177,7 @@ impl EndpointsBuilder {
         self
     }
 
+    /// Sets the dialect of every path that is defined so far. Presets use it.
     pub(super) fn all_in(mut self, dialect: Dialect) -> Self {
         for route in self.endpoints.paths.routes_mut() {
             route.dialect = Some(dialect);
@@ -190,6 +227,14 @@ impl EndpointsBuilder {
     ///
     /// [`Exposure::Full`] is a problem here, because it is only for a management port, which sets
     /// it itself (`ServerBuilder::exposure`). Defaults to [`Exposure::Checks`].
+    ///
+    /// ```
+    /// use tower_health::{Endpoints, endpoint::{Exposure, InvalidEndpoint}};
+    ///
+    /// assert!(Endpoints::builder().exposure(Exposure::Status).build().is_ok());
+    /// let error = Endpoints::builder().exposure(Exposure::Full).build().unwrap_err();
+    /// assert_eq!(error.problems(), [InvalidEndpoint::FullExposure]);
+    /// ```
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         if exposure == Exposure::Full {
             self.problems.push(InvalidEndpoint::FullExposure);
@@ -338,6 +383,28 @@ impl EndpointsBuilder {
     /// Source: [Envoy, HTTP header manipulation].
     ///
     /// [Envoy, HTTP header manipulation]: https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, body::Body, routing::get};
+    /// use http::Request;
+    /// use tower::ServiceExt;
+    /// use tower_health::{Endpoints, Health};
+    ///
+    /// let endpoints = Endpoints::builder().envoy().build()?;
+    /// let health = Health::builder("orders").start()?;
+    /// let app = Router::new().route("/orders", get(|| async { "no orders" }));
+    /// let app = health.wrap(app).endpoints(endpoints);
+    /// let ask = || app.clone().oneshot(Request::get("/orders").body(Body::empty()).unwrap());
+    ///
+    /// let header = "x-envoy-immediate-health-check-fail";
+    /// assert!(!ask().await?.headers().contains_key(header));
+    /// drop(health.drain());
+    /// assert_eq!(ask().await?.headers()[header], "true");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn envoy(mut self) -> Self {
         self.endpoints.envoy = true;
         self
@@ -372,6 +439,21 @@ impl EndpointsBuilder {
     /// # Errors
     ///
     /// Returns an [`EndpointsError`] that lists every problem.
+    ///
+    /// ```
+    /// use http::StatusCode;
+    /// use tower_health::{Endpoints, Status, endpoint::InvalidEndpoint};
+    ///
+    /// let error = Endpoints::builder()
+    ///     .bearer_token("not a token")
+    ///     .code(Status::Pass, StatusCode::CONTINUE)
+    ///     .build()
+    ///     .unwrap_err();
+    /// assert_eq!(
+    ///     error.problems(),
+    ///     [InvalidEndpoint::Token, InvalidEndpoint::Code(StatusCode::CONTINUE)],
+    /// );
+    /// ```
     pub fn build(self) -> Result<Endpoints, EndpointsError> {
         if self.problems.is_empty() {
             Ok(self.endpoints)
@@ -396,6 +478,9 @@ impl fmt::Debug for EndpointsBuilder {
 }
 
 /// Whether a path can be matched literally, byte for byte as it is in a request.
+///
+/// Nothing is decoded or normalized at a match, so a path with `%`, `.` or `..` would never match
+/// as meant.
 fn is_path(path: &str, kind: Kind) -> bool {
     let Some(segments) = path.strip_prefix('/') else {
         // The checks may be directly below the root.

@@ -5,13 +5,10 @@ use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 use http::{HeaderValue, Method, Request, StatusCode, request::Parts};
 
 use super::{
-    Dialect, EndpointsBuilder, Exposure,
+    Exposure,
     path::{Paths, Route, RouteMatch},
 };
-use crate::{
-    check::guard,
-    model::{Probe, Status},
-};
+use crate::{check::guard, model::Status};
 
 /// The paths of probes, their responses and their callers. Configures a
 /// [service](super::ProbeService), a [layer](crate::layer::probes) or a management port
@@ -48,7 +45,7 @@ use crate::{
 /// `OPTIONS *`, which refers to the server as a whole, returns the response of the readiness path,
 /// if there is one.
 ///
-/// [`build`](EndpointsBuilder::build) reports all problems at once.
+/// [`build`](super::EndpointsBuilder::build) reports all problems at once.
 #[derive(Clone)]
 pub struct Endpoints {
     pub(super) paths: Paths,
@@ -63,117 +60,7 @@ pub struct Endpoints {
 /// Returns whether a caller may see everything.
 pub(super) type Rule = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
 
-/// Returns the paths `/health`, `/ready`, `/live`, `/startup` and `/health/{check}`.
-impl Default for Endpoints {
-    fn default() -> Self {
-        Self::builder().into_valid()
-    }
-}
-
 impl Endpoints {
-    /// Returns a builder with the default paths: `/health`, `/ready`, `/live`, `/startup` and
-    /// `/health/{check}`.
-    pub fn builder() -> EndpointsBuilder {
-        Self::none()
-            .probe("/health", Probe::Health)
-            .probe("/ready", Probe::Readiness)
-            .probe("/live", Probe::Liveness)
-            .probe("/startup", Probe::Startup)
-            .checks("/health/{check}")
-    }
-
-    /// Returns a builder with the paths of the Kubernetes API server, in its [plain
-    /// text](Dialect::KubernetesText): `/healthz`, `/readyz`, `/livez` and `/readyz/{check}`.
-    ///
-    /// A fail is 503. The API server itself returns 500. Probers accept both as a failure, and load
-    /// balancers retry a 503 on another instance.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_health::{Endpoints, Health};
-    ///
-    /// let endpoints = Endpoints::kubernetes().build()?;
-    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
-    /// let response = probes.respond("GET", "/readyz", None, []).expect("a probe path").await;
-    /// assert_eq!(response.body(), "ok");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn kubernetes() -> EndpointsBuilder {
-        Self::none()
-            .probe("/healthz", Probe::Health)
-            .probe("/readyz", Probe::Readiness)
-            .probe("/livez", Probe::Liveness)
-            .checks("/readyz/{check}")
-            .all_in(Dialect::KubernetesText)
-    }
-
-    /// Returns a builder with the paths of MicroProfile Health 4.0, in
-    /// [its JSON](Dialect::MicroProfile): `/health`, `/health/live`, `/health/ready` and
-    /// `/health/started`.
-    ///
-    /// Each path lists its procedures, passing ones as well. `live` lists runtimes and the
-    /// heartbeats that affect liveness. `ready` lists checks, and the other heartbeats and reports.
-    /// `started` lists startup tasks. `/health` lists all of them.
-    ///
-    /// A procedure is `DOWN` if it fails the verdict. One that is not critical is `UP`, with its
-    /// reason as data. If the verdict fails because of the instance itself, for example during a
-    /// drain, no procedure needs to be `DOWN`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_health::{Endpoints, Health};
-    ///
-    /// let endpoints = Endpoints::microprofile().build()?;
-    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
-    /// let response = probes.respond("GET", "/health/live", None, []).expect("a probe path").await;
-    /// assert_eq!(response.body(), r#"{"status":"UP","checks":[]}"#);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn microprofile() -> EndpointsBuilder {
-        Self::none()
-            .probe("/health", Probe::Health)
-            .probe("/health/live", Probe::Liveness)
-            .probe("/health/ready", Probe::Readiness)
-            .probe("/health/started", Probe::Startup)
-            .all_in(Dialect::MicroProfile)
-    }
-
-    /// Returns a builder with the paths of Spring Boot's Actuator, in [its
-    /// JSON](Dialect::Actuator): `/actuator/health`, `/actuator/health/liveness`,
-    /// `/actuator/health/readiness` and `/actuator/health/{component}`, where a component is a
-    /// check.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_health::{Endpoints, Health};
-    ///
-    /// let endpoints = Endpoints::actuator().build()?;
-    /// let probes = Health::builder("orders").start()?.service().endpoints(endpoints);
-    /// let path = "/actuator/health/readiness";
-    /// let response = probes.respond("GET", path, None, []).expect("a probe path").await;
-    /// assert_eq!(response.body(), r#"{"status":"UP"}"#);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn actuator() -> EndpointsBuilder {
-        Self::none()
-            .probe("/actuator/health", Probe::Health)
-            .probe("/actuator/health/liveness", Probe::Liveness)
-            .probe("/actuator/health/readiness", Probe::Readiness)
-            .checks("/actuator/health/{check}")
-            .all_in(Dialect::Actuator)
-    }
-
-    /// Returns a builder without paths.
-    pub fn none() -> EndpointsBuilder {
-        EndpointsBuilder::new()
-    }
-
     /// Returns endpoints without paths, and with the defaults of all other settings.
     pub(super) fn empty() -> Self {
         Self {
@@ -209,12 +96,16 @@ impl Endpoints {
     }
 
     /// Whether a rule accepts the caller.
+    ///
+    /// A rule that panics does not accept. The panic is caught, so that it does not end the
+    /// connection.
     pub(crate) fn authorizes<B>(&self, request: &Request<B>) -> bool {
         let parts = &parts_of(request);
         let agrees = |rule: &Rule| guard(AssertUnwindSafe(|| rule(parts))).unwrap_or(false);
         self.rules.iter().any(agrees)
     }
 
+    /// Returns the configured status code for a status. `None` means the default.
     #[inline]
     pub(super) fn code_of(&self, status: Status) -> Option<StatusCode> {
         self.codes.get(status as usize).copied().flatten()
@@ -226,10 +117,12 @@ impl Endpoints {
         !self.rules.is_empty()
     }
 
+    /// Whether responses have the headers of Envoy.
     pub(crate) fn has_envoy(&self) -> bool {
         self.envoy
     }
 
+    /// Returns the name of the Envoy cluster, if one is configured.
     pub(super) fn cluster(&self) -> Option<&HeaderValue> {
         self.envoy_cluster.as_ref()
     }
@@ -247,6 +140,8 @@ impl fmt::Debug for Endpoints {
 }
 
 /// Returns the parts of a request that rules see.
+///
+/// Rules need one type, whatever the type of the body. The copy is made only if there is a rule.
 fn parts_of<B>(request: &Request<B>) -> Parts {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.method = request.method().clone();

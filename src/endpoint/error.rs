@@ -1,10 +1,11 @@
-//! Errors of endpoints.
+//! Errors of endpoints. [`EndpointsBuilder`](super::EndpointsBuilder) collects the problems while
+//! it is configured, so that a service that fails to start lists all of them at once.
 
 use std::{error::Error, fmt};
 
 use http::StatusCode;
 
-use super::builder::{CHECK, MAX_PATH};
+use super::path::{CHECK, MAX_PATH};
 use crate::model::write_problems;
 
 /// The error of [`EndpointsBuilder::build`](crate::endpoint::EndpointsBuilder::build). It lists
@@ -52,14 +53,67 @@ impl fmt::Display for EndpointsError {
 impl Error for EndpointsError {}
 
 /// A problem of [`Endpoints`](crate::Endpoints).
+///
+/// Each problem is found when the builder is called, and reported by
+/// [`build`](crate::endpoint::EndpointsBuilder::build). Its `Display` contains the remedy.
+///
+/// ```
+/// use tower_health::{Endpoints, Probe, endpoint::InvalidEndpoint};
+///
+/// let error = Endpoints::none().probe("up", Probe::Readiness).build().unwrap_err();
+/// for problem in error.problems() {
+///     assert!(matches!(problem, InvalidEndpoint::Path(_)));
+///     assert!(problem.to_string().contains("up"), "the message names the path");
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidEndpoint {
     /// A path that is not valid: no request can have it, or it would match other paths.
+    ///
+    /// It begins with a slash. Its segments are not empty, are not `.` or `..`, do not begin with
+    /// `:`, and contain no percent-encoding and no placeholder, except for a final `/{check}` of
+    /// [`checks`](crate::endpoint::EndpointsBuilder::checks).
+    ///
+    /// ```
+    /// use tower_health::{Endpoints, Probe};
+    ///
+    /// let is_valid = |path: &str| Endpoints::none().probe(path, Probe::Readiness).build().is_ok();
+    /// assert!(is_valid("/") && is_valid("/up/") && is_valid("/internal/up.json"));
+    /// for path in ["", "up", "//up", "/a/../up", "/up?verbose", "/{id}/up", "/:id", "/%75p"] {
+    ///     assert!(!is_valid(path), "{path}");
+    /// }
+    /// assert!(Endpoints::none().checks("/checks").build().is_err(), "no placeholder");
+    /// ```
     Path(String),
     /// A path that is already defined with another probe or dialect.
+    ///
+    /// An equal definition is not a problem, such as a preset that is merged twice.
+    ///
+    /// ```
+    /// use tower_health::{Endpoints, Probe, endpoint::InvalidEndpoint};
+    ///
+    /// let error = Endpoints::builder().probe("/live", Probe::Readiness).build().unwrap_err();
+    /// assert_eq!(error.problems(), [InvalidEndpoint::Conflict("/live".to_owned())]);
+    /// assert!(Endpoints::builder().probe("/live", Probe::Liveness).build().is_ok());
+    ///
+    /// // `/health` has one meaning in the default and another in MicroProfile.
+    /// assert!(Endpoints::builder().merge(Endpoints::microprofile()).build().is_err());
+    /// ```
     Conflict(String),
     /// A dialect for a path that is not defined.
+    ///
+    /// ```
+    /// use tower_health::{Endpoints, endpoint::{Dialect, InvalidEndpoint}};
+    ///
+    /// let endpoints = Endpoints::kubernetes().dialect("/ready", Dialect::HealthJson);
+    /// let error = endpoints.build().unwrap_err();
+    /// let [InvalidEndpoint::UnknownPath { path, known, .. }] = error.problems() else {
+    ///     panic!("{error}");
+    /// };
+    /// assert_eq!(path, "/ready");
+    /// assert!(known.contains(&"/readyz".to_owned()));
+    /// ```
     #[non_exhaustive]
     UnknownPath {
         /// The path.
@@ -70,10 +124,28 @@ pub enum InvalidEndpoint {
     /// [`Exposure::Full`](crate::endpoint::Exposure::Full) for all callers.
     FullExposure,
     /// A bearer token that is not valid in a request. The token is not included.
+    ///
+    /// A valid token is a `b64token` of RFC 6750: letters, digits and `-._~+/`, then any number of
+    /// `=`.
+    ///
+    /// ```
+    /// use tower_health::Endpoints;
+    ///
+    /// let is_valid = |token: &str| Endpoints::builder().bearer_token(token).build().is_ok();
+    /// assert!(is_valid("f3b1c0ffee") && is_valid("Zm9v=="));
+    /// assert!(!is_valid("") && !is_valid("two words") && !is_valid("a=b"));
+    /// ```
     Token,
     /// An informational status code (1xx), which is not a final response.
     Code(StatusCode),
     /// A name of an Envoy cluster that is empty or not valid in a header.
+    ///
+    /// ```
+    /// use tower_health::Endpoints;
+    ///
+    /// let is_valid = |name: &str| Endpoints::builder().envoy_cluster(name).build().is_ok();
+    /// assert!(is_valid("orders") && !is_valid("") && !is_valid("two\nlines"));
+    /// ```
     EnvoyCluster,
 }
 

@@ -1,3 +1,6 @@
+//! The futures that resolve to the response to a probe. They do not borrow the request or the
+//! service.
+
 use std::{
     convert::Infallible,
     fmt,
@@ -13,6 +16,18 @@ use super::{ProbeBody, waiting::Waiting};
 
 /// Future of the response of a [`ProbeService`](super::ProbeService). It resolves on its first
 /// poll, unless it waits for a check that runs [on demand](crate::Check::on_demand).
+///
+/// ```
+/// use http::{Request, StatusCode};
+/// use tower::Service;
+/// use tower_health::{Health, Status};
+///
+/// let mut service = Health::fixed(Status::Pass).service();
+/// let request = Request::get("/ready").body(()).expect("a valid request");
+/// let mut response = tokio_test::task::spawn(service.call(request));
+/// let response = tokio_test::assert_ready_ok!(response.poll(), "it needs no second poll");
+/// assert_eq!(response.status(), StatusCode::OK);
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture {
@@ -21,6 +36,31 @@ pub struct ResponseFuture {
 
 /// Future of the response of [`ProbeService::respond`](super::ProbeService::respond). It resolves
 /// on its first poll, unless it waits for a check that runs [on demand](crate::Check::on_demand).
+///
+/// Its output contains the whole body as [`Bytes`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use http::StatusCode;
+/// use tower_health::{Check, Health, Status, endpoint::Respond};
+///
+/// let slow = || async {
+///     tokio::time::sleep(Duration::from_millis(300)).await;
+///     Status::Pass
+/// };
+/// let on_demand = Check::new("db", slow).on_demand(Duration::from_secs(10));
+/// let health = Health::builder("orders").check(on_demand).start()?;
+///
+/// // No result exists yet, so the future waits for a run.
+/// let probes = health.service();
+/// let response: Respond = probes.respond("GET", "/ready", None, []).expect("a probe path");
+/// assert_eq!(response.await.status(), StatusCode::OK);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Respond {
@@ -28,10 +68,14 @@ pub struct Respond {
 }
 
 /// Future of the response to a request for a probe.
+///
+/// The public futures wrap it, each with the output that its caller needs. A
+/// [layer](crate::layer::probes) polls it directly.
 pub(crate) struct Answer {
     state: State,
 }
 
+/// The state of an [`Answer`]. The waiting state is boxed, because it is rare and large.
 enum State {
     /// `None` once it was taken.
     Ready(Option<Response<ProbeBody>>),

@@ -1,3 +1,6 @@
+//! What a [layer](crate::layer::probes) keeps for an ordinary request: its place among the requests
+//! that are in flight, and the headers for its response during a drain.
+
 use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONNECTION};
@@ -16,6 +19,7 @@ pub(crate) struct InFlight(Arc<Board>);
 /// The headers that a response to an ordinary request has while the instance is draining.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DrainHeaders {
+    /// Whether the endpoints enable the headers of Envoy.
     pub(super) envoy: bool,
     /// Whether `Connection: close` applies. HTTP/2 has no such header, and an upgraded connection
     /// is no longer HTTP.
@@ -23,6 +27,7 @@ pub(crate) struct DrainHeaders {
 }
 
 impl InFlight {
+    /// Counts a request as in flight.
     #[inline]
     pub(crate) fn new(board: &Arc<Board>) -> Self {
         board.control.in_flight.enter();
@@ -37,6 +42,8 @@ impl InFlight {
 
     /// Polls the handler of the request while the instance is draining. The request is not in
     /// flight while its handler waits for the drain, as the handler of a `preStop` hook does.
+    ///
+    /// `waits` keeps, between two polls, whether the handler waited at its last poll.
     #[cold]
     pub(crate) fn poll_draining<T>(&self, waits: &mut bool, poll: impl FnOnce() -> T) -> T {
         self.0.control.in_flight.within(waits, poll)
@@ -67,6 +74,7 @@ impl DrainHeaders {
     }
 }
 
+/// Whether the response already has the connection option `close`, in any spelling.
 fn has_close(headers: &HeaderMap) -> bool {
     let said = headers.get_all(CONNECTION).into_iter();
     let mut options = said.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));

@@ -34,6 +34,34 @@
 //! | `Retry-After` | every 503, except that of `/live` |
 //! | `Vary: Accept` | a response whose dialect depends on `Accept` |
 //!
+//! `Retry-After` is in whole seconds, from 1 to 60. For readiness and health during a maintenance
+//! it is the time that is left. Otherwise it is the time after which the status may change, or 60
+//! if that is not known.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use http::{StatusCode, header::{CONTENT_LENGTH, RETRY_AFTER}};
+//! use tower_health::{Health, Status};
+//!
+//! let probes = Health::fixed(Status::Fail).service();
+//! let ask = |method, path| probes.respond(method, path, None, []).expect("a probe path");
+//!
+//! let get = ask("GET", "/ready").await;
+//! assert_eq!(get.status(), StatusCode::SERVICE_UNAVAILABLE);
+//! assert!(get.headers().contains_key(RETRY_AFTER));
+//!
+//! let head = ask("HEAD", "/ready").await;
+//! assert_eq!(head.headers()[CONTENT_LENGTH], get.headers()[CONTENT_LENGTH]);
+//! assert!(head.body().is_empty());
+//!
+//! assert_eq!(ask("OPTIONS", "/ready").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+//! assert_eq!(ask("POST", "/ready").await.status(), StatusCode::METHOD_NOT_ALLOWED);
+//! assert_eq!(ask("GET", "/health/unknown").await.status(), StatusCode::NOT_FOUND);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Dialects
 //!
 //! | `Accept` | body |
@@ -45,6 +73,27 @@
 //!
 //! If `Accept` names several media types, the highest quality is used, and then the most specific
 //! name. If text and JSON are still equal, the first in the header is used. No `Accept` is refused.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use http::header::CONTENT_TYPE;
+//! use tower_health::{Health, Status};
+//!
+//! let probes = Health::fixed(Status::Pass).service();
+//! for (accept, media_type) in [
+//!     ("*/*", "application/health+json"),
+//!     ("application/json, text/plain", "application/json"),
+//!     ("application/json;q=0.5, text/plain", "text/plain; charset=utf-8"),
+//!     ("image/png", "application/health+json"),
+//! ] {
+//!     let headers = [("accept", accept.as_bytes())];
+//!     let response = probes.respond("GET", "/ready", None, headers).expect("a probe path").await;
+//!     assert_eq!(response.headers()[CONTENT_TYPE], media_type);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! A path can have [one dialect](EndpointsBuilder::dialect) for all requests, as the paths of the
 //! presets do. The bodies of 404 and 405 are problem details ([RFC 9457]) in every dialect.
@@ -64,10 +113,27 @@
 //!
 //! # Queries
 //!
-//! * `?exclude=NAME` excludes a check from this response, in every dialect. It may be repeated.
+//! * `?exclude=NAME` excludes a check from this response, in every dialect. It may be repeated. The
+//!   verdict is computed without these checks. A name that no check has excludes nothing. A body in
+//!   health+json, and a list of Kubernetes text, contain a warning about it.
 //! * `?verbose` adds a line for each check to the text of Kubernetes.
 //!
 //! Other parameters are ignored, and so is a query longer than 8 KiB.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use http::StatusCode;
+//! use tower_health::{Health, Status};
+//!
+//! let probes = Health::fixed(Status::Fail).service(); // its only check is named `fixed`
+//! let ask = |query| probes.respond("GET", "/ready", query, []).expect("a probe path");
+//! assert_eq!(ask(None).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+//! assert_eq!(ask(Some("exclude=fixed")).await.status(), StatusCode::OK);
+//! assert_eq!(ask(Some("exclude=other")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Exposure
 //!
@@ -100,10 +166,12 @@
 //!
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 
+mod answer;
 mod answers;
 mod body;
 mod builder;
 mod dialect;
+pub(crate) mod endless;
 mod endpoints;
 mod error;
 mod exposure;
@@ -111,6 +179,7 @@ mod future;
 mod in_flight;
 mod negotiation;
 mod path;
+mod presets;
 mod query;
 mod question;
 mod response;
@@ -221,6 +290,20 @@ impl ProbeService {
     }
 
     /// Sets the paths, their responses and their callers. Defaults to [`Endpoints::default`].
+    ///
+    /// They replace the previous endpoints. Nothing is added to these.
+    ///
+    /// ```
+    /// use tower_health::{Endpoints, Health, Status};
+    ///
+    /// let probes = Health::fixed(Status::Pass).service();
+    /// assert!(probes.respond("GET", "/ready", None, []).is_some());
+    ///
+    /// let probes = probes.endpoints(Endpoints::kubernetes().build()?);
+    /// assert!(probes.respond("GET", "/readyz", None, []).is_some());
+    /// assert!(probes.respond("GET", "/ready", None, []).is_none());
+    /// # Ok::<_, tower_health::error::EndpointsError>(())
+    /// ```
     pub fn endpoints(self, endpoints: Endpoints) -> Self {
         Self::new(self.shared.health.clone(), endpoints)
     }
@@ -315,6 +398,8 @@ impl ProbeService {
         self.answer_to(found, request.uri().query(), request)
     }
 
+    /// Selects the exposure, reads the question and answers it. `query` is separate, because
+    /// [`respond`](Self::respond) receives it separately.
     #[inline]
     fn answer_to<B>(
         &self,
@@ -327,6 +412,8 @@ impl ProbeService {
         self.answer_question(ProbeQuery::read(found, method, query, headers, exposure))
     }
 
+    /// Answers immediately if no run is needed. Otherwise the question becomes owned, because the
+    /// future outlives the request.
     fn answer_question(&self, question: ProbeQuery<'_>) -> ProbeAnswer {
         let Shared { health, endpoints } = &*self.shared;
         let board = health.board();
@@ -341,6 +428,9 @@ impl ProbeService {
     }
 
     /// Counts an ordinary request as in flight.
+    ///
+    /// The second value contains the headers that the response needs if the instance drains until
+    /// then.
     #[inline]
     pub(crate) fn enter<B>(&self, request: &Request<B>) -> (InFlight, DrainHeaders) {
         let Shared { health, endpoints } = &*self.shared;

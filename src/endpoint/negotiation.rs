@@ -1,6 +1,10 @@
 //! Negotiation of the format by `Accept`.
 //!
 //! Source: [RFC 9110, section 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1).
+//!
+//! It works on bytes, because a header value need not be UTF-8, and does not allocate. Parameters
+//! other than `q` are ignored. A prober never receives 406, because it would treat that as a
+//! failure of the service.
 
 use super::dialect::Format;
 
@@ -16,6 +20,7 @@ const OFFERS: [(Format, &str, &str); 4] = [
     ),
 ];
 
+/// The format without `Accept`, and if nothing in it is acceptable.
 const DEFAULT: Format = Format::HealthJson;
 
 /// The maximum total length of the `Accept` values that are read, in bytes.
@@ -25,7 +30,9 @@ const MAX_LEN: usize = 8 * 1024;
 /// thousandths.
 #[derive(Clone, Copy, Debug, Default)]
 struct Preference {
+    /// From 1 for `*/*` to 3 for a complete media type. 0 if no range matches.
     specificity: u8,
+    /// 0 if the format is not acceptable.
     quality: u16,
     /// The number of ranges before it in the header.
     place: usize,
@@ -46,6 +53,8 @@ pub(super) fn negotiate<'v>(accept: impl IntoIterator<Item = &'v [u8]>) -> Forma
     }
 }
 
+/// Returns the preferred format. It reads at most [`MAX_LEN`] bytes, and ignores the values after
+/// that.
 fn best<'v>(accept: impl Iterator<Item = &'v [u8]>) -> Format {
     let mut preferences = [Preference::default(); OFFERS.len()];
     let (mut left, mut place) = (MAX_LEN, 0);
@@ -110,6 +119,8 @@ fn apply(preferences: &mut [Preference; OFFERS.len()], range: &[u8], place: usiz
 }
 
 /// Returns the type, the subtype and the quality of a media range, if it is valid.
+///
+/// The quality is 1000 if it is not given.
 fn read(range: &[u8]) -> Option<(&[u8], &[u8], u16)> {
     let mut parts = split(range, b';').map(<[u8]>::trim_ascii);
     let media = parts.next()?;

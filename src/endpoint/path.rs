@@ -1,9 +1,19 @@
 //! Routes: the paths of probes, and their targets.
+//!
+//! Every request of a service passes [`Paths::find`], so it must be fast for requests that are not
+//! probes. It looks at one byte of the path first, and compares strings only if some route begins
+//! with that byte. It does not allocate.
 
 use http::Method;
 
-use super::{Dialect, builder::CHECK};
+use super::Dialect;
 use crate::model::Probe;
+
+/// The maximum length of a custom path, in bytes.
+pub(super) const MAX_PATH: usize = 256;
+
+/// The placeholder for the name of a check at the end of a path.
+pub(super) const CHECK: &str = "/{check}";
 
 /// The target of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +50,7 @@ impl Route {
     }
 }
 
+/// The kind of a route. Exact routes are searched first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Probe(Probe),
@@ -50,20 +61,26 @@ pub(super) enum Kind {
 /// All routes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Paths {
+    /// Exact routes first, then the routes of checks. Otherwise `/{check}` would hide `/up`.
     routes: Vec<Route>,
     /// The bytes that follow the first slash of some path. 0 stands for the end of the path.
     first_bytes: ByteSet,
 }
 
 impl Paths {
+    /// Returns the routes, in the order in which they are searched.
     pub(super) fn routes(&self) -> &[Route] {
         &self.routes
     }
 
+    /// Returns the routes, so that their dialect can be set. Their paths must not change, because
+    /// `first_bytes` depends on them.
     pub(super) fn routes_mut(&mut self) -> &mut [Route] {
         &mut self.routes
     }
 
+    /// Adds a route. The caller ensures that its path is valid, and that no route has the same
+    /// path.
     pub(super) fn push(&mut self, route: Route) {
         match (route.path.as_bytes().get(1), route.kind) {
             (first, Kind::Probe(_)) | (first @ Some(_), Kind::Checks) => {
@@ -108,6 +125,7 @@ impl Paths {
         })
     }
 
+    /// Compares the path with each route. There are few routes, so a list is as fast as a map.
     fn search<'p>(&self, path: &'p str) -> Option<RouteMatch<'p>> {
         let path = path.strip_suffix('/').unwrap_or(path);
         self.routes.iter().find_map(|route| {
@@ -131,10 +149,13 @@ fn segment_below<'p>(parent: &str, path: &'p str) -> Option<&'p str> {
 }
 
 /// A set of bytes.
+///
+/// It has one bit for each byte.
 #[derive(Clone, Debug, Default)]
 struct ByteSet([u32; 8]);
 
 impl ByteSet {
+    /// The set of all bytes, for checks directly below the root.
     const ALL: Self = Self([u32::MAX; 8]);
 
     fn insert(&mut self, byte: u8) {

@@ -1,4 +1,7 @@
 //! The query of a request, with the parameters of the Kubernetes API server.
+//!
+//! `verbose` and `exclude` mean what they mean there. Values are percent-decoded. Only names that
+//! are valid are kept, so that a response never repeats arbitrary text of a request.
 
 use form_urlencoded::parse;
 
@@ -19,6 +22,7 @@ pub(super) struct Query {
 }
 
 impl Query {
+    /// Parses a query. Most probes have none, and cost nothing here.
     pub(super) fn read(query: Option<&str>) -> Self {
         match query {
             None | Some("") => Self::default(),
@@ -26,6 +30,7 @@ impl Query {
         }
     }
 
+    /// Parses a query that is not empty. It never fails.
     fn parse(query: &str) -> Self {
         let mut read = Self::default();
         if query.len() > MAX_LEN {

@@ -1,4 +1,14 @@
 //! A parsed request for a probe, and its response.
+//!
+//! A question is read from a request, may demand runs of checks, and is then answered from the
+//! board. A question that waits for runs becomes owned meanwhile.
+//!
+//! An answer is found in three ways, from cheap to expensive:
+//!
+//! 1. A verdict whose body lists only checks that do not pass is cached with the verdict.
+//! 2. A body that lists every check is cached with the verdict of health, which changes when any
+//!    check changes.
+//! 3. A request that excludes checks is rendered for itself, and not cached.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -9,7 +19,8 @@ use http::{
 
 use super::{
     Endpoints, Exposure, ProbeBody,
-    answers::{self, Answer},
+    answer::Answer,
+    answers,
     dialect::{Excluded, Form, Format, Page},
     negotiation::negotiate,
     path::{RouteMatch, Target},
@@ -39,12 +50,15 @@ pub(super) struct OwnedProbeQuery {
     query: Query,
 }
 
+/// A [`Target`] that owns the name of its check.
 enum OwnedTarget {
     Probe(Probe),
     Check(String),
 }
 
 impl<'r> ProbeQuery<'r> {
+    /// Reads a request. The format is the dialect of the path, or is negotiated. The query is
+    /// ignored for a single check, and where the exposure hides the checks.
     #[inline]
     pub(super) fn read(
         found: RouteMatch<'r>,
@@ -110,6 +124,7 @@ impl<'r> ProbeQuery<'r> {
         response
     }
 
+    /// Returns the response with the verdict of a probe, from the cache if possible.
     #[inline]
     fn verdict(
         &self,
@@ -194,6 +209,8 @@ impl<'r> ProbeQuery<'r> {
         }
     }
 
+    /// Returns the response for a single check. It is 404 if the check does not exist, or is hidden
+    /// by the exposure. The two are not distinguishable.
     fn check(&self, board: &Board, endpoints: &Endpoints, name: &str) -> Response<ProbeBody> {
         let known = match self.form.exposure {
             // With this exposure, nobody may learn whether the check exists.
@@ -211,6 +228,7 @@ impl<'r> ProbeQuery<'r> {
         })
     }
 
+    /// Returns the same question without its borrows, for a request that waits.
     pub(super) fn into_owned(self) -> OwnedProbeQuery {
         OwnedProbeQuery {
             target: match self.target {
@@ -225,6 +243,7 @@ impl<'r> ProbeQuery<'r> {
 }
 
 impl OwnedProbeQuery {
+    /// Returns the question again, to answer it after the wait.
     pub(super) fn borrowed(&self) -> ProbeQuery<'_> {
         ProbeQuery {
             target: match &self.target {

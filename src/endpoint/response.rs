@@ -1,21 +1,22 @@
+//! Responses: status codes and headers. Bodies come from the [dialects](super::dialect), except for
+//! the problem details here.
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Response, StatusCode,
-    header::{
-        CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER, VARY,
-        X_CONTENT_TYPE_OPTIONS,
-    },
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER},
 };
 
-use super::{Endpoints, ProbeBody, answers::Answer};
+use super::{
+    Endpoints, ProbeBody,
+    answer::{Answer, complete},
+};
 use crate::model::Status;
 
 pub(crate) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-const VARIES: HeaderValue = HeaderValue::from_static("Accept");
+/// The header that lowers the priority of an instance in Envoy without ejecting it.
 const ENVOY_DEGRADED: HeaderName = HeaderName::from_static("x-envoy-degraded");
 const ENVOY_CLUSTER: HeaderName = HeaderName::from_static("x-envoy-upstream-healthchecked-cluster");
 const YES: HeaderValue = HeaderValue::from_static("true");
@@ -36,11 +37,14 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// The delay after which a retry of a failed request is useful.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Retry {
+    /// A retry does not help. There is no `Retry-After`.
     Never,
+    /// It is rounded up to whole seconds, and limited to [`LONGEST_RETRY`].
     After(Duration),
 }
 
 impl Retry {
+    /// A delay that is not known is the longest.
     pub(super) fn after(delay: Option<Duration>) -> Self {
         Self::After(delay.unwrap_or(LONGEST_RETRY))
     }
@@ -79,6 +83,7 @@ pub(super) fn answer(
     response
 }
 
+/// Adds the headers that Envoy reads on a response to a health check.
 fn add_envoy_headers(response: &mut Response<ProbeBody>, status: Status, endpoints: &Endpoints) {
     let headers = response.headers_mut();
     if status == Status::Warn {
@@ -133,27 +138,6 @@ pub(crate) fn problem(
 pub(crate) fn json(document: &impl serde::Serialize, method: &Method) -> Response<ProbeBody> {
     let body = serde_json::to_vec(document).unwrap_or_default();
     to(method, complete(StatusCode::OK, JSON, false, body.into()))
-}
-
-/// Returns a response with the headers that all responses have.
-pub(super) fn complete(
-    status: StatusCode,
-    content_type: HeaderValue,
-    negotiated: bool,
-    body: Bytes,
-) -> Response<Bytes> {
-    let length = body.len();
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, content_type);
-    headers.insert(CONTENT_LENGTH, length.into());
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
-    if negotiated {
-        headers.insert(VARY, VARIES);
-    }
-    response
 }
 
 /// Converts the response to `GET` to the response for a method.

@@ -1,3 +1,5 @@
+//! A probe that waits for checks that run on demand. Every other probe is answered without this.
+
 use std::{
     future::Future,
     pin::Pin,
@@ -20,6 +22,8 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// `runs` are the runs that the question needs. They were started already, and other readers
+    /// may wait for the same runs.
     pub(super) fn new(
         board: &Arc<Board>,
         endpoints: Arc<Endpoints>,
@@ -34,6 +38,8 @@ impl Waiting {
         }
     }
 
+    /// Resolves once all runs have ended or their wait is over. Each run limits its own wait, so
+    /// this needs no timer.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<ProbeBody>> {
         // All runs must end, so the order does not matter.
         while let Some(run) = self.runs.last_mut() {

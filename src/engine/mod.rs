@@ -5,6 +5,7 @@
 //! of their own, which send it a message when they end. So do the application and readers.
 
 mod alarm;
+mod atomic;
 mod awaited;
 mod blocked;
 mod board;
@@ -57,8 +58,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::pin,
-    // The files that import it from here are also compiled by the tests of all interleavings.
-    sync::{Arc, atomic},
+    sync::Arc,
     task::Poll,
     time::Duration,
 };

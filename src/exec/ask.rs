@@ -1,3 +1,9 @@
+//! The requests of a probe, over a connection of its own: `GET` over HTTP/1, and `Check` over gRPC.
+//!
+//! An error means that there was no response. The caller makes it unhealthy, with the error as its
+//! reason. The connection is neither reused nor closed properly, because the process ends
+//! afterwards.
+
 use std::{
     pin::Pin,
     task::{Context, Poll},
@@ -35,9 +41,11 @@ const SAYS: Duration = Duration::from_millis(100);
 /// How much of a body is read, in bytes.
 const READ: usize = 64 * 1024;
 
+/// The `User-Agent` of a probe, by which access logs can omit it.
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("tower-health/", env!("CARGO_PKG_VERSION")));
 
+/// Probes a target, without a time limit.
 pub(super) async fn ask(target: &Target) -> Result<ExecAnswer, BoxError> {
     match target {
         Target::Http {
@@ -52,7 +60,7 @@ pub(super) async fn ask(target: &Target) -> Result<ExecAnswer, BoxError> {
             get(stream, "localhost", path).await
         }
         #[cfg(not(unix))]
-        Target::Unix { .. } => Err("there are no Unix sockets here".into()),
+        Target::Unix { .. } => Err("Unix sockets are not supported on this system".into()),
         Target::Grpc {
             authority,
             host,
@@ -62,10 +70,12 @@ pub(super) async fn ask(target: &Target) -> Result<ExecAnswer, BoxError> {
     }
 }
 
+/// Connects over TCP. A name may have several addresses, which are tried in order.
 async fn connect(host: &str, port: u16) -> std::io::Result<TcpStream> {
     TcpStream::connect((host, port)).await
 }
 
+/// Sends `GET`. It is healthy if the status code is 2xx. A redirect is not followed.
 async fn get<S>(stream: S, authority: &str, path: &str) -> Result<ExecAnswer, BoxError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -107,6 +117,8 @@ async fn said(response: Response<Incoming>) -> Option<String> {
     document.output
 }
 
+/// Sends `Check` for a service. It is healthy if the status is `SERVING`. A server without
+/// `grpc.health.v1` is unhealthy, with the status of gRPC as its reason.
 async fn check(stream: TcpStream, authority: &str, service: &str) -> Result<ExecAnswer, BoxError> {
     let io = TokioIo::new(stream);
     let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;

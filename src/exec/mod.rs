@@ -34,12 +34,11 @@
 //! kubelet waits.
 
 mod ask;
+mod error;
 mod target;
 
 use std::{
-    env,
-    error::Error,
-    fmt,
+    env, fmt,
     io::{self, Write},
     process::ExitCode,
     thread,
@@ -48,18 +47,16 @@ use std::{
 
 use tokio::runtime;
 
-use self::target::Target;
-use crate::model::Cause;
+pub use self::error::InvalidTarget;
+use self::{error::LINE, target::Target};
 
 /// The default timeout. It is within the 1 s that a kubelet waits.
 const TIMEOUT: Duration = Duration::from_millis(800);
 
 /// The argument that requests a probe.
 const FLAG: &str = "--health-probe";
+/// The argument that sets the timeout. It is an error without the other one.
 const TIMEOUT_FLAG: &str = "--health-probe-timeout";
-
-/// The longest line, in characters.
-const LINE: usize = 200;
 
 /// A probe of another process, or of another process of the same binary.
 ///
@@ -80,6 +77,18 @@ pub struct ExecProbe {
 }
 
 /// The result of a probe.
+///
+/// Its `Display` is the line that is printed: `healthy` or `unhealthy`, and the reason.
+///
+/// ```
+/// use tower_health::exec::{ExecAnswer, ExecProbe};
+///
+/// // Nobody listens on port 1.
+/// let answer: ExecAnswer = ExecProbe::new("http://127.0.0.1:1/ready")?.run();
+/// assert!(!answer.is_healthy());
+/// assert_eq!(answer.to_string(), format!("unhealthy: {}", answer.line()));
+/// # Ok::<_, tower_health::exec::InvalidTarget>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct ExecAnswer {
@@ -94,6 +103,19 @@ pub struct ExecAnswer {
 /// or timeout is printed as unhealthy.
 ///
 /// This function blocks. It can be called inside and outside of a runtime.
+///
+/// ```
+/// # use std::process::ExitCode;
+/// # fn main() -> ExitCode {
+/// use tower_health::exec::run_if_asked;
+///
+/// // This process was started without `--health-probe`, so it is the service.
+/// if let Some(code) = run_if_asked("http://127.0.0.1:8080/ready") {
+///     return code;
+/// }
+/// ExitCode::SUCCESS
+/// # }
+/// ```
 #[must_use = "the process is to end with this code"]
 pub fn run_if_asked(target: &str) -> Option<ExitCode> {
     // Arguments that are not valid Unicode are ignored.
@@ -126,19 +148,20 @@ fn asked(
         None => TIMEOUT,
     };
     let Some(target) = asked else {
-        let lonely = "is given without --health-probe";
+        let lonely = "requires --health-probe";
         return seconds.map(|_| Err(InvalidTarget::new(TIMEOUT_FLAG, lonely)));
     };
     Some(ExecProbe::new(&target).map(|probe| probe.timeout(timeout)))
 }
 
+/// Parses a timeout in seconds, with decimals.
 fn timeout(seconds: &str) -> Result<Duration, InvalidTarget> {
     let timeout = seconds.parse().map(Duration::try_from_secs_f64);
     match timeout {
         Ok(Ok(timeout)) => Ok(timeout),
         _ => Err(InvalidTarget::new(
             seconds,
-            "is no number of seconds, such as 0.8",
+            "is not a number of seconds, such as 0.8",
         )),
     }
 }
@@ -149,6 +172,21 @@ impl ExecProbe {
     /// # Errors
     ///
     /// Returns [`InvalidTarget`], which describes valid targets, if `target` is not one.
+    ///
+    /// Nothing is connected yet. The port of `http` defaults to 80, and `grpc` needs one. A target
+    /// with TLS or with a user is not valid.
+    ///
+    /// ```
+    /// use tower_health::exec::ExecProbe;
+    ///
+    /// let is_valid = |target| ExecProbe::new(target).is_ok();
+    /// assert!(is_valid("http://127.0.0.1:8080/ready") && is_valid("http://[::1]/ready"));
+    /// assert!(is_valid("unix:/run/orders.sock:/ready"));
+    /// assert!(is_valid("grpc://127.0.0.1:50051") && !is_valid("grpc://127.0.0.1"));
+    /// for target in ["/ready", "https://127.0.0.1/ready", "http://user@127.0.0.1/ready"] {
+    ///     assert!(!is_valid(target), "{target}");
+    /// }
+    /// ```
     pub fn new(target: &str) -> Result<Self, InvalidTarget> {
         Ok(Self {
             target: Target::parse(target)?,
@@ -158,12 +196,50 @@ impl ExecProbe {
 
     /// Sets the timeout of the whole probe. Set it below the timeout of the prober. Otherwise the
     /// prober ends the process, and the reason is lost. Defaults to 800 ms.
+    ///
+    /// It includes the lookup of a name, the connection and the response. A timeout is unhealthy.
+    ///
+    /// ```
+    /// use std::{net::TcpListener, time::Duration};
+    ///
+    /// use tower_health::exec::ExecProbe;
+    ///
+    /// // It accepts connections, and never responds.
+    /// let silent = TcpListener::bind("127.0.0.1:0")?;
+    /// let target = format!("http://{}/ready", silent.local_addr()?);
+    /// let answer = ExecProbe::new(&target)?.timeout(Duration::from_millis(50)).run();
+    /// assert!(!answer.is_healthy());
+    /// assert!(answer.line().contains("50ms"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
     /// Runs the probe and waits for its result. Blocks the current thread.
+    ///
+    /// It may be called on a thread of a runtime, and then blocks that thread. Every failure is an
+    /// unhealthy result, such as a refused connection.
+    ///
+    /// ```
+    /// use std::{io::{Read, Write}, net::TcpListener, thread};
+    ///
+    /// use tower_health::exec::ExecProbe;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let target = format!("http://{}/ready", listener.local_addr()?);
+    /// # thread::spawn(move || {
+    /// #     let (mut stream, _) = listener.accept().unwrap();
+    /// #     _ = stream.read(&mut [0; 1024]);
+    /// #     _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+    /// # });
+    /// // The server responds with 204.
+    /// let answer = ExecProbe::new(&target)?.run();
+    /// assert!(answer.is_healthy(), "{answer}");
+    /// assert!(answer.line().starts_with("204"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run(&self) -> ExecAnswer {
         // A separate thread, because a runtime may already be active on this one, and it could not
         // block on another.
@@ -174,10 +250,11 @@ impl ExecProbe {
         match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => ExecAnswer::unhealthy("the probe itself panicked".to_owned()),
-            Err(error) => ExecAnswer::unhealthy(format!("there is no thread to be had: {error}")),
+            Err(error) => ExecAnswer::unhealthy(format!("no thread could be started: {error}")),
         }
     }
 
+    /// Runs the probe on a new runtime of the current thread, which must have no runtime yet.
     fn ask(&self) -> ExecAnswer {
         let runtime = runtime::Builder::new_current_thread()
             .enable_io()
@@ -185,13 +262,15 @@ impl ExecProbe {
             .build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
-            Err(error) => return ExecAnswer::unhealthy(format!("there is no runtime: {error}")),
+            Err(error) => {
+                return ExecAnswer::unhealthy(format!("no runtime could be started: {error}"));
+            }
         };
         let asked = async { tokio::time::timeout(self.timeout, ask::ask(&self.target)).await };
         let answer = match runtime.block_on(asked) {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => ExecAnswer::unhealthy(error.to_string()),
-            Err(_) => ExecAnswer::unhealthy(format!("no answer within {:?}", self.timeout)),
+            Err(_) => ExecAnswer::unhealthy(format!("no response within {:?}", self.timeout)),
         };
         // Do not wait for a name lookup that is still running.
         runtime.shutdown_background();
@@ -200,10 +279,12 @@ impl ExecProbe {
 }
 
 impl ExecAnswer {
+    /// Returns the result of a target that is healthy.
     fn healthy(line: String) -> Self {
         Self::new(true, &line)
     }
 
+    /// Returns the result of a target that is not healthy, or that could not be probed.
     fn unhealthy(line: String) -> Self {
         Self::new(false, &line)
     }
@@ -224,12 +305,25 @@ impl ExecAnswer {
     }
 
     /// Returns the reason, in at most 200 characters.
+    ///
+    /// It is a single line without control characters, whatever the server sent. For HTTP it
+    /// contains the status code, and the `output` of a body in health+json.
     #[must_use]
     pub fn line(&self) -> &str {
         &self.line
     }
 
     /// Returns 0 if the target is healthy, and 1 otherwise.
+    ///
+    /// ```
+    /// use std::process::ExitCode;
+    ///
+    /// use tower_health::exec::ExecProbe;
+    ///
+    /// let answer = ExecProbe::new("http://127.0.0.1:1/ready")?.run();
+    /// assert_eq!(answer.exit_code(), ExitCode::FAILURE);
+    /// # Ok::<_, tower_health::exec::InvalidTarget>(())
+    /// ```
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         if self.is_healthy {
@@ -240,6 +334,8 @@ impl ExecAnswer {
     }
 
     /// Prints the result for the prober on the standard output, and returns the exit code.
+    ///
+    /// If the standard output is closed, nothing is printed, and the exit code is the same.
     pub fn print(&self) -> ExitCode {
         // A failure to print is ignored, because the exit code is sufficient.
         _ = writeln!(io::stdout(), "{self}");
@@ -264,29 +360,6 @@ impl fmt::Display for ExecAnswer {
         write!(f, "{word}: {}", self.line)
     }
 }
-
-/// The error for a text that is not a valid target of a probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidTarget {
-    text: String,
-    fault: &'static str,
-}
-
-impl InvalidTarget {
-    fn new(text: &str, fault: &'static str) -> Self {
-        // The text may contain a password.
-        let text = Cause::new(text).redacted().chars().take(LINE).collect();
-        Self { text, fault }
-    }
-}
-
-impl fmt::Display for InvalidTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {}", self.text, self.fault)
-    }
-}
-
-impl Error for InvalidTarget {}
 
 #[cfg(test)]
 mod tests {

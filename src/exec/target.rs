@@ -1,8 +1,13 @@
+//! The targets of a probe, and their syntax. The [module](super) lists the valid forms.
+
 use http::Uri;
 
-use super::InvalidTarget;
+use super::error::InvalidTarget;
 
 /// The target of a probe.
+///
+/// It is parsed completely when a probe is created, so that an invalid target is reported before
+/// anything is connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     Http {
@@ -23,15 +28,18 @@ pub(super) enum Target {
     },
 }
 
-const FORMS: &str =
-    "is no target: write http://HOST:PORT/PATH, unix:/SOCKET:/PATH or grpc://HOST:PORT/SERVICE";
-const USERINFO: &str = "holds a user or a password, which this probe does not send";
-const NO_TLS: &str =
-    "asks for TLS, which this probe does not speak: give it a port without, on the loopback";
+/// The problem of a text that has no valid form.
+const FORMS: &str = "is not a valid target: use http://HOST:PORT/PATH, unix:/SOCKET:/PATH or grpc://HOST:PORT/SERVICE";
+/// The problem of a text with credentials. They would be visible in the list of processes.
+const USERINFO: &str = "contains a user or a password, which this probe does not send";
+/// The problem of a text that requests TLS.
+const NO_TLS: &str = "requires TLS, which this probe does not support: use a port without TLS on the loopback interface";
 
 impl Target {
+    /// Parses a target. The last `:/` of a `unix:` target separates the socket from the path, so
+    /// the path of the socket may contain a colon.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidTarget> {
-        let invalid = |fault| InvalidTarget::new(text, fault);
+        let invalid = |problem| InvalidTarget::new(text, problem);
         if let Some(rest) = text.strip_prefix("unix:") {
             let (socket, path) = rest.rsplit_once(":/").ok_or_else(|| invalid(FORMS))?;
             let path = format!("/{path}");

@@ -41,10 +41,10 @@
 //! # }
 //! ```
 
+mod services;
 mod watch;
 
 use std::{
-    collections::BTreeMap,
     convert::Infallible,
     fmt,
     future::Future,
@@ -64,29 +64,34 @@ use tonic::{
 use tonic_prost::ProstCodec;
 use tower_service::Service;
 
-use self::watch::Watch;
+use self::{
+    services::{LISTED, Services, Subject},
+    watch::Watch,
+};
 use crate::{
     Health,
-    endpoint::Exposure,
-    engine::{Awaited, Board},
-    layer::probes::Endless,
-    model::{Probe, Stage, Status as Verdict, UnknownCheck},
+    endpoint::{Exposure, endless::Endless},
+    model::{Probe, UnknownCheck},
     proto::{
         CHECK, HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
-        LIST, SERVICE, ServingStatus, WATCH,
+        LIST, SERVICE, WATCH,
     },
 };
 
 /// The longest request that is read, in bytes.
 const REQUEST: usize = 4 * 1024;
 
-/// The maximum number of services that `List` returns.
-const LISTED: usize = 100;
-
 /// The gRPC service `grpc.health.v1.Health`, for `add_service` of a tonic server. Returned by
 /// [`Health::grpc`].
 ///
 /// See the [module](self) for its responses. A clone is cheap, and keeps the checks running.
+///
+/// ```
+/// use tonic::server::NamedService;
+/// use tower_health::grpc::GrpcHealth;
+///
+/// assert_eq!(GrpcHealth::NAME, "grpc.health.v1.Health");
+/// ```
 #[derive(Clone)]
 #[must_use = "services do nothing unless called"]
 pub struct GrpcHealth {
@@ -94,32 +99,29 @@ pub struct GrpcHealth {
     services: Arc<Services>,
 }
 
-/// The mapping of service names to probes and checks.
-#[derive(Clone, Debug, Default)]
-struct Services {
-    own: BTreeMap<String, Subject>,
-    exposure: Exposure,
-}
-
-#[derive(Clone, Debug)]
-enum Subject {
-    Probe(Probe),
-    Check(String),
-    /// A service that depends on that check alone, but drains with the instance.
-    ServiceOf(String),
-}
-
-/// The services that always exist.
-const PROBES: [(&str, Probe); 4] = [
-    ("", Probe::Readiness),
-    ("liveness", Probe::Liveness),
-    ("readiness", Probe::Readiness),
-    ("startup", Probe::Startup),
-];
-
 impl Health {
     /// Returns the gRPC service `grpc.health.v1.Health`, for a tonic server. See the
     /// [module](crate::grpc).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use bytes::Bytes;
+    /// use http::Request;
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower::ServiceExt;
+    /// use tower_health::{Health, Status};
+    ///
+    /// // `Check` of the service "", which is an empty message.
+    /// let request = Request::post("/grpc.health.v1.Health/Check")
+    ///     .header("content-type", "application/grpc")
+    ///     .body(Full::new(Bytes::from_static(&[0; 5])))?;
+    /// let response = Health::fixed(Status::Pass).grpc().oneshot(request).await?;
+    /// let message = response.into_body().collect().await?.to_bytes();
+    /// assert_eq!(message[5..], [0x08, 1], "field 1 is SERVING");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn grpc(&self) -> GrpcHealth {
         GrpcHealth {
             health: self.clone(),
@@ -131,6 +133,39 @@ impl Health {
 impl GrpcHealth {
     /// Adds a service that reports the verdict of `probe`. It replaces a service of the same name.
     /// Defaults to the services of the [module](self).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[derive(Clone, PartialEq, prost::Message)]
+    /// # struct Check { #[prost(string, tag = "1")] service: String }
+    /// # #[derive(Clone, PartialEq, prost::Message)]
+    /// # struct Response { #[prost(int32, tag = "1")] status: i32 }
+    /// # use tower_health::grpc::GrpcHealth;
+    /// # async fn check(grpc: GrpcHealth, service: &str) -> Result<i32, tonic::Code> {
+    /// #     let mut client = tonic::client::Grpc::new(grpc);
+    /// #     client.ready().await.expect("always ready");
+    /// #     let request = tonic::Request::new(Check { service: service.to_owned() });
+    /// #     let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+    /// #     let codec = tonic_prost::ProstCodec::<Check, Response>::default();
+    /// #     let response = client.unary(request, path, codec).await;
+    /// #     response.map(|response| response.into_inner().status).map_err(|status| status.code())
+    /// # }
+    /// use tower_health::{Health, Probe, Status};
+    ///
+    /// const SERVING: i32 = 1;
+    /// const NOT_SERVING: i32 = 2;
+    ///
+    /// let grpc = Health::fixed(Status::Fail)
+    ///     .grpc()
+    ///     .service("orders.v1.Orders", Probe::Readiness)
+    ///     .service("orders.v1.Admin", Probe::Liveness);
+    /// assert_eq!(check(grpc.clone(), "orders.v1.Orders").await, Ok(NOT_SERVING));
+    /// assert_eq!(check(grpc.clone(), "orders.v1.Admin").await, Ok(SERVING));
+    /// assert_eq!(check(grpc, "orders.v1.Other").await, Err(tonic::Code::NotFound));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn service(self, service: impl Into<String>, probe: Probe) -> Self {
         self.with(service.into(), Subject::Probe(probe))
     }
@@ -142,6 +177,21 @@ impl GrpcHealth {
     /// # Errors
     ///
     /// Returns [`UnknownCheck`], which lists the registered names, if there is no such check.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// let archive = Check::new("archive", || async { Status::Pass }).non_critical();
+    /// let health = Health::builder("orders").check(archive).start()?;
+    /// assert!(health.grpc().service_of_check("orders.v1.Archive", "archive").is_ok());
+    ///
+    /// let error = health.grpc().service_of_check("orders.v1.Archive", "archiv").unwrap_err();
+    /// assert_eq!(error.known()[0], "archive");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn service_of_check(
         self,
         service: impl Into<String>,
@@ -154,11 +204,43 @@ impl GrpcHealth {
     /// Sets how much callers may see. With [`Exposure::Status`], checks are not services, unless
     /// they are [added](Self::service_of_check). Defaults to [`Exposure::Checks`]. A higher
     /// exposure shows nothing more.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[derive(Clone, PartialEq, prost::Message)]
+    /// # struct Check { #[prost(string, tag = "1")] service: String }
+    /// # #[derive(Clone, PartialEq, prost::Message)]
+    /// # struct Response { #[prost(int32, tag = "1")] status: i32 }
+    /// # use tower_health::grpc::GrpcHealth;
+    /// # async fn check(grpc: GrpcHealth, service: &str) -> Result<i32, tonic::Code> {
+    /// #     let mut client = tonic::client::Grpc::new(grpc);
+    /// #     client.ready().await.expect("always ready");
+    /// #     let request = tonic::Request::new(Check { service: service.to_owned() });
+    /// #     let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+    /// #     let codec = tonic_prost::ProstCodec::<Check, Response>::default();
+    /// #     let response = client.unary(request, path, codec).await;
+    /// #     response.map(|response| response.into_inner().status).map_err(|status| status.code())
+    /// # }
+    /// use tower_health::{Health, Status, endpoint::Exposure};
+    ///
+    /// const SERVING: i32 = 1;
+    ///
+    /// let grpc = Health::fixed(Status::Pass).grpc(); // its only check is named `fixed`
+    /// assert_eq!(check(grpc.clone(), "fixed").await, Ok(SERVING));
+    ///
+    /// let grpc = grpc.exposure(Exposure::Status);
+    /// assert_eq!(check(grpc.clone(), "fixed").await, Err(tonic::Code::NotFound));
+    /// assert_eq!(check(grpc, "readiness").await, Ok(SERVING));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         Arc::make_mut(&mut self.services).exposure = exposure;
         self
     }
 
+    /// Adds a service of the application.
     fn with(mut self, service: String, subject: Subject) -> Self {
         Arc::make_mut(&mut self.services)
             .own
@@ -166,6 +248,7 @@ impl GrpcHealth {
         self
     }
 
+    /// Answers `Check`, after the runs on demand that it needs.
     async fn check(&self, service: &str) -> Result<HealthCheckResponse, Status> {
         let board = self.health.board();
         for run in self.services.demand(board, service) {
@@ -176,6 +259,7 @@ impl GrpcHealth {
         Ok(status.into())
     }
 
+    /// Answers `List`. It runs no check.
     fn list(&self) -> Result<HealthListResponse, Status> {
         let board = self.health.board();
         let names = self.services.names(board);
@@ -193,73 +277,11 @@ impl GrpcHealth {
     }
 }
 
-impl Services {
-    fn subject(&self, service: &str) -> Option<Subject> {
-        let probe = || PROBES.iter().find(|(name, _)| *name == service);
-        let check =
-            || (self.exposure > Exposure::Status).then(|| Subject::Check(service.to_owned()));
-        let own = self.own.get(service).cloned();
-        own.or_else(|| probe().map(|&(_, probe)| Subject::Probe(probe)))
-            .or_else(check)
-    }
-
-    /// Returns the status of a service, if the service exists.
-    fn status(&self, board: &Board, service: &str) -> Option<ServingStatus> {
-        let status = match self.subject(service)? {
-            Subject::Probe(probe) => board.verdict(probe).status,
-            Subject::Check(name) => board.check(&name)?.0.status,
-            Subject::ServiceOf(name) => {
-                let status = board.check(&name)?.0.status;
-                match board.stage() {
-                    Stage::Draining | Stage::Maintenance => Verdict::Fail,
-                    _ => status,
-                }
-            }
-        };
-        Some(serving(status))
-    }
-
-    /// Runs the checks that run on demand, and returns the runs to wait for.
-    fn demand(&self, board: &Board, service: &str) -> Vec<Pin<Box<Awaited>>> {
-        let runs = match self.subject(service) {
-            Some(Subject::Probe(probe)) => board.demand(probe, &board.published(), &[]),
-            Some(Subject::Check(name) | Subject::ServiceOf(name)) => {
-                board.demand_check(&name).into_iter().collect()
-            }
-            None => Vec::new(),
-        };
-        runs.into_iter().map(Box::pin).collect()
-    }
-
-    /// Returns the names of the services. If there are more than can be listed, some are left out.
-    fn names(&self, board: &Board) -> Vec<String> {
-        let probes = PROBES.iter().map(|&(name, _)| name.to_owned());
-        let checks = match self.exposure {
-            Exposure::Status => Vec::new(),
-            _ => board.names(),
-        };
-        let mut names: Vec<String> = probes
-            .chain(self.own.keys().cloned())
-            .chain(checks.iter().take(LISTED + 1).map(ToString::to_string))
-            .collect();
-        names.sort();
-        names.dedup();
-        names
-    }
-}
-
-const fn serving(status: Verdict) -> ServingStatus {
-    if status.is_good() {
-        ServingStatus::Serving
-    } else {
-        ServingStatus::NotServing
-    }
-}
-
 impl NamedService for GrpcHealth {
     const NAME: &'static str = SERVICE;
 }
 
+/// A future of a response. It does not borrow the service, because tonic requires that.
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl<B> Service<http::Request<B>> for GrpcHealth
@@ -300,6 +322,7 @@ where
     }
 }
 
+/// Returns the codec of a method, with a limit for what is read.
 fn grpc<T, U>() -> Grpc<ProstCodec<T, U>>
 where
     T: Message + 'static,
@@ -308,6 +331,7 @@ where
     Grpc::new(ProstCodec::default()).max_decoding_message_size(REQUEST)
 }
 
+/// The implementation of each method, as tonic calls it.
 struct Method(GrpcHealth);
 
 impl UnaryService<HealthCheckRequest> for Method {

@@ -1,3 +1,6 @@
+//! The stream of `Watch`. It follows the board, and never runs a check, because a client may watch
+//! for days.
+
 use std::{
     fmt,
     pin::Pin,
@@ -8,7 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tonic::{Status, codegen::tokio_stream::Stream};
 
-use super::Services;
+use super::services::Services;
 use crate::{
     engine::{Board, Wait},
     proto::{HealthCheckResponse, ServingStatus},
@@ -28,6 +31,7 @@ pin_project! {
 }
 
 impl Watch {
+    /// Starts a stream. Its first item is the current status, and is ready immediately.
     pub(super) fn new(board: &Arc<Board>, services: Arc<Services>, service: String) -> Self {
         Self {
             wait: board.wait(),

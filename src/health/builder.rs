@@ -1,3 +1,10 @@
+//! The builder of a [`Health`]. It collects settings, validates all of them at the start, and
+//! starts the engine.
+//!
+//! [`HealthBuilder::start`] returns all problems at once, so no function here stops at the first
+//! one. `define` and `define_pushed` also validate the checks that are registered later, with
+//! [`Health::add`] or as reporters. A check thus follows the same rules at both times.
+
 use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use http::Uri;
@@ -10,9 +17,9 @@ use super::{
 use crate::{
     check::{Check, Code, Policy, guard, guard_panics},
     engine::{Board, Definition, DrainPolicy, Engine, Id, Pushed, Roots, Service, Settings},
-    lifecycle::watchdog::{self, Runtime},
     model::{Cause, ComponentType, Criticality, Name, UnknownCheck},
     telemetry,
+    watchdog::{self, Runtime},
 };
 
 /// The shortest bound of a watchdog. It leaves time for several observations and for the delays of
@@ -63,11 +70,34 @@ pub struct HealthBuilder {
 pub(crate) struct WatchdogSettings {
     /// The bound of the watchdog. If it is set, the runtime of the checks is watched.
     pub(crate) bound: Option<Duration>,
+    /// Further runtimes, by the names of their checks.
     pub(crate) others: Vec<(String, Handle)>,
 }
 
 /// Lets signals begin a drain.
 type HandleSignals = fn(&Arc<Board>) -> io::Result<()>;
+
+impl Health {
+    /// Returns a builder for the health of the service `service`.
+    ///
+    /// The name follows the rules of [`Name`], but may be a reserved word. An
+    /// invalid name is reported by [`HealthBuilder::start`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{Health, error::ConfigError};
+    ///
+    /// let error = Health::builder("Orders API").start().unwrap_err();
+    /// assert!(matches!(error.problems(), [ConfigError::ServiceName(_)]));
+    /// // Reserved for the names of checks only.
+    /// assert!(Health::builder("health").start().is_ok());
+    /// # }
+    /// ```
+    pub fn builder(service: impl Into<String>) -> HealthBuilder {
+        HealthBuilder::new(service.into())
+    }
+}
 
 impl HealthBuilder {
     pub(super) fn new(service: String) -> Self {
@@ -98,6 +128,23 @@ impl HealthBuilder {
 
     /// Sets the public version of the service's interface, such as `1`. It is `version` in
     /// health+json. Defaults to none.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders")
+    ///     .version("1")
+    ///     .description("accepts orders")
+    ///     .start()?;
+    /// let report = health.report();
+    /// assert_eq!(report.version.as_deref(), Some("1"));
+    /// assert_eq!(report.description.as_deref(), Some("accepts orders"));
+    /// assert_eq!(report.release, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn version(mut self, version: impl Into<String>) -> Self {
         self.version = Some(version.into());
         self
@@ -110,13 +157,44 @@ impl HealthBuilder {
         self
     }
 
-    /// Registers a check. A service without checks is ready immediately. Defaults to no checks.
+    /// Registers a check. Reports list the checks in the order of registration. A service without
+    /// checks is ready immediately. A service with checks is ready once the first run of each has
+    /// ended and no check prevents it. Defaults to no checks.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// let empty = Health::builder("empty").start()?;
+    /// assert_eq!(empty.verdict(Probe::Readiness).status, Status::Pass);
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("clock", || async { Status::Pass }))
+    ///     .start()?;
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
+    /// health.wait_until(Probe::Readiness, Status::Pass).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn check(mut self, check: Check) -> Self {
         self.checks.push(check);
         self
     }
 
-    /// Registers several checks. Defaults to no checks.
+    /// Registers several checks, after those that are already registered. Defaults to no checks.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// let shards = (0..3).map(|n| Check::new(format!("shard-{n}"), || async { Status::Pass }));
+    /// let health = Health::builder("orders").checks(shards).start()?;
+    /// assert_eq!(health.report().checks[2].name, "shard-2");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn checks(mut self, checks: impl IntoIterator<Item = Check>) -> Self {
         self.checks.extend(checks);
         self
@@ -125,6 +203,28 @@ impl HealthBuilder {
     /// Sets the maximum number of concurrent runs. Further runs are queued. A run that has exceeded
     /// its timeout does not count, and neither does a start-up task. A limit of 0 is a problem.
     /// Defaults to 64.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tokio::time::{Instant, sleep};
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// let slow = || async {
+    ///     sleep(Duration::from_secs(1)).await;
+    ///     Status::Pass
+    /// };
+    /// let health = Health::builder("orders")
+    ///     .checks([Check::new("first", slow), Check::new("second", slow)])
+    ///     .concurrency(1)
+    ///     .start()?;
+    /// let began = Instant::now();
+    /// health.wait_until(Probe::Readiness, Status::Pass).await?;
+    /// assert!(began.elapsed() >= Duration::from_secs(2));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn concurrency(mut self, runs: usize) -> Self {
         self.settings.capacity = runs;
         self
@@ -163,6 +263,21 @@ impl HealthBuilder {
     /// A load balancer that probes needs as many of its intervals as probes must fail. Kubernetes
     /// removes a deleted pod from its endpoints itself. The delay then covers the time until every
     /// node has received that change. Defaults to 5 s.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::time::Instant;
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let began = Instant::now();
+    /// // Nothing is in flight, so the drain takes the delay and no more.
+    /// health.drain().await;
+    /// assert_eq!(began.elapsed().as_secs(), 5);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.settings.drain.delay = delay;
         self
@@ -172,6 +287,25 @@ impl HealthBuilder {
     /// in flight. The wait takes the full time if requests continue to arrive, for example from a
     /// client that has not noticed the drain. A time of more than a day is a problem. Defaults to
     /// 15 s.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders")
+    ///     .drain_delay(Duration::ZERO)
+    ///     .drain_finish(Duration::from_secs(10))
+    ///     .start()?;
+    /// let stuck = health.in_flight();
+    /// let began = Instant::now();
+    /// health.drain().await;
+    /// assert_eq!(began.elapsed().as_secs(), 10);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drain_finish(mut self, finish: Duration) -> Self {
         self.settings.drain.finish = finish;
         self
@@ -186,6 +320,25 @@ impl HealthBuilder {
     /// time add up to 25 s. The sum must be shorter than the time that the orchestrator waits
     /// before it kills the process (`terminationGracePeriodSeconds`, 30 s by default). A sum of
     /// 30 s or more is logged as a warning at the start. Defaults to 5 s.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{future, time::Duration};
+    /// use tokio::time::Instant;
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").drain_close(Duration::from_secs(3)).start()?;
+    /// let stuck = health.in_flight();
+    /// let began = Instant::now();
+    /// drop(health.drain());
+    /// // A server that never ends. It is dropped when all phases are over.
+    /// let ended = health.run(future::pending::<()>()).await;
+    /// assert!(ended.is_err());
+    /// assert_eq!(began.elapsed().as_secs(), 5 + 15 + 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drain_close(mut self, close: Duration) -> Self {
         self.settings.drain.close = close;
         self
@@ -193,24 +346,60 @@ impl HealthBuilder {
 
     /// Sets the seed of the schedule's jitter, so that a test gets the same delays each time.
     /// Defaults to a random seed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use tokio::time::Instant;
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// async fn time_to_start(seed: u64) -> Duration {
+    ///     let clock = Check::new("clock", || async { Status::Pass });
+    ///     let health = Health::builder("orders").check(clock).seed(seed).start().unwrap();
+    ///     let began = Instant::now();
+    ///     health.wait_until(Probe::Readiness, Status::Pass).await.unwrap();
+    ///     began.elapsed()
+    /// }
+    ///
+    /// assert_eq!(time_to_start(7).await, time_to_start(7).await);
+    /// # }
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
         self
     }
 
-    /// Sets the runtime that the checks run on. Defaults to the runtime that is current at
-    /// [`start`](Self::start).
+    /// Sets the runtime that the checks run on. It must have timers. Otherwise
+    /// [`start`](Self::start) returns an error, as it does if there is no runtime at all. Defaults
+    /// to the runtime that is current at [`start`](Self::start).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Health, Probe, Status};
+    ///
+    /// let runtime = tokio::runtime::Runtime::new()?;
+    /// // No runtime is current here.
+    /// let health = Health::builder("orders").runtime(runtime.handle().clone()).start()?;
+    /// let verdict = runtime.block_on(health.wait_until_good(Probe::Readiness))?;
+    /// assert_eq!(verdict.status, Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
+    /// Adds a step that runs after a successful start, in the order of these calls.
     #[cfg(all(unix, feature = "systemd"))]
     pub(crate) fn then(mut self, then: fn(&Health)) -> Self {
         self.then.push(then);
         self
     }
 
+    /// Sets what installs the signal handlers. It runs before the engine starts, so that no signal
+    /// during the start is lost, and its error is a problem of the start.
     #[cfg(feature = "signals")]
     pub(crate) fn signals(mut self, handle: HandleSignals) -> Self {
         self.signals = Some(handle);
@@ -225,6 +414,26 @@ impl HealthBuilder {
     /// the hook that was set before. A hook that is set later receives the payload, unless it calls
     /// the hook that it replaces. If panics abort (`panic = "abort"`), a check that panics ends the
     /// process like any other code. The location is printed in that case.
+    ///
+    /// A panic in the code of a check:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Reason, Status};
+    ///
+    /// async fn parse() -> Status {
+    ///     panic!("password=hunter2")
+    /// }
+    ///
+    /// let health = Health::builder("orders").check(Check::new("parser", parse)).start()?;
+    /// let report = health.run_now("parser").await?;
+    /// assert_eq!(report.reason, Some(Reason::Panicked));
+    /// let cause = report.cause.expect("the location");
+    /// assert!(!cause.redacted().contains("hunter2"));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -323,6 +532,7 @@ impl WatchdogSettings {
     }
 }
 
+/// Validates the name of a service. It may be a reserved word, unlike that of a check.
 fn valid_service_name(name: &str) -> Result<(), ConfigError> {
     match Name::new(name) {
         Err(error) if !error.is_reserved() => Err(ConfigError::ServiceName(error)),
@@ -393,6 +603,8 @@ fn check_dependencies(checks: &[(Definition, Option<Code>)], problems: &mut Vec<
     }
 }
 
+/// Returns the identifiers of the checks by name. They are those that the engine assigns, because
+/// both number the checks in the order of registration.
 fn by_name(checks: &[(Definition, Option<Code>)]) -> HashMap<Name, Id> {
     let named = checks.iter().map(|(definition, _)| definition.name.clone());
     named.zip((0..).map(Id::at)).collect()
@@ -445,6 +657,8 @@ pub(super) fn define_pushed(
     })
 }
 
+/// Returns the problem of a runbook's URL, if there is one. The URL is shown unchanged, so it must
+/// not contain anything that redaction would remove.
 fn runbook_problem(url: &str) -> Option<String> {
     let uri = Uri::try_from(url).ok();
     let page = uri.filter(|uri| {
@@ -474,6 +688,7 @@ fn runbook_problem(url: &str) -> Option<String> {
     }
 }
 
+/// Returns the runtime that the caller runs on.
 fn current_runtime() -> Result<Handle, ConfigError> {
     Handle::try_current().map_err(|_| ConfigError::NoRuntime)
 }

@@ -1,3 +1,9 @@
+//! Changes to the checks of a running service, and runs on request.
+//!
+//! Each method validates in the caller and sends one message to the engine. The engine makes the
+//! change, publishes it, and replies after that. A future that has resolved is thus never ahead of
+//! what readers see.
+
 use std::{
     fmt,
     future::Future,
@@ -97,6 +103,25 @@ impl Health {
     ///
     /// The call itself removes the check. Dropping the future does not keep it.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status, error::ChangeError};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("network", || async { Status::Pass }))
+    ///     .check(Check::new("postgres", || async { Status::Pass }).depends_on("network"))
+    ///     .start()?;
+    /// let error = health.remove("network").await.unwrap_err();
+    /// assert!(matches!(error, ChangeError::HasDependents(by) if by == ["postgres"]));
+    ///
+    /// health.remove("postgres").await?;
+    /// assert_eq!(health.remove("network").await?.name, "network");
+    /// assert!(health.report().checks.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The future returns:
@@ -191,6 +216,7 @@ impl Health {
         self.change(Message::Add(registration), answer)
     }
 
+    /// Validates a check, and sends it to the engine. A check with problems is not sent.
     fn register(&self, check: Check, message: impl FnOnce(Registration) -> Message) -> Change {
         let mut problems = Vec::new();
         let Some((definition, code)) = define(vec![check], &mut problems).pop() else {
@@ -208,6 +234,7 @@ impl Health {
         self.change(message(registration), answer)
     }
 
+    /// Sends a message to the engine. The future fails at once if there is no engine any more.
     fn change(&self, message: Message, answer: oneshot::Receiver<engine::Changed>) -> Change {
         if self.board().send(message) {
             Change(State::Waiting(answer))
@@ -238,6 +265,7 @@ impl Health {
 #[must_use = "the future returns whether the change was made"]
 pub struct Change(State);
 
+/// The progress of a change. `Ended(None)` means that the result was returned.
 #[derive(Debug)]
 enum State {
     Waiting(oneshot::Receiver<engine::Changed>),

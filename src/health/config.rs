@@ -1,3 +1,8 @@
+//! Settings of an operator, and how they override those of the code.
+//!
+//! `apply` runs once, in [`HealthBuilder::start`](crate::HealthBuilder::start), before anything is
+//! validated. An invalid value from a file is thus reported like one from the code.
+
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
@@ -69,11 +74,27 @@ pub struct HealthConfig {
     /// The settings of single checks, by name. If no check has exactly the written name, `_` also
     /// matches `-` and `.`, and upper case matches lower case, because names of environment
     /// variables contain neither `-` nor `.`. A name that then matches several checks is a problem.
+    /// If both the exact name and another form of it are written, the exact name takes precedence.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// let text = r#"{"checks": {"PAYMENTS_API": {"enabled": false}}}"#;
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("payments-api", || async { Status::Pass }))
+    ///     .config(serde_json::from_str(text)?)
+    ///     .start()?;
+    /// assert!(health.report().checks.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub checks: BTreeMap<String, CheckConfig>,
 }
 
 /// Settings of an operator for one check. Durations are written with their unit: `500ms`, `10s`,
-/// `1m 30s`, `2h`.
+/// `1m 30s`, `2h`. A number without a unit is a deserialization error.
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,12 +106,16 @@ pub struct HealthConfig {
 /// assert_eq!(config.timeout, Some(Duration::from_millis(500)));
 /// assert_eq!(config.criticality, Some(Criticality::Shared));
 /// assert_eq!(config.period, None);
+///
+/// let without_unit = serde_json::from_str::<CheckConfig>(r#"{"timeout": 500}"#);
+/// assert!(without_unit.unwrap_err().to_string().contains("a duration with its unit"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CheckConfig {
-    /// Whether the check is registered. Defaults to `true`.
+    /// Whether the check is registered. A check that depends on a disabled one depends on the
+    /// dependencies of that one instead. Defaults to `true`.
     pub enabled: Option<bool>,
     /// How a failure affects readiness: [`Check::criticality`]. One of `critical`, `shared` and
     /// `non_critical`. Any value but `shared` also resets a shared grace period that the code has
@@ -103,7 +128,7 @@ pub struct CheckConfig {
     #[serde(deserialize_with = "duration")]
     pub period: Option<Duration>,
     /// How old a result may be before a reader causes a run: [`Check::on_demand`]. The check then
-    /// has no period.
+    /// has no period. A configuration that sets both is a problem.
     #[serde(deserialize_with = "duration")]
     pub on_demand: Option<Duration>,
     /// The longest time that a reader waits for a run on demand: [`Check::wait`].
@@ -199,6 +224,8 @@ fn remaining_dependencies(gone: &[Check], names: Vec<String>) -> Vec<String> {
 }
 
 impl CheckConfig {
+    /// Overrides the settings of a check. `disabled` contains the names of the checks that the
+    /// configurations so far disable. A later one may enable such a check again.
     fn apply(&self, check: &mut Check, disabled: &mut Vec<String>) {
         match self.enabled {
             None => {}
@@ -240,6 +267,7 @@ impl CheckConfig {
     }
 }
 
+/// Overrides a setting, unless there is no value for it.
 fn set<T>(setting: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *setting = value;
@@ -251,6 +279,7 @@ fn fold(name: &str) -> String {
     name.replace(['-', '.'], "_").to_ascii_lowercase()
 }
 
+/// Returns the valid names of these checks. An invalid one is reported elsewhere.
 fn names(checks: &[Check]) -> Vec<Name> {
     checks
         .iter()
@@ -258,7 +287,8 @@ fn names(checks: &[Check]) -> Vec<Name> {
         .collect()
 }
 
-/// For `#[serde(deserialize_with)]`: a duration with its unit.
+/// For `#[serde(deserialize_with)]`: a duration with its unit. A number is an error, because nobody
+/// can see whether it is in seconds or in milliseconds.
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     struct DurationText(Duration);
 

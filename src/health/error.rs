@@ -1,11 +1,15 @@
+//! The errors of a start, of a change, and of a requested run.
+//!
+//! Each message contains the problem and its remedy, so that it can be shown to the user as it is.
+
 use std::{error::Error, fmt, io, time::Duration};
 
 use crate::model::{InvalidName, Name, UnknownCheck, write_problems};
 
 /// The error of [`HealthBuilder::start`](crate::HealthBuilder::start). It contains every problem of
-/// the builder, each with its remedy.
+/// the builder, each with its remedy. Nothing was started.
 ///
-/// Nothing was started.
+/// Its message contains all problems. If there are several, each has a line of its own.
 ///
 /// ```
 /// use tower_health::{Health, error::ConfigError};
@@ -13,6 +17,7 @@ use crate::model::{InvalidName, Name, UnknownCheck, write_problems};
 /// // There is no runtime here, either.
 /// let error = Health::builder("orders").concurrency(0).start().unwrap_err();
 /// assert_eq!(error.problems(), [ConfigError::NoConcurrency, ConfigError::NoRuntime]);
+/// assert_eq!(error.to_string().lines().count(), 3);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartError {
@@ -68,7 +73,23 @@ pub enum ConfigError {
     UnknownCheck(UnknownCheck),
     /// A name in the configuration matches several checks.
     AmbiguousCheck(String),
-    /// A setting of a check is invalid.
+    /// A setting of a check is invalid, or contradicts another one. Each problem of a check is an
+    /// error of its own.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    /// use tower_health::{Check, Health, Status, error::ConfigError};
+    ///
+    /// let clock = Check::new("clock", || async { Status::Pass }).timeout(Duration::ZERO);
+    /// let error = Health::builder("orders").check(clock.pass_after(0)).start().unwrap_err();
+    /// let [first, _] = error.problems() else { panic!() };
+    /// let ConfigError::Setting { check, problem, .. } = first else { panic!() };
+    /// assert_eq!(check, "clock");
+    /// assert!(problem.contains("`timeout`"));
+    /// # }
+    /// ```
     #[non_exhaustive]
     Setting {
         /// The name of the check.
@@ -80,6 +101,23 @@ pub enum ConfigError {
     UnknownDependency(UnknownCheck),
     /// Dependencies form a cycle. Contains its checks in order. The first and the last are the
     /// same.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{Check, Health, Status, error::ConfigError};
+    ///
+    /// let check = |name| Check::new(name, || async { Status::Pass });
+    /// let error = Health::builder("orders")
+    ///     .check(check("postgres").depends_on("network"))
+    ///     .check(check("network").depends_on("postgres"))
+    ///     .start()
+    ///     .unwrap_err();
+    /// let [ConfigError::Cycle(checks)] = error.problems() else { panic!() };
+    /// assert_eq!(checks.len(), 3);
+    /// assert_eq!(checks.first(), checks.last());
+    /// # }
+    /// ```
     Cycle(Vec<Name>),
     /// The check to replace has no code that runs on a schedule, because it is a reporter, a
     /// heartbeat or a start-up task.
@@ -182,6 +220,20 @@ pub enum ChangeError {
     /// No check has that name.
     Unknown(UnknownCheck),
     /// The check was removed before it had run.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::future;
+    /// use tower_health::{Check, Health, Status, error::ChangeError};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let added = health.add(Check::new("tenant-7", future::pending::<Status>));
+    /// health.remove("tenant-7").await?;
+    /// assert_eq!(added.await.unwrap_err(), ChangeError::Removed);
+    /// # Ok(())
+    /// # }
+    /// ```
     Removed,
     /// Other checks depend on the check to remove. Contains their names.
     HasDependents(Vec<Name>),
@@ -218,6 +270,7 @@ impl Error for ChangeError {
     }
 }
 
+/// Writes names in their order, separated by `between`.
 fn write_names(f: &mut fmt::Formatter<'_>, names: &[Name], between: &str) -> fmt::Result {
     let mut before = "";
     names.iter().try_for_each(|name| {
@@ -246,6 +299,21 @@ pub enum RunError {
     /// No check has that name.
     Unknown(UnknownCheck),
     /// No checks run any more.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status, error::{RunError, Stopped}};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("clock", || async { Status::Pass }))
+    ///     .start()?;
+    /// let run = health.run_now("clock");
+    /// drop(health);
+    /// assert_eq!(run.await.unwrap_err(), RunError::Stopped(Stopped));
+    /// # Ok(())
+    /// # }
+    /// ```
     Stopped(Stopped),
 }
 

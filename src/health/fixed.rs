@@ -1,3 +1,5 @@
+//! A [`Health`] that does not change, for tests. It has a board and no engine.
+
 use super::Health;
 use crate::{
     engine::{Fixed, Service},
@@ -10,9 +12,11 @@ impl Health {
     ///
     /// It has one check, `fixed`, with the given status. Readiness and health follow from that.
     /// Liveness and startup pass. [`add`](Self::add), [`replace`](Self::replace),
-    /// [`remove`](Self::remove) and a wait for another status return the error
-    /// [`Stopped`](crate::error::Stopped). [`run_now`](Self::run_now) returns the current report. A
-    /// [drain](Self::drain) is possible.
+    /// [`remove`](Self::remove), [`reporter`](Self::reporter), [`heartbeat`](Self::heartbeat) and a
+    /// wait for another status return the error [`Stopped`](crate::error::Stopped).
+    /// [`run_now`](Self::run_now) returns the current report. A [drain](Self::drain) and a
+    /// [maintenance](Self::maintenance) are possible. The drain has no phases: its future resolves
+    /// immediately.
     ///
     /// ```
     /// use tower_health::{Health, Probe, Status};
@@ -20,6 +24,9 @@ impl Health {
     /// let health = Health::fixed(Status::Warn);
     /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Warn);
     /// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+    ///
+    /// drop(health.drain());
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
     pub fn fixed(status: Status) -> Self {

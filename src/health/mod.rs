@@ -1,4 +1,9 @@
 //! [`Health`], its builder and their errors.
+//!
+//! A [`Health`] is a handle of a board. Reads go to the board. What changes something is a message
+//! to the engine. `change`, `subscription` and `watch` add methods to [`Health`], each with the
+//! future or stream that it returns. The methods of a graceful shutdown, of reporters and of
+//! heartbeats are in the module `lifecycle`.
 
 mod builder;
 mod change;
@@ -21,8 +26,8 @@ pub use self::{
 };
 use crate::{
     engine::Board,
-    lifecycle::watchdog::Watchdog,
     model::{CheckReport, Probe, Report, Stage, UnknownCheck, Verdict},
+    watchdog::Watchdog,
 };
 
 /// The health of a service.
@@ -79,6 +84,7 @@ pub struct Health {
     running: Arc<Running>,
 }
 
+/// What all clones of a [`Health`] share. When the last clone is dropped, this stops the checks.
 #[derive(Debug)]
 struct Running {
     board: Arc<Board>,
@@ -94,13 +100,7 @@ impl Drop for Running {
 }
 
 impl Health {
-    /// Returns a builder for the health of the service `service`.
-    ///
-    /// The name follows the rules of [`Name`](crate::report::Name), but may be a reserved word.
-    pub fn builder(service: impl Into<String>) -> HealthBuilder {
-        HealthBuilder::new(service.into())
-    }
-
+    /// Creates a handle of this board. `source` updates the board until it is dropped.
     fn new(board: Arc<Board>, source: impl fmt::Debug + Send + Sync + 'static) -> Self {
         Self {
             running: Arc::new(Running {
@@ -111,20 +111,78 @@ impl Health {
         }
     }
 
-    /// Returns a report of the whole service: its state, and that of every check.
+    /// Returns a report of the whole service: its state, and that of every check in the order of
+    /// registration. The status is computed from the listed checks, so the two always agree. The
+    /// cost is proportional to the number of checks.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status, report::Stage};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("search", || async { Status::Fail }).non_critical())
+    ///     .start()?;
+    /// health.wait_until(Probe::Readiness, Status::Warn).await?;
+    /// let report = health.report();
+    /// assert_eq!((report.stage, report.status), (Stage::Ready, Status::Warn));
+    /// assert_eq!(report.checks[0].status, Status::Fail);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn report(&self) -> Report {
         self.board().report(Probe::Health, &[], &|_| true).0
     }
 
-    /// Returns the current verdict of one probe. This is a lock-free read, whatever the number of
-    /// checks.
+    /// Returns the current verdict of one probe. It lists the checks that do not pass. This is a
+    /// lock-free read, whatever the number of checks. The exception is a read that finds a change
+    /// which the engine has not processed yet, such as a result that became stale, a drain, or a
+    /// report of the application. It counts the checks again, and shares that with later readers.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status, report::VerdictReason};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("clock", || async { Status::Pass }))
+    ///     .check(Check::new("mount", || async { Status::Fail }))
+    ///     .start()?;
+    /// assert_eq!(health.verdict(Probe::Readiness).reason, Some(VerdictReason::Starting));
+    ///
+    /// health.wait_until_good(Probe::Startup).await?;
+    /// let verdict = health.verdict(Probe::Readiness);
+    /// assert_eq!(verdict.reason, Some(VerdictReason::Checks));
+    /// assert_eq!(verdict.checks.len(), 1);
+    /// assert_eq!(verdict.checks[0].name, "mount");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn verdict(&self, probe: Probe) -> Verdict {
         self.board().verdict(probe)
     }
 
-    /// Returns the current report of one check.
+    /// Returns the current report of one check. A check that was [added](Self::add) has a report
+    /// once its first run has ended.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("clock", || async { Status::Pass }))
+    ///     .start()?;
+    /// // No run has ended yet.
+    /// assert!(health.check("clock")?.is_pending());
+    /// health.run_now("clock").await?;
+    /// assert_eq!(health.check("clock")?.status, Status::Pass);
+    /// assert_eq!(health.check("clok").unwrap_err().known(), ["clock"]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -136,7 +194,23 @@ impl Health {
         }
     }
 
-    /// Returns the current stage of the instance. This is a lock-free read.
+    /// Returns the current stage of the instance. This is a lock-free read, like that of a
+    /// [verdict](Self::verdict).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status, report::Stage};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("mount", || async { Status::Fail }))
+    ///     .start()?;
+    /// assert_eq!(health.stage(), Stage::Starting);
+    /// health.wait_until(Probe::Startup, Status::Pass).await?;
+    /// assert_eq!(health.stage(), Stage::NotReady);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.board().stage()

@@ -1,3 +1,8 @@
+//! Waiting for a verdict: for one status, or for each change.
+//!
+//! A wait registers with the board before it reads the verdict, so that no wakeup is lost. It never
+//! runs a check.
+
 use std::{
     fmt,
     future::Future,
@@ -80,6 +85,23 @@ impl Health {
 
     /// Returns a watch of a verdict: its current state, and each later change. Watching runs no
     /// check: see [`wait_until`](Self::wait_until).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tower_health::{Health, Probe, Status};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let prices = health.reporter("prices", Duration::from_secs(60)).await?;
+    /// let mut readiness = health.watch(Probe::Readiness);
+    /// prices.report(Status::Fail);
+    /// prices.report(Status::Warn);
+    /// // The failure is over, and is not delivered.
+    /// assert_eq!(readiness.changed().await?.status, Status::Warn);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn watch(&self, probe: Probe) -> VerdictWatch {
         let board = Arc::clone(self.board());
         let seen = board.published().view.of(probe).verdict.clone();
@@ -87,6 +109,7 @@ impl Health {
     }
 }
 
+/// The status that a future waits for.
 #[derive(Clone, Copy, Debug)]
 enum Wanted {
     Exactly(Status),
@@ -196,6 +219,21 @@ impl VerdictWatch {
     /// component type or runbook of a listed check.
     ///
     /// It is cancel-safe: no change is lost if the future is dropped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Health, Probe, error::Stopped, report::VerdictReason};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let mut liveness = health.watch(Probe::Liveness);
+    /// drop(health);
+    /// let last = liveness.changed().await?;
+    /// assert_eq!(last.reason, Some(VerdictReason::EngineStopped));
+    /// assert_eq!(liveness.changed().await.unwrap_err(), Stopped);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -1,3 +1,8 @@
+//! Waiting for a drain, and counting what it waits for.
+//!
+//! The engine advances the phases of a drain. The futures here only observe them. Each registers
+//! with the board before it looks, so that no wakeup is lost.
+
 use std::{
     fmt,
     future::Future,
@@ -39,7 +44,8 @@ impl Health {
     /// itself, such as the handler of a `preStop` hook. During the drain, ordinary responses over
     /// HTTP/1 carry `Connection: close`.
     ///
-    /// The drain continues whether or not the future is polled.
+    /// The drain continues whether or not the future is polled. It cannot be undone. Another call
+    /// begins no second drain, and returns one more future for the first.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -145,6 +151,32 @@ pin_project! {
     /// It also resolves when no drain can begin any more, because the runtime of the checks has
     /// ended, or because the last [`Health`], layer and service was dropped. It does not keep the
     /// checks running.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Health, drain::Draining};
+    ///
+    /// async fn consume(draining: Draining) -> usize {
+    ///     tokio::pin!(draining);
+    ///     let mut taken = 0;
+    ///     loop {
+    ///         tokio::select! {
+    ///             biased;
+    ///             () = &mut draining => return taken,
+    ///             () = tokio::task::yield_now() => taken += 1,
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let consumer = tokio::spawn(consume(health.draining()));
+    /// // Without a `Health` there is nothing that could drain.
+    /// drop(health);
+    /// consumer.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct Draining {
         board: Arc<Board>,
@@ -171,8 +203,9 @@ impl fmt::Debug for Draining {
     }
 }
 
-/// Guard that counts as in flight until it is dropped: see [`Health::in_flight`]. It does not keep
-/// the checks running.
+/// Guard that counts as in flight until it is dropped: see [`Health::in_flight`]. It can be dropped
+/// on any thread, and does not keep the checks running. A guard that is still there when the drain
+/// is over appears in [`DrainTimeout`](crate::error::DrainTimeout).
 #[must_use = "it is in flight until the guard is dropped"]
 pub struct InFlightGuard {
     board: Arc<Board>,
@@ -196,7 +229,28 @@ pin_project! {
     ///
     /// It also resolves when no drain can begin any more, because the runtime of the checks has
     /// ended, or because the last [`Health`], layer and service was dropped. It does not keep the
-    /// checks running.
+    /// checks running. Each server takes one of its own. It waits from its first poll on, so one
+    /// that is never polled does not count as something that waits for the drain.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::time::Instant;
+    /// use tower_health::{Health, future::Drained};
+    ///
+    /// async fn serve(drained: Drained) -> Instant {
+    ///     drained.await;
+    ///     Instant::now()
+    /// }
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let servers = [health.drained(), health.drained()].map(|it| tokio::spawn(serve(it)));
+    /// drop(health.drain());
+    /// let [http, grpc] = servers;
+    /// assert_eq!(http.await?, grpc.await?);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub struct Drained {
         waiter: Waiter,
         #[pin]
@@ -207,6 +261,7 @@ pin_project! {
 /// A waiter for the end of the drain. It registers when it is first polled.
 struct Waiter {
     board: Arc<Board>,
+    /// Whether it has registered.
     waits: bool,
     /// Whether it runs a server until the server ends.
     runs: bool,
@@ -215,6 +270,7 @@ struct Waiter {
 }
 
 impl Drained {
+    /// Creates a waiter. `runs` says whether it runs a server until the server ends.
     pub(super) fn new(board: &Arc<Board>, runs: bool) -> Self {
         Self {
             wait: board.wait(),
@@ -233,6 +289,8 @@ impl Drained {
 }
 
 impl Waiter {
+    /// Registers the waiter once. Signals treat a process that waits differently from one that does
+    /// not.
     fn register(&mut self) {
         if !self.waits {
             self.waits = true;

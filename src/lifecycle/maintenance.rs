@@ -1,3 +1,8 @@
+//! A maintenance: an instance that is out of rotation temporarily, by a decision of the
+//! application.
+//!
+//! It is part of the control state of the board, so every reader sees it immediately.
+
 use std::{fmt, time::Duration};
 
 use crate::{Health, engine::Maintenance, model::Cause};
@@ -40,7 +45,26 @@ impl Health {
     }
 
     /// Ends the maintenance, so that readiness depends on the checks again. Returns whether there
-    /// was a maintenance.
+    /// was a maintenance whose time was not over.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tokio::time::sleep;
+    /// use tower_health::{Health, Probe, Status, report::VerdictReason};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// health.maintenance("reindexing", Duration::from_secs(60));
+    /// let verdict = health.verdict(Probe::Readiness);
+    /// assert_eq!(verdict.reason, Some(VerdictReason::Maintenance));
+    ///
+    /// sleep(Duration::from_secs(60)).await;
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
+    /// assert!(!health.end_maintenance(), "it is over");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn end_maintenance(&self) -> bool {
         self.board().maintain(None).is_some()
     }

@@ -1,4 +1,8 @@
 //! Health that the application reports itself: by reporters, and by the heartbeats of its workers.
+//!
+//! A report is written to the board by the thread that makes it. Readers see it immediately, even
+//! while the runtime is stalled. The engine records it afterwards, for subscribers, logs and
+//! metrics.
 
 use std::{
     fmt,
@@ -13,9 +17,8 @@ use std::{
 use crate::{
     Health,
     check::{AffectedProbe, IntoOutcome, Policy},
-    config::Change,
     engine::{Board, Message, Pushed},
-    error::ChangeError,
+    health::{Change, ChangeError},
     model::{ComponentType, Criticality, Outcome, Reason},
 };
 
@@ -175,7 +178,32 @@ macro_rules! settings {
     };
 }
 
-/// Builder of a [`Reporter`]. Returned by [`Health::reporter`]. Await it to register the check.
+/// Builder of a [`Reporter`]. Returned by [`Health::reporter`]. Await it to register the check. The
+/// builder contains a [`Health`], so it keeps the checks running until then.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use tower_health::{ComponentType, Criticality, Health, error::ChangeError};
+///
+/// let health = Health::builder("orders").start()?;
+/// let ttl = Duration::from_secs(60);
+/// let prices = health
+///     .reporter("prices", ttl)
+///     .component_type(ComponentType::Datastore)
+///     .non_critical()
+///     .await?;
+/// let report = health.check("prices")?;
+/// assert!(report.is_pending());
+/// assert_eq!(report.criticality, Criticality::NonCritical);
+///
+/// // The name is taken.
+/// let error = health.reporter("prices", ttl).await.unwrap_err();
+/// assert!(matches!(error, ChangeError::Config(_)));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
@@ -202,6 +230,27 @@ impl IntoFuture for ReporterBuilder {
 }
 
 /// Builder of a [`Heartbeat`]. Returned by [`Health::heartbeat`]. Await it to register the check.
+/// The builder contains a [`Health`], so it keeps the checks running until then.
+///
+/// The registration counts as the first tick, so the check is never pending.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use tower_health::{Health, Probe, Status};
+///
+/// let health = Health::builder("orders").start()?;
+/// let heartbeat = health
+///     .heartbeat("consumer", Duration::from_secs(30))
+///     .non_critical()
+///     .await?;
+/// assert_eq!(health.check("consumer")?.status, Status::Pass);
+/// drop(heartbeat);
+/// assert_eq!(health.verdict(Probe::Readiness).status, Status::Warn);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
@@ -218,6 +267,24 @@ impl HeartbeatBuilder {
     /// Lets the worker affect liveness, and not readiness: without the worker the process is of no
     /// use and must be restarted. Use it only for work that nothing outside this process can stop.
     /// A worker that waits for a database must tick while it waits. Defaults to readiness.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tower_health::{Health, Probe, Status};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let heartbeat = health
+    ///     .heartbeat("scheduler", Duration::from_secs(30))
+    ///     .liveness()
+    ///     .await?;
+    /// drop(heartbeat); // the worker panicked, for example
+    /// assert_eq!(health.verdict(Probe::Liveness).status, Status::Fail);
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn liveness(mut self) -> Self {
         self.spoken.policy.affects = AffectedProbe::Liveness;
         self
@@ -242,8 +309,28 @@ impl IntoFuture for HeartbeatBuilder {
 
 /// Future that registers a check that the application reports. Returned by [`ReporterBuilder`] and
 /// [`HeartbeatBuilder`]. It does not keep the checks running.
+///
+/// The registration proceeds whether or not the future is polled. Dropping the future drops the
+/// handle that it would return. A reporter's check stays, and becomes stale. A heartbeat that is
+/// not registered yet will not be.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+/// use tower_health::{Health, future::Registering, push::Reporter};
+///
+/// let health = Health::builder("orders").start()?;
+/// let prices = health.reporter("prices", Duration::from_secs(60));
+/// let registering: Registering<Reporter> = prices.into_future();
+/// assert!(health.check("prices").is_err());
+/// let _prices = registering.await?;
+/// assert!(health.check("prices").is_ok());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-#[must_use = "futures do nothing unless polled"]
+#[must_use = "the future returns what was registered"]
 pub struct Registering<T> {
     change: Change,
     registered: Option<T>,
@@ -271,6 +358,7 @@ struct Voice {
 }
 
 impl Voice {
+    /// Pushes a report. It is recorded at the registration, if that comes later.
     fn say(&self, outcome: &Outcome) {
         self.board.push(&self.pushed, outcome);
     }
@@ -294,7 +382,28 @@ pub struct Reporter {
 
 impl Reporter {
     /// Reports the current result, which is anything that the code of a check may return. It is
-    /// visible to every reader immediately.
+    /// visible to every reader immediately. It needs no runtime.
+    ///
+    /// Until the engine has recorded them, at most 8 reports are kept. A report with the status of
+    /// the one before replaces that one. If an application reports changes faster than they are
+    /// recorded, subscribers may thus miss some. The last one is never lost.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{io, time::Duration};
+    /// use tower_health::{Health, Reason, Status};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let import = health.reporter("import", Duration::from_secs(3600)).await?;
+    /// let imported: io::Result<()> = Err(io::ErrorKind::PermissionDenied.into());
+    /// import.report(imported);
+    /// assert_eq!(health.check("import")?.reason, Some(Reason::PermissionDenied));
+    /// import.clone().report(Status::Pass);
+    /// assert_eq!(health.check("import")?.status, Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn report(&self, outcome: impl IntoOutcome) {
         self.voice.say(&outcome.into_outcome());
     }
@@ -304,6 +413,28 @@ impl Reporter {
 /// own it.
 ///
 /// It can be used on any thread, and does not keep the checks running.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::{thread, time::Duration};
+/// use tower_health::{Health, Reason, Status};
+///
+/// let health = Health::builder("orders").start()?;
+/// let heartbeat = health.heartbeat("consumer", Duration::from_secs(30)).await?;
+/// let worker = thread::spawn(move || {
+///     heartbeat.tick();
+///     // It returns without a call to `stop`, which drops the heartbeat.
+/// });
+/// worker.join().expect("no panic");
+/// assert_eq!(health.check("consumer")?.reason, Some(Reason::Died));
+///
+/// // Another worker takes over.
+/// let _heartbeat = health.heartbeat("consumer", Duration::from_secs(30)).await?;
+/// assert_eq!(health.check("consumer")?.status, Status::Pass);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "the worker has died when this is dropped"]
 pub struct Heartbeat {
@@ -313,18 +444,55 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Reports that the worker is alive. It is cheap enough for each iteration of a loop.
+    /// Reports that the worker is alive. It is cheap enough for each iteration of a loop: usually
+    /// it only stores the time. A tick after the check became stale makes it pass immediately.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tokio::time::sleep;
+    /// use tower_health::{Health, Reason, Status};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let heartbeat = health.heartbeat("consumer", Duration::from_secs(30)).await?;
+    /// sleep(Duration::from_secs(31)).await;
+    /// assert_eq!(health.check("consumer")?.reason, Some(Reason::Stale));
+    /// heartbeat.tick();
+    /// assert_eq!(health.check("consumer")?.status, Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn tick(&self) {
         if !self.voice.board.confirm(&self.voice.pushed) {
             self.voice.say(&Outcome::pass());
         }
     }
 
-    /// Ends the heartbeat as planned, and removes its check.
+    /// Ends the heartbeat as planned, and removes its check. The call only requests the removal,
+    /// which the engine does shortly after.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tower_health::{Health, event::Event};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let heartbeat = health.heartbeat("import", Duration::from_secs(30)).await?;
+    /// let mut events = health.subscribe();
+    /// heartbeat.stop();
+    /// assert!(matches!(events.next().await, Some(Event::Removed(name)) if name == "import"));
+    /// assert!(health.check("import").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn stop(mut self) {
         self.withdraw();
     }
 
+    /// Has the engine remove the check, once. If another heartbeat has taken its name, the check
+    /// stays.
     fn withdraw(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
             let withdraws = Message::Withdraw(Arc::clone(&self.voice.pushed));
@@ -349,7 +517,7 @@ impl Drop for Heartbeat {
             let how = if thread::panicking() {
                 "the worker panicked"
             } else {
-                "the worker ended, and did not say that it would"
+                "the worker ended without being stopped"
             };
             self.voice.say(&Outcome::fail(Reason::Died).with_cause(how));
         }

@@ -1,3 +1,5 @@
+//! Running a server until it ends, but no longer than a drain may take.
+
 use std::{
     error::Error,
     fmt,
@@ -47,6 +49,26 @@ impl Health {
     /// Tasks that the server spawned, such as those of its connections, end with their runtime: let
     /// `main` return.
     ///
+    /// Any future of `()` or of a `Result` is a server:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let drained = health.drained();
+    /// let server = async move {
+    ///     // It accepts connections until the drain ends them.
+    ///     drained.await;
+    ///     std::io::Result::Ok(())
+    /// };
+    /// drop(health.drain());
+    /// assert!(health.run(server).await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`ServerError::Server`]: the server itself failed.
@@ -68,12 +90,16 @@ impl Health {
 
 pin_project! {
     /// Future that runs a server. Returned by [`Health::run`].
+    ///
+    /// Its output is `Ok` if the server ended by itself without an error, or was dropped with
+    /// nothing in flight. Dropping this future drops the server.
     #[must_use = "futures do nothing unless polled"]
     pub struct Run<F> {
         #[pin]
         server: F,
         #[pin]
         drained: Drained,
+        // Whether `drained` has resolved. It is not polled again after that.
         over: bool,
         #[pin]
         wait: Wait,
@@ -150,7 +176,21 @@ impl<F> fmt::Debug for Run<F> {
     }
 }
 
-/// The error of [`Health::run`].
+/// The error of [`Health::run`]. The message of the server's own error is unchanged.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Health, error::ServerError};
+///
+/// let health = Health::builder("orders").start()?;
+/// let server = async { Err::<(), _>(std::io::Error::other("the address is in use")) };
+/// let error = health.run(server).await.unwrap_err();
+/// assert!(matches!(error, ServerError::Server(_)));
+/// assert_eq!(error.to_string(), "the address is in use");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -185,7 +225,26 @@ impl From<DrainTimeout> for ServerError {
     }
 }
 
-/// The time limit of a drain was over while requests were still in flight.
+/// The time limit of a drain was over while requests were still in flight. By default that is 25 s
+/// after the drain began.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::future;
+/// use tokio::time::Instant;
+/// use tower_health::{Health, error::ServerError};
+///
+/// let health = Health::builder("orders").start()?;
+/// let stuck = [health.in_flight(), health.in_flight()];
+/// let began = Instant::now();
+/// drop(health.drain());
+/// let error = health.run(future::pending::<()>()).await.unwrap_err();
+/// let ServerError::DrainTimeout(cut) = error else { panic!() };
+/// assert_eq!((cut.in_flight, began.elapsed().as_secs()), (2, 25));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainTimeout {

@@ -1,4 +1,7 @@
 //! Signals that begin a drain, and how the process ends if nothing waits for the drain.
+//!
+//! Handlers belong to the process and not to a service. They are installed once, for all services
+//! of the process that ask for them.
 
 use std::{io, sync::Arc};
 
@@ -42,6 +45,22 @@ impl HealthBuilder {
     /// Handlers stay installed until the process ends, even after the last [`Health`] was dropped.
     /// A signal then has the effect that it has without them. On platforms without Unix signals,
     /// nothing is installed.
+    ///
+    /// ```no_run
+    /// # async fn serve(
+    /// #     listener: tokio::net::TcpListener,
+    /// #     app: axum::Router,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").handle_signals().start()?;
+    /// let app = app.layer(health.layer());
+    /// let server = axum::serve(listener, app).with_graceful_shutdown(health.drained());
+    /// // It ends after `SIGTERM`, at the latest when the drain is over.
+    /// health.run(server).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "signals")))]
     pub fn handle_signals(self) -> Self {
         self.signals(handle)

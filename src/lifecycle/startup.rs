@@ -1,3 +1,6 @@
+//! Start-up tasks. A task is a check with a [`Policy`] of its own: it affects startup, has no time
+//! limit, takes no permit, and is done after one good run.
+
 use crate::{
     HealthBuilder,
     check::{Check, HealthCheck, IntoHealthCheck, Policy},

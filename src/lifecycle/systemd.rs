@@ -1,5 +1,8 @@
 //! Notifications to systemd, by the protocol of [`sd_notify`].
 //!
+//! A thread reads the board like any other reader, compares it with what it has sent, and sends the
+//! difference. It runs no check and does not use the runtime of the checks.
+//!
 //! [`sd_notify`]: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 
 use std::{
@@ -35,13 +38,29 @@ impl HealthBuilder {
     ///
     /// This also enables a [watchdog](Self::watchdog) of the runtime, with a bound of 10 s unless
     /// another is set. Without it, the separate thread would report a stalled runtime as alive
-    /// indefinitely. Without `NOTIFY_SOCKET` in the environment, no notification is sent.
+    /// indefinitely. Without `NOTIFY_SOCKET` in the environment, this setting has no effect: no
+    /// notification is sent, and no watchdog is enabled. Notifications are sent without waiting for
+    /// a reply. If one cannot be sent, the first such failure is logged.
     ///
     /// ```ini
     /// [Service]
     /// Type=notify
     /// WatchdogSec=30
     /// Restart=on-failure
+    /// ```
+    ///
+    /// The same binary runs with and without systemd:
+    ///
+    /// ```no_run
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Health, Probe};
+    ///
+    /// let health = Health::builder("orders").systemd().start()?;
+    /// health.wait_until_good(Probe::Startup).await?;
+    /// // `READY=1` is sent about now, and `systemctl start` returns.
+    /// # Ok(())
+    /// # }
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "systemd")))]
     pub fn systemd(self) -> Self {
@@ -89,9 +108,13 @@ fn notify(board: &Board) {
 struct Notifier {
     /// The interval of the watchdog notifications.
     interval: Option<Duration>,
+    /// When the last watchdog notification was sent.
     alive_at: Option<Instant>,
+    /// Whether `READY=1` was sent. It is sent once.
     ready: bool,
+    /// Whether `STOPPING=1` was sent. It is sent once.
     stopping: bool,
+    /// The last `STATUS=`.
     status: String,
     /// Whether a notification failed. Only the first failure is logged.
     failed: bool,
@@ -111,12 +134,18 @@ impl Notifier {
 
     /// How long to wait until the next check.
     fn delay(&self) -> Duration {
-        let next = self.interval.zip(self.alive_at);
-        let next =
-            next.map(|(interval, at)| (at + interval).saturating_duration_since(Instant::now()));
-        next.unwrap_or(LOOK).min(LOOK).max(Duration::from_millis(1))
+        let due = self.interval.zip(self.alive_at);
+        let left =
+            due.map(|(interval, at)| (at + interval).saturating_duration_since(Instant::now()));
+        match left {
+            // It is overdue while liveness fails. A change of liveness wakes the thread.
+            None | Some(Duration::ZERO) => LOOK,
+            Some(left) => left.clamp(Duration::from_millis(1), LOOK),
+        }
     }
 
+    /// Sends in one datagram what has changed on the board, and the watchdog notification if it is
+    /// due.
     fn notify(&mut self, board: &Board) {
         let published = board.published();
         let view = &published.view;
@@ -151,6 +180,7 @@ impl Notifier {
         self.status = status;
     }
 
+    /// Logs that a notification cannot be sent, the first time.
     fn fail(&mut self, board: &Board, error: &io::Error) {
         if !std::mem::replace(&mut self.failed, true) {
             telemetry::systemd_notify_failed(&board.service.name, error.kind());
@@ -176,5 +206,21 @@ fn status(stage: Stage, readiness: &Verdict, startup: &Verdict) -> String {
         stage.to_string()
     } else {
         format!("{stage}: {}", why.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overdue_watchdog_notification_does_not_keep_the_thread_busy() {
+        let mut notifier = Notifier::new(Some(Duration::from_millis(2)));
+        assert_eq!(notifier.delay(), LOOK, "none was sent yet");
+        notifier.alive_at = Instant::now().checked_sub(Duration::from_secs(1));
+        assert!(notifier.alive_at.is_some());
+        assert_eq!(notifier.delay(), LOOK);
+        notifier.interval = Some(Duration::from_secs(3_600));
+        assert_eq!(notifier.delay(), LOOK, "the state may change before");
     }
 }

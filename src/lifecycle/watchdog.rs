@@ -1,48 +1,23 @@
-//! A thread that detects that a runtime does not poll, because the runtime cannot detect this
-//! itself.
+//! The watchdog of the runtimes, as the builder sets it and as ports need it.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+#[cfg(any(feature = "server", all(unix, feature = "systemd")))]
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, oneshot},
-    task::AbortHandle,
-};
+use tokio::runtime::Handle;
 
-use super::lag::Lag;
+use crate::{Health, HealthBuilder};
+#[cfg(any(feature = "server", all(unix, feature = "systemd")))]
 use crate::{
-    Health, HealthBuilder,
-    check::{AffectedProbe, Policy},
-    detached,
-    engine::{Board, Message, Pulse, Pushed},
-    model::{Outcome, Reason, Status},
-    telemetry,
+    engine::Pushed,
+    model::ComponentType,
+    watchdog::{BOUND, HOLDS, OWN, Runtime, policy},
 };
-
-/// The name of the checks' runtime in reports.
-pub(crate) const OWN: &str = "runtime";
-
-/// The default bound: how long a runtime may fail to poll.
-pub(crate) const BOUND: Duration = Duration::from_secs(10);
-
-/// How long a pushed result of a runtime is valid. The thread confirms it continuously.
-pub(crate) const HOLDS: Duration = Duration::from_secs(3600);
-
-/// The number of observations after which the lag is published as a metric.
-const TOLD: u32 = 4;
 
 impl HealthBuilder {
     /// Watches from a dedicated thread that the runtime polls. If it does not poll for `bound`,
-    /// liveness fails with [runtime stalled](Reason::RuntimeStalled). From a tenth of `bound` on,
-    /// liveness warns with [runtime lags](Reason::RuntimeLags). Reports contain this as the check
+    /// liveness fails with [runtime stalled](crate::Reason::RuntimeStalled). From a tenth of `bound` on,
+    /// liveness warns with [runtime lags](crate::Reason::RuntimeLags). Reports contain this as the check
     /// `runtime`, and metrics contain the lag as `health_runtime_lag_seconds`. Defaults to no
     /// watchdog. The exception is a management port with its own thread, which has a watchdog with
     /// a bound of 10 s.
@@ -56,14 +31,31 @@ impl HealthBuilder {
     /// busy multi-threaded runtime as soon as one worker is free. Neither a suspended process nor a
     /// machine without CPU time to give counts as a stall. Choose a bound that is longer than a
     /// garbage collection of a neighbouring process, because a process that fails liveness is
-    /// killed.
+    /// killed. A bound outside 1 s to 1 h is a problem.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use tower_health::{Health, Probe, Status, error::ConfigError};
+    ///
+    /// let health = Health::builder("orders").watchdog(Duration::from_secs(10)).start()?;
+    /// assert_eq!(health.report().checks[0].name, "runtime");
+    /// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+    ///
+    /// let bound = Duration::from_millis(100);
+    /// let error = Health::builder("orders").watchdog(bound).start().unwrap_err();
+    /// assert_eq!(error.problems(), [ConfigError::Watchdog(bound)]);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn watchdog(mut self, bound: Duration) -> Self {
         self.watchdog.bound = Some(bound);
         self
     }
 
     /// Watches another runtime, which must not end before this one. If it does, liveness fails with
-    /// [runtime ended](Reason::RuntimeEnded). `name` is its name in reports and among the checks,
+    /// [runtime ended](crate::Reason::RuntimeEnded). `name` is its name in reports and among the checks,
     /// and follows the rules of a check's name. Its bound is that of the
     /// [watchdog](Self::watchdog), or 10 s. Defaults to none.
     ///
@@ -78,59 +70,14 @@ impl HealthBuilder {
     ///     .watchdog(Duration::from_secs(10))
     ///     .watch_runtime("batch", batch.handle())
     ///     .start()?;
+    /// let names: Vec<_> = health.report().checks.into_iter().map(|check| check.name).collect();
+    /// assert_eq!(names, ["runtime", "batch"]);
     /// # Ok(())
     /// # }
     /// ```
     pub fn watch_runtime(mut self, name: impl Into<String>, runtime: &Handle) -> Self {
         self.watchdog.others.push((name.into(), runtime.clone()));
         self
-    }
-}
-
-/// The policy of the checks that report on runtimes.
-pub(crate) fn policy() -> Policy {
-    Policy::pushed(AffectedProbe::Liveness, HOLDS)
-}
-
-/// A runtime to watch, and the handle that its result is pushed to.
-pub(crate) struct Runtime {
-    pub(crate) name: Arc<str>,
-    pub(crate) handle: Handle,
-    pub(crate) pushed: Arc<Pushed>,
-    pub(crate) bound: Duration,
-}
-
-/// The runtimes that a service watches.
-#[derive(Debug, Default)]
-pub(crate) struct Watchdog {
-    runtimes: Arc<Mutex<Vec<Watched>>>,
-    /// Whether the runtime of the checks is watched.
-    own: AtomicBool,
-}
-
-impl Watchdog {
-    /// Watches these runtimes. If `own` is set, the first is the runtime of the checks. Starts the
-    /// thread if there is none yet. If no thread can be started, nothing is watched and that is
-    /// logged.
-    pub(crate) fn watch(&self, board: &Arc<Board>, runtimes: Vec<Runtime>, own: bool) {
-        self.own.fetch_or(own, Ordering::AcqRel);
-        lock(&self.runtimes).extend(runtimes.into_iter().map(Watched::new));
-        if !board.pulse.start() {
-            return;
-        }
-        board.pulse.beat();
-        let (watching, runtimes) = (Arc::clone(board), Arc::clone(&self.runtimes));
-        let main = move || look_after(&watching, &runtimes);
-        if detached::spawn("health-watchdog", Box::new(main)).is_err() {
-            board.pulse.stop();
-            telemetry::no_watchdog(&board.service.name);
-            // A check without reports would be considered stalled later.
-            for watched in lock(&self.runtimes).drain(..) {
-                let (reply, _) = oneshot::channel();
-                let name = watched.runtime.name.to_string();
-                _ = board.send(Message::Remove(name, reply));
-            }
-        }
     }
 }
 
@@ -148,7 +95,7 @@ pub(crate) fn watch_own(health: &Health) {
     let Some(runtime) = board.runtime() else {
         return;
     };
-    if health.watchdog().own.swap(true, Ordering::AcqRel) {
+    if health.watchdog().claim_own() {
         return;
     }
     // An existing check of that name keeps it.
@@ -159,7 +106,7 @@ pub(crate) fn watch_own(health: &Health) {
     let pushed = Arc::new(Pushed::lasting());
     let spoken = Arc::clone(&pushed);
     // Its registration is not awaited: there is nothing to wait for.
-    let system = crate::model::ComponentType::System;
+    let system = ComponentType::System;
     drop(health.register_pushed(name, HOLDS, policy(), system, None, spoken));
     let runtime = Runtime {
         name: name.into(),
@@ -168,191 +115,4 @@ pub(crate) fn watch_own(health: &Health) {
         bound: BOUND,
     };
     health.watchdog().watch(board, vec![runtime], true);
-}
-
-fn lock(runtimes: &Mutex<Vec<Watched>>) -> MutexGuard<'_, Vec<Watched>> {
-    runtimes.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Watches the runtimes of a service until its checks end.
-fn look_after(board: &Board, runtimes: &Mutex<Vec<Watched>>) {
-    let pulse = &board.pulse;
-    while !board.is_stopped() {
-        let (now, suspended) = (pulse.now(), pulse.has_just_resumed());
-        if suspended {
-            board.refresh();
-        }
-        let mut next = now + Pulse::TICK;
-        for runtime in lock(runtimes).iter_mut() {
-            if suspended {
-                runtime.lag.forgive(now);
-            }
-            runtime.look(board, now);
-            next = runtime.lag.fails_at().map_or(next, |at| next.min(at));
-        }
-        pulse.beat();
-        thread::sleep(next.saturating_sub(pulse.now()));
-    }
-    pulse.stop();
-    let watched = std::mem::take(&mut *lock(runtimes));
-    for runtime in watched {
-        runtime.publish_lag(board, None);
-    }
-}
-
-/// A watched runtime.
-struct Watched {
-    runtime: Runtime,
-    question: Arc<Question>,
-    task: Option<AbortHandle>,
-    lag: Lag,
-    /// The result that was last pushed.
-    told: Option<(Status, Option<Reason>)>,
-    /// The longest lag since it was last published, and the number of observations since then.
-    longest: Duration,
-    looks: u32,
-}
-
-/// The probes of a runtime, and its answers.
-#[derive(Debug, Default)]
-struct Question {
-    bell: Notify,
-    /// The number of probes sent.
-    asked: AtomicU64,
-    /// The last probe that was answered, and the time of the last answer.
-    answered: AtomicU64,
-    at: AtomicU64,
-    gone: AtomicBool,
-}
-
-impl Watched {
-    fn new(runtime: Runtime) -> Self {
-        Self {
-            lag: Lag::new(runtime.bound),
-            runtime,
-            question: Arc::default(),
-            task: None,
-            told: None,
-            longest: Duration::ZERO,
-            looks: 0,
-        }
-    }
-
-    fn look(&mut self, board: &Board, now: Duration) {
-        if self.question.gone.load(Ordering::Acquire) {
-            let cause = format!("the runtime {} has ended", self.runtime.name);
-            if self.told.map(|told| told.1) != Some(Some(Reason::RuntimeEnded)) {
-                self.publish_lag(board, None);
-            }
-            return self.tell(board, Outcome::fail(Reason::RuntimeEnded).with_cause(cause));
-        }
-        if self.lag.see(now, self.question.answer()) {
-            self.ask(board);
-        }
-        let (lag, name) = (self.lag.lag(), &self.runtime.name);
-        let outcome = match self.lag.status() {
-            Status::Pass => Outcome::pass(),
-            Status::Warn => Outcome::warn(Reason::RuntimeLags),
-            Status::Fail => Outcome::fail(Reason::RuntimeStalled),
-        };
-        let outcome = match outcome.status() {
-            Status::Pass => outcome,
-            _ => outcome.with_cause(format_args!(
-                "the runtime {name} has not polled for {:.1} s",
-                lag.as_secs_f64()
-            )),
-        };
-        self.tell_lag(board);
-        self.tell(board, outcome.measure("lag", lag.as_secs_f64(), "s"));
-    }
-
-    /// Sends a probe to the runtime.
-    fn ask(&mut self, board: &Board) {
-        self.question.asked.fetch_add(1, Ordering::AcqRel);
-        if self.task.is_none() {
-            let answers = answer(Arc::clone(&self.question), board.pulse.base());
-            self.task = Some(self.runtime.handle.spawn(answers).abort_handle());
-        }
-        self.question.bell.notify_one();
-    }
-
-    /// Pushes the result if it has changed.
-    fn tell(&mut self, board: &Board, outcome: Outcome) {
-        let told = (outcome.status(), outcome.reason());
-        if self.told == Some(told) && board.confirm(&self.runtime.pushed) {
-            return;
-        }
-        let repeats = self.told.replace(told) == Some(told);
-        if repeats && outcome.status() == Status::Fail {
-            return;
-        }
-        board.push(&self.runtime.pushed, &outcome);
-        if outcome.status() == Status::Fail {
-            // The engine may be unable to log it.
-            let cause = outcome.cause().map(|cause| cause.redacted().to_owned());
-            telemetry::runtime_fails(&board.service.name, &self.runtime.name, cause);
-        }
-    }
-
-    fn tell_lag(&mut self, board: &Board) {
-        self.longest = self.longest.max(self.lag.lag());
-        self.looks += 1;
-        if self.looks >= TOLD {
-            self.looks = 0;
-            let longest = std::mem::take(&mut self.longest);
-            self.publish_lag(board, Some(longest));
-        }
-    }
-
-    /// Publishes the lag. `None` means that the lag is no longer known.
-    fn publish_lag(&self, board: &Board, lag: Option<Duration>) {
-        telemetry::metrics::runtime_lag(&board.service.name, &self.runtime.name, lag);
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched")
-            .field("name", &self.runtime.name)
-            .field("lag", &self.lag)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Question {
-    /// The time of the answer, if every probe was answered.
-    fn answer(&self) -> Option<Duration> {
-        let all = self.answered.load(Ordering::Acquire) == self.asked.load(Ordering::Acquire);
-        all.then(|| Duration::from_nanos(self.at.load(Ordering::Acquire)))
-    }
-}
-
-/// Records that the runtime no longer has the answering task.
-struct Gone(Arc<Question>);
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        self.0.gone.store(true, Ordering::Release);
-    }
-}
-
-/// The task that the runtime polls.
-async fn answer(question: Arc<Question>, base: Instant) {
-    let gone = Gone(question);
-    let question = &gone.0;
-    loop {
-        question.bell.notified().await;
-        let nanos = u64::try_from(base.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        question.at.store(nanos, Ordering::Release);
-        let asked = question.asked.load(Ordering::Acquire);
-        question.answered.store(asked, Ordering::Release);
-    }
 }

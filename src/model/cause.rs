@@ -1,3 +1,6 @@
+//! The private cause of a failure or of a maintenance. The redaction itself is in `redact`; this
+//! module limits the length of what is redacted and of what is kept.
+
 use std::{error::Error, fmt, sync::Arc};
 
 use super::{reason::MAX_SOURCES, redact::redact};
@@ -19,7 +22,8 @@ use super::{reason::MAX_SOURCES, redact::redact};
 pub struct Cause(Arc<str>);
 
 impl Cause {
-    /// The longest text that is kept, in bytes.
+    /// The longest text that is kept, in bytes. A text that was truncated ends in `…`, which is
+    /// added to this length.
     pub const MAX_LEN: usize = 1024;
 
     /// Redacts and keeps a text. These credentials are replaced by `***`:
@@ -34,6 +38,17 @@ impl Cause {
     /// Redaction prefers to remove too much, and takes time proportional to the length of the text.
     /// Control characters become spaces. A text that is longer than [`MAX_LEN`](Self::MAX_LEN) is
     /// truncated.
+    ///
+    /// ```
+    /// use tower_health::Cause;
+    ///
+    /// let cause = Cause::new("login failed\npassword=hunter2 host=db.internal");
+    /// assert_eq!(cause.redacted(), "login failed password=*** host=db.internal");
+    ///
+    /// let long = Cause::new("no route to host. ".repeat(1_000));
+    /// assert!(long.redacted().ends_with('…'));
+    /// assert!(long.redacted().len() <= Cause::MAX_LEN + '…'.len_utf8());
+    /// ```
     pub fn new(text: impl fmt::Display) -> Self {
         let mut text = redact(whole_words(&text.to_string()));
         if text.len() > Self::MAX_LEN {
@@ -43,7 +58,27 @@ impl Cause {
         Self(text.into())
     }
 
-    /// Creates a cause from an error and its sources, joined by `: `.
+    /// Creates a cause from an error and its sources, joined by `: `. A source that the text
+    /// already ends with is not repeated, because many errors contain their source in their own
+    /// message. At most 32 sources are read.
+    ///
+    /// ```
+    /// # use std::{error::Error, fmt, io};
+    /// # #[derive(Debug)]
+    /// # struct PingFailed(io::Error);
+    /// # impl fmt::Display for PingFailed {
+    /// #     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// #         f.write_str("ping failed")
+    /// #     }
+    /// # }
+    /// # impl Error for PingFailed {
+    /// #     fn source(&self) -> Option<&(dyn Error + 'static)> { Some(&self.0) }
+    /// # }
+    /// use tower_health::Cause;
+    ///
+    /// let error = PingFailed(io::Error::other("no route to db.internal"));
+    /// assert_eq!(Cause::of(&error).redacted(), "ping failed: no route to db.internal");
+    /// ```
     #[must_use]
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let mut text = error.to_string();
@@ -61,13 +96,16 @@ impl Cause {
         Self::new(text)
     }
 
-    /// Returns the redacted text.
+    /// Returns the redacted text. It still names hosts, roles and files: show it to operators only.
+    /// Its wording is that of a driver and may change. Code that has to decide matches on a
+    /// [`Reason`](crate::Reason).
     #[must_use]
     pub fn redacted(&self) -> &str {
         &self.0
     }
 }
 
+/// Withholds the text, so that a cause may be part of any `Debug` output.
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Cause(withheld)")

@@ -1,6 +1,10 @@
+//! The kind of component, as a report shows it.
+
 use serde::Serialize;
 
 /// The kind of component that is checked, with the names of health+json.
+///
+/// It is `componentType` in a body, and affects no verdict.
 ///
 /// Source: [draft-inadarei-api-health-check-06, section
 /// 4.2](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06#section-4.2).
@@ -10,6 +14,22 @@ use serde::Serialize;
 ///
 /// assert_eq!(ComponentType::default(), ComponentType::Component);
 /// assert_eq!(serde_json::to_string(&ComponentType::Datastore).unwrap(), "\"datastore\"");
+/// ```
+///
+/// The code of a check has a kind
+/// ([`HealthCheck::component_type`](crate::HealthCheck::component_type)), and
+/// [`Check::component_type`](crate::Check::component_type) replaces it:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, ComponentType, Health, Status};
+///
+/// let disk = Check::new("disk", || async { Status::Pass }).component_type(ComponentType::System);
+/// let health = Health::builder("orders").check(disk).start()?;
+/// assert_eq!(health.check("disk")?.component_type, ComponentType::System);
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,3 +1,5 @@
+//! What a failing check means for readiness.
+
 use serde::{Deserialize, Serialize};
 
 /// How a failure of a check affects readiness.
@@ -38,6 +40,27 @@ pub enum Criticality {
     #[default]
     Critical,
     /// All replicas lose it at the same time, so its loss takes no replica out of rotation.
+    ///
+    /// It fails readiness only before its first good outcome, and after a [grace
+    /// period](crate::Check::shared_grace) if one is set.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status, testing::ScriptedCheck};
+    ///
+    /// let database = ScriptedCheck::new(Status::Pass);
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("database", database.clone()).shared())
+    ///     .start()?;
+    /// health.wait_until(Probe::Readiness, Status::Pass).await?;
+    ///
+    /// database.set_outcome(Status::Fail);
+    /// health.run_now("database").await?;
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Warn, "still in rotation");
+    /// # Ok(())
+    /// # }
+    /// ```
     Shared,
     /// The service works without it.
     NonCritical,

@@ -1,3 +1,5 @@
+//! Events: what a subscriber receives, and what is logged.
+
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -10,7 +12,8 @@ use super::{
 /// A change of a check or a verdict. Returned by
 /// [`Subscription::next`](crate::event::Subscription::next).
 ///
-/// The serialized form withholds every [`Cause`].
+/// The serialized form is an object with one member, which is named after the variant. It withholds
+/// every [`Cause`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -22,6 +25,8 @@ use super::{
 /// health.add(Check::new("tenant-7", || async { Status::Pass })).await?;
 /// let Some(Event::Added(name)) = events.next().await else { panic!() };
 /// assert_eq!(name, "tenant-7");
+///
+/// assert_eq!(serde_json::to_string(&Event::Added(name))?, r#"{"added":"tenant-7"}"#);
 /// # Ok(())
 /// # }
 /// ```
@@ -36,12 +41,33 @@ pub enum Event {
     /// A check was added to the running service. Its first transition follows.
     Added(Name),
     /// A check was removed from the running service.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status, event::Event};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("clock", || async { Status::Pass }))
+    ///     .start()?;
+    /// health.run_now("clock").await?;
+    /// let mut events = health.subscribe();
+    /// health.remove("clock").await?;
+    /// let Some(Event::Removed(name)) = events.next().await else { panic!() };
+    /// assert_eq!(name, "clock");
+    /// # Ok(())
+    /// # }
+    /// ```
     Removed(Name),
-    /// The subscriber was too slow and lost this number of events, the oldest ones.
+    /// The subscriber was too slow and lost this number of events, the oldest ones. The next event
+    /// is the oldest that is left. A subscriber that keeps a copy of the state must read it again,
+    /// for example with [`Health::report`](crate::Health::report).
     Missed(u64),
 }
 
 /// A change of the status of a check.
+///
+/// A change of its reason alone is not a transition.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -84,6 +110,9 @@ pub struct CheckTransition {
 }
 
 /// A change of the status of a verdict.
+///
+/// A change of its reason alone is not a transition. The verdict of [`Probe::Health`] has
+/// transitions of its own.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

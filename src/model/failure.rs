@@ -1,3 +1,5 @@
+//! The error of a run, and its conversions from and into other errors.
+
 use std::{error::Error, fmt};
 
 use super::{Cause, Reason};
@@ -14,7 +16,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// ```
 /// use tower_health::{Failure, Reason};
 ///
-/// let failure = Failure::new(Reason::AuthenticationFailed).with_cause("role \"app\" may not log in");
+/// let failure =
+///     Failure::new(Reason::AuthenticationFailed).with_cause("role \"app\" may not log in");
 /// assert_eq!(failure.reason(), Reason::AuthenticationFailed);
 /// ```
 ///
@@ -28,6 +31,14 @@ pub struct Failure {
 
 impl Failure {
     /// Creates a failure with a reason and without a cause.
+    ///
+    /// ```
+    /// use tower_health::{Failure, Reason};
+    ///
+    /// let failure = Failure::new(Reason::Busy);
+    /// assert_eq!(failure.reason(), Reason::Busy);
+    /// assert!(failure.cause().is_none());
+    /// ```
     #[must_use]
     pub fn new(reason: Reason) -> Self {
         Self {
@@ -37,6 +48,15 @@ impl Failure {
     }
 
     /// Sets the private cause. The text is redacted: see [`Cause::new`]. Defaults to none.
+    ///
+    /// ```
+    /// use tower_health::{Failure, Reason};
+    ///
+    /// let failure =
+    ///     Failure::new(Reason::Unreachable).with_cause("amqp://app:hunter2@broker: no route");
+    /// assert_eq!(failure.cause().unwrap().redacted(), "amqp://***@broker: no route");
+    /// assert!(!format!("{failure:?}").contains("broker"), "the cause is private");
+    /// ```
     #[must_use]
     pub fn with_cause(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(Cause::new(cause));
@@ -55,6 +75,7 @@ impl Failure {
         self.cause.as_ref()
     }
 
+    /// Returns the reason and the cause, for the conversion into an [`Outcome`](super::Outcome).
     pub(super) fn into_parts(self) -> (Reason, Option<Cause>) {
         (self.reason, self.cause)
     }
@@ -82,6 +103,23 @@ impl Failure {
     }
 }
 
+/// Converts any error, so that `?` works in the code of a check. The reason is derived from the
+/// error and its sources, and the cause is their text.
+///
+/// ```
+/// use std::fs;
+///
+/// use tower_health::{Failure, Outcome, Reason};
+///
+/// fn read_token() -> Result<Outcome, Failure> {
+///     fs::read("/nowhere/token")?;
+///     Ok(Outcome::pass())
+/// }
+///
+/// let failure = read_token().unwrap_err();
+/// assert_eq!(failure.reason(), Reason::NotFound);
+/// assert!(failure.cause().is_some());
+/// ```
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Self {
@@ -91,6 +129,17 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
+/// Boxes a failure, for a function that returns a [`BoxError`]. The message of the error is the
+/// text of the reason. [`Failure::of`] returns the failure again.
+///
+/// ```
+/// use tower_health::{BoxError, Failure, Reason};
+///
+/// let failure = Failure::new(Reason::TimedOut).with_cause("db.internal did not answer");
+/// let error = BoxError::from(failure.clone());
+/// assert_eq!(error.to_string(), "timed out");
+/// assert_eq!(Failure::of(error), failure);
+/// ```
 impl From<Failure> for BoxError {
     fn from(failure: Failure) -> Self {
         Box::new(Boxed(failure))

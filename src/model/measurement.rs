@@ -1,3 +1,5 @@
+//! Measurements: the numbers and texts that a run returns beside its status.
+
 use std::borrow::Cow;
 
 use serde::Serialize;
@@ -5,6 +7,9 @@ use serde::Serialize;
 use super::Cause;
 
 /// A value that a run measured, with its name and unit.
+///
+/// A run returns measurements with [`Outcome::measure`](crate::Outcome::measure). Only callers with
+/// [full exposure](crate::endpoint::Exposure::Full) see them in a body.
 ///
 /// ```
 /// use tower_health::outcome::{Measurement, Value};
@@ -16,7 +21,9 @@ use super::Cause;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Measurement {
-    /// The name of what was measured, such as `connections` or `utilization`.
+    /// The name of what was measured, such as `connections` or `utilization`. It is a part of a key
+    /// in health+json (`postgres:connections`), so it must not be empty or contain `:` or control
+    /// characters.
     pub name: Cow<'static, str>,
     /// The measured value.
     pub value: Value,
@@ -28,6 +35,14 @@ impl Measurement {
     /// Creates a measurement. A text value is redacted like the text of an error: see
     /// [`Cause::new`](crate::Cause::new). So are a name and a unit, unless they are literals in the
     /// code.
+    ///
+    /// ```
+    /// use tower_health::outcome::{Measurement, Value};
+    ///
+    /// let server = String::from("postgres://app:hunter2@db.internal/orders");
+    /// let measurement = Measurement::new("server", server, "");
+    /// assert_eq!(measurement.value, Value::Text("postgres://***@db.internal/orders".into()));
+    /// ```
     pub fn new(
         name: impl Into<Cow<'static, str>>,
         value: impl Into<Value>,
@@ -44,6 +59,7 @@ impl Measurement {
     }
 }
 
+/// Redacts a text that was made at run time. A literal is part of the code and contains no secret.
 fn owned_redacted(text: Cow<'static, str>) -> Cow<'static, str> {
     match text {
         Cow::Owned(text) => redacted(&text).into(),
@@ -51,6 +67,7 @@ fn owned_redacted(text: Cow<'static, str>) -> Cow<'static, str> {
     }
 }
 
+/// Redacts a text in the same way as a [`Cause`].
 fn redacted(text: &str) -> String {
     Cause::new(text).redacted().to_owned()
 }
@@ -70,11 +87,19 @@ fn redacted(text: &str) -> String {
 pub enum Value {
     /// An integer.
     Integer(i64),
-    /// A floating-point number. A number that is not finite is serialized as `null`.
+    /// A floating-point number. A number that is not finite is serialized as `null`, because JSON
+    /// has no such numbers.
+    ///
+    /// ```
+    /// use tower_health::outcome::Value;
+    ///
+    /// assert_eq!(serde_json::to_string(&Value::from(0.5)).unwrap(), "0.5");
+    /// assert_eq!(serde_json::to_string(&Value::from(f64::NAN)).unwrap(), "null");
+    /// ```
     Float(f64),
     /// A boolean.
     Bool(bool),
-    /// A text.
+    /// A text. A [`Measurement`] redacts it, and truncates it to [`Cause::MAX_LEN`] bytes.
     Text(Cow<'static, str>),
 }
 

@@ -1,7 +1,17 @@
 //! Plain values and pure functions: the results of checks, and the reports and verdicts of the
 //! service.
 //!
-//! This module does not depend on tokio, HTTP or tower, and takes no lock.
+//! | file | contains |
+//! | --- | --- |
+//! | `outcome`, `failure`, `measurement` | what a run of a check returns |
+//! | `reason`, `cause`, `redact` | why it does not pass: in public words, and as private text |
+//! | `status`, `criticality`, `component`, `name` | the properties of a check |
+//! | `probe`, `verdict`, `stage` | the answer to a prober, and the lifecycle of the instance |
+//! | `report`, `event`, `timestamp` | what readers and subscribers receive |
+//! | `problems` | how an error lists several problems |
+//!
+//! This module does not depend on tokio, HTTP or tower, and takes no lock. The engine creates
+//! reports, verdicts and events. The endpoints and the telemetry render them.
 
 mod cause;
 mod component;
@@ -20,6 +30,7 @@ mod stage;
 mod status;
 mod timestamp;
 mod verdict;
+mod verdict_reason;
 
 pub use cause::Cause;
 pub use component::ComponentType;
@@ -36,4 +47,5 @@ pub use report::{CheckReport, LastRun, Report};
 pub use stage::Stage;
 pub use status::Status;
 pub(crate) use timestamp::{Timestamp, to_millis};
-pub use verdict::{Verdict, VerdictReason};
+pub use verdict::Verdict;
+pub use verdict_reason::VerdictReason;

@@ -1,8 +1,11 @@
+//! Names of checks and of services, and the errors for names that are invalid or unknown.
+
 use std::{borrow::Borrow, error::Error, fmt, ops::Deref, sync::Arc};
 
 use serde::Serialize;
 
-/// Names that are paths or gRPC services of probes.
+/// Words that are paths or gRPC services of probes. A check with such a name would be mistaken for
+/// a probe. A service may have one.
 const RESERVED: &[&str] = &[
     "health",
     "live",
@@ -17,7 +20,8 @@ const RESERVED: &[&str] = &[
 /// letter or a digit. The words `health live liveness ready readiness started startup` are
 /// reserved.
 ///
-/// Such a name can be used unchanged in a path, a metric label and a gRPC service name.
+/// Such a name can be used unchanged in a path, a metric label and a gRPC service name. It is cheap
+/// to clone, because it shares its text. It dereferences to a `str`, and is ordered like one.
 ///
 /// ```
 /// use tower_health::report::Name;
@@ -39,6 +43,16 @@ impl Name {
     ///
     /// Returns an [`InvalidName`] that describes the problem and, where possible, proposes a valid
     /// name.
+    ///
+    /// ```
+    /// use tower_health::report::Name;
+    ///
+    /// let problem = |name: &str| Name::new(name).unwrap_err().to_string();
+    /// assert!(problem("").starts_with("the name is empty"));
+    /// assert!(problem("orders/db").ends_with("try `orders-db`"));
+    /// assert!(problem("db-").contains("does not start and end with a letter or a digit"));
+    /// assert!(problem(&"x".repeat(Name::MAX_LEN + 1)).contains("longer than 64 characters"));
+    /// ```
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidName> {
         let name = name.as_ref();
         match fault(name) {
@@ -56,12 +70,15 @@ impl Name {
         &self.0
     }
 
+    /// Returns the text without copying it, for a label of a metric.
     #[cfg(feature = "metrics")]
     pub(crate) fn shared(&self) -> Arc<str> {
         Arc::clone(&self.0)
     }
 }
 
+/// Returns what is wrong with a name, or `None` if it is valid. A name that breaks several rules
+/// gets the first of: empty, too long, reserved, character, edge.
 fn fault(name: &str) -> Option<Fault> {
     let edge = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let inner = |c: u8| edge(Some(c)) || matches!(c, b'.' | b'_' | b'-');
@@ -89,6 +106,16 @@ impl Deref for Name {
     }
 }
 
+/// Lets a map with names as its keys be searched with a `&str`.
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use tower_health::report::Name;
+///
+/// let owners = BTreeMap::from([(Name::new("postgres").unwrap(), "storage team")]);
+/// assert_eq!(owners.get("postgres"), Some(&"storage team"));
+/// ```
 impl Borrow<str> for Name {
     fn borrow(&self) -> &str {
         &self.0
@@ -101,6 +128,7 @@ impl AsRef<str> for Name {
     }
 }
 
+/// Writes the name as a quoted string, without the type.
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&*self.0, f)
@@ -119,6 +147,8 @@ impl Serialize for Name {
     }
 }
 
+/// Compares a name with a text, as in `report.name == *"postgres"`. The text need not be a valid
+/// name.
 impl PartialEq<str> for Name {
     fn eq(&self, other: &str) -> bool {
         *self.0 == *other
@@ -131,13 +161,15 @@ impl PartialEq<&str> for Name {
     }
 }
 
-/// The error for a text that is not a valid [`Name`].
+/// The error for a text that is not a valid [`Name`]. The message contains at most the first 64
+/// characters of the text, and proposes a valid name where one is near.
 ///
 /// ```
 /// use tower_health::report::Name;
 ///
 /// let error = Name::new("ready").unwrap_err();
 /// assert!(error.to_string().contains("`ready-check`"));
+/// assert!(Name::new("!!").unwrap_err().to_string().ends_with("choose another"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidName {
@@ -145,16 +177,21 @@ pub struct InvalidName {
     fault: Fault,
 }
 
+/// What is wrong with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Empty,
     TooLong,
+    /// A character is not one of `a-z 0-9 . _ -`.
     Character,
+    /// The first or the last character is neither a letter nor a digit.
     Edge,
+    /// The name is one of [`RESERVED`].
     Reserved,
 }
 
 impl InvalidName {
+    /// Whether the text is a reserved word, which is a valid name of a service but not of a check.
     pub(crate) fn is_reserved(&self) -> bool {
         self.fault == Fault::Reserved
     }
@@ -211,7 +248,7 @@ impl Error for InvalidName {}
 
 /// The error for a name that no check has.
 ///
-/// Its message lists up to 16 names of registered checks.
+/// Its message lists up to 16 names of registered checks, and the number of the others.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -223,6 +260,7 @@ impl Error for InvalidName {}
 ///     .start()?;
 /// let error = health.check("clok").unwrap_err();
 /// assert_eq!(error.known(), ["clock"]);
+/// assert_eq!(error.to_string(), "no check is named \"clok\": registered are clock");
 /// # Ok(())
 /// # }
 /// ```
@@ -233,6 +271,7 @@ pub struct UnknownCheck {
 }
 
 impl UnknownCheck {
+    /// Keeps at most the first 64 characters of the name, because it may come from a client.
     pub(crate) fn new(name: &str, known: Vec<Name>) -> Self {
         Self {
             name: name.chars().take(Name::MAX_LEN).collect(),

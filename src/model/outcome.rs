@@ -1,3 +1,5 @@
+//! The result of a run, before the thresholds of the check are applied to it.
+
 use std::{borrow::Cow, fmt};
 
 use super::{Cause, Failure, Measurement, Reason, Status, Value};
@@ -23,17 +25,48 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Creates an outcome that passes.
+    /// Creates an outcome that passes. It has no reason.
+    ///
+    /// ```
+    /// use tower_health::{Outcome, Status};
+    ///
+    /// let outcome = Outcome::pass();
+    /// assert_eq!((outcome.status(), outcome.reason()), (Status::Pass, None));
+    /// ```
     pub fn pass() -> Self {
         Self::new(Status::Pass, None)
     }
 
-    /// Creates a warning: the dependency works, but needs attention.
+    /// Creates a warning: the dependency works, but needs attention. A check that warns is good,
+    /// and never makes the instance not ready.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Outcome, Probe, Reason, Status};
+    ///
+    /// let pool = Check::new("pool", || async { Outcome::warn(Reason::Busy) });
+    /// let health = Health::builder("orders").check(pool).start()?;
+    /// let verdict = health.wait_until_good(Probe::Readiness).await?;
+    /// assert_eq!(verdict.status, Status::Warn);
+    /// assert_eq!(verdict.checks[0].reason, Some(Reason::Busy));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn(reason: Reason) -> Self {
         Self::new(Status::Warn, Some(reason))
     }
 
-    /// Creates a failure: the dependency does not work.
+    /// Creates a failure: the dependency does not work. Returning it and returning a [`Failure`] as
+    /// an error are equivalent, except that it can have measurements.
+    ///
+    /// ```
+    /// use tower_health::{Failure, Outcome, Reason};
+    ///
+    /// let outcome = Outcome::fail(Reason::ReadOnly);
+    /// assert_eq!(outcome, Outcome::from(Failure::new(Reason::ReadOnly)));
+    /// assert_eq!(outcome.measure("replicas", 2, "").measurements().len(), 1);
+    /// ```
     pub fn fail(reason: Reason) -> Self {
         Self::new(Status::Fail, Some(reason))
     }
@@ -49,12 +82,32 @@ impl Outcome {
 
     /// Sets the private cause, for operators only. The text is redacted: see [`Cause::new`].
     /// Defaults to none.
+    ///
+    /// A second call replaces the first.
+    ///
+    /// ```
+    /// use tower_health::{Outcome, Reason};
+    ///
+    /// let outcome = Outcome::warn(Reason::LimitNear).with_cause("token=s3cr3t expires in 3 days");
+    /// assert_eq!(outcome.cause().unwrap().redacted(), "token=*** expires in 3 days");
+    /// ```
     pub fn with_cause(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(Cause::new(cause));
         self
     }
 
-    /// Adds a measurement with a name, a value and a unit. Defaults to none.
+    /// Adds a measurement with a name, a value and a unit. Measurements keep their order. Each
+    /// needs a name of its own that contains no `:`. A text is redacted: see [`Measurement::new`].
+    /// Defaults to none.
+    ///
+    /// ```
+    /// use tower_health::{Outcome, outcome::Value};
+    ///
+    /// let outcome = Outcome::pass().measure("lag", 1.5, "s").measure("role", "primary", "");
+    /// let [lag, role] = outcome.measurements() else { panic!() };
+    /// assert_eq!((&*lag.name, &lag.value, &*lag.unit), ("lag", &Value::Float(1.5), "s"));
+    /// assert_eq!(role.value, Value::Text("primary".into()));
+    /// ```
     pub fn measure(
         mut self,
         name: impl Into<Cow<'static, str>>,
@@ -105,12 +158,13 @@ impl Outcome {
         self.cause.as_ref()
     }
 
-    /// Returns the measurements.
+    /// Returns the measurements, in the order in which they were added.
     #[must_use]
     pub fn measurements(&self) -> &[Measurement] {
         &self.measurements
     }
 
+    /// Returns all parts, for the state of the check.
     pub(crate) fn into_parts(self) -> (Status, Option<Reason>, Option<Cause>, Vec<Measurement>) {
         (self.status, self.reason, self.cause, self.measurements)
     }
@@ -118,6 +172,14 @@ impl Outcome {
 
 /// An outcome with only a status. Its reason is [`Degraded`](Reason::Degraded) for a warning and
 /// [`Failed`](Reason::Failed) for a failure.
+///
+/// ```
+/// use tower_health::{Outcome, Reason, Status};
+///
+/// assert_eq!(Outcome::from(Status::Pass), Outcome::pass());
+/// assert_eq!(Outcome::from(Status::Warn).reason(), Some(Reason::Degraded));
+/// assert_eq!(Outcome::from(Status::Fail).reason(), Some(Reason::Failed));
+/// ```
 impl From<Status> for Outcome {
     fn from(status: Status) -> Self {
         match status {
@@ -128,6 +190,7 @@ impl From<Status> for Outcome {
     }
 }
 
+/// An outcome that fails, with the reason and the cause of the failure and without measurements.
 impl From<Failure> for Outcome {
     fn from(failure: Failure) -> Self {
         let (reason, cause) = failure.into_parts();

@@ -1,3 +1,5 @@
+//! The four questions of probers.
+
 use std::fmt;
 
 use serde::Serialize;
@@ -34,18 +36,53 @@ pub enum Probe {
     /// liveness is missing, a [watched](crate::HealthBuilder::watchdog) runtime is stalled or has
     /// ended, or the runtime of the checks has ended. It never fails because of a dependency,
     /// startup, a drain or a maintenance.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("database", || async { Status::Fail }))
+    ///     .start()?;
+    /// health.run_now("database").await?;
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
+    /// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     Liveness,
-    /// Fails while this instance should not receive requests.
+    /// Fails while this instance should not receive requests: while it is starting, while a check
+    /// [takes it out of rotation](crate::Criticality), during a
+    /// [maintenance](crate::Health::maintenance) and a [drain](crate::Health::drain), and after the
+    /// runtime of the checks has ended.
     Readiness,
     /// Fails until every [start-up task](crate::HealthBuilder::startup_task) is done and the first
     /// run of every check that was registered before the start has ended, whatever its outcome.
     /// After that it passes permanently.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("database", || async { Status::Fail }))
+    ///     .start()?;
+    /// health.run_now("database").await?;
+    /// assert_eq!(health.verdict(Probe::Startup).status, Status::Pass, "it has run");
+    /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
+    /// # Ok(())
+    /// # }
+    /// ```
     Startup,
-    /// The worst of liveness and readiness, with every check.
+    /// The worst of liveness and readiness, with every check. It is for people and dashboards: a
+    /// system that restarts or routes needs one of the other probes.
     Health,
 }
 
 impl Probe {
+    /// All probes. The engine keeps one verdict for each, in this order.
     pub(crate) const ALL: [Self; 4] =
         [Self::Liveness, Self::Startup, Self::Readiness, Self::Health];
 

@@ -1,3 +1,5 @@
+//! Public reasons, and how they are derived from errors.
+
 use std::{error::Error, fmt, io, sync::Arc};
 
 use serde::Serialize;
@@ -5,7 +7,13 @@ use serde::Serialize;
 /// Why a check does not pass, in public words.
 ///
 /// The set is closed: it never contains text of a server, a driver or a user, so it can be shown to
-/// an anonymous caller. The private details are in a [`Cause`](crate::Cause).
+/// an anonymous caller. The private details are in a [`Cause`](crate::Cause). New reasons may be
+/// added, so a `match` needs a wildcard.
+///
+/// The engine sets [`Pending`](Self::Pending), [`Blocked`](Self::Blocked),
+/// [`StillRunning`](Self::StillRunning), [`Panicked`](Self::Panicked), [`Stale`](Self::Stale) and
+/// [`EngineStopped`](Self::EngineStopped) itself. A check must not return them. It may return every
+/// other reason.
 ///
 /// ```
 /// use tower_health::{Outcome, Reason};
@@ -88,7 +96,15 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns the text that a report shows.
+    /// Returns the text that a report shows: lower-case words, separated by spaces. It is also the
+    /// serialized form.
+    ///
+    /// ```
+    /// use tower_health::Reason;
+    ///
+    /// assert_eq!(Reason::AuthenticationFailed.as_str(), "authentication failed");
+    /// assert_eq!(serde_json::to_string(&Reason::Slow).unwrap(), r#""slow""#);
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -130,7 +146,8 @@ impl Reason {
 
     /// Returns the reason that an error and its sources imply. It is that of the first
     /// [`io::Error`] among them that implies one, or else [`Failed`](Self::Failed). At most 32
-    /// errors of the chain are examined.
+    /// errors of the chain are examined, and the inner errors of an [`io::Error`] and of an [`Arc`]
+    /// are among them. Use it for a driver that has no codes of its own.
     ///
     /// ```
     /// use std::io;
@@ -150,6 +167,8 @@ impl Reason {
             .unwrap_or(Self::Failed)
     }
 
+    /// Returns the reason that the kind of an I/O error implies. If it implies none, its message
+    /// may.
     fn of_io(error: &io::Error) -> Option<Self> {
         use io::ErrorKind as Kind;
         Some(match error.kind() {
@@ -181,7 +200,7 @@ impl Reason {
     ///
     /// let text = "error connecting: invalid peer certificate: UnknownIssuer";
     /// assert_eq!(Reason::from_message(text), Some(Reason::Untrusted));
-    /// let text = "error connecting: failed to lookup address information: Name or service not known";
+    /// let text = "failed to lookup address information: Name or service not known";
     /// assert_eq!(Reason::from_message(text), Some(Reason::Unreachable));
     /// assert_eq!(Reason::from_message("no luck"), None);
     /// ```
@@ -199,7 +218,8 @@ impl Reason {
     }
 }
 
-/// The length up to which a chain of errors is followed, because a longer one may have no end.
+/// The number of errors up to which a chain is followed, because a longer one may have no end. A
+/// [`Cause`](super::Cause) has the same limit.
 pub(super) const MAX_SOURCES: usize = 32;
 
 /// Returns the source of an error. The inner error of an [`io::Error`] or an [`Arc`] is not its

@@ -11,14 +11,8 @@ mod tests;
 use self::{
     key::introduced_secret,
     url::{bare_userinfo, encoded_userinfo, endless_userinfo, url},
-    words::{ends_word, is_key_char, is_masked, strip_prefix},
+    words::{MASK, ends_word, is_key_char, is_masked, near, strip_prefix},
 };
-
-const MASK: &str = "***";
-
-/// The maximum length of a word that is examined, in bytes. It keeps the time proportional to the
-/// length of the text.
-const MAX_WORD_LEN: usize = 1024;
 
 /// Replaces credentials by a mask. Control characters become spaces, so that the text stays on one
 /// line. Credentials are:
@@ -91,17 +85,6 @@ fn secret_in(here: &str, before: char) -> Option<(usize, usize)> {
         })?;
     let start = here.len() - value.len();
     Some((start, len)).filter(|_| len > 0 && !is_masked(value))
-}
-
-/// Returns the start of a text, up to the length that is examined.
-fn near(text: &str) -> &str {
-    let end = (MAX_WORD_LEN.saturating_sub(3)..=MAX_WORD_LEN)
-        .rev()
-        .find(|&end| text.is_char_boundary(end));
-    match end {
-        Some(end) if text.len() > MAX_WORD_LEN => text.get(..end).unwrap_or_default(),
-        _ => text,
-    }
 }
 
 /// Returns the length of the JSON web token that starts here, signed or encrypted. Its first part

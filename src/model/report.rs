@@ -1,3 +1,6 @@
+//! Reports: the state of the service and of its checks at one moment. Readers create them from the
+//! board, and the endpoints render them.
+
 use std::{
     borrow::Cow,
     sync::Arc,
@@ -13,17 +16,28 @@ use super::{
 
 /// A report of the whole service, as for [`Probe::Health`](crate::Probe::Health).
 ///
-/// The serialized form withholds every [`Cause`].
+/// It is a copy: it does not change after it was created. Its cost is proportional to the number of
+/// checks.
+///
+/// The serialized form withholds every [`Cause`]. It is not the body of an endpoint: those have
+/// [dialects](crate::endpoint::Dialect).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_health::{Health, Status};
+/// use tower_health::{Check, Health, Status};
 ///
-/// let health = Health::builder("orders").release("1.4.2").start()?;
+/// let health = Health::builder("orders")
+///     .release("1.4.2")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// health.run_now("clock").await?;
 /// let report = health.report();
 /// assert_eq!((&*report.service, report.status), ("orders", Status::Pass));
-/// assert_eq!(serde_json::to_value(&report)?["release"], "1.4.2");
+/// assert_eq!(report.checks[0].name, "clock");
+///
+/// let json = serde_json::to_value(&report)?;
+/// assert_eq!((&json["release"], &json["stage"]), (&"1.4.2".into(), &"ready".into()));
 /// # Ok(())
 /// # }
 /// ```
@@ -101,7 +115,7 @@ pub struct CheckReport {
     /// The private cause behind the reason.
     #[serde(skip)]
     pub cause: Option<Cause>,
-    /// The measurements of the last run.
+    /// The measurements of the last run. Empty if it has not run, or measured nothing.
     pub measurements: Arc<[Measurement]>,
     /// When this status began.
     #[serde(serialize_with = "rfc3339")]
@@ -115,9 +129,12 @@ pub struct CheckReport {
     /// How long a run may take before it is [slow](Reason::Slow).
     #[serde(rename = "slow_above_ms", serialize_with = "millis_option")]
     pub slow_above: Option<Duration>,
-    /// The number of consecutive outcomes of the same kind, good or failing, up to the last one.
+    /// The number of consecutive outcomes of the same kind, good or failing, up to the last one. It
+    /// is compared with [`fail_after`](crate::Check::fail_after) and
+    /// [`pass_after`](crate::Check::pass_after). A good streak ends when the result becomes stale.
     pub streak: u32,
-    /// The number of consecutive runs that failed, up to the last one.
+    /// The number of consecutive runs that failed, up to the last one. It is 0 after a good run,
+    /// even while the status is still a fail because of [`pass_after`](crate::Check::pass_after).
     pub consecutive_failures: u32,
     /// When the last good run ended.
     #[serde(serialize_with = "rfc3339_option")]
@@ -129,7 +146,8 @@ pub struct CheckReport {
 
 impl CheckReport {
     /// Whether no outcome has taken effect yet, or none since the check was
-    /// [blocked](Reason::Blocked).
+    /// [blocked](Reason::Blocked). Such a check reads as a fail, but nothing is known to be wrong
+    /// with it.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.reason == Some(Reason::Pending)
@@ -137,6 +155,22 @@ impl CheckReport {
 
     /// Returns why the check does not pass, in public words: the [reason](Self::reason), and the
     /// dependency that it is [blocked by](Self::blocked_by). Returns `None` for a pass.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Outcome, Probe, Reason, Status};
+    ///
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("network", || async { Outcome::fail(Reason::Unreachable) }))
+    ///     .check(Check::new("database", || async { Status::Pass }).depends_on("network"))
+    ///     .start()?;
+    /// health.wait_until_good(Probe::Startup).await?;
+    /// assert_eq!(health.check("network")?.why().as_deref(), Some("unreachable"));
+    /// assert_eq!(health.check("database")?.why().as_deref(), Some("blocked by network"));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn why(&self) -> Option<Cow<'static, str>> {
         Some(match (self.reason?, &self.blocked_by) {
@@ -147,6 +181,8 @@ impl CheckReport {
 }
 
 /// The end, the duration and the age of a run.
+///
+/// The serialized durations are in milliseconds, as numbers with a fraction.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

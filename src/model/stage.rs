@@ -1,3 +1,5 @@
+//! The lifecycle of an instance, in one word.
+
 use std::fmt;
 
 use serde::Serialize;
@@ -36,6 +38,25 @@ use serde::Serialize;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A stage that hides another one does not end it:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use tower_health::{Health, report::Stage};
+///
+/// let health = Health::builder("orders").start()?;
+/// health.maintenance("reindexing", Duration::from_secs(600));
+/// assert_eq!(health.stage(), Stage::Maintenance);
+/// drop(health.drain());
+/// assert_eq!(health.stage(), Stage::Draining);
+/// assert!(health.end_maintenance(), "it was still in maintenance");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -66,7 +87,8 @@ impl Stage {
         Self::Draining,
     ];
 
-    /// Returns the text that a report shows.
+    /// Returns the text that a report shows: lower-case words, such as `not ready`. It is also the
+    /// serialized form.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

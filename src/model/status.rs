@@ -1,3 +1,5 @@
+//! The three statuses.
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +19,9 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(worst, Some(Status::Warn));
 /// assert!(Status::Warn.is_good());
 /// ```
+///
+/// A function that has nothing to add to a status may return it as the result of a check. The
+/// [reason](crate::Reason) is then `degraded` for a warning and `failed` for a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(
@@ -33,13 +38,28 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether this is [`Pass`](Self::Pass) or [`Warn`](Self::Warn).
+    /// Whether this is [`Pass`](Self::Pass) or [`Warn`](Self::Warn). A prober receives 200 for
+    /// these, and 503 for [`Fail`](Self::Fail).
+    ///
+    /// ```
+    /// use tower_health::Status;
+    ///
+    /// let statuses = [Status::Pass, Status::Warn, Status::Fail];
+    /// assert_eq!(statuses.map(Status::is_good), [true, true, false]);
+    /// ```
     #[must_use]
     pub const fn is_good(self) -> bool {
         !matches!(self, Self::Fail)
     }
 
     /// Returns the serialized form: `pass`, `warn` or `fail`.
+    ///
+    /// ```
+    /// use tower_health::Status;
+    ///
+    /// assert_eq!(Status::Warn.as_str(), "warn");
+    /// assert_eq!(serde_json::from_str::<Status>(r#""warn""#).unwrap(), Status::Warn);
+    /// ```
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

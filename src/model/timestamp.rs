@@ -1,3 +1,5 @@
+//! How times and durations are written: in reports, in events and in the bodies of endpoints.
+
 use std::{
     fmt,
     time::{Duration, SystemTime},
@@ -12,7 +14,7 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timestamp(pub(crate) SystemTime);
 
-/// 9999-12-31T23:59:59Z.
+/// The last second of the year 9999 in Unix time: 9999-12-31T23:59:59Z.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 impl fmt::Display for Timestamp {
@@ -33,7 +35,7 @@ impl Serialize for Timestamp {
     }
 }
 
-/// For `#[serde(serialize_with)]`.
+/// Writes a time as text, for `#[serde(serialize_with)]`.
 pub(super) fn rfc3339<S: Serializer>(
     moment: &SystemTime,
     serializer: S,
@@ -41,7 +43,7 @@ pub(super) fn rfc3339<S: Serializer>(
     Timestamp(*moment).serialize(serializer)
 }
 
-/// For `#[serde(serialize_with)]`.
+/// Writes a time as text, or `null` if there is none, for `#[serde(serialize_with)]`.
 pub(super) fn rfc3339_option<S: Serializer>(
     moment: &Option<SystemTime>,
     serializer: S,
@@ -49,12 +51,14 @@ pub(super) fn rfc3339_option<S: Serializer>(
     moment.map(Timestamp).serialize(serializer)
 }
 
-/// A duration in milliseconds, for `#[serde(serialize_with)]`.
+/// Writes a duration as a number of milliseconds, for `#[serde(serialize_with)]`. The field is
+/// renamed to end in `_ms`.
 pub(super) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(to_millis(*duration))
 }
 
-/// For `#[serde(serialize_with)]`.
+/// Writes a duration as a number of milliseconds, or `null` if there is none, for
+/// `#[serde(serialize_with)]`.
 pub(super) fn millis_option<S: Serializer>(
     duration: &Option<Duration>,
     serializer: S,
@@ -62,7 +66,7 @@ pub(super) fn millis_option<S: Serializer>(
     duration.map(to_millis).serialize(serializer)
 }
 
-/// Converts a duration to milliseconds, with microsecond precision.
+/// Converts a duration to milliseconds, with microsecond precision: 1 234 567 ns become 1.234.
 pub(crate) fn to_millis(duration: Duration) -> f64 {
     duration.as_micros() as f64 / 1e3
 }

@@ -1,16 +1,18 @@
+//! Verdicts: the answers to probes, which the engine derives from the states of all checks.
+
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use serde::Serialize;
 
-use super::{Cause, CheckReport, Probe, Status, timestamp::rfc3339};
+use super::{Cause, CheckReport, Probe, Status, timestamp::rfc3339, verdict_reason::VerdictReason};
 
 /// The answer to a probe: a status and its reason.
 ///
-/// It is cheap to clone, because it shares its contents.
+/// It is cheap to clone, because it shares its contents. It is a copy, which does not change when
+/// the service does.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -59,16 +61,50 @@ pub struct Verdict {
     /// during a maintenance. For health it is the shorter of the delay for readiness and that of
     /// the checks that fail liveness. It is `None` for liveness, for a verdict that does not fail,
     /// and if the reason is [engine stopped](VerdictReason::EngineStopped).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{Check, Health, Probe, Status};
+    ///
+    /// let ledger = Check::new("ledger", || async { Status::Fail });
+    /// let health = Health::builder("orders")
+    ///     .check(ledger.retry_period(Duration::from_secs(3)))
+    ///     .start()?;
+    /// health.run_now("ledger").await?;
+    /// assert_eq!(health.verdict(Probe::Readiness).retry_after, Some(Duration::from_secs(3)));
+    /// assert_eq!(health.verdict(Probe::Liveness).retry_after, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[serde(skip)]
     pub retry_after: Option<Duration>,
 }
 
 impl Verdict {
-    /// The maximum number of checks that a verdict lists.
+    /// The maximum number of checks that a verdict lists. [`more`](Self::more) counts the others,
+    /// and [`Health::report`](crate::Health::report) lists all.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Probe, Status, report::Verdict};
+    ///
+    /// let shard = |number| Check::new(format!("shard-{number}"), || async { Status::Fail });
+    /// let health = Health::builder("orders").checks((0..20).map(shard)).start()?;
+    /// health.wait_until_good(Probe::Startup).await?;
+    /// let verdict = health.verdict(Probe::Readiness);
+    /// assert_eq!((verdict.checks.len(), verdict.more), (Verdict::MAX_CHECKS, 4));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub const MAX_CHECKS: usize = 16;
 
     /// Whether two verdicts look the same to readers of statuses, reasons, causes and the settings
-    /// of checks. The retry delay is not compared.
+    /// of checks. The retry delay and the times are not compared. A watch reports a change only if
+    /// this is false.
     pub(crate) fn looks_the_same(&self, other: &Self) -> bool {
         let same_check = |(old, new): (&CheckReport, &CheckReport)| {
             old.name == new.name
@@ -89,7 +125,8 @@ impl Verdict {
             && self.checks.iter().zip(&*other.checks).all(same_check)
     }
 
-    /// Whether the same checks have the same numbers of consecutive failures.
+    /// Whether the same checks have the same numbers of consecutive failures. The engine publishes
+    /// a verdict again if this is false, although nothing that a watch reports has changed.
     pub(crate) fn has_same_failure_counts(&self, other: &Self) -> bool {
         let failures = |verdict: &Self| -> u64 {
             let failures = verdict
@@ -100,67 +137,5 @@ impl Verdict {
             failures.map(u64::from).sum()
         };
         failures(self) == failures(other)
-    }
-}
-
-/// Why a [`Verdict`] is not a pass.
-///
-/// ```
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_health::{Health, Probe, report::VerdictReason};
-///
-/// let health = Health::builder("orders").start()?;
-/// drop(health.drain());
-/// let reason = health.verdict(Probe::Readiness).reason;
-/// assert_eq!(reason, Some(VerdictReason::Draining));
-/// assert_eq!(VerdictReason::Draining.as_str(), "draining");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum VerdictReason {
-    /// The first run of a check has not ended yet, or a start-up task is not done.
-    Starting,
-    /// The instance was taken out of rotation temporarily: see
-    /// [`Health::maintenance`](crate::Health::maintenance).
-    Maintenance,
-    /// The instance is draining: see [`Health::drain`](crate::Health::drain).
-    Draining,
-    /// A check does not pass.
-    Checks,
-    /// A shared dependency has recovered after its grace period was over. This replica waits for a
-    /// random time before it becomes ready again, so that not all replicas return at once.
-    Returning,
-    /// The runtime of the checks has ended.
-    EngineStopped,
-}
-
-impl VerdictReason {
-    /// Returns the text that a report shows.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Maintenance => "maintenance",
-            Self::Draining => "draining",
-            Self::Checks => "checks",
-            Self::Returning => "returning",
-            Self::EngineStopped => "engine stopped",
-        }
-    }
-}
-
-impl fmt::Display for VerdictReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// Serializes the text of [`as_str`](VerdictReason::as_str).
-impl Serialize for VerdictReason {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }

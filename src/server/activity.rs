@@ -1,3 +1,16 @@
+//! What a connection did, and when. The socket wrapper, the bodies of responses and the requests
+//! record it. The task of the connection reads it, and ends the connection when
+//! [`ends_at`](Activity::ends_at) has passed.
+//!
+//! Two rules keep this correct:
+//!
+//! * A connection that waits for its own service has no deadline, however long a handler takes. The
+//!   exception is a client that has closed its sending side.
+//! * Each state that a client can cause has a deadline. No client can keep a connection for free.
+//!
+//! The fields are atomic, because a handler and its body may run on other threads than the
+//! connection.
+
 use std::{
     sync::{
         Arc,
@@ -37,10 +50,14 @@ pub(super) struct Activity {
 }
 
 /// A point in the life of a connection, or none.
+///
+/// It contains the milliseconds since the connection began, plus one. 0 is none.
 #[derive(Debug, Default)]
 struct Mark(AtomicU64);
 
 /// How long a connection may be in each of its states.
+///
+/// The defaults are those of a management port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     /// Without a request: before the first, and between two.
@@ -57,6 +74,7 @@ impl Limits {
     /// Longer than any prober waits between two requests.
     pub(super) const QUIET: Duration = Duration::from_secs(75);
 
+    /// Returns the shortest limit. The timer of a connection starts with it.
     pub(super) fn shortest(&self) -> Duration {
         self.idle
             .min(self.head)
@@ -77,6 +95,7 @@ impl Default for Limits {
 }
 
 impl Activity {
+    /// Starts the record of a connection that was just accepted.
     pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
@@ -99,6 +118,7 @@ impl Activity {
         self.upgraded.store(true, Ordering::Relaxed);
     }
 
+    /// Returns when the connection was accepted.
     pub(super) fn began(&self) -> Instant {
         self.began
     }
@@ -115,6 +135,7 @@ impl Activity {
         self.note();
     }
 
+    /// Whether the client has sent the preface of HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Ordering::Relaxed)
     }
@@ -163,22 +184,29 @@ impl Activity {
         }
     }
 
+    /// Whether output waits for the client: bytes that the socket does not take, or pieces of a
+    /// response that are not written yet.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked.get().is_some() || self.owes()
     }
 
+    /// Whether the connection is no longer HTTP. Any byte then counts as use.
     fn is_upgraded(&self) -> bool {
         self.upgraded.load(Ordering::Relaxed)
     }
 
+    /// Whether pieces of a response are not written yet.
     fn owes(&self) -> bool {
         self.owed.load(Ordering::Acquire) > 0
     }
 
+    /// Whether the connection has received a request. One that has not gets time to send its first
+    /// while the server closes.
     pub(super) fn has_had_a_request(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether a request has no complete response.
     pub(super) fn is_busy(&self) -> bool {
         // A thread that sees that nothing is busy also sees when the last request ended.
         self.busy.load(Ordering::Acquire) > 0
@@ -206,6 +234,7 @@ impl Activity {
         (!self.is_busy() && !self.is_blocked()).then(|| last.max(since))
     }
 
+    /// Converts a time since the connection began to an instant.
     fn at(&self, since: Duration) -> Instant {
         self.began + since
     }
@@ -221,11 +250,13 @@ impl Mark {
         Some(Duration::from_millis(millis))
     }
 
+    /// Sets the point, and replaces an earlier one.
     fn set(&self, at: Duration) {
         let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX - 1);
         self.0.store(millis.saturating_add(1), Ordering::Relaxed);
     }
 
+    /// Sets the point if there is none, so that a state counts from its beginning.
     fn set_once(&self, at: Duration) {
         if self.get().is_none() {
             self.set(at);
@@ -238,6 +269,8 @@ impl Mark {
 }
 
 /// A request of a connection without a complete response.
+///
+/// The connection is busy until this is dropped. The drop also marks the connection as used.
 #[derive(Debug)]
 pub(super) struct Busy(Arc<Activity>);
 
@@ -265,10 +298,14 @@ impl Drop for Busy {
 }
 
 /// A piece of a response that was passed on and is not written yet.
+///
+/// The connection is blocked until this is dropped, which happens once the piece is written or
+/// given up.
 #[derive(Debug)]
 pub(super) struct Owed(Arc<Activity>);
 
 impl Owed {
+    /// Counts a piece. The first piece starts the time in which output must move.
     pub(super) fn new(activity: &Arc<Activity>) -> Self {
         if activity.owed.fetch_add(1, Ordering::AcqRel) == 0 {
             activity.moved.set(activity.now());

@@ -1,3 +1,9 @@
+//! The bodies of responses on ports of this crate.
+//!
+//! hyper drops a body when it has read it, and may write it later. A drain must not count such a
+//! response as complete. Each frame therefore carries a share of what the response holds, and hyper
+//! drops the frame once it is written.
+
 use std::{
     convert::Infallible,
     io::IoSlice,
@@ -62,6 +68,8 @@ impl Body for ManagementBody {
 }
 
 /// The state that a response keeps until all of it is written.
+///
+/// The body and its unwritten pieces share it. It is dropped with the last of them.
 struct Held {
     busy: Busy,
     /// The instance whose drain waits for the response, and the request that is in flight for it
@@ -99,6 +107,7 @@ pin_project! {
 }
 
 impl<B> BusyBody<B> {
+    /// Wraps the body of a response. `busy` is the request that it answers.
     pub(super) fn new(body: B, busy: Busy, board: &Arc<Board>) -> Self {
         let held = Held {
             busy,
@@ -150,6 +159,8 @@ impl<B: Body> Body for BusyBody<B> {
 }
 
 /// A piece of a response. It is dropped once it is written.
+///
+/// It reads as the data that it contains.
 pub(super) struct Piece<D> {
     data: D,
     #[expect(dead_code, reason = "dropping it is what counts")]

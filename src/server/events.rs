@@ -1,3 +1,8 @@
+//! The event stream of a management port: `GET /events`.
+//!
+//! Its format is that of server-sent events: the name of the probe as the event, and the verdict in
+//! health+json as its data. It ends when the checks end, because nothing changes after that.
+
 use std::{
     fmt,
     future::Future,
@@ -44,6 +49,7 @@ pin_project! {
 }
 
 impl Events {
+    /// `permit` is one of the [`READERS`]. It is released when the stream is dropped.
     pub(super) fn new(
         board: &Arc<Board>,
         exposure: Exposure,
@@ -93,6 +99,8 @@ impl Events {
 }
 
 /// The events of the verdicts that are new since they were last sent.
+///
+/// It is empty if nothing has changed for this reader. `sent` is updated.
 fn changed_verdicts(
     board: &Board,
     exposure: Exposure,

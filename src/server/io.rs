@@ -1,3 +1,8 @@
+//! The socket of a connection, which records its [`Activity`].
+//!
+//! hyper does not report what a client does between two requests, or that it does not read. This
+//! wrapper sees every byte, and so does not depend on the version of HTTP.
+
 use std::{
     io::{self, IoSlice},
     pin::Pin,
@@ -28,6 +33,7 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    /// Wraps a socket. `activity` is that of its connection.
     pub(super) fn new(stream: TcpStream, activity: &Arc<Activity>) -> Self {
         Self {
             stream,
@@ -37,6 +43,8 @@ impl Watched {
         }
     }
 
+    /// Records bytes that the client sent. A preface may arrive in several parts, so this compares
+    /// them one after the other.
     fn note_read(&mut self, bytes: &[u8]) {
         let Some(seen) = self.preface else {
             return self.activity.read();
@@ -60,6 +68,7 @@ impl Watched {
         }
     }
 
+    /// Records whether the client reads. A pending write is one that it does not read.
     fn note_written(&self, written: &Poll<io::Result<usize>>) {
         match written {
             Poll::Pending => self.activity.block(),

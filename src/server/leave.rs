@@ -1,5 +1,9 @@
 //! The paths that begin a drain and wait for it, for operators and the `preStop` hook of a
 //! container.
+//!
+//! Both paths exist only if the port enables them, and only for callers that a rule accepts. A
+//! container whose image has no shell can use them as its `preStop` hook. `/drained` then keeps the
+//! hook open until the requests of the instance are done.
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::ALLOW};
 use serde::Serialize;
@@ -17,19 +21,28 @@ pub(super) const DRAIN: &str = "/drain";
 /// The path that responds once nothing is in flight.
 pub(super) const DRAINED: &str = "/drained";
 
+/// The methods of [`DRAIN`].
 const BEGINS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
+/// The methods of [`DRAINED`].
 const WAITS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+/// The body of a response to a caller that waits although no drain has begun. Such a request does
+/// not wait, because nothing would ever end it.
 const NOT_YET: &str = r#"{"type":"about:blank","title":"Conflict","status":409,"detail":"no drain has begun: begin one by a POST to /drain, or by SIGTERM"}"#;
 
 /// The state of a drain in a response.
 #[derive(Serialize)]
 struct State {
+    /// The stage of the instance after the request.
     stage: Stage,
+    /// The number of requests that are in flight.
     in_flight: usize,
 }
 
 /// Responds to a caller that may begin a drain. `POST` begins it. `GET` does as well, for hooks
 /// that can send nothing else.
+///
+/// The response is immediate, because a drain takes longer than a client waits. A second drain
+/// changes nothing.
 pub(super) fn begin(health: &Health, method: &Method) -> Response<ProbeBody> {
     let code = match *method {
         Method::GET | Method::POST => {
@@ -43,6 +56,9 @@ pub(super) fn begin(health: &Health, method: &Method) -> Response<ProbeBody> {
 }
 
 /// Responds to a caller that waits for a drain.
+///
+/// `HEAD` and `OPTIONS` do not wait. The response is 503 if requests were cut, so that a hook can
+/// report it.
 pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<ProbeBody> {
     let method = request.method();
     let board = health.board();
@@ -75,6 +91,7 @@ pub(super) async fn wait(health: &Health, request: &Request<()>) -> Response<Pro
     respond(health, method, code, WAITS)
 }
 
+/// Returns the state as a response. `methods` are those of the path.
 fn respond(
     health: &Health,
     method: &Method,
@@ -93,6 +110,7 @@ fn respond(
     response
 }
 
+/// Returns 405 with the methods of the path.
 fn refused(method: &Method, methods: HeaderValue) -> Response<ProbeBody> {
     let mut refused = method_not_allowed(method);
     refused.headers_mut().insert(ALLOW, methods);

@@ -1,3 +1,9 @@
+//! The service of a management port. It adds operations to the probes of
+//! [`ProbeService`]: runs of checks, maintenance, drain and events.
+//!
+//! Every request that changes something, or waits for a drain, passes `refuse`. Reading a probe or
+//! the events needs no authorization, as on any other port.
+
 use std::{collections::VecDeque, convert::Infallible, future::Future, sync::Arc, time::Duration};
 
 use http::{
@@ -45,28 +51,34 @@ const EVENTS: &str = "/events";
 /// may be stalled.
 const RUN: Duration = Duration::from_secs(30);
 
+/// The methods at the path of a check. Other probe paths do not support `POST`.
 const METHODS_OF_CHECKS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-/// In seconds.
+/// After how many seconds a reader of events retries when there are too many.
 const A_WHILE: HeaderValue = HeaderValue::from_static("10");
+/// The value of `WWW-Authenticate` in a 401. Rules may accept other schemes as well.
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
-const UNAUTHORIZED: &str = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"only callers that are known may do that"}"#;
-const FORBIDDEN: &str = r#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"nobody may do that here: there is no rule that says who"}"#;
-const CROWDED: &str = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"there are as many readers of events as there may be"}"#;
+const UNAUTHORIZED: &str = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"authentication required"}"#;
+const FORBIDDEN: &str = r#"{"type":"about:blank","title":"Forbidden","status":403,"detail":"no rule authorizes any caller"}"#;
+const CROWDED: &str = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"the limit of event streams is reached"}"#;
 
 /// The service of a management port: probes, runs of checks, events.
 #[derive(Clone, Debug)]
 pub(super) struct Management {
     probes: ProbeService,
+    /// A permit for each reader of events.
     readers: Arc<Semaphore>,
     /// Whether the port can begin a drain and wait for it.
     drains: bool,
 }
 
 /// Serves connections. Their number is bounded.
+///
+/// The oldest connection is closed if there are too many, because a prober that was just accepted
+/// matters more than a client that is idle.
 pub(super) async fn serve(listener: TcpListener, management: Management) {
     let mut http = http();
     http.http1().max_buf_size(HEAD);
@@ -101,6 +113,7 @@ pub(super) async fn serve(listener: TcpListener, management: Management) {
 }
 
 impl Management {
+    /// Creates the service of one port. Its clones share the readers of events.
     pub(super) fn new(probes: ProbeService, drains: bool) -> Self {
         Self {
             probes,
@@ -147,6 +160,7 @@ impl Management {
         }
     }
 
+    /// Answers a probe as every other port does.
     async fn probe(&self, request: Request<()>) -> Response<ProbeBody> {
         match self.probes.clone().call(request).await {
             Ok(response) => response,
@@ -182,6 +196,7 @@ impl Management {
         }
     }
 
+    /// Answers at the path of the maintenance.
     fn maintenance(&self, request: &Request<()>) -> Response<ProbeBody> {
         let exposure = self.probes.exposure_to(request);
         // If only the verdict is exposed, reading the maintenance requires authorization as well.
@@ -193,11 +208,13 @@ impl Management {
         refused.unwrap_or_else(|| switch::answer(self.probes.health(), request, exposure))
     }
 
+    /// Begins a drain for a caller that may.
     fn drain(&self, request: &Request<()>) -> Response<ProbeBody> {
         let begin = || leave::begin(self.probes.health(), request.method());
         self.refuse(request).unwrap_or_else(begin)
     }
 
+    /// Waits for a drain for a caller that may.
     async fn drained(&self, request: &Request<()>) -> Response<ProbeBody> {
         match self.refuse(request) {
             Some(refused) => refused,
@@ -205,6 +222,8 @@ impl Management {
         }
     }
 
+    /// Answers at the path of the event stream. The stream ends with its connection, or with the
+    /// checks.
     fn events(&self, request: &Request<()>, busy: &Busy) -> Response<ManagementBody> {
         let method = request.method();
         let probe = |body| ManagementBody::Probe { body };
@@ -237,6 +256,7 @@ impl Management {
     }
 }
 
+/// Adds the headers of an event stream.
 fn describe(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, EVENT_STREAM);
     headers.insert(CACHE_CONTROL, NO_STORE);

@@ -25,6 +25,32 @@
 //! The port speaks HTTP/1 and HTTP/2 with prior knowledge, without TLS. Bind it to an address that
 //! only operators and probers can reach.
 //!
+//! The example changes the instance as an operator. Only callers of a rule may do that:
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use http::{Request, StatusCode};
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use tower_health::{Endpoints, Health, report::Stage};
+//!
+//! let health = Health::builder("orders").start()?;
+//! let endpoints = Endpoints::builder().bearer_token("f3b1c0ffee").build()?;
+//! let management = health.serve("127.0.0.1:0").endpoints(endpoints).start()?;
+//!
+//! let client = Client::builder(TokioExecutor::new()).build_http::<String>();
+//! let uri = format!("http://{}/maintenance?ttl=10m&reason=reindexing", management.local_addr());
+//! let anonymous = Request::post(&uri).body(String::new())?;
+//! assert_eq!(client.request(anonymous).await?.status(), StatusCode::UNAUTHORIZED);
+//!
+//! let operator = Request::post(&uri).header("authorization", "Bearer f3b1c0ffee");
+//! let response = client.request(operator.body(String::new())?).await?;
+//! assert_eq!(response.status(), StatusCode::OK);
+//! assert_eq!(health.stage(), Stage::Maintenance);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # A separate thread
 //!
 //! By default the port is served on the current runtime. With
@@ -39,13 +65,13 @@
 //!
 //! | state | management | `run_http` | agent |
 //! | --- | --- | --- | --- |
-//! | nothing was sent | 75 s | 75 s, [configurable](RunHttp::idle_timeout) | answered immediately, then 1 s |
+//! | nothing was sent | 75 s | 75 s, [configurable](RunHttp::idle_timeout) | answered immediately, then 200 ms |
 //! | partial request head | 75 s | 75 s, [configurable](RunHttp::head_timeout) | as above |
 //! | partial HTTP/2 preface | 75 s | 75 s, configurable | as above |
 //! | idle over HTTP/1 | 75 s | 75 s, configurable | as above |
 //! | idle over HTTP/2 | 75 s | 75 s, configurable | as above |
 //! | partial body | answered without the rest | as the handler allows | as above |
-//! | the client does not read the response | 75 s | 75 s | 5 s |
+//! | the client does not read the response | 75 s | 75 s | 1 s |
 //! | the client has sent a request without a body, has closed its sending side, and waits | answered; 10 s without a byte of the response | the same | answered |
 //!
 //! A client that is gone looks like a client that has closed its sending side. A handler of
@@ -83,6 +109,7 @@ mod activity;
 mod body;
 mod connection;
 mod events;
+mod hold_off;
 mod io;
 mod leave;
 mod management;
@@ -103,18 +130,47 @@ use crate::{
 /// Builder of a management port. Returned by [`Health::serve`].
 ///
 /// See the [module](self) for what the port serves.
+///
+/// ```
+/// use tower_health::{Health, Status, endpoint::Exposure};
+///
+/// let management = Health::fixed(Status::Pass)
+///     .serve("127.0.0.1:0") // port 0: any free port
+///     .exposure(Exposure::Full)
+///     .own_thread() // needs no runtime
+///     .start()?;
+/// assert_ne!(management.local_addr().port(), 0);
+/// # Ok::<_, tower_health::error::ServeError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "nothing is served until `start()`"]
 pub struct ServerBuilder {
     health: Health,
     addrs: Addresses,
     endpoints: Endpoints,
+    /// `None` for the exposure of the endpoints.
     exposure: Option<Exposure>,
     own_thread: bool,
     drain_paths: bool,
 }
 
 /// A management port. It is served until this is dropped, and keeps the checks running.
+///
+/// Connections end immediately when it is dropped, even in the middle of a response. Keep it until
+/// `main` ends.
+///
+/// ```
+/// use std::net::TcpListener;
+///
+/// use tower_health::{Health, Status};
+///
+/// let health = Health::fixed(Status::Pass);
+/// let management = health.serve("127.0.0.1:0").own_thread().start()?;
+/// let addr = management.local_addr();
+/// assert!(TcpListener::bind(addr).is_err(), "in use");
+/// drop(management);
+/// # Ok::<_, tower_health::error::ServeError>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "the port is closed when this is dropped"]
 pub struct Server {
@@ -127,6 +183,26 @@ impl Health {
     ///
     /// If `addr` resolves to several addresses, the first that can be bound is used. Port 0 selects
     /// any free port.
+    ///
+    /// A name is resolved here, which blocks. An error of that is returned by
+    /// [`start`](ServerBuilder::start).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::StatusCode;
+    /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let management = health.serve("127.0.0.1:0").start()?;
+    ///
+    /// let client = Client::builder(TokioExecutor::new()).build_http::<String>();
+    /// let uri = format!("http://{}/ready", management.local_addr()).parse()?;
+    /// assert_eq!(client.get(uri).await?.status(), StatusCode::OK);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn serve(&self, addr: impl ToSocketAddrs) -> ServerBuilder {
         ServerBuilder {
             health: self.clone(),
@@ -141,6 +217,33 @@ impl Health {
 
 impl ServerBuilder {
     /// Sets the paths, their responses and their callers. Defaults to [`Endpoints::default`].
+    ///
+    /// Their [rules](crate::endpoint::EndpointsBuilder::authorize) decide who may operate the
+    /// instance. Without a rule, nobody may.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http::{Request, StatusCode};
+    /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    /// use tower_health::{Check, Endpoints, Health, Status};
+    ///
+    /// let db = Check::new("db", || async { Status::Pass });
+    /// let health = Health::builder("orders").check(db).start()?;
+    /// let client = Client::builder(TokioExecutor::new()).build_http::<String>();
+    /// let without_rule = health.serve("127.0.0.1:0").start()?;
+    /// let uri = format!("http://{}/health/db", without_rule.local_addr());
+    /// let run = Request::post(uri).body(String::new())?;
+    /// assert_eq!(client.request(run).await?.status(), StatusCode::FORBIDDEN);
+    ///
+    /// let endpoints = Endpoints::builder().bearer_token("f3b1c0ffee").build()?;
+    /// let with_rule = health.serve("127.0.0.1:0").endpoints(endpoints).start()?;
+    /// let uri = format!("http://{}/health/db", with_rule.local_addr());
+    /// let run = Request::post(uri).header("authorization", "Bearer f3b1c0ffee");
+    /// assert_eq!(client.request(run.body(String::new())?).await?.status(), StatusCode::OK);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn endpoints(mut self, endpoints: Endpoints) -> Self {
         self.endpoints = endpoints;
         self
@@ -151,6 +254,28 @@ impl ServerBuilder {
     ///
     /// [`Exposure::Full`] shows causes and measurements to every caller that reaches the port. Do
     /// not expose such a port to public networks.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use http_body_util::BodyExt;
+    /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    /// use tower_health::{Check, Health, Outcome, Reason, endpoint::Exposure};
+    ///
+    /// let db = || async {
+    ///     Outcome::fail(Reason::ConnectionRefused).with_cause("db-1.internal refused")
+    /// };
+    /// let health = Health::builder("orders").check(Check::new("db", db)).start()?;
+    /// health.run_now("db").await?;
+    /// let management = health.serve("127.0.0.1:0").exposure(Exposure::Full).start()?;
+    ///
+    /// let client = Client::builder(TokioExecutor::new()).build_http::<String>();
+    /// let uri = format!("http://{}/ready", management.local_addr()).parse()?;
+    /// let body = client.get(uri).await?.collect().await?.to_bytes();
+    /// assert!(String::from_utf8_lossy(&body).contains("db-1.internal refused"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn exposure(mut self, exposure: Exposure) -> Self {
         self.exposure = Some(exposure);
         self
@@ -162,6 +287,19 @@ impl ServerBuilder {
     /// The runtime of the checks is then watched, as by
     /// [`HealthBuilder::watchdog`](crate::HealthBuilder::watchdog) with a bound of 10 s. This adds
     /// a check named `runtime`, and liveness fails while that runtime does not poll.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let _management = health.serve("127.0.0.1:0").own_thread().start()?;
+    /// tokio::task::yield_now().await;
+    /// assert!(health.check("runtime").is_ok(), "the check that watches this runtime");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn own_thread(mut self) -> Self {
         self.own_thread = true;
         self
@@ -174,6 +312,34 @@ impl ServerBuilder {
     /// `POST /drain` begins a drain and returns 202 immediately. `GET /drain` does the same,
     /// because a `preStop` hook of Kubernetes can send nothing else. `GET /drained` returns 200
     /// once nothing is in flight, 503 if requests were cut, and 409 if no drain has begun.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use http::{Request, StatusCode};
+    /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+    /// use tower_health::{Endpoints, Health, report::Stage};
+    ///
+    /// let health = Health::builder("orders").drain_delay(Duration::ZERO).start()?;
+    /// let endpoints = Endpoints::builder().bearer_token("f3b1c0ffee").build()?;
+    /// let management = health.serve("127.0.0.1:0").endpoints(endpoints).drain_paths().start()?;
+    /// let addr = management.local_addr();
+    /// let client = Client::builder(TokioExecutor::new()).build_http::<String>();
+    /// let get = |path| {
+    ///     let request = Request::get(format!("http://{addr}{path}"));
+    ///     let request = request.header("authorization", "Bearer f3b1c0ffee");
+    ///     client.request(request.body(String::new()).expect("a valid request"))
+    /// };
+    ///
+    /// assert_eq!(get("/drained").await?.status(), StatusCode::CONFLICT, "no drain has begun");
+    /// assert_eq!(get("/drain").await?.status(), StatusCode::ACCEPTED);
+    /// assert_eq!(health.stage(), Stage::Draining);
+    /// assert_eq!(get("/drained").await?.status(), StatusCode::OK);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn drain_paths(mut self) -> Self {
         self.drain_paths = true;
         self
@@ -184,6 +350,16 @@ impl ServerBuilder {
     /// # Errors
     ///
     /// Returns a [`ServeError`] if the port cannot be served. Nothing is served then.
+    ///
+    /// ```
+    /// use tower_health::{Health, Status, error::ServeError};
+    ///
+    /// let health = Health::fixed(Status::Pass);
+    /// let first = health.serve("127.0.0.1:0").own_thread().start()?;
+    /// let second = health.serve(first.local_addr()).own_thread().start();
+    /// assert!(matches!(second, Err(ServeError::Listen { .. })), "the port is in use");
+    /// # Ok::<_, ServeError>(())
+    /// ```
     pub fn start(self) -> Result<Server, ServeError> {
         let health = self.health.clone();
         let endpoints = match self.exposure {

@@ -1,3 +1,6 @@
+//! [`Health::run_http`]: a server that finishes its connections. Unlike a management port, it serves
+//! the service itself, and takes part in its drain.
+
 use std::{
     fmt,
     future::Future,
@@ -15,6 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
+    time::sleep,
 };
 use tower_service::Service;
 
@@ -22,15 +26,21 @@ use super::{
     activity::{Busy, Limits},
     body::BusyBody,
     connection::{self, ServerState, Settings, http},
+    hold_off::hold_off,
 };
 use crate::{
-    BoxError, Health, engine::Board, error::ServerError, future::Drained, lifecycle::until,
+    BoxError, Health,
+    engine::Board,
+    lifecycle::{Drained, ServerError, until},
     listen::accept,
 };
 
 /// The shortest and the longest timeout of a connection.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// How long a handshake that has begun may take while the server closes.
+const HANDSHAKE: Duration = Duration::from_millis(200);
 
 impl Health {
     /// Serves a service over HTTP/1, and over HTTP/2 with prior knowledge, until a
@@ -42,6 +52,10 @@ impl Health {
     /// | finish | the same | a GOAWAY; new connections receive it after their first request, once they are 1 s old |
     /// | close | idle connections are closed, others once they have responded | the same |
     /// | cut | what is left is ended, as by [`run`](Self::run) | the same |
+    ///
+    /// A client that connects while the server closes is refused. On Linux no such client is reset:
+    /// the kernel holds new connections off until the listener is closed. Elsewhere, one that
+    /// connects at the very moment may be.
     ///
     /// A connection that has not sent a request yet has 1 s to send one once the server closes. The
     /// part of a response that is not written yet counts as in flight, so the drain also waits for
@@ -94,6 +108,39 @@ impl Health {
 }
 
 /// Future that serves HTTP until a drain is over. Returned by [`Health::run_http`].
+///
+/// It runs the server while it is polled, and returns `Ok` after a drain that cut no request. It
+/// returns as well if no drain can begin any more. Dropping it closes all connections immediately.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::{convert::Infallible, time::Duration};
+///
+/// use http::{Request, Response, StatusCode};
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tokio::net::TcpListener;
+/// use tower::service_fn;
+/// use tower_health::Health;
+///
+/// let health = Health::builder("orders").drain_delay(Duration::ZERO).start()?;
+/// let orders = service_fn(|_: Request<hyper::body::Incoming>| async {
+///     Ok::<_, Infallible>(Response::new("no orders".to_owned()))
+/// });
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let addr = listener.local_addr()?;
+/// let server = tokio::spawn(health.run_http(listener, health.wrap(orders)));
+///
+/// let client = Client::builder(TokioExecutor::new()).build_http::<String>();
+/// let response = client.get(format!("http://{addr}/orders").parse()?).await?;
+/// assert_eq!(response.status(), StatusCode::OK);
+///
+/// drop((client, response));
+/// health.drain().await;
+/// server.await??; // no request was cut
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct RunHttp {
     /// Never locked: `poll` has exclusive access. The mutex makes the type `Sync`, whatever the
@@ -103,6 +150,7 @@ pub struct RunHttp {
     limits: Arc<Mutex<Limits>>,
 }
 
+/// The server, until the drain is over.
 type Running = Pin<Box<dyn Future<Output = Result<(), ServerError>> + Send>>;
 
 impl RunHttp {
@@ -112,16 +160,73 @@ impl RunHttp {
     /// A client that keeps connections open, such as a load balancer, must be the one that closes
     /// them. If it keeps them for longer than 75 s, set a longer time here. Otherwise it may send a
     /// request on a connection that is being closed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{convert::Infallible, time::Duration};
+    ///
+    /// use http::{Request, Response};
+    /// use tokio::{io::AsyncReadExt, net::{TcpListener, TcpStream}, time::Instant};
+    /// use tower::service_fn;
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let orders = service_fn(|_: Request<hyper::body::Incoming>| async {
+    ///     Ok::<_, Infallible>(Response::new(String::new()))
+    /// });
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let addr = listener.local_addr()?;
+    /// let server = health.run_http(listener, orders).idle_timeout(Duration::from_secs(300));
+    /// tokio::spawn(server);
+    ///
+    /// let mut silent = TcpStream::connect(addr).await?;
+    /// let began = Instant::now();
+    /// silent.read_to_end(&mut Vec::new()).await?; // until the server closes
+    /// assert!(began.elapsed() >= Duration::from_secs(300));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn idle_timeout(self, timeout: Duration) -> Self {
         self.set(|limits| limits.idle = timeout.clamp(SHORTEST, LONGEST))
     }
 
     /// Sets how long a connection may take to send a request's head, or the preface of HTTP/2. A
     /// time below 1 s or above 365 days is adjusted to that bound. Defaults to 75 s.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::{convert::Infallible, time::Duration};
+    ///
+    /// use http::{Request, Response};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    /// use tokio::{net::{TcpListener, TcpStream}, time::Instant};
+    /// use tower::service_fn;
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let orders = service_fn(|_: Request<hyper::body::Incoming>| async {
+    ///     Ok::<_, Infallible>(Response::new(String::new()))
+    /// });
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let addr = listener.local_addr()?;
+    /// let server = health.run_http(listener, orders).head_timeout(Duration::from_secs(5));
+    /// tokio::spawn(server);
+    ///
+    /// let mut slow = TcpStream::connect(addr).await?;
+    /// slow.write_all(b"GET / HT").await?;
+    /// let began = Instant::now();
+    /// _ = slow.read_to_end(&mut Vec::new()).await; // until the server closes
+    /// assert!(began.elapsed() < Duration::from_secs(75), "earlier than by default");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn head_timeout(self, timeout: Duration) -> Self {
         self.set(|limits| limits.head = timeout.clamp(SHORTEST, LONGEST))
     }
 
+    /// Changes a limit. It has no effect after the first poll, when the server reads them.
     fn set(self, change: impl FnOnce(&mut Limits)) -> Self {
         change(&mut self.limits.lock().unwrap_or_else(PoisonError::into_inner));
         self
@@ -146,6 +251,9 @@ impl fmt::Debug for RunHttp {
 }
 
 /// Serves connections. They end when this future is dropped.
+///
+/// It accepts until the drain reaches its third phase. Then it answers what is left in the accept
+/// queue, and waits for its connections. [`Health::run`] ends it when the drain is over.
 async fn serve<S, B>(
     listener: TcpListener,
     service: S,
@@ -192,8 +300,19 @@ async fn serve<S, B>(
         }
         while connections.try_join_next().is_some() {}
     }
-    // Serves the connections that are still in the accept queue, because closing them unaccepted
-    // would reset them.
+    _ = sender.send(ServerState::Closing);
+    // Connections whose handshake has begun are accepted.
+    if hold_off(&listener) {
+        let mut handshakes = pin!(sleep(HANDSHAKE));
+        loop {
+            tokio::select! {
+                () = handshakes.as_mut() => break,
+                stream = accept(&listener) => begin(&mut connections, stream),
+            }
+        }
+    }
+    // The connections that are still in the accept queue are served, because closing the listener
+    // resets them.
     if let Ok(listener) = listener.into_std() {
         while let Ok((stream, _)) = listener.accept() {
             if stream.set_nonblocking(true).is_ok()
@@ -203,6 +322,5 @@ async fn serve<S, B>(
             }
         }
     }
-    _ = sender.send(ServerState::Closing);
     while connections.join_next().await.is_some() {}
 }

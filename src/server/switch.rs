@@ -1,4 +1,7 @@
 //! The path that begins and ends a maintenance.
+//!
+//! `GET` returns the stage, and the time that is left. `POST` begins a maintenance or replaces it.
+//! `DELETE` ends it, and is no error without one. Each returns the state after the request.
 
 use std::time::Duration;
 
@@ -15,8 +18,10 @@ use crate::{
 /// The path of the maintenance.
 pub(super) const MAINTENANCE: &str = "/maintenance";
 
+/// The methods of the path.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST, DELETE");
-const HOW: &str = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"say for how long, as in ?ttl=10m&reason=reindexing, at most 365 days"}"#;
+/// The body of a `POST` without a valid time.
+const HOW: &str = r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"set a duration of at most 365 days, as in ?ttl=10m&reason=reindexing"}"#;
 
 /// The longest query that is read, in bytes, and the longest maintenance.
 const READ: usize = 8 * 1024;
@@ -25,10 +30,12 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The state in a response.
 #[derive(Serialize)]
 struct State {
+    /// The stage of the instance after the request.
     stage: Stage,
     /// How much of the maintenance is left, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds_left: Option<u64>,
+    /// Why, in the redacted words of the operator. Only for full exposure.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -76,6 +83,9 @@ pub(super) fn answer(
 }
 
 /// Parses the reason and the duration of a maintenance. A number without a unit is in seconds.
+///
+/// Returns `None` without a `ttl`, and for one that is zero, invalid or above the limit. A
+/// maintenance without an end is therefore not possible.
 fn wanted(query: &str) -> Option<(String, Duration)> {
     if query.len() > READ {
         return None;
@@ -88,6 +98,6 @@ fn wanted(query: &str) -> Option<(String, Duration)> {
     let seconds = ttl.parse().map(Duration::from_secs).ok();
     let ttl = seconds.or_else(|| humantime::parse_duration(&ttl).ok())?;
     let reason = value("reason").filter(|reason| !reason.is_empty());
-    let reason = reason.map_or_else(|| "not said".to_owned(), |reason| reason.into_owned());
+    let reason = reason.map_or_else(|| "not given".to_owned(), |reason| reason.into_owned());
     (!ttl.is_zero() && ttl <= LONGEST).then_some((reason, ttl))
 }

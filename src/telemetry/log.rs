@@ -1,4 +1,9 @@
-//! One log event for each transition.
+//! Log events: one for each transition, for each phase of a drain, and for each problem that an
+//! operator has to solve.
+//!
+//! The callers decide when something is logged. Each function here decides the level, the fields
+//! and the message, and catches the panic of a subscriber. A field that is `None` is omitted. The
+//! causes of checks and of a maintenance are redacted.
 
 use std::time::Duration;
 
@@ -22,6 +27,8 @@ pub(crate) fn transition(service: &str, event: &Event) {
     }
 }
 
+/// Logs a transition of a check. A failing check is a warning, and not an error, because the
+/// verdict decides what it means for the service.
 fn check(service: &str, transition: &CheckTransition) {
     macro_rules! log {
         ($level:ident, $message:literal) => {
@@ -47,6 +54,8 @@ fn check(service: &str, transition: &CheckTransition) {
     }
 }
 
+/// Logs a transition of a verdict. A failing verdict is an error, because the instance loses its
+/// traffic or is restarted.
 fn verdict(service: &str, transition: &VerdictTransition) {
     macro_rules! log {
         ($level:ident, $message:literal) => {
@@ -70,14 +79,15 @@ fn verdict(service: &str, transition: &VerdictTransition) {
     }
 }
 
-/// Logs that the instance begins to drain.
+/// Logs that the instance begins to drain, what caused it, and how many requests are in flight.
 pub(crate) fn drain_began(service: &str, cause: &'static str, in_flight: usize) {
     catch_panic(|| {
         tracing::info!(target: TARGET, service, cause, in_flight, "drain begins");
     });
 }
 
-/// Logs that servers are to stop accepting although requests are in flight.
+/// Logs that servers are to stop accepting although requests are in flight. `left` is the time that
+/// they have. A drain with nothing in flight does not log this.
 pub(crate) fn drain_closes(service: &str, in_flight: usize, left: Duration) {
     let seconds_left = left.as_secs_f64();
     catch_panic(|| {
@@ -92,7 +102,7 @@ pub(crate) fn drain_closes(service: &str, in_flight: usize, left: Duration) {
 }
 
 /// Logs that nothing is in flight any more, or that the requests that are still in flight will be
-/// cut.
+/// cut. The latter is a warning, because clients see it.
 pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
     let seconds = took.as_secs_f64();
     catch_panic(|| match in_flight {
@@ -109,7 +119,8 @@ pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
     });
 }
 
-/// Logs that a watched runtime does not poll, or has ended.
+/// Logs that a watched runtime does not poll, or has ended. The watchdog calls this from its own
+/// thread, because the runtime that it reports may be the one that logs.
 pub(crate) fn runtime_fails(service: &str, runtime: &str, cause: Option<String>) {
     catch_panic(
         || tracing::error!(target: TARGET, service, runtime, cause, "runtime is stalled or has ended"),
@@ -150,8 +161,9 @@ pub(crate) fn drain_exceeds_grace_period(service: &str, longest: Duration) {
     });
 }
 
-/// Logs that a critical check depends on a shared one. If the shared check fails, the dependent
-/// check takes this instance out of rotation, which the shared check alone would not do.
+/// Logs that a critical check depends on a shared one, once at the start. If the shared check
+/// fails, the dependent check takes this instance out of rotation, which the shared check alone
+/// would not do.
 pub(crate) fn critical_depends_on_shared(service: &str, check: &Name, root: &Name) {
     let (check, root) = (check.as_str(), root.as_str());
     catch_panic(|| {
@@ -166,7 +178,9 @@ pub(crate) fn critical_depends_on_shared(service: &str, check: &Name, root: &Nam
     });
 }
 
-/// Logs that checks are queued for a permit for longer than their period.
+/// Logs that checks are queued for a permit for longer than their period, once until the queue is
+/// empty again. `check` is the one that has been queued for the longest time, and `waiting` the
+/// length of the queue.
 pub(crate) fn queue_saturated(service: &str, check: &Name, waiting: usize) {
     catch_panic(|| {
         tracing::warn!(
@@ -180,7 +194,8 @@ pub(crate) fn queue_saturated(service: &str, check: &Name, waiting: usize) {
     });
 }
 
-/// Logs that no checks run any more although their verdicts are still served.
+/// Logs that no checks run any more although their verdicts are still served. The end of an
+/// instance that is draining is expected and is not logged.
 pub(crate) fn engine_stopped(service: &str) {
     catch_panic(|| {
         tracing::warn!(
@@ -191,7 +206,7 @@ pub(crate) fn engine_stopped(service: &str) {
     });
 }
 
-/// Logs which checks the configuration disables.
+/// Logs which checks the configuration disables, because a disabled check reports no failure.
 pub(crate) fn disabled(checks: &[String]) {
     catch_panic(|| {
         tracing::warn!(

@@ -1,6 +1,18 @@
 //! What operators see of the service: logs, metrics, and counts of requests for probes. This module
 //! makes no decisions.
+//!
+//! | file | contains |
+//! | --- | --- |
+//! | `foreign` | the panics of subscribers and recorders |
+//! | `log` | one function for each log event |
+//! | `metrics` | the public names of the metrics, and their publication |
+//! | `metrics/disabled` | its replacement without the feature `metrics` |
+//! | `run` | the changes and facts that the engine hands over |
+//!
+//! The engine calls it on its own task, after readers and subscribers can see a change. Subscribers
+//! and recorders are code of the application. They may block that task. Their panics are caught.
 
+mod foreign;
 mod log;
 #[cfg(feature = "metrics")]
 pub mod metrics;
@@ -13,25 +25,15 @@ pub(crate) mod metrics;
 )]
 mod run;
 
-use std::panic::{self, AssertUnwindSafe};
-
 #[cfg(all(unix, feature = "systemd"))]
 pub(crate) use self::log::systemd_notify_failed;
 pub(crate) use self::{
+    foreign::catch_panic,
     log::{
         critical_depends_on_shared, disabled, drain_began, drain_closes, drain_ended,
         drain_exceeds_grace_period, engine_stopped, no_watchdog, queue_saturated, runtime_fails,
         transition,
     },
-    metrics::{Metrics, ProbeRequests, Recording, Totals},
-    run::{CheckFacts, Note, RequestTarget, RunResult},
+    metrics::{Metrics, ProbeRequests, Recording},
+    run::{CheckFacts, Note, RequestTarget, RunResult, Totals},
 };
-
-/// Calls the code of a subscriber or a recorder, which is foreign, and catches its panics.
-pub(crate) fn catch_panic(f: impl FnOnce()) {
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
-        // The payload may panic, too, when it is dropped.
-        let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        std::mem::forget(dropped);
-    }
-}

@@ -1,9 +1,11 @@
+//! What the engine hands over for publication: changes, and the facts about a check.
+
 use std::time::{Duration, SystemTime};
 
-use super::Totals;
 use crate::model::{Name, Outcome, Probe, Reason, Status};
 
-/// How a run ended, for counters.
+/// How a run ended, for counters. It is finer than a status: a timeout and a panic have their own
+/// counters, because their remedies differ from that of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunResult {
     Pass,
@@ -14,6 +16,7 @@ pub(crate) enum RunResult {
 }
 
 impl RunResult {
+    /// All results, in the order of the counts in [`Totals`].
     pub(crate) const ALL: [Self; 5] = [
         Self::Pass,
         Self::Warn,
@@ -49,16 +52,44 @@ pub(crate) enum Note {
     StateChanged,
 }
 
+/// The totals of one check since the service started. They are counted even while no recorder is
+/// installed, and a new recorder receives them as its first values.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(super) runs: [u64; RunResult::ALL.len()],
+    pub(super) transitions: [u64; STATUSES.len()],
+}
+
+/// The values of the label `to`, in the order of [`Totals::transitions`].
+pub(crate) const STATUSES: [Status; 3] = [Status::Pass, Status::Warn, Status::Fail];
+
+impl Totals {
+    /// Counts a change. Changes that have no counter are ignored.
+    pub(crate) fn count(&mut self, note: Note) {
+        let count = match note {
+            Note::RunEnded(result, _) => self.runs.get_mut(result as usize),
+            Note::StatusChanged(status) => self.transitions.get_mut(status as usize),
+            Note::Added | Note::StateChanged => None,
+        };
+        if let Some(count) = count {
+            *count += 1;
+        }
+    }
+}
+
 /// The facts about a check that are published with any change.
 #[derive(Debug)]
 pub(crate) struct CheckFacts<'a> {
     pub(crate) name: &'a Name,
+    /// The status that readers see: a pending or stale check fails.
     pub(crate) status: Status,
+    /// When the last run with a good outcome ended.
     pub(crate) last_success: Option<SystemTime>,
+    /// The counts so far, for a recorder that is new.
     pub(crate) totals: &'a Totals,
 }
 
-/// The target of a request.
+/// The target of a request, for the label `probe` of its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestTarget {
     Probe(Probe),

@@ -1,3 +1,6 @@
+//! Assertions on the verdicts of a service. Their messages contain what a failed test needs: the
+//! verdict, its reason, the checks that do not pass, and the line of the caller.
+
 use std::{fmt::Write, future::Future, panic::Location, time::Duration};
 
 use tokio::time::{Instant, timeout};
@@ -19,6 +22,13 @@ use crate::{
 ///
 /// Panics if the verdict has another status. The message contains the reason and the checks that do
 /// not pass.
+///
+/// ```should_panic
+/// use tower_health::{Health, Probe, Status, testing::assert_verdict};
+///
+/// // The message is "readiness is fail (checks; fixed fail, failed), not pass".
+/// assert_verdict(&Health::fixed(Status::Fail), Probe::Readiness, Status::Pass);
+/// ```
 #[track_caller]
 pub fn assert_verdict(health: &Health, probe: Probe, status: Status) {
     let verdict = health.verdict(probe);
@@ -127,7 +137,7 @@ pub fn assert_stays(
     }
 }
 
-/// Describes a verdict.
+/// Describes a verdict in one line, with the private causes, because a test may show them.
 fn told(verdict: &Verdict) -> String {
     let mut told = format!("{} is {}", verdict.probe, verdict.status);
     let mut tell = |text: std::fmt::Arguments<'_>| {

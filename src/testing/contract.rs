@@ -1,3 +1,6 @@
+//! A test suite for implementations of `HealthCheck`. It calls the check directly, without an
+//! engine.
+
 use std::{
     collections::HashSet,
     error::Error,
@@ -15,8 +18,9 @@ use crate::{
     model::{Cause, Failure, Outcome, Reason, Status, Value},
 };
 
-/// How often a check is run, and the maximum number of polls after which a run is cancelled.
+/// How often a check is run to its end.
 const RUNS: usize = 16;
+/// The maximum number of polls after which a run is cancelled.
 const POLLS: usize = 32;
 
 /// A test suite for the contract that the engine expects of a [`HealthCheck`].
@@ -72,7 +76,8 @@ where
     F: Fn() -> C,
     C: HealthCheck,
 {
-    /// Creates the contract of the check that `make` returns. `make` may be called several times.
+    /// Creates the contract of the check that `make` returns. `make` may be called several times,
+    /// so it must not have side effects that a second check could not bear, such as a lock.
     pub fn new(make: F) -> Self {
         Self {
             make,
@@ -82,13 +87,41 @@ where
         }
     }
 
-    /// Sets the status that every run must have. Defaults to the status of the first run.
+    /// Sets the status that every run must have. Without it, a check that always fails meets the
+    /// contract. Defaults to the status of the first run.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{Status, testing::{Contract, ScriptedCheck}};
+    ///
+    /// let always_fails = || ScriptedCheck::new(Status::Fail);
+    /// assert!(Contract::new(always_fails).verify().await.is_ok());
+    ///
+    /// let error = Contract::new(always_fails).expect(Status::Pass).verify().await.unwrap_err();
+    /// assert_eq!(error.violations(), ["a run returned fail instead of pass: no cause"]);
+    /// # }
+    /// ```
     pub fn expect(mut self, status: Status) -> Self {
         self.expected = Some(status);
         self
     }
 
-    /// Sets the time limit of a run. Defaults to 2 s.
+    /// Sets the time limit of a run. Use that of the [`Check`](crate::Check::timeout) in the
+    /// service. Defaults to 2 s.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::testing::{Contract, ScriptedCheck};
+    ///
+    /// let contract = Contract::new(ScriptedCheck::hanging).timeout(Duration::from_millis(200));
+    /// let error = contract.verify().await.unwrap_err();
+    /// assert_eq!(error.violations(), ["a run did not end within 200ms"]);
+    /// # }
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -96,12 +129,28 @@ where
 
     /// Adds a secret, such as a password or a token, that the check knows and must not reveal. An
     /// empty secret is ignored. Defaults to no secrets.
+    ///
+    /// The texts of causes and of measurements are searched for it. They are redacted already, so
+    /// this finds what redaction cannot recognize.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{Outcome, Reason, testing::{Contract, ScriptedCheck}};
+    ///
+    /// let outcome = Outcome::fail(Reason::NotFound).with_cause("no key k-7f3a");
+    /// let leaks = move || ScriptedCheck::new(outcome.clone());
+    /// let error = Contract::new(leaks).secret("k-7f3a").verify().await.unwrap_err();
+    /// assert_eq!(error.violations(), ["an outcome contains a secret"]);
+    /// # }
+    /// ```
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secrets.push(secret.into());
         self
     }
 
-    /// Tests the check.
+    /// Tests the check. Use it at the end of a test. It takes at most about as long as 80 runs, and
+    /// stops earlier at a run that does not end.
     ///
     /// # Panics
     ///
@@ -112,7 +161,20 @@ where
         }
     }
 
-    /// Tests the check.
+    /// Tests the check, and returns what [`assert`](Self::assert) would panic with.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{Status, testing::{Contract, ScriptedCheck}};
+    ///
+    /// let panics = || ScriptedCheck::panicking("password=hunter2");
+    /// let error = Contract::new(panics).expect(Status::Pass).verify().await.unwrap_err();
+    /// let [violation] = error.violations() else { panic!("{error}") };
+    /// assert!(violation.starts_with("it panicked: "));
+    /// assert!(!violation.contains("hunter2"), "the payload is withheld");
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -180,6 +242,7 @@ where
         !matches!(ended, Ok(None))
     }
 
+    /// Tests the outcome of a run against the rules for its contents.
     fn judge(&mut self, outcome: &Outcome, violations: &mut Breaches) {
         let expected = *self.expected.get_or_insert(outcome.status());
         if outcome.status() != expected {
@@ -221,6 +284,7 @@ where
     }
 }
 
+/// Whether only the engine may set this reason.
 fn is_reserved(reason: Reason) -> bool {
     matches!(
         reason,
@@ -258,12 +322,15 @@ impl Breaches {
 /// One run with a limited number of polls. It resolves to an outcome, to the location of a panic,
 /// or to `None` once the polls are used up.
 struct Run<'a> {
+    /// None once it was dropped by [`end`](Self::end).
     future: Option<Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>>,
     polls_left: usize,
+    /// Measured with the clock of the operating system, which a test cannot pause.
     longest_poll: Duration,
 }
 
 impl<'a> Run<'a> {
+    /// Begins a run that resolves after at most this number of polls.
     fn new(check: &'a impl HealthCheck, polls: usize) -> Self {
         Self {
             future: Some(Box::pin(async {
@@ -337,7 +404,8 @@ pub struct ContractError {
 }
 
 impl ContractError {
-    /// Returns the violations that were found, without duplicates.
+    /// Returns the violations that were found, in the order in which they were found and without
+    /// duplicates. There is at least one. Each is a sentence.
     #[must_use]
     pub fn violations(&self) -> &[String] {
         &self.violations

@@ -1,3 +1,9 @@
+//! A TCP proxy that breaks connections on command.
+//!
+//! A command is an [`Order`] with a number. The task that accepts connections and the tasks of open
+//! connections read the current order from a channel. Each byte passes under an order that is
+//! current at that moment, so no task acts on an old one after [`FaultProxy::fail`] has returned.
+
 use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
@@ -24,6 +30,9 @@ use tokio::{
 /// as the fault permits. Bytes that passed earlier are on their way to the client, which may read
 /// them later. The proxy and its connections end when it is dropped.
 ///
+/// It needs a runtime with I/O and a clock that is not paused. It forwards bytes of any protocol,
+/// including TLS, and does not look into them.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -48,11 +57,14 @@ use tokio::{
 /// # }
 /// ```
 pub struct FaultProxy {
+    /// The address that clients connect to.
     address: SocketAddr,
+    /// The current order, for every task.
     orders: watch::Sender<Order>,
     /// The number of the order that is in effect for new connections.
     applied: watch::Receiver<u64>,
     counts: Arc<Counts>,
+    /// The task that accepts connections.
     task: AbortHandle,
 }
 
@@ -85,29 +97,96 @@ pub struct FaultProxy {
 #[non_exhaustive]
 pub enum Fault {
     /// Nothing listens any more, and open connections are reset. The resets are complete when
-    /// [`fail`](FaultProxy::fail) returns.
+    /// [`fail`](FaultProxy::fail) returns. It is what a client sees of a server that was stopped.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io::ErrorKind;
+    ///
+    /// use tokio::net::{TcpListener, TcpStream};
+    /// use tower_health::testing::{Fault, FaultProxy};
+    ///
+    /// let server = TcpListener::bind("127.0.0.1:0").await?;
+    /// let proxy = FaultProxy::start(server.local_addr()?).await?;
+    /// proxy.fail(Fault::Refuse).await;
+    /// let error = TcpStream::connect(proxy.address()).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+    /// # Ok(())
+    /// # }
+    /// ```
     Refuse,
     /// Connections are accepted and stay open, and nothing passes through. Bytes that are held back
-    /// pass once this fault is over.
+    /// pass once this fault is over. It is what a client sees of a server that hangs, or of a
+    /// network that drops packets. A check needs a time limit to notice it.
     Silence,
     /// Each connection is reset once this many more bytes of answers have passed. These bytes have
     /// 10 ms to arrive, because a reset discards bytes that have not arrived. They may be lost if
-    /// the client reads too slowly.
+    /// the client reads too slowly. It is what a client sees of a server that ends in the middle of
+    /// a response.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::io::ErrorKind;
+    ///
+    /// use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::{TcpListener, TcpStream}};
+    /// use tower_health::testing::{Fault, FaultProxy};
+    ///
+    /// let server = TcpListener::bind("127.0.0.1:0").await?;
+    /// let proxy = FaultProxy::start(server.local_addr()?).await?;
+    /// let mut client = TcpStream::connect(proxy.address()).await?;
+    /// let (mut answers, _) = server.accept().await?;
+    ///
+    /// proxy.fail(Fault::Cut { after: 5 }).await;
+    /// answers.write_all(b"hello, world").await?;
+    /// let mut received = Vec::new();
+    /// let error = client.read_to_end(&mut received).await.unwrap_err();
+    /// assert_eq!((&*received, error.kind()), (&b"hello"[..], ErrorKind::ConnectionReset));
+    /// # Ok(())
+    /// # }
+    /// ```
     Cut {
         /// The number of bytes that pass.
         after: usize,
     },
-    /// Each chunk of an answer is delayed by this much, one chunk after the other. A chunk that is
-    /// already being delayed stays delayed when the fault is over.
+    /// Each chunk of an answer is delayed by this much, one chunk after the other. Requests are not
+    /// delayed. A chunk that is already being delayed stays delayed when the fault is over. It is
+    /// what a client sees of a slow server.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::{Duration, Instant};
+    ///
+    /// use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::{TcpListener, TcpStream}};
+    /// use tower_health::testing::{Fault, FaultProxy};
+    ///
+    /// let server = TcpListener::bind("127.0.0.1:0").await?;
+    /// let proxy = FaultProxy::start(server.local_addr()?).await?;
+    /// let mut client = TcpStream::connect(proxy.address()).await?;
+    /// let (mut answers, _) = server.accept().await?;
+    ///
+    /// let delay = Duration::from_millis(50);
+    /// proxy.fail(Fault::Delay(delay)).await;
+    /// let began = Instant::now();
+    /// answers.write_all(b"!").await?;
+    /// assert_eq!(client.read_u8().await?, b'!');
+    /// assert!(began.elapsed() >= delay);
+    /// # Ok(())
+    /// # }
+    /// ```
     Delay(Duration),
 }
 
+/// A command. The number of a later one is higher. The default lets everything pass.
 #[derive(Clone, Copy, Debug, Default)]
 struct Order {
     number: u64,
     fault: Option<Fault>,
 }
 
+/// Counts of connections, for the proxy and for all its tasks.
 #[derive(Debug, Default)]
 struct Counts {
     accepted: AtomicUsize,
@@ -115,7 +194,9 @@ struct Counts {
 }
 
 impl FaultProxy {
-    /// Starts a proxy to a server, on a free port of loopback.
+    /// Starts a proxy to a server, on a free port of loopback. Everything passes until
+    /// [`fail`](Self::fail) is called. The server need not run yet: a connection to it is made for
+    /// each connection of a client, which is reset if that fails.
     ///
     /// # Errors
     ///
@@ -152,23 +233,64 @@ impl FaultProxy {
         }
     }
 
-    /// Returns the address that the proxy listens on.
+    /// Returns the address that the proxy listens on. It stays the same while the proxy refuses
+    /// connections.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Breaks connections with this fault from now on. The fault replaces an earlier one.
+    /// Breaks connections with this fault from now on. The fault replaces an earlier one. The
+    /// future resolves when the fault is in effect for every connection. Dropping it does not undo
+    /// the fault.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::net::{TcpListener, TcpStream};
+    /// use tower_health::testing::{Fault, FaultProxy};
+    ///
+    /// let server = TcpListener::bind("127.0.0.1:0").await?;
+    /// let proxy = FaultProxy::start(server.local_addr()?).await?;
+    /// let _client = TcpStream::connect(proxy.address()).await?;
+    /// server.accept().await?;
+    /// assert_eq!((proxy.accepted(), proxy.open()), (1, 1));
+    ///
+    /// proxy.fail(Fault::Refuse).await;
+    /// assert_eq!((proxy.accepted(), proxy.open()), (1, 0), "the connection was reset");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn fail(&self, fault: Fault) {
         self.order(Some(fault)).await;
     }
 
     /// Lets everything pass from now on. The future resolves when the proxy listens again. If the
     /// port cannot be bound, it retries until it can.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::{TcpListener, TcpStream}};
+    /// use tower_health::testing::{Fault, FaultProxy};
+    ///
+    /// let server = TcpListener::bind("127.0.0.1:0").await?;
+    /// let proxy = FaultProxy::start(server.local_addr()?).await?;
+    /// proxy.fail(Fault::Silence).await;
+    /// let mut client = TcpStream::connect(proxy.address()).await?;
+    /// client.write_all(b"?").await?;
+    ///
+    /// proxy.heal().await;
+    /// let (mut received, _) = server.accept().await?;
+    /// assert_eq!(received.read_u8().await?, b'?', "it was held back");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn heal(&self) {
         self.order(None).await;
     }
 
+    /// Issues an order, and waits until it is in effect.
     async fn order(&self, fault: Option<Fault>) {
         let mut number = 0;
         self.orders.send_modify(|order| {
@@ -194,19 +316,24 @@ impl FaultProxy {
         }
     }
 
-    /// Returns the number of open connections.
+    /// Returns the number of open connections of clients. Use it to test that a client closes its
+    /// connections.
     #[must_use]
     pub fn open(&self) -> usize {
         *self.counts.open.borrow()
     }
 
-    /// Returns the number of connections that were accepted so far.
+    /// Returns the number of connections that were accepted so far, including those that have
+    /// ended. Use it to test that a client reuses a connection. Connections that were refused do
+    /// not count.
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.counts.accepted.load(Ordering::SeqCst)
     }
 }
 
+/// Ends the task that accepts. The tasks of connections notice that no more orders come, and reset
+/// their connections.
 impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.task.abort();
@@ -233,20 +360,25 @@ fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// Returns a listener on a socket of its own.
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket(address)?.listen(1024)
 }
 
 /// The task that accepts connections.
 struct Acceptor {
+    /// Where it listens.
     address: SocketAddr,
+    /// Where connections are forwarded to.
     server: SocketAddr,
     orders: watch::Receiver<Order>,
+    /// The number of the order that is in effect for new connections.
     heed: watch::Sender<u64>,
     counts: Arc<Counts>,
 }
 
 impl Acceptor {
+    /// Accepts connections until the proxy is dropped. Closes and opens the listener as ordered.
     async fn keep(mut self, listener: TcpListener) {
         let mut listener = Some(listener);
         // Reserves the port while nothing listens. A socket that is bound but does not listen
@@ -277,6 +409,7 @@ impl Acceptor {
         }
     }
 
+    /// Forwards a connection, in a task of its own.
     fn accept_client(&self, client: TcpStream) {
         self.counts.accepted.fetch_add(1, Ordering::SeqCst);
         let open = Open::of(&self.counts);
@@ -331,6 +464,8 @@ struct Line {
 type Passed = io::Result<()>;
 
 impl Line {
+    /// Forwards the connection until it ends. Resets it if an order demands that, or if a side
+    /// fails.
     async fn forward(&self, mut client: TcpStream, server: SocketAddr) {
         let mut orders = self.orders.clone();
         let refused = async move {
@@ -349,6 +484,7 @@ impl Line {
         }
     }
 
+    /// Connects to the server, and passes bytes in both directions until both have ended.
     async fn pass(&self, client: &mut TcpStream, server: SocketAddr) -> Passed {
         self.wait().await?;
         let mut server = TcpStream::connect(server).await?;
@@ -363,6 +499,7 @@ impl Line {
         Ok(())
     }
 
+    /// Passes the bytes of one direction. `answers` says whether it is that from the server.
     async fn pump(
         &self,
         mut from: tcp::ReadHalf<'_>,
@@ -465,6 +602,7 @@ struct Cut {
 }
 
 impl Cut {
+    /// Returns the number of bytes that are left under this order. A new order starts again.
     fn left(&mut self, order: u64, after: usize) -> &mut usize {
         if self.order != order {
             (self.order, self.left) = (order, after);

@@ -168,7 +168,7 @@ fn the_probe_times_out_and_reports_connection_errors() {
     ] {
         let began = Instant::now();
         let answer = ExecProbe::new(&target).unwrap().timeout(ms(100)).run();
-        assert_eq!(answer.to_string(), "unhealthy: no answer within 100ms");
+        assert_eq!(answer.to_string(), "unhealthy: no response within 100ms");
         assert!(began.elapsed() >= ms(100));
     }
     // Nothing listens on this port.
@@ -198,11 +198,11 @@ fn the_program_always_exits_with_0_or_1() {
     for (args, code, said) in [
         (vec!["--timeout", "10", &healthy()], 0, "healthy: 200 OK\n"),
         (vec![&*healthy(), "--timeout", "10"], 0, "healthy: 200 OK\n"),
-        (vec!["ready"], 1, "\"ready\" is no target"),
+        (vec!["ready"], 1, "\"ready\" is not a valid target"),
         (
             vec!["http://u:hunter2@127.0.0.1/"],
             1,
-            "holds a user or a password",
+            "contains a user or a password",
         ),
         (vec![], 1, "usage: tower-health-probe"),
         (vec!["--timeout"], 1, "usage: tower-health-probe"),

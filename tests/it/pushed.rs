@@ -268,10 +268,7 @@ async fn a_dropped_heartbeat_has_died_unless_it_was_stopped() {
     _ = worker.await;
     assert_eq!(alive(&health), Status::Fail);
     let cause = health.check("consumer").unwrap().cause.unwrap();
-    assert_eq!(
-        cause.redacted(),
-        "the worker ended, and did not say that it would"
-    );
+    assert_eq!(cause.redacted(), "the worker ended without being stopped");
     let beat = health.heartbeat("consumer", TTL).liveness().await.unwrap();
     beat.stop();
     after(ms(1)).await;

@@ -663,7 +663,7 @@ async fn only_authorized_callers_can_change_maintenance() {
     );
     let again = asked(address, "POST", "/maintenance?ttl=90", &token).await;
     assert!(
-        again.contains(r#""seconds_left":90,"reason":"not said""#),
+        again.contains(r#""seconds_left":90,"reason":"not given""#),
         "{again}"
     );
     for _ in 0..2 {

@@ -1,4 +1,8 @@
 //! Certificates in PEM, as various tools write them.
+//!
+//! The PEM parser of rustls reads only the label `CERTIFICATE`, without indentation. This module
+//! converts a text to that form, and counts the certificates, so that the caller notices if the
+//! parser skips one.
 
 use tower_health::Failure;
 
@@ -7,6 +11,7 @@ use super::unreadable;
 /// PEM text in which all certificates have the label of
 /// [RFC 7468](https://www.rfc-editor.org/rfc/rfc7468).
 pub(super) struct Plain {
+    /// The text, with one line for each line of the file.
     pub(super) text: String,
     /// The number of certificates that begin in it.
     pub(super) certificates: usize,
@@ -16,8 +21,9 @@ pub(super) struct Plain {
 /// certificate.
 const LABELS: [&str; 2] = ["X509 CERTIFICATE", "TRUSTED CERTIFICATE"];
 
-/// Normalizes PEM text. The file may have been written on Windows, be a concatenation of several
-/// files, or be indented as in YAML.
+/// Normalizes PEM text. Fails if the text contains certificates in PKCS #7, which are not
+/// supported. The file may have been written on Windows, be a concatenation of several files, or be
+/// indented as in YAML.
 pub(super) fn plain(pem: &[u8]) -> Result<Plain, Failure> {
     // Bytes around a certificate that are not UTF-8, such as a name in another encoding, are
     // irrelevant.
@@ -45,6 +51,7 @@ pub(super) fn plain(pem: &[u8]) -> Result<Plain, Failure> {
     Ok(plain)
 }
 
+/// Returns the edge, which is `BEGIN` or `END`, and the label of a line. `None` for any other line.
 fn label(line: &str) -> Option<(&str, &str)> {
     let label = line.strip_prefix("-----")?.strip_suffix("-----")?;
     label.split_once(' ')

@@ -1,4 +1,8 @@
 //! Starts TLS in protocols that begin without it.
+//!
+//! [`StartTls::start`] speaks the protocol up to the point where the TLS handshake begins. It reads
+//! no byte beyond that point, because those bytes belong to TLS. The handshake itself, and its time
+//! limit, are those of the caller.
 
 use std::io;
 
@@ -18,6 +22,36 @@ use tower_health::{Failure, Reason};
 /// use tower_health_checks::{Certificate, StartTls};
 ///
 /// let smtp = Certificate::of_address("mail.internal:587", config).start_tls(StartTls::Smtp);
+/// # }
+/// ```
+///
+/// A server that does not offer TLS is misconfigured:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use std::sync::Arc;
+/// # use rustls::{ClientConfig, RootCertStore, crypto::ring};
+/// # let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+/// #     .with_safe_default_protocol_versions()?
+/// #     .with_root_certificates(RootCertStore::empty())
+/// #     .with_no_client_auth();
+/// # let config = Arc::new(config);
+/// use tokio::{io::AsyncWriteExt, net::TcpListener};
+/// use tower_health::{HealthCheck, Reason};
+/// use tower_health_checks::{Certificate, StartTls};
+///
+/// let server = TcpListener::bind("127.0.0.1:0").await?;
+/// let address = server.local_addr()?.to_string();
+/// tokio::spawn(async move {
+///     let (mut client, _) = server.accept().await?;
+///     client.write_all(b"220 mail\r\n250 mail\r\n502 no TLS here\r\n").await?;
+///     // Receives the commands until the check closes the connection.
+///     tokio::io::copy(&mut client, &mut tokio::io::sink()).await
+/// });
+/// let smtp = Certificate::of_address(address, config).start_tls(StartTls::Smtp);
+/// assert_eq!(smtp.check().await.unwrap_err().reason(), Reason::Misconfigured);
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +126,8 @@ impl StartTls {
     }
 }
 
-/// Reads the lines of a reply. All lines but the last have a hyphen after the code.
+/// Reads the lines of a reply of SMTP, which must have this code. All lines but the last have a
+/// hyphen after the code. Another code means that the server does not offer TLS.
 async fn reply(stream: &mut TcpStream, code: &str) -> Result<(), Failure> {
     loop {
         let line = line(stream).await?;
@@ -160,10 +195,12 @@ fn ldap_result(message: &[u8]) -> Option<u8> {
     }
 }
 
+/// Creates a failure for a server that speaks the protocol but does not offer TLS in it.
 fn not_offered(said: &str) -> Failure {
     Failure::new(Reason::Misconfigured).with_cause(said)
 }
 
+/// Creates a failure for a server that speaks another protocol.
 fn unexpected(said: &str) -> Failure {
     Failure::new(Reason::UnexpectedAnswer).with_cause(said)
 }

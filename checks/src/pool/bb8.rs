@@ -1,3 +1,5 @@
+//! Pools of bb8. Its `dedicated_connection` opens a connection that the pool does not count.
+
 use bb8::ManageConnection;
 
 use super::{
@@ -8,7 +10,8 @@ use tower_health::BoxError;
 
 impl Pooled {
     /// Creates a check for a bb8 pool. The `ping` probes the server over a dedicated connection,
-    /// which is not part of the pool.
+    /// which is not part of the pool. The pool's `connection_customizer` runs for that connection,
+    /// and its `connection_timeout` does not limit it: the timeout of the check does.
     ///
     /// ```
     /// use bb8::ManageConnection;

@@ -1,6 +1,12 @@
+//! Pools that lend a connection to the check: the trait [`Pool`], which users implement.
+//!
+//! The check must not disturb the service, so it does not queue in a full pool, and it returns the
+//! connection after one ping. A connection that was lost is replaced once, because it may have been
+//! idle in the pool for a long time.
+
 use std::{fmt, future::Future, time::Duration};
 
-use super::{Usage, pooled::Source, refusal::of_boxed};
+use super::{Usage, refusal::of_boxed, source::Source};
 use tower_health::{BoxError, Failure, Outcome, Reason, async_trait};
 
 use crate::refusal::{Refusal, closed, said};
@@ -79,6 +85,32 @@ pub trait Pool: Send + Sync + 'static {
 
     /// Returns whether the pool was permanently closed, so that it lends no connection any more.
     /// The check then fails with [`Reason::Misconfigured`]. Defaults to `false`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use tower_health::BoxError;
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::pool::{Pool, Pooled, Unavailable, Usage};
+    ///
+    /// struct Closed;
+    ///
+    /// impl Pool for Closed {
+    ///     fn is_closed(&self) -> bool {
+    ///         true
+    ///     }
+    ///     // ...
+    /// #     type Connection = ();
+    /// #     fn usage(&self) -> Usage { Usage::new(0, 8) }
+    /// #     async fn get(&self, _: Duration) -> Result<(), Unavailable> { Ok(()) }
+    /// #     async fn ping(&self, _: &mut ()) -> Result<(), BoxError> { Ok(()) }
+    /// }
+    ///
+    /// let outcome = Pooled::new(Closed).check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::Misconfigured));
+    /// # }
+    /// ```
     fn is_closed(&self) -> bool {
         false
     }
@@ -109,6 +141,41 @@ pub trait Pool: Send + Sync + 'static {
 
     /// Takes back a lost connection, which must not be lent again. Defaults to dropping it, which
     /// is correct for pools that validate a connection before they lend it.
+    ///
+    /// The check calls it if a ping fails in a way that shows that the connection was lost, such as
+    /// a reset. It then borrows another connection once.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # use std::time::Duration;
+    /// # use tower_health::BoxError;
+    /// use std::{io, sync::{Arc, atomic::{AtomicUsize, Ordering}}};
+    ///
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::pool::{Pool, Pooled, Unavailable, Usage};
+    ///
+    /// struct Lost(Arc<AtomicUsize>);
+    ///
+    /// impl Pool for Lost {
+    ///     async fn ping(&self, _: &mut ()) -> Result<(), BoxError> {
+    ///         Err(io::Error::from(io::ErrorKind::ConnectionReset).into())
+    ///     }
+    ///     fn discard(&self, _: ()) {
+    ///         self.0.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    ///     // ...
+    /// #     type Connection = ();
+    /// #     fn usage(&self) -> Usage { Usage::new(0, 8) }
+    /// #     async fn get(&self, _: Duration) -> Result<(), Unavailable> { Ok(()) }
+    /// }
+    ///
+    /// let discarded = Arc::new(AtomicUsize::new(0));
+    /// let outcome = Pooled::new(Lost(Arc::clone(&discarded))).check().await.unwrap();
+    /// assert!(!outcome.status().is_good());
+    /// assert_eq!(discarded.load(Ordering::Relaxed), 2, "the check tries exactly once more");
+    /// # }
+    /// ```
     fn discard(&self, connection: Self::Connection) {
         drop(connection);
     }
@@ -157,6 +224,7 @@ impl fmt::Debug for Unavailable {
 /// The maximum time that a run waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// The source for a pool that lends its connections.
 pub(super) struct Borrowed<P>(pub(super) P);
 
 #[async_trait]
@@ -183,6 +251,7 @@ impl<P: Pool> Source for Borrowed<P> {
 }
 
 impl<P: Pool> Borrowed<P> {
+    /// Borrows a connection and pings once.
     async fn ask_once(&self) -> Result<(), Refusal> {
         let mut connection = match self.0.get(ACQUIRE_TIMEOUT).await {
             Ok(connection) => connection,

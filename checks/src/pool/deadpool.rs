@@ -1,3 +1,8 @@
+//! Pools of deadpool. Their manager is public, so it opens the dedicated connection without the
+//! pool.
+//!
+//! The check of PostgreSQL over deadpool uses [`create`] and [`usage`] as well.
+
 use std::ops::{Deref, DerefMut};
 
 use deadpool::managed::{Manager, Object, Pool};
@@ -10,7 +15,8 @@ use tower_health::BoxError;
 
 impl Pooled {
     /// Creates a check for a deadpool pool. The `ping` probes the server over a dedicated
-    /// connection, which is not part of the pool.
+    /// connection, which is not part of the pool. It is replaced only after a failure. The hooks
+    /// and the timeouts of the pool do not apply to it.
     ///
     /// ```
     /// use deadpool::managed::{Manager, Metrics, Pool, RecycleResult};
@@ -53,7 +59,9 @@ impl Pooled {
 /// A connection outside the pool. When it is dropped, it is detached from the manager, which may
 /// hold state for it until then.
 pub(crate) struct Created<M: Manager, W: From<Object<M>>> {
+    /// The connection, which the pool has never seen.
     connection: M::Type,
+    /// Keeps the manager alive.
     pool: Pool<M, W>,
 }
 
@@ -77,6 +85,7 @@ impl<M: Manager, W: From<Object<M>>> Drop for Created<M, W> {
     }
 }
 
+/// Opens a connection with the manager of a pool. The pool does not count it, and no hook runs.
 pub(crate) async fn create<M, W>(pool: Pool<M, W>) -> Result<Created<M, W>, M::Error>
 where
     M: Manager,
@@ -88,6 +97,7 @@ where
     })
 }
 
+/// Returns the usage of a pool.
 pub(crate) fn usage<M: Manager, W: From<Object<M>>>(pool: &Pool<M, W>) -> Usage {
     let status = pool.status();
     let used = status.size.saturating_sub(status.available);

@@ -1,3 +1,7 @@
+//! Pools of diesel-async, which are pools of bb8 or deadpool with the manager of diesel-async. The
+//! check keeps its connection for as long as it works, because these drop a connection without
+//! closing it in the protocol.
+
 use diesel_async::{
     AsyncConnection,
     pooled_connection::{AsyncDieselConnectionManager, PoolError},

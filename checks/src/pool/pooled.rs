@@ -1,6 +1,15 @@
+//! The check of a connection pool.
+//!
+//! [`Pooled`] has no logic of its own. A [`Source`] for each kind of pool probes the server: over a
+//! connection that the pool lends ([`borrowed`](super::borrowed)), over one outside the pool
+//! (`outside`), or on a blocking thread (`r2d2`).
+
 use std::fmt;
 
-use super::borrowed::{Borrowed, Pool};
+use super::{
+    borrowed::{Borrowed, Pool},
+    source::Source,
+};
 use tower_health::{ComponentType, Failure, HealthCheck, Outcome, async_trait};
 
 /// Checks whether the server of a connection pool answers, and whether the pool has a free
@@ -65,23 +74,48 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, async_trait};
 /// ```
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Pooled {
+    /// The kind of pool.
     source: Box<dyn Source>,
-}
-
-/// A source of outcomes: the dedicated connection of a check, or a connection that a pool lends.
-#[async_trait]
-pub(super) trait Source: Send + Sync + 'static {
-    /// Probes the server once, and merges the usage of the pool into the outcome.
-    async fn ask(&self) -> Outcome;
 }
 
 impl Pooled {
     /// Creates a check for any pool that implements [`Pool`]. The pool lends a connection for each
     /// ping.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{BoxError, HealthCheck, Reason, Status};
+    /// use tower_health_checks::pool::{Pool, Pooled, Unavailable, Usage};
+    ///
+    /// /// A pool whose 8 connections are all in use.
+    /// struct Full;
+    ///
+    /// impl Pool for Full {
+    ///     type Connection = ();
+    ///
+    ///     fn usage(&self) -> Usage {
+    ///         Usage::new(8, 8)
+    ///     }
+    ///     async fn get(&self, _: Duration) -> Result<(), Unavailable> {
+    ///         unreachable!("the check does not queue with the service")
+    ///     }
+    ///     async fn ping(&self, _: &mut ()) -> Result<(), BoxError> {
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let outcome = Pooled::new(Full).check().await.unwrap();
+    /// assert_eq!((outcome.status(), outcome.reason()), (Status::Warn, Some(Reason::Busy)));
+    /// # }
+    /// ```
     pub fn new(pool: impl Pool) -> Self {
         Self::of(Borrowed(pool))
     }
 
+    /// Creates a check from the source of a kind of pool.
     pub(super) fn of(source: impl Source) -> Self {
         Self {
             source: Box::new(source),

@@ -1,3 +1,9 @@
+//! Pools of r2d2, whose connections block the thread.
+//!
+//! A run is one [`BlockingCall`], so that it blocks a thread of its own. On that thread, the
+//! futures of a [`DedicatedConnection`] never wait, because those of [`Blocking`] do all their work
+//! in the first poll.
+
 use std::{
     future::Future,
     pin::pin,
@@ -8,7 +14,7 @@ use std::{
 
 use r2d2::ManageConnection;
 
-use super::{Pooled, Usage, pooled::Source, refusal::refusal};
+use super::{Pooled, Usage, refusal::refusal, source::Source};
 use tower_health::{Outcome, Reason, async_trait, checks::BlockingCall};
 
 use crate::{
@@ -87,6 +93,7 @@ impl Source for R2d2 {
     }
 }
 
+/// Returns the usage of a pool. It takes the lock of the pool, so it runs on the thread of the run.
 fn usage<M: ManageConnection>(pool: &r2d2::Pool<M>) -> Usage {
     let state = pool.state();
     let used = state.connections.saturating_sub(state.idle_connections);

@@ -1,4 +1,10 @@
 //! Reasons for the errors of drivers, which a pool passes on without interpreting them.
+//!
+//! A pool returns whatever error its manager or its user has. The reason is found in this order:
+//!
+//! 1. by the type of the error, or of one of its sources, if the feature of that driver is enabled;
+//! 2. by a [`Failure`] or an error of the operating system among them;
+//! 3. by the text, for drivers that keep nothing else.
 
 use std::{error::Error, iter::successors};
 
@@ -9,6 +15,7 @@ use crate::refusal::{Refusal, said};
 /// The maximum number of errors that are followed in a chain of sources.
 const MAX_SOURCES: usize = 16;
 
+/// Converts an error by reference.
 #[cfg(any(test, feature = "r2d2"))]
 pub(super) fn refusal(error: &(dyn Error + 'static)) -> Refusal {
     by_driver(error).unwrap_or_else(|| {
@@ -41,10 +48,12 @@ fn of_failure(failure: Failure, reason_from_messages: Option<Reason>) -> Refusal
     }
 }
 
+/// Returns the reason of the first text that is recognized, from the error to its sources.
 fn reason_from_messages(error: &(dyn Error + 'static)) -> Option<Reason> {
     sources(error).find_map(|source| reason_from_text(&source.to_string()))
 }
 
+/// Converts an error whose type is known, in the chain of an error.
 fn by_driver(error: &(dyn Error + 'static)) -> Option<Refusal> {
     sources(error).find_map(of_driver)
 }
@@ -70,7 +79,8 @@ fn of_driver(error: &(dyn Error + 'static)) -> Option<Refusal> {
     None
 }
 
-/// Whether a server reports this reason over a connection that works.
+/// Whether a server reports this reason over a connection that works. The text of an error does not
+/// show that, so it follows from the reason.
 fn is_reported_by_server(reason: Reason) -> bool {
     matches!(
         reason,
@@ -173,6 +183,7 @@ const MESSAGES: &[(Reason, &[&str])] = &[
     ),
 ];
 
+/// Returns the reason that the text of an error implies. The case of the text does not matter.
 fn reason_from_text(text: &str) -> Option<Reason> {
     if let Some(reason) = Reason::from_message(text) {
         return Some(reason);

@@ -1,3 +1,5 @@
+//! The usage of a pool. All checks of a pool report it in the same way.
+
 use crate::percent;
 use tower_health::{Outcome, Reason};
 
@@ -11,7 +13,9 @@ use tower_health::{Outcome, Reason};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
+    /// The number of connections in use.
     used: usize,
+    /// The number of connections that the pool opens at most. [`usize::MAX`] means no limit.
     size: usize,
 }
 
@@ -31,11 +35,19 @@ impl Usage {
     }
 
     /// Returns whether all connections are in use, so that the next caller must wait for one.
+    ///
+    /// ```
+    /// use tower_health_checks::pool::Usage;
+    ///
+    /// // A pool may be above its size while it shrinks.
+    /// assert!(Usage::new(12, 10).is_full());
+    /// ```
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.used >= self.size
     }
 
+    /// Returns the usage of a pool of sqlx.
     #[cfg(any(
         feature = "sqlx-mysql",
         feature = "sqlx-postgres",
@@ -50,11 +62,12 @@ impl Usage {
     }
 
     /// Warns with [`Reason::Busy`] if the pool has no free connection. That is not a failure,
-    /// because the server may be up.
+    /// because the server may be up. Measures `pool_used`, and `pool_utilization` in percent.
     pub(crate) fn judge(self) -> Outcome {
         self.measure(self.judge_capacity())
     }
 
+    /// Judges without a measurement.
     fn judge_capacity(self) -> Outcome {
         if !self.is_full() {
             Outcome::pass()
@@ -66,6 +79,7 @@ impl Usage {
         }
     }
 
+    /// Adds the measurements to an outcome, without judging it.
     pub(crate) fn measure(self, outcome: Outcome) -> Outcome {
         outcome.measure("pool_used", self.used, "").measure(
             "pool_utilization",

@@ -1,3 +1,8 @@
+//! The check of RabbitMQ over the connection of the service.
+//!
+//! A run waits for two things at once: the response to its request, and a state of the connection
+//! in which there can be no response. The driver does not report the latter, so it is polled.
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use lapin::{Channel, Connection, Error, options::ChannelFlowOptions};
@@ -70,6 +75,22 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 impl RabbitMq {
     /// Creates a check of the server that `connection` is connected to.
+    ///
+    /// The check keeps one channel of the connection, from its first run on.
+    ///
+    /// ```no_run
+    /// # async fn run(connection: std::sync::Arc<lapin::Connection>) {
+    /// use std::sync::Arc;
+    ///
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::RabbitMq;
+    ///
+    /// let check = RabbitMq::new(Arc::clone(&connection));
+    /// connection.close(200, "the service ends".into()).await.unwrap();
+    /// let outcome = check.check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::ConnectionLost));
+    /// # }
+    /// ```
     pub fn new(connection: Arc<Connection>) -> Self {
         Self {
             connection,
@@ -89,6 +110,7 @@ impl RabbitMq {
         status.blocked().then_some(blocked)
     }
 
+    /// Waits until no response is possible, and returns the outcome of that.
     async fn blocked(&self) -> Outcome {
         loop {
             if let Some(outcome) = self.blocker() {

@@ -1,4 +1,11 @@
 //! RabbitMQ: the connection of the service, and its queues.
+//!
+//! The two checks differ in their connection. [`RabbitMq`] uses that of the service, because it is
+//! the connection of the service that must work. [`RabbitMqQueue`] has its own, because a missing
+//! queue closes a channel.
+//!
+//! Both keep a pending request between runs. The driver offers no way to cancel a request, so a run
+//! that was dropped leaves its request to the next one.
 
 mod connection;
 mod queue;
@@ -10,6 +17,7 @@ use lapin::{Error, ErrorKind, protocol::AMQPErrorKind};
 pub use self::{connection::RabbitMq, queue::RabbitMqQueue};
 use tower_health::{Outcome, Reason};
 
+/// A pending request, which outlives the run that sent it.
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Returns the outcome for an error that is not the server's response to the request.

@@ -1,3 +1,9 @@
+//! The check of a RabbitMQ queue.
+//!
+//! The check has its own connection, a [`Link`]. A request moves the link into its future and
+//! returns it with the result. A run that is dropped leaves that future in [`State`], where the
+//! next run completes or abandons it, so that the link is never lost.
+
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use lapin::{
@@ -63,19 +69,24 @@ use tower_health::{
 /// access are both *permission denied*.
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct RabbitMqQueue {
+    /// Validated in each run, because a check cannot fail when it is made.
     name: String,
     connect: Arc<Connect>,
+    /// In messages.
     warn_above: Option<u32>,
+    /// In messages.
     fail_above: Option<u32>,
     warn_consumers_below: u32,
     state: Mutex<State>,
 }
 
+/// Makes a connection.
 type Connect = dyn Fn() -> BoxFuture<Result<Connection, Error>> + Send + Sync;
 
 /// The state that is kept between runs.
 #[derive(Default)]
 struct State {
+    /// The connection between two runs. `None` before the first run, and during a request.
     link: Option<Link>,
     /// The pending request, and when it was sent.
     pending: Option<(Instant, BoxFuture<Completed>)>,
@@ -83,6 +94,7 @@ struct State {
     given_up: u32,
 }
 
+/// A connection and its channel.
 struct Link {
     connection: Connection,
     /// `None` if the server has closed it.
@@ -104,6 +116,30 @@ const LIFETIME: Duration = Duration::from_secs(300);
 
 impl RabbitMqQueue {
     /// Creates a check of the queue named `name`, over connections that `connect` makes.
+    ///
+    /// `connect` is called in the first run, and whenever the connection is replaced. If the name
+    /// is empty or longer than 255 bytes, each run fails with [`Reason::Misconfigured`] and makes
+    /// no connection.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use lapin::{Connection, ConnectionProperties, uri::AMQPUri};
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::RabbitMqQueue;
+    ///
+    /// // Nothing listens on this port.
+    /// let uri: AMQPUri = "amqp://127.0.0.1:1/%2f".parse().unwrap();
+    /// let connect = move || Connection::connect_uri(uri.clone(), ConnectionProperties::default());
+    ///
+    /// let orders = RabbitMqQueue::new("orders", connect.clone());
+    /// let outcome = orders.check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::ConnectionRefused));
+    ///
+    /// let unnamed = RabbitMqQueue::new("", connect);
+    /// assert_eq!(unnamed.check().await.unwrap_err().reason(), Reason::Misconfigured);
+    /// # }
+    /// ```
     pub fn new<F>(name: impl Into<String>, connect: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = Result<Connection, Error>> + Send + 'static,
@@ -119,7 +155,18 @@ impl RabbitMqQueue {
     }
 
     /// Sets the number of messages that are ready for a consumer above which the check warns.
+    /// Messages that a consumer has received but not acknowledged are not ready, and do not count.
     /// Defaults to no bound.
+    ///
+    /// ```no_run
+    /// # async fn run(orders: tower_health_checks::RabbitMqQueue) {
+    /// use tower_health::HealthCheck;
+    ///
+    /// let outcome = orders.warn_above(10_000).check().await.unwrap();
+    /// let mut measured = outcome.measurements().iter();
+    /// assert!(measured.any(|found| found.name == "messages"));
+    /// # }
+    /// ```
     pub fn warn_above(mut self, messages: u32) -> Self {
         self.warn_above = Some(messages);
         self
@@ -127,6 +174,19 @@ impl RabbitMqQueue {
 
     /// Sets the number of messages that are ready for a consumer above which the check fails.
     /// Defaults to no bound.
+    ///
+    /// ```
+    /// # use lapin::{Connection, ConnectionProperties};
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::RabbitMqQueue;
+    ///
+    /// let uri = "amqp://rabbitmq.internal/%2f";
+    /// let connect = move || Connection::connect(uri, ConnectionProperties::default());
+    /// let orders = RabbitMqQueue::new("orders", connect).warn_above(1_000).fail_above(100_000);
+    /// assert!(orders.problems().is_empty());
+    /// // It would fail before it warns.
+    /// assert_eq!(orders.fail_above(100).problems().len(), 1);
+    /// ```
     pub fn fail_above(mut self, messages: u32) -> Self {
         self.fail_above = Some(messages);
         self
@@ -134,11 +194,23 @@ impl RabbitMqQueue {
 
     /// Sets the number of consumers below which the check warns. The consumers of a stream are not
     /// counted. Defaults to 0.
+    ///
+    /// ```
+    /// # use lapin::{Connection, ConnectionProperties};
+    /// use tower_health_checks::RabbitMqQueue;
+    ///
+    /// let uri = "amqp://rabbitmq.internal/%2f";
+    /// let connect = move || Connection::connect(uri, ConnectionProperties::default());
+    /// // With two consumers, one may be replaced while the other works.
+    /// let orders = RabbitMqQueue::new("orders", connect).warn_consumers_below(2);
+    /// assert!(format!("{orders:?}").contains("warn_consumers_below: 2"));
+    /// ```
     pub fn warn_consumers_below(mut self, consumers: u32) -> Self {
         self.warn_consumers_below = consumers;
         self
     }
 
+    /// Judges and measures the messages and the consumers.
     fn judge(&self, queue: &Queue) -> Outcome {
         let (messages, consumers) = (queue.message_count(), queue.consumer_count());
         let is_above = |bound: Option<u32>| bound.is_some_and(|bound| messages > bound);
@@ -235,6 +307,7 @@ fn is_good(age: Duration, refused: Option<Reason>) -> bool {
 }
 
 impl Link {
+    /// Whether the connection remains in use for another request.
     fn is_good(&self) -> bool {
         is_good(self.since.elapsed(), self.refused)
     }
@@ -263,6 +336,8 @@ impl Link {
     }
 }
 
+/// Returns the reason of a rejection that closed only the channel, or `None` for an error of the
+/// connection.
 fn said(error: &Error) -> Option<Reason> {
     let ErrorKind::ProtocolError(error) = error.kind() else {
         return None;
@@ -277,6 +352,7 @@ fn said(error: &Error) -> Option<Reason> {
     }
 }
 
+/// Returns the outcome of a connection that could not be made.
 fn not_connected(error: &Error) -> Outcome {
     let ErrorKind::ProtocolError(protocol) = error.kind() else {
         return error_outcome(error);
@@ -304,6 +380,7 @@ fn is_limit(told: &str) -> bool {
     told.contains("limit (") && told.trim_end().ends_with("is reached")
 }
 
+/// Validates the name of a queue: from 1 to 255 bytes.
 fn parse(name: &str) -> Result<ShortString, Failure> {
     let misconfigured = |cause| Failure::new(Reason::Misconfigured).with_cause(cause);
     match ShortString::try_new(name) {

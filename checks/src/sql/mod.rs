@@ -1,4 +1,11 @@
 //! Checks for SQL databases.
+//!
+//! [`Postgres`] and [`MySql`] query what the server knows about itself in the same round trip that
+//! shows that it answers. [`Sqlite`] has no server, so it looks at a file. [`Schema`] works with
+//! all three, and looks only at the migrations.
+//!
+//! Each module maps the error codes of its database to a [`Reason`](tower_health::Reason), with a
+//! link to the list of those codes. An unknown code is [`Failed`](tower_health::Reason::Failed).
 
 #[cfg(feature = "sqlx-mysql")]
 mod mysql;

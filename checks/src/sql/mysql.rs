@@ -1,3 +1,8 @@
+//! The check of MySQL and MariaDB.
+//!
+//! One text query returns all values in one round trip, without a prepared statement. The rows
+//! become an [`Answer`], which [`Expected`] judges without a connection.
+
 use std::{collections::HashMap, fmt, future::Future, time::Duration};
 
 use sqlx::{Connection, MySqlConnection, MySqlPool, Row, mysql::MySqlRow};
@@ -71,13 +76,17 @@ use crate::{
 /// ```
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct MySql {
+    /// Provides the options of the dedicated connection, and the usage.
     pool: MySqlPool,
+    /// The connection of the check.
     own: DedicatedConnection<MySqlConnection>,
     expected: Expected,
 }
 
+/// What the check requires of the server.
 #[derive(Clone, Copy, Debug)]
 struct Expected {
+    /// Whether the server must accept writes.
     writable: bool,
     /// In percent. `None` if not configured.
     warn_connections_above: Option<f64>,
@@ -89,12 +98,14 @@ struct Expected {
 /// The answer of a server: its variables and status values by their names, and its lag.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
+    /// By their names in lower case.
     facts: HashMap<String, String>,
     lag: Lag,
     /// The outcome of the rejected query, if the server answers but rejects the query.
     rejected: Option<Outcome>,
 }
 
+/// The lag of a replica. With several sources, the worst of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Lag {
     /// The lag was not queried, or the server is not a replica.
@@ -102,9 +113,12 @@ enum Lag {
     None,
     /// The replica does not replicate.
     NotReplicating,
+    /// The replica lags by this time.
     Behind(Duration),
 }
 
+/// The statements of variables and status values, in one text.
+///
 /// The result has a row for each name that the server knows. A database derived from MySQL may know
 /// few of them. A Galera node that is not ready answers these statements too. Readers of Aurora set
 /// `innodb_read_only`.
@@ -115,7 +129,10 @@ macro_rules! facts {
         'Ssl_server_not_after')" };
 }
 
+/// The query without the lag, which any user may execute.
 const QUERY: &str = facts!();
+/// The query with the lag, which needs a permission.
+///
 /// The last statement returns any number of rows. MariaDB shows named replication connections only
 /// with `ALL`, MySQL always shows all of them. MariaDB and MySQL each execute the part that is a
 /// comment for the other. A server that is too old sees `SHOW` without an object, and rejects it.
@@ -129,6 +146,27 @@ const DEFAULT_WARN_CONNECTIONS_ABOVE: f64 = 90.0;
 
 impl MySql {
     /// Creates a check for the server of a sqlx pool.
+    ///
+    /// The check opens its own connection with the options of the pool, and takes none from the
+    /// pool. A pool that was closed fails with [`Reason::Misconfigured`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sqlx::MySqlPool;
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::MySql;
+    ///
+    /// // Nothing listens on this port.
+    /// let pool = MySqlPool::connect_lazy("mysql://app@127.0.0.1:1/orders")?;
+    /// let check = MySql::sqlx(pool.clone());
+    /// assert_eq!(check.check().await.unwrap().reason(), Some(Reason::ConnectionRefused));
+    ///
+    /// pool.close().await;
+    /// assert_eq!(check.check().await.unwrap().reason(), Some(Reason::Misconfigured));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn sqlx(pool: MySqlPool) -> Self {
         Self {
             pool,
@@ -144,14 +182,35 @@ impl MySql {
 
     /// Requires that the server accepts writes. A server that is set to read-only, as replicas are,
     /// then fails with [`Reason::ReadOnly`]. Defaults to accepting both.
+    ///
+    /// ```no_run
+    /// # async fn run(replica: sqlx::MySqlPool) {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::MySql;
+    ///
+    /// let outcome = MySql::sqlx(replica).primary().check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::ReadOnly));
+    /// # }
+    /// ```
     pub fn primary(mut self) -> Self {
         self.expected.writable = true;
         self
     }
 
     /// Sets the utilization of the server's connection limit, in percent, above which the check
-    /// warns. Once this is called, the check fails if the server does not report the utilization.
-    /// Defaults to 90 %.
+    /// warns. At the limit it warns with [`Reason::Busy`], whatever the bound is. Once this is
+    /// called, the check fails if the server does not report the utilization. Defaults to 90 %.
+    ///
+    /// ```no_run
+    /// # async fn run(pool: sqlx::MySqlPool) {
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::MySql;
+    ///
+    /// let outcome = MySql::sqlx(pool).warn_connections_above(75.0).check().await.unwrap();
+    /// let mut measured = outcome.measurements().iter();
+    /// assert!(measured.any(|found| found.name == "connection_utilization"));
+    /// # }
+    /// ```
     pub fn warn_connections_above(mut self, percent: f64) -> Self {
         self.expected.warn_connections_above = Some(percent);
         self
@@ -206,6 +265,18 @@ impl MySql {
     /// blocks the host.
     ///
     /// Defaults to no bound.
+    ///
+    /// ```no_run
+    /// # async fn run(pool: sqlx::MySqlPool) {
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::MySql;
+    ///
+    /// // Certificates of this server are renewed 30 days before they expire.
+    /// let outcome = MySql::sqlx(pool).warn_certificate_below(21).check().await.unwrap();
+    /// let mut measured = outcome.measurements().iter();
+    /// assert!(measured.any(|found| found.name == "days_left"));
+    /// # }
+    /// ```
     pub fn warn_certificate_below(mut self, days: u32) -> Self {
         self.expected.warn_certificate_below = Some(days);
         self
@@ -318,6 +389,7 @@ fn lag(row: &MySqlRow) -> Lag {
 }
 
 impl Lag {
+    /// Returns the worse of two lags. A source that does not replicate is worse than any lag.
     fn worse(self, other: Self) -> Self {
         match (self, other) {
             (Self::NotReplicating, _) | (_, Self::NotReplicating) => Self::NotReplicating,
@@ -328,10 +400,13 @@ impl Lag {
 }
 
 impl Answer {
+    /// Returns a value, or an empty text if the server does not have it.
     fn fact(&self, name: &str) -> &str {
         self.facts.get(name).map_or("", String::as_str)
     }
 
+    /// Returns whether a variable is set to anything but off. A variable that the server does not
+    /// have is off.
     fn is_on(&self, name: &str) -> bool {
         // Some variables have more than two values: `read_only` of MariaDB has four, and one of
         // them is off.
@@ -341,6 +416,7 @@ impl Answer {
         )
     }
 
+    /// Returns whether a Galera node is set to reject queries.
     fn rejects(&self) -> bool {
         !matches!(self.fact("wsrep_reject_queries"), "" | "NONE")
     }
@@ -363,6 +439,7 @@ impl Answer {
 }
 
 impl Expected {
+    /// Judges an answer. The worst finding counts, and the first of equal ones.
     fn judge(&self, answer: &Answer) -> Outcome {
         if let Some(rejected) = &answer.rejected {
             // A requirement that cannot be verified is not met.
@@ -381,6 +458,7 @@ impl Expected {
             .merge(self.judge_certificate(answer, OffsetDateTime::now_utc()))
     }
 
+    /// Judges whether the server accepts queries, and writes if they are required.
     fn judge_node(&self, answer: &Answer) -> Outcome {
         let is_read_only = answer.is_on("read_only") || answer.is_on("innodb_read_only");
         let outcome = match answer.refuses() {
@@ -403,6 +481,7 @@ impl Expected {
         }
     }
 
+    /// Judges and measures the connections in relation to `max_connections`.
     fn judge_connections(&self, answer: &Answer) -> Outcome {
         let number = |name| answer.fact(name).parse().ok();
         match (number("threads_connected"), number("max_connections")) {
@@ -416,6 +495,7 @@ impl Expected {
         }
     }
 
+    /// Judges the lag. A lag that was not queried passes.
     fn judge_lag(&self, lag: Lag) -> Outcome {
         match lag {
             Lag::None => Outcome::pass(),
@@ -428,6 +508,7 @@ impl Expected {
 }
 
 impl Expected {
+    /// Judges and measures the days until the certificate expires, if they have a bound.
     fn judge_certificate(&self, answer: &Answer, now: OffsetDateTime) -> Outcome {
         let Some(bound) = self.warn_certificate_below else {
             return Outcome::pass();

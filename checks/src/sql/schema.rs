@@ -1,3 +1,9 @@
+//! The check of a database's migrations.
+//!
+//! The migrations of the build are known from the start: [`Schema`] keeps only their versions and
+//! checksums. A run reads the same from the database and compares the two. The few differences
+//! between databases are found by downcasting the pool, its options or its connection.
+
 use std::{borrow::Cow, collections::BTreeMap, fmt, future::Future, io, sync::Arc, time::Duration};
 
 #[cfg(feature = "sqlx-postgres")]
@@ -89,20 +95,26 @@ use crate::{
 /// ```
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Schema<DB: Database> {
+    /// Provides the options of the dedicated connection.
     pool: Pool<DB>,
+    /// The connection of the check.
     own: DedicatedConnection<DB::Connection>,
-    /// `None` if the database is not SQLite.
+    /// Looks for the file of the database. `None` if the database is not SQLite.
     file: Option<BlockingCall<io::Result<()>>>,
+    /// The name of the migrations table.
     table: Cow<'static, str>,
     /// The checksum of each migration of this build, by its version.
     known: Arc<BTreeMap<i64, Vec<u8>>>,
+    /// Whether unknown migrations fail the check.
     exact: bool,
 }
 
 /// The content of the migrations table.
 #[derive(Debug)]
 pub(crate) struct Applied {
+    /// The version of a migration that was started but has not completed.
     dirty: Option<i64>,
+    /// The migrations that were applied, in any order.
     migrations: Vec<AppliedMigration>,
 }
 
@@ -112,6 +124,24 @@ where
     DB::Connection: Migrate,
 {
     /// Creates a check that compares the database of a sqlx pool with the migrations of a migrator.
+    ///
+    /// Down migrations do not count. The migrator is not kept.
+    ///
+    /// ```no_run
+    /// # type Error = sqlx::migrate::MigrateError;
+    /// # async fn check(pool: sqlx::PgPool) -> Result<tower_health::Check, Error> {
+    /// use std::path::Path;
+    ///
+    /// use sqlx::migrate::Migrator;
+    /// use tower_health::Check;
+    /// use tower_health_checks::Schema;
+    ///
+    /// // The migrations are read from a directory. `sqlx::migrate!` includes them in the build.
+    /// let migrator = Migrator::new(Path::new("./migrations")).await?;
+    /// let check = Check::new("schema", Schema::sqlx(pool, &migrator));
+    /// # Ok(check)
+    /// # }
+    /// ```
     pub fn sqlx(pool: Pool<DB>, migrator: &Migrator) -> Self {
         let up = migrator
             .iter()
@@ -128,6 +158,33 @@ where
     }
 
     /// Sets the name of the migrations table. Defaults to `_sqlx_migrations`.
+    ///
+    /// ```
+    /// # use sqlx::{SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let options = SqliteConnectOptions::new()
+    /// #     .filename(directory.path().join("orders.db"))
+    /// #     .create_if_missing(true);
+    /// # let pool = SqlitePool::connect_with(options).await?;
+    /// # let create = "CREATE TABLE orders (id INTEGER)";
+    /// # std::fs::write(directory.path().join("1_orders.sql"), create)?;
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Schema;
+    ///
+    /// let mut migrator = Migrator::new(directory.path()).await?;
+    /// migrator.dangerous_set_table_name("orders_migrations");
+    /// migrator.run(&pool).await?;
+    ///
+    /// // The migrator does not pass the name on.
+    /// let default = Schema::sqlx(pool.clone(), &migrator);
+    /// assert_eq!(default.check().await.unwrap().reason(), Some(Reason::MigrationsPending));
+    /// let named = default.table("orders_migrations");
+    /// assert_eq!(named.check().await.unwrap().status(), Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn table(mut self, table: impl Into<Cow<'static, str>>) -> Self {
         self.table = table.into();
         self
@@ -136,11 +193,42 @@ where
     /// Fails if the database has migrations that this build does not know, for a service that
     /// cannot work with a newer schema. When a newer release migrates, the check of every older
     /// instance then fails at its next run. Defaults to a warning.
+    ///
+    /// ```
+    /// # use sqlx::{SqlitePool, migrate::Migrator, sqlite::SqliteConnectOptions};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let options = SqliteConnectOptions::new()
+    /// #     .filename(directory.path().join("orders.db"))
+    /// #     .create_if_missing(true);
+    /// # let pool = SqlitePool::connect_with(options).await?;
+    /// # let create = "CREATE TABLE orders (id INTEGER)";
+    /// # std::fs::write(directory.path().join("1_orders.sql"), create)?;
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Schema;
+    ///
+    /// // This build has no migrations. The database has one of a newer release.
+    /// let older = Migrator::with_migrations(Vec::new());
+    /// let newer = Migrator::new(directory.path()).await?;
+    /// newer.run(&pool).await?;
+    ///
+    /// let outcome = Schema::sqlx(pool.clone(), &older).check().await.unwrap();
+    /// assert_eq!(outcome.status(), Status::Warn);
+    /// let outcome = Schema::sqlx(pool, &older).exact().check().await.unwrap();
+    /// assert_eq!(outcome.status(), Status::Fail);
+    /// assert_eq!(outcome.reason(), Some(Reason::Incompatible));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn exact(mut self) -> Self {
         self.exact = true;
         self
     }
 
+    /// Compares what is applied with the build, and measures the differences. An incomplete
+    /// migration counts first, then one that is pending, one whose text differs, and one that is
+    /// unknown.
     fn judge(&self, applied: &Applied) -> Outcome {
         let versions: BTreeMap<i64, &[u8]> = applied
             .migrations
@@ -331,11 +419,15 @@ fn own_options<O: 'static>(options: O) -> O {
     options
 }
 
+/// Why the migrations table was not read.
 enum ReadError {
+    /// The table does not exist: no migration was ever applied.
     NoTable,
+    /// The database refused the query, or the connection was lost.
     Refused(Refusal),
 }
 
+/// Converts an error of reading the table.
 fn read_error(error: MigrateError) -> ReadError {
     match error {
         MigrateError::Execute(error) => match error.as_database_error() {

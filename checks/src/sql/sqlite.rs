@@ -1,3 +1,9 @@
+//! The check of SQLite.
+//!
+//! SQLite has no server that could be down. What fails instead is the file: it is removed,
+//! replaced, damaged, locked or read-only. A run therefore looks for the file by its name and opens
+//! it again.
+
 use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
 use sqlx::{Connection, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions};
@@ -58,15 +64,21 @@ use crate::{
 /// ```
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Sqlite {
+    /// Provides the options of the connections, and the usage.
     pool: SqlitePool,
+    /// Looks for the file of the database on a separate thread.
     file: BlockingCall<io::Result<()>>,
     expected: Expected,
 }
 
+/// What a run does in addition to reading the schema.
 #[derive(Clone, Copy, Debug, Default)]
 struct Expected {
+    /// Whether it tests a write.
     writable: bool,
+    /// Whether it looks for damage in the whole database.
     integrity: bool,
+    /// Whether it borrows a connection of the pool.
     through_pool: bool,
 }
 
@@ -80,6 +92,27 @@ const WRITE: &str = "BEGIN IMMEDIATE; CREATE TABLE tower_health_probe (n)";
 
 impl Sqlite {
     /// Creates a check for the database of a sqlx pool.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Sqlite;
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let file = directory.path().join("orders.db");
+    /// let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    /// let check = Sqlite::sqlx(SqlitePool::connect_with(options).await?);
+    /// assert_eq!(check.check().await.unwrap().status(), Status::Pass);
+    ///
+    /// // The open connection of the pool does not notice this. The check never creates the file.
+    /// std::fs::remove_file(&file)?;
+    /// assert_eq!(check.check().await.unwrap_err().reason(), Reason::NotFound);
+    /// assert!(!file.exists());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn sqlx(pool: SqlitePool) -> Self {
         Self {
             file: file(&pool),
@@ -90,6 +123,28 @@ impl Sqlite {
 
     /// Requires that the database accepts writes. A run takes the write lock, begins a change and
     /// rolls it back. It waits up to 250 ms for the lock. Defaults to reads only.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Sqlite;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("orders.db");
+    /// # let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    /// # SqlitePool::connect_with(options).await?.close().await;
+    /// let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    /// let pool = SqlitePool::connect_with(options).await?;
+    ///
+    /// let reads = Sqlite::sqlx(pool.clone());
+    /// assert_eq!(reads.check().await.unwrap().status(), Status::Pass);
+    /// let writes = Sqlite::sqlx(pool).writable();
+    /// assert_eq!(writes.check().await.unwrap().reason(), Some(Reason::ReadOnly));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn writable(mut self) -> Self {
         self.expected.writable = true;
         self
@@ -122,6 +177,30 @@ impl Sqlite {
     /// proportional to the size of the database. Register such a check separately, with a long
     /// [period](tower_health::Check::period) and [timeout](tower_health::Check::timeout). Defaults
     /// to reading the schema only.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+    /// # use tower_health::{HealthCheck, Reason, Status};
+    /// # use tower_health_checks::Sqlite;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let file = directory.path().join("orders.db");
+    /// # let options = SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+    /// # let pool = SqlitePool::connect_with(options).await?;
+    /// sqlx::raw_sql("CREATE TABLE items (n INTEGER)").execute(&pool).await?;
+    /// // Damages the page of the table. The first page, with the schema, is intact.
+    /// let mut bytes = std::fs::read(&file)?;
+    /// bytes[4096..].fill(0xff);
+    /// std::fs::write(&file, bytes)?;
+    ///
+    /// let reads = Sqlite::sqlx(pool.clone());
+    /// assert_eq!(reads.check().await.unwrap().status(), Status::Pass);
+    /// let complete = Sqlite::sqlx(pool).integrity();
+    /// assert_eq!(complete.check().await.unwrap().reason(), Some(Reason::UnexpectedAnswer));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn integrity(mut self) -> Self {
         self.expected.integrity = true;
         self
@@ -188,6 +267,7 @@ impl fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
+    /// Probes once, over a new connection or over one that the pool lends.
     async fn ask(&self) -> Result<(), Refusal> {
         if !self.expected.through_pool {
             let mut connection = self.connect().await.map_err(refusal)?;
@@ -202,6 +282,7 @@ impl Sqlite {
         }
     }
 
+    /// Probes over a connection. If the run is dropped, SQLite stops soon after.
     async fn probe_interruptibly(&self, connection: &mut SqliteConnection) -> Result<(), Refusal> {
         // When a run is dropped, the thread of the connection continues. This handler interrupts
         // it.
@@ -221,6 +302,7 @@ impl Sqlite {
             .map_or(Ok(()), |damage| Err(said(Reason::UnexpectedAnswer, damage)))
     }
 
+    /// Opens the file again.
     async fn connect(&self) -> Result<SqliteConnection, sqlx::Error> {
         let options = own_options(&self.pool.connect_options());
         SqliteConnection::connect_with(&options).await

@@ -1,4 +1,7 @@
 //! Common code for all databases that sqlx supports.
+//!
+//! sqlx has one error type for all databases. The code of a database error has a different meaning
+//! in each of them, so [`reason`] finds the database first.
 
 #[cfg(any(
     feature = "sqlx-migrate",
@@ -13,7 +16,9 @@ use tower_health::{Cause, Failure, Reason};
 
 use crate::refusal::{Refusal, said};
 
-/// Converts an error of sqlx.
+/// Converts an error of sqlx. An error that the database reported is one of the server, unless the
+/// database closes the connection with it. All others, among them errors of TLS and of the
+/// configuration, mean that no connection works.
 pub(super) fn refusal(error: Error) -> Refusal {
     let lost = |reason| move |cause: String| Refusal::lost(Failure::new(reason).with_cause(cause));
     match error {

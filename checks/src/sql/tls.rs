@@ -1,4 +1,7 @@
 //! Reasons for failed TLS handshakes.
+//!
+//! A driver reports a failed handshake as one kind of error, whatever its cause. The reason is
+//! searched for in the chain of errors, first by type and then by text.
 
 use std::{error::Error, iter::successors};
 

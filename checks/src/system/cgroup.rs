@@ -1,4 +1,13 @@
 //! Paths of the kernel's files about this process and its control groups.
+//!
+//! A process in a container has limits in several places: in its own control group, and in each
+//! ancestor of that group. [`Kernel::groups`] finds the directories of all of them that are
+//! visible. The checks of memory and processors then read the files in each directory. Nothing here
+//! caches: limits may change while the process runs.
+//!
+//! Control groups have two versions. In version 2 a process is in one group for all controllers. In
+//! version 1 each controller has a hierarchy of its own. A machine may use both, each for other
+//! controllers.
 
 use std::{
     fs, io,
@@ -9,10 +18,13 @@ use procfs::{FromRead, ProcessCGroups};
 
 use tower_health::{Failure, Reason};
 
-/// The two file systems with these files.
+/// Where the two file systems with these files are mounted. The default is the usual place of each.
+/// A test uses a directory of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Kernel {
+    /// The file system of processes. Defaults to `/proc`.
     pub(super) proc: PathBuf,
+    /// The file system of control groups. Defaults to `/sys/fs/cgroup`.
     pub(super) cgroup: PathBuf,
 }
 
@@ -28,10 +40,13 @@ impl Default for Kernel {
 /// The visible control groups of this process: its own first, then its ancestors.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Groups {
+    /// The version, which determines the names of the files.
     pub(super) version: Version,
+    /// The existing directories of the groups. Empty if the kernel has no control groups.
     pub(super) directories: Vec<PathBuf>,
 }
 
+/// The version of control groups that a controller belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) enum Version {
     One,
@@ -56,11 +71,14 @@ impl Kernel {
         })
     }
 
-    /// Returns the groups of version 2.
+    /// Returns the groups of version 2, which have the pressure of all resources. There are none on
+    /// a machine that has only version 1.
     pub(super) fn unified(&self) -> Result<Groups, Failure> {
         Ok(self.unified_of(self.membership()?.as_ref()))
     }
 
+    /// Returns the groups of version 2 for a membership that was already read. On a machine with
+    /// both versions, they are below `unified`.
     fn unified_of(&self, membership: Option<&ProcessCGroups>) -> Groups {
         let root = [self.cgroup.clone(), self.cgroup.join("unified")]
             .into_iter()
@@ -75,7 +93,7 @@ impl Kernel {
         }
     }
 
-    /// Returns `None` if the kernel has no control groups.
+    /// Returns the groups that this process is in, or `None` if the kernel has no control groups.
     fn membership(&self) -> Result<Option<ProcessCGroups>, Failure> {
         found(fs::read_to_string(self.proc.join("self/cgroup")))?
             .map(|text| parse(&text))
@@ -83,6 +101,8 @@ impl Kernel {
     }
 }
 
+/// Returns the path of the group of version 1 with a controller, below the directory of the
+/// controller.
 fn path_v1<'a>(groups: &'a ProcessCGroups, controller: &str) -> Option<&'a str> {
     let has_it = |names: &[String]| names.iter().any(|name| name == controller);
     let mut groups = groups.0.iter();
@@ -90,6 +110,7 @@ fn path_v1<'a>(groups: &'a ProcessCGroups, controller: &str) -> Option<&'a str> 
     Some(&group.pathname)
 }
 
+/// Returns the path of the group of version 2, which is the entry without controllers.
 fn path_v2(groups: &ProcessCGroups) -> Option<&str> {
     let mut groups = groups.0.iter();
     let group = groups.find(|group| group.hierarchy == 0 && group.controllers.is_empty())?;
@@ -121,10 +142,14 @@ fn directories(root: &Path, path: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Parses the text of a file. A text that cannot be parsed is an [unexpected] answer.
+///
+/// [unexpected]: Reason::UnexpectedAnswer
 pub(super) fn parse<T: FromRead>(text: &str) -> Result<T, Failure> {
     T::from_read(text.as_bytes()).map_err(unexpected)
 }
 
+/// Creates a failure for a file with an unexpected content.
 pub(super) fn unexpected(cause: impl std::fmt::Display) -> Failure {
     Failure::new(Reason::UnexpectedAnswer).with_cause(cause)
 }
@@ -134,6 +159,7 @@ pub(super) fn text(directory: &Path, file: &str) -> Result<Option<String>, Failu
     Ok(found(fs::read_to_string(directory.join(file)))?)
 }
 
+/// Converts the error of a missing file to `None`. All other errors remain.
 fn found(read: io::Result<String>) -> io::Result<Option<String>> {
     match read {
         Ok(text) => Ok(Some(text)),

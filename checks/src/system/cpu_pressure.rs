@@ -1,3 +1,9 @@
+//! The check of CPU pressure.
+//!
+//! A run reads two independent values: [`Pressure`], which the kernel averages itself, and the
+//! counters in [`Periods`], which the check compares with those of its last measurement. Each value
+//! may be missing.
+
 use std::{
     fmt,
     path::Path,
@@ -55,10 +61,27 @@ pub struct CpuPressure {
 
 impl CpuPressure {
     /// Creates a check of the processors that this process may use.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::CpuPressure;
+    ///
+    /// let outcome = CpuPressure::new().check().await?;
+    /// // It never fails without `fail_above`.
+    /// assert_ne!(outcome.status(), Status::Fail);
+    /// // A kernel without pressure stall information measures no `waiting`.
+    /// let has_pressure = outcome.measurements().iter().any(|found| found.name == "waiting");
+    /// assert!(has_pressure || outcome.reason() != Some(Reason::LimitNear));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new() -> Self {
         Self::with_kernel(Kernel::default())
     }
 
+    /// Creates a check that reads its files at these paths.
     fn with_kernel(kernel: Kernel) -> Self {
         Self {
             seen: BlockingCall::new(move || Seen::now(&kernel)),
@@ -70,6 +93,16 @@ impl CpuPressure {
 
     /// Sets the value of `waiting`, in percent of the last minute, above which the check warns.
     /// Defaults to 50.
+    ///
+    /// ```
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::CpuPressure;
+    ///
+    /// // A batch service always has a task that waits.
+    /// let batch = CpuPressure::new().warn_above(90.0);
+    /// assert!(batch.problems().is_empty());
+    /// assert_eq!(batch.fail_above(80.0).problems().len(), 1, "it would fail before it warns");
+    /// ```
     pub fn warn_above(mut self, percent: f64) -> Self {
         self.waiting.set_warn(percent);
         self
@@ -77,6 +110,17 @@ impl CpuPressure {
 
     /// Sets the value of `waiting`, in percent of the last minute, above which the check fails.
     /// Defaults to never.
+    ///
+    /// ```
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::CpuPressure;
+    ///
+    /// // A bound below the default of `warn_above` is no contradiction: the check fails without a
+    /// // warning.
+    /// let strict = CpuPressure::new().fail_above(40.0);
+    /// assert!(strict.problems().is_empty());
+    /// assert_eq!(strict.warn_above(50.0).problems().len(), 1);
+    /// ```
     pub fn fail_above(mut self, percent: f64) -> Self {
         self.waiting.set_fail(percent);
         self
@@ -84,11 +128,27 @@ impl CpuPressure {
 
     /// Sets the value of `throttled`, in percent of the periods since the last measurement, above
     /// which the check warns. These are at least ten periods. Defaults to 25.
+    ///
+    /// ```
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::CpuPressure;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// // Latency matters: warn if more than one in twenty periods is throttled.
+    /// let web = CpuPressure::new().warn_throttled_above(5.0);
+    /// // The first run only remembers the counters.
+    /// let first = web.check().await?;
+    /// assert!(!first.measurements().iter().any(|found| found.name == "throttled"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_throttled_above(mut self, percent: f64) -> Self {
         self.throttled.set_warn(percent);
         self
     }
 
+    /// Judges the average of 60 s, and measures both averages.
     fn judge_waiting(&self, pressure: Pressure) -> Outcome {
         let outcome = self.waiting.judge_high(pressure.avg60);
         let outcome = match outcome.reason() {
@@ -103,6 +163,7 @@ impl CpuPressure {
             .measure("waiting_10_s", pressure.avg10, "percent")
     }
 
+    /// Judges the share of throttled periods, in percent, and measures it.
     fn judge_throttled(&self, percent: f64) -> Outcome {
         let outcome = self.throttled.judge_high(percent);
         let outcome = match outcome.reason() {
@@ -135,13 +196,17 @@ impl Default for CpuPressure {
     }
 }
 
+/// What a run reads.
 struct Seen {
+    /// `None` if the kernel does not report pressure.
     pressure: Option<Pressure>,
     /// One entry for each group that has a quota.
     periods: Vec<Periods>,
 }
 
 impl Seen {
+    /// Reads the pressure of the own group, or else of the machine, and the counters of each group
+    /// with a quota.
     fn now(kernel: &Kernel) -> Result<Self, Failure> {
         let of_group = match kernel.unified()?.directories.first() {
             Some(own) => text(own, "cpu.pressure")?,
@@ -171,6 +236,7 @@ impl Seen {
     }
 }
 
+/// Returns whether a group has a quota of processor time.
 fn has_quota(version: Version, directory: &Path) -> Result<bool, Failure> {
     let file = match version {
         Version::Two => "cpu.max",
@@ -191,6 +257,8 @@ struct Pressure {
 }
 
 impl Pressure {
+    /// Parses the averages in the line `some`, which counts the time in which at least one task
+    /// waited.
     fn parse(text: &str) -> Result<Self, Failure> {
         let some = text.lines().find_map(|line| line.strip_prefix("some "));
         let average = |name| {
@@ -211,7 +279,9 @@ impl Pressure {
 /// How many quota periods a group had, and in how many it was throttled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Periods {
+    /// The number of periods since the group exists.
     all: u64,
+    /// The number of those in which the group was throttled.
     throttled: u64,
 }
 

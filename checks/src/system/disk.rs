@@ -1,3 +1,9 @@
+//! The check of the space on a file system.
+//!
+//! [`Disk`] holds the settings. One call of `statvfs` yields a [`Space`], with an [`Amount`] of
+//! bytes and an [`Amount`] of inodes. Each amount is judged by its bounds and by a forecast, and
+//! the worst outcome counts.
+
 use std::{
     fmt, io,
     path::{Path, PathBuf},
@@ -36,6 +42,9 @@ use tower_health::{
 /// A run is one call of `statvfs` on a separate thread. A network mount that hangs blocks that
 /// thread, and nothing else.
 ///
+/// The check does not write. A directory that this process may not write to passes, even with
+/// [`writable`](Self::writable).
+///
 /// ```
 /// use tower_health::Check;
 /// use tower_health_checks::Disk;
@@ -57,7 +66,9 @@ pub struct Disk {
 
 /// The forecasts of space and inodes, because either may run out.
 struct Forecasts {
+    /// The forecast of used bytes.
     bytes: Forecast,
+    /// The forecast of used inodes.
     inodes: Forecast,
 }
 
@@ -70,6 +81,7 @@ impl Forecasts {
     }
 }
 
+/// The default horizon of the forecast.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Disk {
@@ -96,6 +108,8 @@ impl Disk {
         })
     }
 
+    /// Creates a check whose state comes from a function. A test passes a function that simulates a
+    /// file system.
     fn with_source(
         path: PathBuf,
         see: impl Fn(&Path) -> io::Result<Space> + Send + Sync + 'static,
@@ -115,6 +129,22 @@ impl Disk {
 
     /// Sets the free share of space and inodes in percent below which the check warns. It replaces
     /// a bound in bytes. Defaults to 10.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Disk;
+    ///
+    /// // Every file system in use has less than 100 % of its space free.
+    /// let disk = Disk::new("/").warn_below(100.0).fail_below(0.0);
+    /// assert_eq!(disk.check().await?.reason(), Some(Reason::LimitNear));
+    ///
+    /// let reversed = Disk::new("/").warn_below(5.0).fail_below(10.0);
+    /// assert_eq!(reversed.problems().len(), 1, "it would fail before it warns");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_below(mut self, percent: f64) -> Self {
         self.percents.set_warn(percent);
         self.warn_below_bytes = None;
@@ -123,6 +153,22 @@ impl Disk {
 
     /// Sets the free share of space and inodes in percent below which the check fails. It replaces
     /// a bound in bytes. 0 disables it. Defaults to 5.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::{HealthCheck, Status};
+    /// use tower_health_checks::Disk;
+    ///
+    /// let strict = Disk::new("/").fail_below(100.0);
+    /// assert_eq!(strict.check().await?.status(), Status::Fail);
+    ///
+    /// // A full disk is then only a warning, for example where only logs are written.
+    /// let lax = Disk::new("/").fail_below(0.0);
+    /// assert!(lax.check().await?.status().is_good());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn fail_below(mut self, percent: f64) -> Self {
         self.percents.set_fail(percent);
         self.fail_below_bytes = None;
@@ -131,6 +177,19 @@ impl Disk {
 
     /// Sets the free space in bytes below which the check warns. It replaces the bound in percent
     /// for space, but not for inodes. Defaults to the bound in percent.
+    ///
+    /// ```
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Disk;
+    ///
+    /// const GIB: u64 = 1 << 30;
+    ///
+    /// let disk = Disk::new("/var/lib").warn_below_bytes(20 * GIB).fail_below_bytes(2 * GIB);
+    /// assert!(disk.problems().is_empty());
+    ///
+    /// let reversed = disk.warn_below_bytes(GIB);
+    /// assert_eq!(reversed.problems().len(), 1);
+    /// ```
     pub fn warn_below_bytes(mut self, bytes: u64) -> Self {
         self.warn_below_bytes = Some(bytes);
         self
@@ -138,6 +197,18 @@ impl Disk {
 
     /// Sets the free space in bytes below which the check fails. It replaces the bound in percent
     /// for space, but not for inodes. Defaults to the bound in percent.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Disk;
+    ///
+    /// let full = Disk::new("/").fail_below_bytes(u64::MAX).check().await?;
+    /// assert_eq!((full.status(), full.reason()), (Status::Fail, Some(Reason::LimitExceeded)));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn fail_below_bytes(mut self, bytes: u64) -> Self {
         self.fail_below_bytes = Some(bytes);
         self
@@ -159,6 +230,22 @@ impl Disk {
     /// 6 h from the bound of 95 percent at that rate, so use a shorter time for it, such as 5 h.
     ///
     /// Defaults to 24 h.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Disk;
+    ///
+    /// let disk = Disk::new("/").fail_below(0.0).warn_before(Duration::from_secs(5 * 60 * 60));
+    /// // A single run predicts nothing.
+    /// let first = disk.check().await?;
+    /// assert!(!first.measurements().iter().any(|found| found.name == "time_left"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_before(mut self, time: Duration) -> Self {
         self.forecast = Forecasts::new(time);
         self
@@ -167,17 +254,49 @@ impl Disk {
     /// Requires that a file system is mounted at exactly this path. Without this, the directory of
     /// a volume that is not mounted is judged by the file system that contains it. Defaults to
     /// accepting any path.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Disk;
+    ///
+    /// // The directory exists, but its volume is not mounted.
+    /// let volume = tempfile::tempdir()?;
+    /// let missing = Disk::new(volume.path()).mount_point().check().await.unwrap();
+    /// assert_eq!(missing.reason(), Some(Reason::NotFound));
+    ///
+    /// let root = Disk::new("/").mount_point().check().await.unwrap();
+    /// assert_ne!(root.reason(), Some(Reason::NotFound));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn mount_point(mut self) -> Self {
         self.is_mount_point = true;
         self
     }
 
     /// Requires a file system that is not mounted read-only. Defaults to accepting both.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Disk;
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let data = Disk::new(directory.path()).writable();
+    /// assert_ne!(data.check().await.unwrap().reason(), Some(Reason::ReadOnly));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn writable(mut self) -> Self {
         self.is_writable = true;
         self
     }
 
+    /// Judges the free bytes by the bounds in bytes, or else by those in percent, and measures
+    /// them.
     fn judge_bytes(&self, bytes: Amount) -> Outcome {
         if bytes.size == 0 {
             return Outcome::warn(Reason::Misconfigured)
@@ -210,11 +329,14 @@ impl Disk {
         )
     }
 
+    /// Judges the free inodes by the bounds in percent, and measures them.
     fn judge_inodes(&self, inodes: Amount) -> Outcome {
         let outcome = self.percents.judge_low(inodes.percent());
         explained(outcome, inodes, "inodes").measure("free_inodes", inodes.percent(), "percent")
     }
 
+    /// Records the used bytes and inodes, and warns if one of them will soon meet its bound. A run
+    /// calls this exactly once.
     fn predict(&self, space: &Space) -> Outcome {
         let Forecasts { bytes, inodes } = &self.forecast;
         let percent = self.percents.fail.unwrap_or_default().clamp(0.0, 100.0);
@@ -235,6 +357,7 @@ impl Disk {
     }
 }
 
+/// Adds the free amount as the cause, if the outcome does not pass.
 fn explained(outcome: Outcome, amount: Amount, unit: &str) -> Outcome {
     match outcome.reason() {
         Some(_) => {
@@ -248,10 +371,13 @@ fn explained(outcome: Outcome, amount: Amount, unit: &str) -> Outcome {
 /// The state of a file system.
 #[derive(Clone, Copy, Debug)]
 struct Space {
+    /// Its size is zero if the file system reports no size.
     bytes: Amount,
     /// `None` if the file system creates inodes on demand.
     inodes: Option<Amount>,
+    /// Whether it is mounted read-only, or became read-only after an error.
     is_read_only: bool,
+    /// Whether a file system is mounted at exactly the path.
     is_mount_point: bool,
 }
 
@@ -275,7 +401,8 @@ fn is_mount_point(path: &Path) -> io::Result<bool> {
     Ok(here.st_dev != around.st_dev || here.st_ino == around.st_ino)
 }
 
-/// What is available to processes without privileges.
+/// What is available to processes without privileges. What is reserved for root belongs neither to
+/// `free` nor to `size`.
 #[derive(Clone, Copy, Debug)]
 struct Amount {
     free: u64,
@@ -283,7 +410,8 @@ struct Amount {
 }
 
 impl Amount {
-    /// Part of the free space may be reserved for root.
+    /// Creates an amount from what `statvfs` reports, in units of `unit` bytes or inodes. Part of
+    /// the free space may be reserved for root. It counts neither as free nor as part of the size.
     fn new(all: u64, free: u64, available: u64, unit: u64) -> Self {
         let size = all.saturating_sub(free).saturating_add(available);
         Self {

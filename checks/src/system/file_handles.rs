@@ -1,3 +1,8 @@
+//! The check of the file handles of this process.
+//!
+//! A run reads `/proc/self/limits` and lists `/proc/self/fd`. Both need a free handle, so a process
+//! without one fails in [`refused`] instead of by its bounds.
+
 use std::{fmt, fs, io, time::Duration};
 
 use rustix::io::Errno;
@@ -63,6 +68,7 @@ impl FileHandles {
         Self::with_kernel(Kernel::default())
     }
 
+    /// Creates a check that reads its files at these paths.
     fn with_kernel(kernel: Kernel) -> Self {
         Self {
             usage: BlockingCall::new(move || usage(&kernel)),
@@ -72,12 +78,37 @@ impl FileHandles {
     }
 
     /// Sets the utilization in percent above which the check warns. Defaults to 80.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::FileHandles;
+    ///
+    /// // A process always has a few handles open, such as its standard output.
+    /// let outcome = FileHandles::new().warn_above(0.0).check().await?;
+    /// assert_eq!(outcome.reason(), Some(Reason::LimitNear));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_above(mut self, percent: f64) -> Self {
         self.bounds.set_warn(percent);
         self
     }
 
     /// Sets the utilization in percent above which the check fails. Defaults to 95.
+    ///
+    /// ```
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::FileHandles;
+    ///
+    /// // No utilization is above 100 %. Such a check fails only if no handle is left for itself.
+    /// let lax = FileHandles::new().fail_above(100.0);
+    /// assert!(lax.problems().is_empty());
+    ///
+    /// let problems = FileHandles::new().warn_above(95.0).fail_above(80.0).problems();
+    /// assert!(problems[0].starts_with("`warn_above` (95.0) is above `fail_above` (80.0)"));
+    /// ```
     pub fn fail_above(mut self, percent: f64) -> Self {
         self.bounds.set_fail(percent);
         self
@@ -89,11 +120,30 @@ impl FileHandles {
     /// [`Disk::warn_before`](super::Disk::warn_before). A leak takes hours, so 24 h are suitable.
     /// Zero disables it. It is not enabled by default, because connections follow the load of the
     /// day, which also rises steadily. Defaults to never.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::FileHandles;
+    ///
+    /// let leak = FileHandles::new().warn_before(Duration::from_secs(24 * 60 * 60));
+    /// for _ in 0..2 {
+    ///     // A number that does not rise has no `time_left`.
+    ///     let outcome = leak.check().await?;
+    ///     assert!(!outcome.measurements().iter().any(|found| found.name == "time_left"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_before(mut self, time: Duration) -> Self {
         self.forecast = Some(Forecast::new(time));
         self
     }
 
+    /// Records the utilization, and warns if it will soon meet the bound of the failure.
     fn predict(&self, utilization: f64) -> Outcome {
         let bound = self.bounds.fail.unwrap_or(100.0);
         match &self.forecast {
@@ -109,12 +159,15 @@ impl Default for FileHandles {
     }
 }
 
+/// The open handles of this process, and how many it may have.
 struct Usage {
+    /// The number of open handles, without the one that lists them.
     open: u64,
     /// `None` if there is no limit.
     limit: Option<u64>,
 }
 
+/// Reads the limit, and counts the open handles.
 fn usage(kernel: &Kernel) -> Result<Usage, Failure> {
     let limits = fs::read_to_string(kernel.proc.join("self/limits")).map_err(refused)?;
     let entries = fs::read_dir(kernel.proc.join("self/fd")).map_err(refused)?;

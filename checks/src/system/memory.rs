@@ -1,3 +1,8 @@
+//! The check of memory use.
+//!
+//! A run reads the [`Usage`] of each control group that has a limit, and that of the machine. The
+//! fullest one with a limit below the memory of the machine counts.
+
 use std::{fmt, fs, path::Path, time::Duration};
 
 use super::{
@@ -70,6 +75,7 @@ impl Memory {
         Self::with_kernel(Kernel::default())
     }
 
+    /// Creates a check that reads its files at these paths.
     fn with_kernel(kernel: Kernel) -> Self {
         Self {
             usage: BlockingCall::new(move || usage(&kernel)),
@@ -79,12 +85,36 @@ impl Memory {
     }
 
     /// Sets the utilization in percent above which the check warns. Defaults to 90.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Memory;
+    ///
+    /// // This process uses some memory, so a bound of 0 % always warns.
+    /// let outcome = Memory::new().warn_above(0.0).check().await?;
+    /// assert_eq!(outcome.reason(), Some(Reason::LimitNear));
+    /// assert!(outcome.measurements().iter().any(|found| found.name == "utilization"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_above(mut self, percent: f64) -> Self {
         self.bounds.set_warn(percent);
         self
     }
 
     /// Sets the utilization in percent above which the check fails. Defaults to never.
+    ///
+    /// ```
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Memory;
+    ///
+    /// // For a service that loses data if the kernel kills it: stop its traffic before that.
+    /// assert!(Memory::new().fail_above(95.0).problems().is_empty());
+    /// assert_eq!(Memory::new().warn_above(99.0).fail_above(95.0).problems().len(), 1);
+    /// assert_eq!(Memory::new().fail_above(f64::NAN).problems().len(), 1, "not a number");
+    /// ```
     pub fn fail_above(mut self, percent: f64) -> Self {
         self.bounds.set_fail(percent);
         self
@@ -95,6 +125,22 @@ impl Memory {
     /// according to three runs in a row. The rate is determined as by
     /// [`Disk::warn_before`](super::Disk::warn_before). Zero disables it. It is not enabled by
     /// default, because a process that has just started fills its caches. Defaults to never.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), tower_health::Failure> {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Memory;
+    ///
+    /// let leak = Memory::new().warn_before(Duration::from_secs(12 * 60 * 60));
+    /// // A single run predicts nothing.
+    /// let first = leak.check().await?;
+    /// assert!(!first.measurements().iter().any(|found| found.name == "time_left"));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn warn_before(mut self, time: Duration) -> Self {
         self.forecast = Some(Forecast::new(time));
         self
@@ -107,6 +153,7 @@ impl Default for Memory {
     }
 }
 
+/// The used memory of a control group or of the machine, and its limit, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Usage {
     used: u64,
@@ -114,11 +161,14 @@ struct Usage {
 }
 
 impl Usage {
+    /// Returns the use in percent of the limit. A limit of 0 is always full.
     fn percent(self) -> f64 {
         percent(self.used, self.limit)
     }
 }
 
+/// Returns the usage that counts: that of the fullest group whose limit is below the memory of the
+/// machine, or else that of the machine.
 fn usage(kernel: &Kernel) -> Result<Usage, Failure> {
     let machine = machine(kernel)?;
     let mut fullest: Option<Usage> = None;
@@ -138,6 +188,7 @@ fn usage(kernel: &Kernel) -> Result<Usage, Failure> {
     Ok(fullest.unwrap_or(machine))
 }
 
+/// Returns the usage of the machine. `MemAvailable` includes what the kernel can reclaim.
 fn machine(kernel: &Kernel) -> Result<Usage, Failure> {
     let text = fs::read_to_string(kernel.proc.join("meminfo"))?;
     let bytes = |name| match number(&text, name) {
@@ -153,7 +204,8 @@ fn machine(kernel: &Kernel) -> Result<Usage, Failure> {
     })
 }
 
-/// Returns `None` if the group has no limit.
+/// Returns the usage of a group, or `None` if the group has no limit. In version 2 the limit is the
+/// lower one of `memory.max` and `memory.high`.
 fn usage_of(version: Version, directory: &Path) -> Result<Option<Usage>, Failure> {
     let (limits, current, inactive) = match version {
         Version::Two => (

@@ -1,4 +1,10 @@
 //! Resources that a process can run out of, as the operating system reports them.
+//!
+//! Each check reads the state of the operating system in a [`BlockingCall`], because a network
+//! mount or a busy kernel may block the thread. [`Disk`] works on Unix. The others read files of
+//! the Linux kernel, below paths that a test can replace.
+//!
+//! [`BlockingCall`]: tower_health::checks::BlockingCall
 
 #[cfg(target_os = "linux")]
 mod cgroup;
@@ -16,16 +22,23 @@ pub use self::{cpu_pressure::CpuPressure, file_handles::FileHandles, memory::Mem
 
 use tower_health::{Outcome, Reason, checks::contradiction};
 
-/// Bounds in percent. Either of them may be `None`.
+/// Bounds in percent. Either of them may be `None`, and then has no effect.
+///
+/// The check decides whether high or low values are bad, by its choice of `judge_high` or
+/// `judge_low`. A value that is equal to a bound is not past it.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
+    /// Past this bound, the outcome is a warning with [`Reason::LimitNear`].
     warn: Option<f64>,
+    /// Past this bound, the outcome is a failure with [`Reason::LimitExceeded`].
     fail: Option<f64>,
-    /// Whether the user set them. A default does not contradict a bound.
+    /// Whether the user set them, as a pair of the warning and the failure. A default does not
+    /// contradict a bound.
     is_set: (bool, bool),
 }
 
 impl Bounds {
+    /// Creates default bounds, which cause no problem at the start.
     fn of(warn: Option<f64>, fail: Option<f64>) -> Self {
         Self {
             warn,
@@ -34,11 +47,13 @@ impl Bounds {
         }
     }
 
+    /// Replaces the default of the warning.
     fn set_warn(&mut self, percent: f64) {
         self.warn = Some(percent);
         self.is_set.0 = true;
     }
 
+    /// Replaces the default of the failure.
     fn set_fail(&mut self, percent: f64) {
         self.fail = Some(percent);
         self.is_set.1 = true;
@@ -75,6 +90,8 @@ impl Bounds {
         Self::judge(|bound| percent < bound, self)
     }
 
+    /// Returns a failure if the value is past the bound of the failure, or else a warning if it is
+    /// past that of the warning. `is_past` compares the value with a bound.
     fn judge(is_past: impl Fn(f64) -> bool, bounds: Self) -> Outcome {
         if bounds.fail.is_some_and(&is_past) {
             Outcome::fail(Reason::LimitExceeded)
@@ -86,9 +103,11 @@ impl Bounds {
     }
 }
 
+/// A bound with the name of its setter, for a message.
 type Named<'a> = (&'a str, Option<f64>);
 
-/// Returns the problems of a lower and an upper bound.
+/// Returns the problems of a lower and an upper bound: a bound that is not a number (NaN), and a
+/// lower bound that is above the upper one.
 fn problems(lower: Named<'_>, upper: Named<'_>) -> Vec<String> {
     let is_none = |(_, percent): &Named<'_>| percent.is_some_and(f64::is_nan);
     let wrong = [lower, upper].into_iter().filter(is_none);

@@ -1,3 +1,8 @@
+//! The check of a gRPC service, by the standard protocol `grpc.health.v1`.
+//!
+//! A status that the server sent and an error of the transport have the same type in tonic. Only
+//! the latter has a [source](Error::source), which is how [`reason`] distinguishes them.
+
 use std::{error::Error, fmt, future::poll_fn};
 
 use bytes::Bytes;
@@ -56,12 +61,29 @@ use super::chain;
 #[derive(Clone)]
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct GrpcUpstream<S = Channel> {
+    /// Cloned for each run. The clones share one connection.
     channel: S,
+    /// Empty for the server as a whole.
     service: String,
 }
 
 impl<S> GrpcUpstream<S> {
     /// Creates a check of the server that `channel` is connected to.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tonic::transport::Endpoint;
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::GrpcUpstream;
+    ///
+    /// // Nothing listens on this port.
+    /// let channel = Endpoint::new("http://127.0.0.1:1")?.connect_lazy();
+    /// let outcome = GrpcUpstream::new(channel).check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::ConnectionRefused));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(channel: S) -> Self {
         Self {
             channel,
@@ -71,6 +93,30 @@ impl<S> GrpcUpstream<S> {
 
     /// Sets the service whose health is requested from the server. Defaults to `""`, the server as
     /// a whole.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use tokio_stream::wrappers::TcpListenerStream;
+    /// # use tonic::transport::{Endpoint, Server};
+    /// use tower_health::{Health, HealthCheck, Probe, Reason, Status};
+    /// use tower_health_checks::GrpcUpstream;
+    ///
+    /// let stock = Health::builder("stock").start()?;
+    /// let grpc = stock.grpc().service("stock.v1.Stock", Probe::Readiness);
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let channel = Endpoint::new(format!("http://{}", listener.local_addr()?))?.connect_lazy();
+    /// # let incoming = TcpListenerStream::new(listener);
+    /// # tokio::spawn(Server::builder().add_service(grpc).serve_with_incoming(incoming));
+    ///
+    /// let known = GrpcUpstream::new(channel.clone()).service("stock.v1.Stock");
+    /// assert_eq!(known.check().await.unwrap().status(), Status::Pass);
+    ///
+    /// let unknown = GrpcUpstream::new(channel).service("stock.v2.Stock");
+    /// assert_eq!(unknown.check().await.unwrap().reason(), Some(Reason::NotFound));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn service(mut self, name: impl Into<String>) -> Self {
         self.service = name.into();
         self
@@ -83,6 +129,7 @@ where
     S::ResponseBody: Body<Data = Bytes> + Send + 'static,
     <S::ResponseBody as Body>::Error: Into<StdError> + Send,
 {
+    /// Sends one request, and returns the status of the service or of the call.
     async fn ask(&self) -> Result<ServingStatus, Status> {
         let mut channel = self.channel.clone();
         // Polled here, because the client keeps only the text of this error.
@@ -117,6 +164,7 @@ where
     }
 }
 
+/// Returns the outcome of a call that failed. A server without capacity is a warning.
 fn judge(status: &Status) -> Outcome {
     let reason = reason(status);
     let outcome = match reason {
@@ -126,6 +174,8 @@ fn judge(status: &Status) -> Outcome {
     outcome.with_cause(message(status))
 }
 
+/// Returns the reason of a call that failed: that of the transport, or else that of the status
+/// code.
 fn reason(status: &Status) -> Reason {
     // A status that the server sent has no source.
     if let Some(error) = status.source() {

@@ -2,6 +2,10 @@
 //!
 //! Source:
 //! [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
+//!
+//! [`HttpUpstream`](super::HttpUpstream) calls [`read`] with the part of a body that it has read.
+//! The result is `None` if the body is not about health. Such a body neither passes nor fails a
+//! check. An unknown status does fail it, because a service that reports one may be down.
 
 use std::fmt;
 
@@ -25,6 +29,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Returns the kind of a media type, which may have parameters. `None` if bodies of this type
+    /// are not about health.
     pub(super) fn of(media_type: &str) -> Option<Self> {
         let essence = media_type.split(';').next().unwrap_or_default();
         match essence.trim().to_ascii_lowercase().as_str() {
@@ -37,7 +43,8 @@ impl Kind {
     }
 }
 
-/// Returns the outcome that a body reports, or `None` if it is about something else.
+/// Returns the outcome that a body reports, or `None` if it is about something else. The body may
+/// be cut off.
 pub(super) fn read(kind: Kind, body: &[u8]) -> Option<Outcome> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if kind == Kind::Text {
@@ -59,6 +66,8 @@ pub(super) fn read(kind: Kind, body: &[u8]) -> Option<Outcome> {
     Some(outcome(status(&word), &word, said.output))
 }
 
+/// Returns the outcome of a status. The cause contains the status as it was sent, and the `output`
+/// of the service.
 fn outcome(status: Option<Status>, word: &str, output: Option<String>) -> Outcome {
     let outcome = match status {
         Some(Status::Pass) => return Outcome::pass(),
@@ -103,12 +112,15 @@ const STATUSES: [(&str, Status); 18] = [
     ("critical", Status::Fail),
 ];
 
+/// Returns the meaning of a status, or `None` if it is not a known one.
 fn status(word: &str) -> Option<Status> {
     let mut words = STATUSES.iter();
     let (_, status) = words.find(|(known, _)| word.eq_ignore_ascii_case(known))?;
     Some(*status)
 }
 
+/// The two fields of the object that count. A field that is not a string is left out, and of a
+/// repeated field the last string counts.
 #[derive(Default)]
 struct Fields {
     status: Option<String>,

@@ -1,3 +1,10 @@
+//! The check of a service over HTTP.
+//!
+//! A run reads a response into an [`Answer`]: its status code, the kind of its body, and the
+//! beginning of its body. [`HttpUpstream::judge`] then needs no connection. The status code is
+//! judged first. The body counts for an expected code, and for an error of the server that reports
+//! a failure.
+
 use std::{fmt, time::Duration};
 
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
@@ -81,16 +88,43 @@ const BODY_TIMEOUT: Duration = Duration::from_millis(250);
 /// let stock = Check::new("stock", ready).non_critical();
 /// # Ok::<(), reqwest::Error>(())
 /// ```
+///
+/// A service that reports a warning about itself causes a warning of the check:
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, http::header::CONTENT_TYPE, routing::get};
+/// use tower_health::{HealthCheck, Reason, Status};
+/// use tower_health_checks::HttpUpstream;
+///
+/// let body = r#"{"status":"warn","output":"the cache is cold"}"#;
+/// let ready = ([(CONTENT_TYPE, "application/health+json")], body);
+/// let app = Router::new().route("/ready", get(move || async move { ready }));
+/// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+/// # let url = format!("http://{}/ready", listener.local_addr()?);
+/// # tokio::spawn(async move { axum::serve(listener, app).await });
+/// # let client = reqwest::Client::builder().no_proxy().build()?;
+///
+/// let outcome = HttpUpstream::new(client, url).check().await.unwrap();
+/// assert_eq!((outcome.status(), outcome.reason()), (Status::Warn, Some(Reason::Degraded)));
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct HttpUpstream {
     client: Client,
     /// The error if the URL is not valid.
     url: Result<Url, String>,
+    /// Whether a status code is expected.
     expect: Box<dyn Fn(u16) -> bool + Send + Sync>,
+    /// Whether the beginning of a body is expected. `None` for any body.
     expect_body: Option<Box<ExpectBody>>,
+    /// Whether a body that is about health counts.
     reads_health_json: bool,
 }
 
+/// Whether a body, up to [`READ`] bytes of it, is expected.
 type ExpectBody = dyn Fn(&[u8]) -> bool + Send + Sync;
 
 impl HttpUpstream {
@@ -119,6 +153,28 @@ impl HttpUpstream {
     }
 
     /// Sets the status codes that are expected. Defaults to 200 to 299.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, http::StatusCode, routing::get};
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::HttpUpstream;
+    ///
+    /// let app = Router::new().route("/ready", get(|| async { StatusCode::NO_CONTENT }));
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let url = format!("http://{}/ready", listener.local_addr()?);
+    /// # tokio::spawn(async move { axum::serve(listener, app).await });
+    /// # let client = reqwest::Client::builder().no_proxy().build()?;
+    ///
+    /// let any = HttpUpstream::new(client.clone(), &url);
+    /// assert_eq!(any.check().await.unwrap().status(), Status::Pass);
+    ///
+    /// let exact = HttpUpstream::new(client, &url).expect(|code| code == 200);
+    /// assert_eq!(exact.check().await.unwrap().reason(), Some(Reason::UnexpectedAnswer));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn expect(mut self, code: impl Fn(u16) -> bool + Send + Sync + 'static) -> Self {
         self.expect = Box::new(code);
         self
@@ -128,13 +184,29 @@ impl HttpUpstream {
     /// first 64 KiB are passed to the function. An unexpected body fails with
     /// [`Reason::UnexpectedAnswer`].
     ///
-    /// ```
-    /// # use tower_health_checks::HttpUpstream;
-    /// # let client = reqwest::Client::new();
-    /// let nagios = HttpUpstream::new(client, "http://stock.internal/ping").expect_body(|body| body.starts_with(b"OK"));
-    /// ```
-    ///
     /// Defaults to any body.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, routing::get};
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::HttpUpstream;
+    ///
+    /// let app = Router::new().route("/ready", get(|| async { "OK - 3 workers" }));
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let url = format!("http://{}/ready", listener.local_addr()?);
+    /// # tokio::spawn(async move { axum::serve(listener, app).await });
+    /// # let client = reqwest::Client::builder().no_proxy().build()?;
+    ///
+    /// let check = HttpUpstream::new(client, url).expect_body(|body| body.starts_with(b"OK"));
+    /// assert_eq!(check.check().await.unwrap().status(), Status::Pass);
+    ///
+    /// let check = check.expect_body(|body| body == b"pong");
+    /// assert_eq!(check.check().await.unwrap().reason(), Some(Reason::UnexpectedAnswer));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn expect_body(mut self, body: impl Fn(&[u8]) -> bool + Send + Sync + 'static) -> Self {
         self.expect_body = Some(Box::new(body));
         self
@@ -142,6 +214,28 @@ impl HttpUpstream {
 
     /// Does not read the body as health+json. Use it for a service whose JSON has a `status` that
     /// is not about health. Defaults to reading it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, routing::get};
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::HttpUpstream;
+    ///
+    /// // The `status` is that of an order.
+    /// let order = axum::Json(std::collections::BTreeMap::from([("status", "shipped")]));
+    /// let app = Router::new().route("/ready", get(|| async { order }));
+    /// # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let url = format!("http://{}/ready", listener.local_addr()?);
+    /// # tokio::spawn(async move { axum::serve(listener, app).await });
+    /// # let client = reqwest::Client::builder().no_proxy().build()?;
+    ///
+    /// let check = HttpUpstream::new(client, url);
+    /// assert_eq!(check.check().await.unwrap().reason(), Some(Reason::UnexpectedAnswer));
+    /// assert_eq!(check.ignore_health_json().check().await.unwrap().status(), Status::Pass);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn ignore_health_json(mut self) -> Self {
         self.reads_health_json = false;
         self
@@ -163,6 +257,8 @@ impl HttpUpstream {
         }
     }
 
+    /// Sends the request and reads the body. The body of an unexpected code is optional, so the run
+    /// waits only [`BODY_TIMEOUT`] for it.
     async fn answer(&self, url: &Url) -> Result<Answer, reqwest::Error> {
         let mut response = self.ask(url).await?;
         let code = response.status().as_u16();
@@ -187,6 +283,7 @@ impl HttpUpstream {
         })
     }
 
+    /// Judges a response.
     fn judge(&self, answer: &Answer) -> Outcome {
         let health_json = answer.kind.filter(|_| self.reads_health_json);
         let readable = health_json.filter(|_| !answer.is_encoded);
@@ -212,6 +309,8 @@ impl HttpUpstream {
     }
 }
 
+/// Returns the outcome of an unexpected status code. The status in the body counts if it is a
+/// failure and the code is 500 or above.
 fn unexpected(code: u16, status: Option<Outcome>) -> Outcome {
     let says_fail = status.filter(|status| status.reason() == Some(Reason::Unhealthy));
     let outcome = match (code, says_fail) {
@@ -241,8 +340,10 @@ impl HealthCheck for HttpUpstream {
     }
 }
 
+/// What a run reads of a response.
 struct Answer {
     code: u16,
+    /// `None` if the body has no media type, or one that is not about health.
     kind: Option<Kind>,
     /// Whether it has a compression that the client does not support.
     is_encoded: bool,
@@ -273,6 +374,7 @@ impl Body {
         Ok(body)
     }
 
+    /// Returns the outcome that the body reports, or `None` if it is not about health.
     fn status(&self, kind: Kind) -> Option<Outcome> {
         let cut = || {
             Outcome::fail(Reason::UnexpectedAnswer).with_cause(format_args!(
@@ -291,6 +393,7 @@ fn is_lost(error: &reqwest::Error) -> bool {
     may_be && reason(error) == Reason::ConnectionLost
 }
 
+/// Returns the reason of a request that failed without a response.
 fn reason(error: &reqwest::Error) -> Reason {
     if error.is_builder() {
         return Reason::Misconfigured;

@@ -2,6 +2,9 @@
 //!
 //! Source: [Actuator API,
 //! `health`](https://docs.spring.io/spring-boot/api/rest/actuator/health.html).
+//! A check is a component. A verdict is a composite of its components, and the root also names its
+//! groups. `DOWN` and `OUT_OF_SERVICE` are 503 in Actuator as well. `UNKNOWN` is 200 in Actuator
+//! and 503 here, because an instance that is starting is not ready.
 
 use serde::Serialize;
 
@@ -14,6 +17,7 @@ use crate::{
 /// The groups below the root, with the names of Actuator.
 const GROUPS: [&str; 2] = ["liveness", "readiness"];
 
+/// Returns the document of a page. A verdict without exposure is its status alone.
 pub(super) fn body(page: &Page<'_>, form: Form) -> String {
     let exposure = form.exposure;
     let status = status(page);
@@ -67,6 +71,7 @@ fn status(page: &Page<'_>) -> &'static str {
     }
 }
 
+/// Returns the status of one component.
 fn component_status(check: &CheckReport) -> &'static str {
     match check.status {
         Status::Pass | Status::Warn => "UP",
@@ -75,6 +80,7 @@ fn component_status(check: &CheckReport) -> &'static str {
     }
 }
 
+/// The document of a composite, or of a single component.
 #[derive(Serialize)]
 struct Document {
     status: &'static str,
@@ -87,6 +93,7 @@ struct Document {
 }
 
 impl Document {
+    /// Returns a document with a status and nothing else.
     fn bare(status: &'static str) -> Self {
         Self {
             status,
@@ -97,6 +104,7 @@ impl Document {
     }
 }
 
+/// The components, in the order of the page. It serializes as a JSON object.
 struct Components(Vec<(String, Component)>);
 
 impl Components {
@@ -112,6 +120,7 @@ impl Serialize for Components {
     }
 }
 
+/// A check within a composite.
 #[derive(Serialize)]
 struct Component {
     status: &'static str,

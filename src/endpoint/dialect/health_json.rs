@@ -2,6 +2,9 @@
 //!
 //! Source:
 //! [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
+//!
+//! `pass` and `warn` are 200, and `fail` is 503, unless other codes are configured. The dialect
+//! adds fields that the draft does not define: three to a check, and `since` to the document.
 
 use std::{borrow::Cow, fmt, iter};
 
@@ -17,6 +20,7 @@ use crate::{
     },
 };
 
+/// Returns the document of a page. Without exposure it contains the status alone.
 pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
     let status = page.status;
     if exposure == Exposure::Status {
@@ -71,11 +75,13 @@ fn notes(page: &Page<'_>) -> Vec<String> {
     [more, known, unknown].into_iter().flatten().collect()
 }
 
+/// Joins names with commas.
 fn names(names: &[Name]) -> String {
     let names: Vec<&str> = names.iter().map(Name::as_str).collect();
     names.join(", ")
 }
 
+/// The document of a page. A field without a value is left out.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Document<'a> {
@@ -100,6 +106,7 @@ struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
+    /// Returns a document with a status and nothing else.
     fn bare(status: Status) -> Self {
         Self {
             status,
@@ -114,6 +121,7 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Returns a document that also describes the service.
     fn of(service: &'a Service, status: Status) -> Self {
         Self {
             service_id: Some(&service.name),
@@ -127,7 +135,10 @@ impl<'a> Document<'a> {
 
 /// Why the status is not a pass, in one line.
 enum Output<'a> {
+    /// Why a single check does not pass.
     Check(Cow<'a, str>),
+    /// Why a verdict is not a pass. `checks` are the first that do not pass, and `more` is the
+    /// number of the others.
     Verdict {
         reason: VerdictReason,
         cause: Option<&'a Cause>,
@@ -195,12 +206,15 @@ impl Serialize for Output<'_> {
     }
 }
 
+/// The checks of a page, as a JSON object. A check has one key for the duration of its last run,
+/// and one for each further thing that is measured.
 struct Checks<'a> {
     reports: &'a [CheckReport],
     exposure: Exposure,
 }
 
 impl Checks<'_> {
+    /// No checks, for a document without exposure.
     const NONE: Self = Self {
         reports: &[],
         exposure: Exposure::Status,
@@ -243,6 +257,7 @@ impl Serialize for Checks<'_> {
     }
 }
 
+/// Returns a key of the draft: the component and what is measured, separated by a colon.
 fn key(check: &CheckReport, measured: &str) -> String {
     [&*check.name, ":", measured].concat()
 }
@@ -253,6 +268,8 @@ const RESPONSE_TIME: &str = "responseTime";
 /// The name of the average duration, for checks with a slow threshold.
 const SMOOTHED: &str = "smoothedResponseTime";
 
+/// One value of a check. Only the value of the last run has an output, links and the fields that
+/// are not in the draft.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Detail<'a> {

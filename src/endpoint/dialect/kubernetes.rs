@@ -2,6 +2,10 @@
 //!
 //! Source: [Kubernetes API health
 //! endpoints](https://kubernetes.io/docs/reference/using-api/health-checks/).
+//!
+//! A line with `[+]` is a check that passes or warns, and one with `[-]` is a check that fails. The
+//! last line is the verdict. The reason of a failure is withheld, as the API server does, because
+//! its probes are often reachable without authentication.
 
 use std::fmt::{self, Write};
 
@@ -20,6 +24,7 @@ pub(super) fn body(page: &Page<'_>, form: Form) -> String {
     text
 }
 
+/// Writes the text of a page. Each line ends in a line break. A plain `ok` does not.
 fn write(text: &mut String, page: &Page<'_>, form: Form) -> fmt::Result {
     let good = page.status.is_good();
     let probe = match page.subject {
@@ -37,6 +42,8 @@ fn write(text: &mut String, page: &Page<'_>, form: Form) -> fmt::Result {
     writeln!(text, "{} check {said}", probe_name(probe))
 }
 
+/// Writes the lines before the verdict: a reason of the instance itself, the checks, how many
+/// checks are not listed, and what was excluded.
 fn lines(text: &mut String, page: &Page<'_>) -> fmt::Result {
     // The reason is the instance itself, and not a check.
     if let Some(reason) = page
@@ -56,6 +63,7 @@ fn lines(text: &mut String, page: &Page<'_>) -> fmt::Result {
     unknown(text, page)
 }
 
+/// Writes the line of a check.
 fn line(text: &mut String, check: &CheckReport) -> fmt::Result {
     let name = &check.name;
     if check.status.is_good() {
@@ -78,8 +86,10 @@ fn unknown(text: &mut String, page: &Page<'_>) -> fmt::Result {
     }
 }
 
+/// The beginning of the warning, in the words of the API server.
 const UNKNOWN: &str = "warn: some health checks cannot be excluded: no matches for ";
 
+/// Quotes a name as the API server does. A valid name needs no escapes.
 fn quote(name: &str) -> String {
     format!("{name:?}")
 }

@@ -2,6 +2,9 @@
 //!
 //! Source: [MicroProfile Health 4.0, appendix
 //! B](https://download.eclipse.org/microprofile/microprofile-health-4.0/microprofile-health-spec-4.0.html).
+//!
+//! A check is a procedure of the probe that it is for. The specification allows no status besides
+//! `UP` and `DOWN`, so a pending check is `DOWN`.
 
 use serde::Serialize;
 
@@ -27,12 +30,15 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
     to_json(&Document { status, checks }, status)
 }
 
+/// The document of the specification: a status and the procedures.
 #[derive(Serialize)]
 struct Document<'a> {
     status: &'static str,
     checks: Vec<Response<'a>>,
 }
 
+/// A procedure. Its data is what the dialect knows of a check, by the names that Actuator also
+/// uses.
 #[derive(Serialize)]
 struct Response<'a> {
     name: &'a str,
@@ -41,6 +47,7 @@ struct Response<'a> {
     data: Details,
 }
 
+/// Returns the status of the specification.
 const fn up(good: bool) -> &'static str {
     if good { "UP" } else { "DOWN" }
 }

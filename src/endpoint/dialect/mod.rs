@@ -1,4 +1,6 @@
-//! The dialects: wire formats of a report, one per file.
+//! The dialects: wire formats of a report, one per file. Each has a function `body`, which renders
+//! a [`Page`]. A page is what an answer contains, independent of the format. A [`Form`] is how it
+//! is rendered. Two answers with the same page and form are equal, so one of them can be cached.
 
 mod actuator;
 mod health_json;
@@ -13,7 +15,10 @@ use std::{
 use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
-use super::{Exposure, answers::Answer, response::complete};
+use super::{
+    Exposure,
+    answer::{Answer, complete},
+};
 use crate::{
     check::Policy,
     engine::Service,
@@ -48,22 +53,102 @@ pub enum Dialect {
     /// `application/health+json`: [draft-inadarei-api-health-check-06].
     ///
     /// [draft-inadarei-api-health-check-06]: https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06
+    ///
+    /// The keys of `checks` are `name:responseTime`, `name:smoothedResponseTime` if the check has a
+    /// [bound for slow runs](crate::Check::warn_above), and with full exposure one key for each
+    /// measurement. Durations are in milliseconds. Fields that the draft does not define are
+    /// `since`, `lastSuccess` and `consecutiveFailures`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Health, Status};
+    ///
+    /// let probes = Health::fixed(Status::Fail).service();
+    /// let response = probes.respond("GET", "/ready", None, []).expect("a probe path").await;
+    /// let body: serde_json::Value = serde_json::from_slice(response.body())?;
+    /// assert_eq!(body["status"], "fail");
+    /// assert_eq!(body["output"], "fixed failed");
+    /// assert_eq!(body["checks"]["fixed:responseTime"][0]["consecutiveFailures"], 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     HealthJson,
     /// The plain text of the [Kubernetes API server], with `?verbose` and `?exclude`.
     ///
     /// [Kubernetes API server]: https://kubernetes.io/docs/reference/using-api/health-checks/
+    ///
+    /// A pass and a warning are `ok`. The reason of a check is withheld, whatever the exposure.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Health, Status};
+    ///
+    /// let probes = Health::fixed(Status::Warn).service();
+    /// let headers = [("accept", b"text/plain".as_slice())];
+    /// let ask = |query| probes.respond("GET", "/ready", query, headers).expect("a probe path");
+    /// assert_eq!(ask(None).await.body(), "ok");
+    /// assert_eq!(ask(Some("verbose")).await.body(), "[+]fixed ok\nreadyz check passed\n");
+    /// # Ok(())
+    /// # }
+    /// ```
     KubernetesText,
     /// The JSON of [MicroProfile Health 4.0].
     ///
     /// [MicroProfile Health 4.0]: https://download.eclipse.org/microprofile/microprofile-health-4.0/microprofile-health-spec-4.0.html
+    ///
+    /// It has the statuses `UP` and `DOWN`. It lists passing checks as well. It is not negotiated
+    /// by `Accept`, because its media type is `application/json`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Endpoints, Health, Status, endpoint::Dialect};
+    ///
+    /// let endpoints = Endpoints::builder().dialect("/ready", Dialect::MicroProfile).build()?;
+    /// let probes = Health::fixed(Status::Fail).service().endpoints(endpoints);
+    /// let response = probes.respond("GET", "/ready", None, []).expect("a probe path").await;
+    /// let body: serde_json::Value = serde_json::from_slice(response.body())?;
+    /// assert_eq!(body["status"], "DOWN");
+    /// assert_eq!(body["checks"][0]["name"], "fixed");
+    /// assert_eq!(body["checks"][0]["data"]["reason"], "failed");
+    /// # Ok(())
+    /// # }
+    /// ```
     MicroProfile,
     /// The JSON of [Spring Boot's Actuator], version 3.
     ///
     /// [Spring Boot's Actuator]: https://docs.spring.io/spring-boot/api/rest/actuator/health.html
+    ///
+    /// It has the statuses `UP`, `DOWN`, `OUT_OF_SERVICE` and `UNKNOWN`. A response at a path of
+    /// this dialect lists all components. A negotiated one lists those that do not pass, except for
+    /// [health](crate::Probe::Health).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{Endpoints, Health, Status};
+    ///
+    /// let health = Health::fixed(Status::Pass);
+    /// health.maintenance("reindexing", Duration::from_secs(600));
+    /// let probes = health.service().endpoints(Endpoints::actuator().build()?);
+    /// let path = "/actuator/health/readiness";
+    /// let response = probes.respond("GET", path, None, []).expect("a probe path").await;
+    /// let body: serde_json::Value = serde_json::from_slice(response.body())?;
+    /// assert_eq!(body["status"], "OUT_OF_SERVICE");
+    /// assert_eq!(body["components"]["fixed"]["status"], "UP");
+    /// # Ok(())
+    /// # }
+    /// ```
     Actuator,
 }
 
 /// A body and its media type.
+///
+/// There is one more than there are dialects, because health+json has two media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     HealthJson,
@@ -86,6 +171,7 @@ impl From<Dialect> for Format {
 }
 
 impl Format {
+    /// Returns the media type, as in `Content-Type`.
     const fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
             Self::HealthJson => "application/health+json",
@@ -110,6 +196,8 @@ pub(super) struct Form {
 
 impl Form {
     /// Returns the index of this form of an answer to `probe` among all forms of all answers.
+    ///
+    /// It is below [`FORMS`], and unique for each combination.
     pub(super) const fn index(self, probe: Probe) -> usize {
         let kind = if self.verbose {
             VERBOSE
@@ -153,21 +241,31 @@ impl Form {
 /// The index of verbose answers, after the indices of the formats.
 const VERBOSE: usize = Format::Actuator as usize + 1;
 
+/// The number of exposures.
 const EXPOSURES: usize = Exposure::Full as usize + 1;
 
 /// The number of forms of an answer.
+///
+/// An array of this size holds the cached answers, so a new format or exposure makes it larger.
 pub(super) const FORMS: usize = (VERBOSE + 1) * Probe::ALL.len() * EXPOSURES * 2;
 
 /// The content of an answer, independent of the format.
+///
+/// It borrows from a published view or from a report. It contains only what the exposure allows,
+/// except for causes, runbooks and measurements, which each dialect leaves out itself.
 pub(super) struct Page<'a> {
     pub(super) subject: Subject,
+    /// The name, version and release of the service.
     pub(super) service: &'a Service,
+    /// The status of the subject, which decides the status code.
     pub(super) status: Status,
     /// The checks that are listed.
     pub(super) checks: &'a [CheckReport],
     /// The number of checks that do not pass and are not listed.
     pub(super) more: usize,
+    /// The checks that the request excludes, for the note in the body.
     pub(super) excluded: Excluded<'a>,
+    /// After how long the status may change, if that is known.
     pub(super) retry_after: Option<Duration>,
     /// The cause of the reason of a verdict.
     pub(super) cause: Option<&'a Cause>,
@@ -188,13 +286,16 @@ pub(super) enum Subject {
 /// The checks that a request excludes.
 #[derive(Clone, Copy)]
 pub(super) struct Excluded<'a> {
+    /// The excluded checks that exist. The verdict was computed without them.
     pub(super) names: &'a [Name],
+    /// The excluded names that no check of the probe has. At most [`Verdict::MAX_CHECKS`].
     pub(super) unknown: &'a [Name],
     /// The number of further unknown names. An invalid name is not repeated in a response.
     pub(super) more_unknown: usize,
 }
 
 impl Excluded<'static> {
+    /// A request without `exclude`.
     pub(super) const NOTHING: Self = Self {
         names: &[],
         unknown: &[],
@@ -304,6 +405,8 @@ impl<'a> Page<'a> {
 }
 
 /// Returns a verdict in health+json, on one line.
+///
+/// The management port sends it as the data of a server-sent event.
 #[cfg(feature = "server")]
 pub(crate) fn event(service: &Service, verdict: &Verdict, exposure: Exposure) -> String {
     let page = Page::verdict(service, verdict, exposure, Excluded::NOTHING);
@@ -319,6 +422,7 @@ impl Details {
         self.0.is_empty()
     }
 
+    /// Whether a pair has this name.
     fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, _)| known == name)
     }
@@ -330,6 +434,9 @@ impl Serialize for Details {
     }
 }
 
+/// Returns the details of a check for MicroProfile and Actuator: first its own fields, then its
+/// measurements. The error, the runbook and the measurements need full exposure. A measurement
+/// whose name is taken gets a number, because the names of a JSON object must be unique.
 fn details(check: &CheckReport, exposure: Exposure) -> Details {
     let full = exposure == Exposure::Full;
     let (cause, runbook) = (check.cause.as_ref(), check.runbook.as_deref());

@@ -1,3 +1,6 @@
+//! The response body of the middleware. Its only task besides passing frames on is to end the count
+//! of its request in time.
+
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -18,6 +21,29 @@ pin_project! {
     ///
     /// It implements [`Body`] if `B` is a body whose data is [`Bytes`], as in axum, hyper and
     /// tonic.
+    ///
+    /// The body of a probe is complete, and is not in flight. Frames, trailers and the size hint of
+    /// an inner body are passed on unchanged.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::convert::Infallible;
+    ///
+    /// use http::{Request, Response};
+    /// use http_body_util::BodyExt;
+    /// use tower::{ServiceExt, service_fn};
+    /// use tower_health::{Health, Status, layer::probes::ResponseBody};
+    ///
+    /// let app = Health::fixed(Status::Pass).wrap(service_fn(|_: Request<()>| async {
+    ///     Ok::<_, Infallible>(Response::new("no orders".to_owned()))
+    /// }));
+    /// let response = app.oneshot(Request::get("/orders").body(())?).await?;
+    /// let body: ResponseBody<String> = response.into_body();
+    /// assert_eq!(body.collect().await?.to_bytes(), "no orders");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[derive(Debug)]
     pub struct ResponseBody<B> {
         #[pin]
@@ -27,6 +53,7 @@ pin_project! {
 }
 
 pin_project! {
+    /// The body that is sent. Only the inner body is pinned.
     #[project = KindProj]
     #[derive(Debug)]
     enum Kind<B> {
@@ -36,6 +63,7 @@ pin_project! {
 }
 
 impl<B> ResponseBody<B> {
+    /// Returns the body of a probe.
     pub(super) fn probe(body: ProbeBody) -> Self {
         Self {
             kind: Kind::Probe { body },
@@ -43,6 +71,7 @@ impl<B> ResponseBody<B> {
         }
     }
 
+    /// Returns the body of an ordinary response, which is not in flight yet.
     pub(super) fn inner(body: B) -> Self {
         Self {
             kind: Kind::Inner { body },
@@ -53,6 +82,9 @@ impl<B> ResponseBody<B> {
 
 impl<B> ResponseBody<B> {
     /// Keeps the request in flight until this body has ended.
+    ///
+    /// The guard is dropped at the end of the body, and not only with the body. A server may keep a
+    /// body that has ended.
     #[inline]
     pub(super) fn keep_in_flight(&mut self, in_flight: InFlight) {
         self.in_flight = Some(in_flight);

@@ -1,3 +1,6 @@
+//! The response future of the middleware. It waits for the inner service if necessary, and moves
+//! the guards of a request to its response.
+
 use std::{
     fmt,
     future::Future,
@@ -18,6 +21,26 @@ pin_project! {
     /// For a probe it resolves on its first poll, unless it waits for a check that runs [on
     /// demand](crate::Check::on_demand). For any other request it resolves when the inner service
     /// responds, or fails.
+    ///
+    /// Dropping it cancels the request. The request is then no longer in flight.
+    ///
+    /// ```
+    /// use std::{convert::Infallible, future::pending};
+    ///
+    /// use http::{Request, Response};
+    /// use tower::{Service, service_fn};
+    /// use tower_health::{Health, Status};
+    ///
+    /// let mut app = Health::fixed(Status::Pass).wrap(service_fn(|_: Request<()>| {
+    ///     pending::<Result<Response<()>, Infallible>>() // hangs
+    /// }));
+    /// let mut call = |path| {
+    ///     let request = Request::get(path).body(()).expect("a valid request");
+    ///     tokio_test::task::spawn(app.call(request))
+    /// };
+    /// assert!(call("/orders").poll().is_pending());
+    /// assert!(call("/ready").poll().is_ready());
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, ReqBody>
     where
@@ -34,6 +57,7 @@ pin_project! {
 }
 
 pin_project! {
+    /// Where the response comes from.
     #[project = StateProj]
     enum State<S, ReqBody>
     where
@@ -54,6 +78,7 @@ impl<S, ReqBody> ResponseFuture<S, ReqBody>
 where
     S: Service<Request<ReqBody>>,
 {
+    /// Returns the future of a probe. It holds no guard, because a probe is not in flight.
     pub(super) fn answered(answer: ProbeAnswer) -> Self {
         Self {
             state: State::Answered { answer },
@@ -62,6 +87,7 @@ where
         }
     }
 
+    /// Returns the future of a request that the inner service has received.
     pub(super) fn called(future: S::Future, guards: (InFlight, DrainHeaders)) -> Self {
         Self {
             state: State::Called { future },
@@ -70,6 +96,8 @@ where
         }
     }
 
+    /// Returns the future of a request that waits until `service` is ready. It is in flight
+    /// meanwhile.
     pub(super) fn waiting(
         service: S,
         request: Request<ReqBody>,
@@ -83,6 +111,7 @@ where
         }
     }
 
+    /// Returns the future of a request whose inner service cannot become ready.
     pub(super) fn failed(error: S::Error) -> Self {
         Self {
             state: State::Failed { error: Some(error) },

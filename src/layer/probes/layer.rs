@@ -1,3 +1,5 @@
+//! The layer, and the methods of [`Health`] that return the middleware.
+
 use tower_layer::Layer;
 
 use super::Probes;
@@ -9,6 +11,25 @@ use crate::{
 /// Layer that answers probes in front of a service. Returned by [`Health::layer`].
 ///
 /// See the [module](super) for its rules, and for where to put it.
+///
+/// It may wrap several services, such as one for each port. They share the checks and the drain.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, body::Body};
+/// use http::{Request, StatusCode};
+/// use tower::ServiceExt;
+/// use tower_health::{Health, Status};
+///
+/// let layer = Health::fixed(Status::Fail).layer();
+/// for app in [Router::new().layer(layer.clone()), Router::new().layer(layer)] {
+///     let response = app.oneshot(Request::get("/ready").body(Body::empty())?).await?;
+///     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "layers do nothing unless applied to a service"]
 pub struct ProbesLayer {
@@ -20,6 +41,27 @@ impl Health {
     ///
     /// Make it the outermost layer: the last line of a router. See the
     /// [module](crate::layer::probes) for what happens in other places.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, body::Body, routing::get};
+    /// use http::{Request, StatusCode};
+    /// use tower::ServiceExt;
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let app: Router = Router::new()
+    ///     .route("/orders", get(|| async { "no orders" }))
+    ///     .route("/ready", get(|| async { StatusCode::IM_A_TEAPOT })) // hidden by the probe
+    ///     .layer(health.layer());
+    ///
+    /// let ask = |path| app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
+    /// assert_eq!(ask("/orders").await?.status(), StatusCode::OK);
+    /// assert_eq!(ask("/ready").await?.status(), StatusCode::OK);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn layer(&self) -> ProbesLayer {
         ProbesLayer::new(self)
     }
@@ -76,6 +118,27 @@ impl ProbesLayer {
     }
 
     /// Sets the paths, their responses and their callers. Defaults to [`Endpoints::default`].
+    ///
+    /// They replace the previous endpoints. Services that were wrapped before keep theirs.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, body::Body};
+    /// use http::{Request, StatusCode};
+    /// use tower::ServiceExt;
+    /// use tower_health::{Endpoints, Health};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let layer = health.layer().endpoints(Endpoints::kubernetes().build()?);
+    /// let app: Router = Router::new().layer(layer);
+    ///
+    /// let ask = |path| app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
+    /// assert_eq!(ask("/readyz").await?.status(), StatusCode::OK);
+    /// assert_eq!(ask("/ready").await?.status(), StatusCode::NOT_FOUND, "not a probe path");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn endpoints(self, endpoints: Endpoints) -> Self {
         Self {
             endpoint: self.endpoint.endpoints(endpoints),

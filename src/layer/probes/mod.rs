@@ -20,6 +20,62 @@
 //! 7. The middleware itself is always ready. Put layers that shed load inside it, where they cannot
 //!    shed probes.
 //!
+//! A probe is answered while the inner service is overloaded (rules 1 and 7):
+//!
+//! ```
+//! use std::convert::Infallible;
+//!
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Service, ServiceBuilder, service_fn};
+//! use tower_health::{Health, Status};
+//!
+//! let orders = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) });
+//! let mut app = ServiceBuilder::new()
+//!     .layer(Health::fixed(Status::Pass).layer())
+//!     .concurrency_limit(0) // no request ever gets a permit
+//!     .service(orders);
+//!
+//! let mut ask = |path| {
+//!     let request = Request::get(path).body(()).expect("a valid request");
+//!     tokio_test::task::spawn(app.call(request))
+//! };
+//! assert!(ask("/orders").poll().is_pending());
+//! let probe = tokio_test::assert_ready_ok!(ask("/ready").poll());
+//! assert_eq!(probe.status(), StatusCode::OK);
+//! ```
+//!
+//! During a drain, the next request of a client goes elsewhere, and a body keeps its request in
+//! flight (rules 5 and 6):
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{convert::Infallible, time::Duration};
+//!
+//! use http::{Request, Response, header::CONNECTION};
+//! use tokio::time::{Instant, sleep};
+//! use tower::{ServiceExt, service_fn};
+//! use tower_health::Health;
+//!
+//! let health = Health::builder("orders").drain_delay(Duration::ZERO).start()?;
+//! let app = health.wrap(service_fn(|_: Request<()>| async {
+//!     Ok::<_, Infallible>(Response::new("no orders".to_owned()))
+//! }));
+//! let drained = health.drain();
+//! let response = app.oneshot(Request::get("/orders").body(())?).await?;
+//! assert_eq!(response.headers()[CONNECTION], "close");
+//!
+//! tokio::spawn(async move {
+//!     sleep(Duration::from_secs(3)).await; // the client reads slowly
+//!     drop(response.into_body());
+//! });
+//! let began = Instant::now();
+//! drained.await;
+//! assert_eq!(began.elapsed().as_secs(), 3);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Where to put it
 //!
 //! With the default [endpoints](crate::Endpoints) it owns `/ready`, `/live`, `/startup`, `/health`
@@ -60,7 +116,7 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use axum::{Router, routing::get};
+//! use axum::{Router, body::Body, routing::get};
 //! use http::{Request, StatusCode};
 //! use tower::ServiceExt;
 //! use tower_health::Health;
@@ -70,7 +126,7 @@
 //!     .route("/orders", get(|| async { "no orders" }))
 //!     .layer(health.layer()); // the last line
 //!
-//! let ask = |path| app.clone().oneshot(Request::get(path).body(axum::body::Body::empty()).unwrap());
+//! let ask = |path| app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap());
 //! assert_eq!(ask("/ready").await?.status(), StatusCode::OK);
 //! assert_eq!(ask("/orders").await?.status(), StatusCode::OK);
 //! assert_eq!(ask("/other").await?.status(), StatusCode::NOT_FOUND);
@@ -79,12 +135,9 @@
 //! ```
 
 mod body;
-mod endless;
 mod future;
 mod layer;
 mod service;
 
-pub use self::{
-    body::ResponseBody, endless::Endless, future::ResponseFuture, layer::ProbesLayer,
-    service::Probes,
-};
+pub use self::{body::ResponseBody, future::ResponseFuture, layer::ProbesLayer, service::Probes};
+pub use crate::endpoint::endless::Endless;

@@ -1,3 +1,6 @@
+//! The middleware itself: it decides between a probe and the inner service. See the [module](super)
+//! for the rules that it implements.
+
 use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
@@ -10,6 +13,27 @@ use crate::endpoint::{Endpoints, ProbeService};
 /// [`ProbesLayer`](super::ProbesLayer) and [`Health::wrap`](crate::Health::wrap).
 ///
 /// See the [module](super) for its rules, and for where to put it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::convert::Infallible;
+///
+/// use http::{Request, Response, StatusCode};
+/// use tower::{ServiceExt, service_fn};
+/// use tower_health::{Health, Status, layer::probes::Probes};
+///
+/// let teapot = service_fn(|_: Request<()>| async {
+///     let response = Response::builder().status(StatusCode::IM_A_TEAPOT).body(String::new());
+///     Ok::<_, Infallible>(response.expect("a valid response"))
+/// });
+/// let app: Probes<_> = Health::fixed(Status::Pass).wrap(teapot);
+/// let ask = |path| app.clone().oneshot(Request::get(path).body(()).expect("a valid request"));
+/// assert_eq!(ask("/ready").await?.status(), StatusCode::OK);
+/// assert_eq!(ask("/orders").await?.status(), StatusCode::IM_A_TEAPOT);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[must_use = "services do nothing unless called"]
 pub struct Probes<S> {
@@ -29,6 +53,27 @@ impl<S> Probes<S> {
     }
 
     /// Sets the paths, their responses and their callers. Defaults to [`Endpoints::default`].
+    ///
+    /// They replace the previous endpoints.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::convert::Infallible;
+    ///
+    /// use http::{Request, Response, StatusCode};
+    /// use tower::{ServiceExt, service_fn};
+    /// use tower_health::{Endpoints, Health, Probe, Status};
+    ///
+    /// let orders = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(Response::new(())) });
+    /// let endpoints = Endpoints::none().probe("/up", Probe::Readiness).build()?;
+    /// let app = Health::fixed(Status::Fail).wrap(orders).endpoints(endpoints);
+    /// let ask = |path| app.clone().oneshot(Request::get(path).body(()).expect("a valid request"));
+    /// assert_eq!(ask("/up").await?.status(), StatusCode::SERVICE_UNAVAILABLE);
+    /// assert_eq!(ask("/ready").await?.status(), StatusCode::OK, "from the inner service");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn endpoints(self, endpoints: Endpoints) -> Self {
         let endpoint = self.endpoint.endpoints(endpoints);
         Self::new(self.inner, endpoint)

@@ -1,4 +1,9 @@
 //! One thread per process, which waits for signals independently of any runtime.
+//!
+//! [`watch`] passes each signal to [`deliver`], which begins drains or ends their phases, and lists
+//! the services that drain. Once it is clear for all of them how the process ends, [`watch`] leaves
+//! the process alone or calls [`end`]. It reads the boards and waits for no runtime, because
+//! that of a service may be stalled.
 
 use std::{
     io, process,
@@ -44,6 +49,8 @@ const SLACK: Duration = Duration::from_secs(2);
 /// The services that signals are handled for.
 static SERVICES: Mutex<Vec<Weak<Board>>> = Mutex::new(Vec::new());
 
+/// Registers a service, and installs the handlers if they are not installed yet. A service is
+/// registered once, however often this is called. The registration does not keep it alive.
 pub(super) fn handle(board: &Arc<Board>) -> io::Result<()> {
     static INSTALLED: Mutex<bool> = Mutex::new(false);
     let mut services = services();
@@ -86,6 +93,8 @@ fn wait_for(signals: &Arc<Mutex<Option<Signals>>>) {
     }
 }
 
+/// Handles signals until the process ends. It blocks until a signal arrives. From then on it polls,
+/// because it also has to end the process if nothing else does.
 fn watch(mut signals: Signals) {
     // The services that were notified to end.
     let mut told: Vec<Leaving> = Vec::new();
@@ -171,7 +180,7 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
     }
 }
 
-/// A service that was notified to end.
+/// A service that was notified to end. It keeps the board, which shows how far the drain is.
 struct Leaving {
     board: Arc<Board>,
     /// When its drain must be over.

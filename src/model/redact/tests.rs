@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{words::MAX_WORD_LEN, *};
 
 #[test]
 fn secrets_are_redacted() {

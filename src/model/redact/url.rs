@@ -1,9 +1,6 @@
 //! Secrets in URLs and addresses.
 
-use super::{
-    near,
-    words::{ends_word, is_masked},
-};
+use super::words::{ends_word, is_masked, near};
 
 /// Returns the secret part of a URL, after its scheme: the userinfo, the path of a webhook, or the
 /// whole URL if it has both.

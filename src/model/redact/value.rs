@@ -1,9 +1,6 @@
 //! The secret after a key: where it begins and where it ends.
 
-use super::{
-    near,
-    words::{STATE_WORDS, is_key_char, is_quote, strip_prefix, word_len},
-};
+use super::words::{STATE_WORDS, is_key_char, is_quote, near, strip_prefix, word_len};
 
 /// Returns the next word, or the text in quotes.
 pub(super) fn next_word(after: &str) -> Option<(&str, usize)> {

@@ -1,6 +1,6 @@
 //! The words and characters that give a secret away.
 
-use super::MASK;
+pub(super) const MASK: &str = "***";
 
 /// A key that contains one of these has a secret value.
 pub(super) const SECRET_PARTS: &[&str] = &[
@@ -117,4 +117,19 @@ pub(super) fn is_masked(value: &str) -> bool {
 
 pub(super) fn has(value: &str, len: usize, wanted: char) -> bool {
     value.get(..len).is_some_and(|value| value.contains(wanted))
+}
+
+/// The maximum length of a word that is examined, in bytes. It keeps the time proportional to the
+/// length of the text.
+pub(super) const MAX_WORD_LEN: usize = 1024;
+
+/// Returns the start of a text, up to the length that is examined.
+pub(super) fn near(text: &str) -> &str {
+    let end = (MAX_WORD_LEN.saturating_sub(3)..=MAX_WORD_LEN)
+        .rev()
+        .find(|&end| text.is_char_boundary(end));
+    match end {
+        Some(end) if text.len() > MAX_WORD_LEN => text.get(..end).unwrap_or_default(),
+        _ => text,
+    }
 }

@@ -1,4 +1,7 @@
 //! Replaces the metrics if their feature is disabled. Nothing is counted or published.
+//!
+//! The types and functions have the signatures of the real ones, so that no caller depends on the
+//! feature. They are empty, and the compiler removes the calls.
 
 use std::{convert::Infallible, marker::PhantomData, sync::Arc, time::Duration};
 
@@ -9,15 +12,15 @@ use crate::{
 
 pub(crate) fn runtime_lag(_: &Arc<str>, _: &Arc<str>, _: Option<Duration>) {}
 
+/// Never has anything to publish, so the engine does not wake up for it.
 #[derive(Debug)]
 pub(crate) struct Metrics;
 
-#[derive(Debug, Default)]
-pub(crate) struct Totals(());
-
+/// Counts nothing.
 #[derive(Debug, Default)]
 pub(crate) struct ProbeRequests(());
 
+/// Has no values, because [`Metrics::record`] never calls its closure.
 pub(crate) struct Recording<'a>(Infallible, PhantomData<&'a ()>);
 
 impl Metrics {
@@ -36,10 +39,6 @@ impl Metrics {
         _: impl FnOnce(&Recording<'_>),
     ) {
     }
-}
-
-impl Totals {
-    pub(crate) fn count(&mut self, _: Note) {}
 }
 
 impl ProbeRequests {

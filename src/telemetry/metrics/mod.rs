@@ -79,43 +79,160 @@ mod recording;
 mod requests;
 
 pub(crate) use self::{
-    recording::{Metrics, Recording, Totals, runtime_lag},
+    recording::{Metrics, Recording, runtime_lag},
     requests::ProbeRequests,
 };
 
 /// Gauge of a verdict: 1 pass, 0.5 warn, 0 fail. Its labels are `service` and `probe`, which is
 /// `liveness`, `readiness`, `startup` or `health`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use metrics_exporter_prometheus::PrometheusBuilder;
+/// use tower_health::{Health, metrics::HEALTH_STATUS};
+///
+/// let metrics = PrometheusBuilder::new().install_recorder()?;
+/// let health = Health::builder("orders").start()?;
+/// health.maintenance("reindexing", Duration::from_secs(600));
+/// tokio::time::sleep(Duration::from_secs(1)).await;
+/// let readiness = format!(r#"{HEALTH_STATUS}{{service="orders",probe="readiness"}} 0"#);
+/// assert!(metrics.render().contains(&readiness));
+/// let liveness = format!(r#"{HEALTH_STATUS}{{service="orders",probe="liveness"}} 1"#);
+/// assert!(metrics.render().contains(&liveness));
+/// # Ok(())
+/// # }
+/// ```
 pub const HEALTH_STATUS: &str = "health_status";
 
 /// Gauge of the status of a check: 1 pass, 0.5 warn, 0 fail. It is also 0 for a check that is stale
 /// or whose status is not known yet. Its labels are `service` and `check`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use metrics_exporter_prometheus::PrometheusBuilder;
+/// use tower_health::{Check, Health, Status, metrics::HEALTH_CHECK_STATUS};
+///
+/// let metrics = PrometheusBuilder::new().install_recorder()?;
+/// let health = Health::builder("orders")
+///     .check(Check::new("disk", || async { Status::Warn }))
+///     .start()?;
+/// health.run_now("disk").await?;
+/// # tokio::task::yield_now().await;
+/// let disk = format!(r#"{HEALTH_CHECK_STATUS}{{service="orders",check="disk"}} 0.5"#);
+/// assert!(metrics.render().contains(&disk));
+/// # Ok(())
+/// # }
+/// ```
 pub const HEALTH_CHECK_STATUS: &str = "health_check_status";
 
-/// Counter of the runs of a check that ended, or were given up at their timeout. Its labels are
-/// `service`, `check` and `result`, which is `pass`, `warn`, `fail`, `timeout` or `panic`.
+/// Counter of the runs of a check that ended, or were given up at their timeout.
+///
+/// Its labels are `service`, `check` and `result`, which is `pass`, `warn`, `fail`, `timeout` or
+/// `panic`. A run counts once. Every result has a series from the start, with the value 0, so that
+/// a rate sees the first run.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use metrics_exporter_prometheus::PrometheusBuilder;
+/// use tower_health::{Check, Health, metrics::HEALTH_CHECK_RUNS_TOTAL, testing::ScriptedCheck};
+///
+/// let metrics = PrometheusBuilder::new().install_recorder()?;
+/// let health = Health::builder("orders")
+///     .check(Check::new("database", ScriptedCheck::hanging()))
+///     .start()?;
+/// health.run_now("database").await?;
+/// # tokio::task::yield_now().await;
+/// for (result, count) in [("timeout", 1), ("pass", 0)] {
+///     let labels = format!(r#"service="orders",check="database",result="{result}""#);
+///     let runs = format!("{HEALTH_CHECK_RUNS_TOTAL}{{{labels}}} {count}");
+///     assert!(metrics.render().contains(&runs));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub const HEALTH_CHECK_RUNS_TOTAL: &str = "health_check_runs_total";
 
-/// Histogram of the duration of the runs of a check, in seconds. Its labels are `service` and
-/// `check`.
+/// Histogram of the duration of the runs of a check, in seconds.
+///
+/// Its labels are `service` and `check`. A run that was given up is recorded with its duration
+/// until then. The application sets the buckets, in the recorder. A recorder that is installed late
+/// receives no earlier durations.
 pub const HEALTH_CHECK_DURATION_SECONDS: &str = "health_check_duration_seconds";
 
-/// Gauge of the time of the last run of a check with a good outcome, in seconds of Unix time. It is
-/// 0 if there was none. Its labels are `service` and `check`.
+/// Gauge of the time of the last run of a check with a good outcome, in seconds of Unix time.
+///
+/// It is 0 if there was none. Its labels are `service` and `check`. Subtract it from `time()` to
+/// alert on the age of the last success. An outcome that the thresholds of the check do not accept
+/// yet counts as well.
 pub const HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS: &str =
     "health_check_last_success_timestamp_seconds";
 
 /// Counter of the transitions of a check: see [`CheckTransition`](crate::event::CheckTransition).
 /// Its labels are `service`, `check` and `to`, which is `pass`, `warn` or `fail`.
+///
+/// Repeats do not count, so its rate shows how often a check flaps.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use metrics_exporter_prometheus::PrometheusBuilder;
+/// use tower_health::{Check, Health, Status, metrics::HEALTH_CHECK_TRANSITIONS_TOTAL};
+///
+/// let metrics = PrometheusBuilder::new().install_recorder()?;
+/// let health = Health::builder("orders")
+///     .check(Check::new("clock", || async { Status::Pass }))
+///     .start()?;
+/// tokio::time::sleep(Duration::from_secs(60)).await;
+/// let labels = r#"service="orders",check="clock",to="pass""#;
+/// let transitions = format!("{HEALTH_CHECK_TRANSITIONS_TOTAL}{{{labels}}} 1\n");
+/// assert!(metrics.render().contains(&transitions));
+/// # Ok(())
+/// # }
+/// ```
 pub const HEALTH_CHECK_TRANSITIONS_TOTAL: &str = "health_check_transitions_total";
 
 /// Gauge of the longest delay in the last second with which a runtime polled a ready task, in
-/// seconds. If the runtime does not poll, it is the time since it should have. The
+/// seconds.
+///
+/// If the runtime does not poll, it is the time since it should have. The
 /// [watchdog](crate::HealthBuilder::watchdog) publishes it from its own thread. Its labels are
 /// `service` and `runtime`, which is the name of the runtime's check.
 pub const HEALTH_RUNTIME_LAG_SECONDS: &str = "health_runtime_lag_seconds";
 
-/// Counter of the requests over HTTP that were answered. Its labels are `service`, `probe` and
-/// `code`. The label `probe` is `liveness`, `readiness`, `startup`, `health`, or `check` for the
-/// path of a single check. The label `code` is the HTTP status code. At most 15 codes are counted
-/// separately. They always include 200, 404, 405 and 503. All further codes are counted as `other`.
+/// Counter of the requests over HTTP that were answered.
+///
+/// Its labels are `service`, `probe` and `code`. The label `probe` is `liveness`, `readiness`,
+/// `startup`, `health`, or `check` for the path of a single check. The label `code` is the HTTP
+/// status code. At most 15 codes are counted separately. They always include 200, 404, 405 and 503.
+/// All further codes are counted as `other`.
+///
+/// They are published with the other metrics, so a scrape may be 10 s behind.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use http::Request;
+/// use metrics_exporter_prometheus::PrometheusBuilder;
+/// use tower::ServiceExt;
+/// use tower_health::{Health, metrics::HEALTH_PROBE_REQUESTS_TOTAL};
+///
+/// let metrics = PrometheusBuilder::new().install_recorder()?;
+/// let health = Health::builder("orders").start()?;
+/// health.service().oneshot(Request::get("/ready").body(())?).await?;
+/// tokio::time::sleep(Duration::from_secs(11)).await;
+/// let labels = r#"service="orders",probe="readiness",code="200""#;
+/// let requests = format!("{HEALTH_PROBE_REQUESTS_TOTAL}{{{labels}}} 1");
+/// assert!(metrics.render().contains(&requests));
+/// # Ok(())
+/// # }
+/// ```
 pub const HEALTH_PROBE_REQUESTS_TOTAL: &str = "health_probe_requests_total";

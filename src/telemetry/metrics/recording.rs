@@ -1,4 +1,9 @@
-//! Publishing to the recorder.
+//! Publishing to the recorder of the `metrics` facade.
+//!
+//! The engine calls [`Metrics::record`] after each batch of changes, once readers can see them. The
+//! recorder is looked up each time, because it may be installed at any time. A [`Recording`] exists
+//! for the duration of one such call. Its methods publish what changed, or everything to a recorder
+//! that is new. No handle of a metric is kept, so an exporter may drop idle series.
 
 use std::{
     mem, ptr,
@@ -18,9 +23,10 @@ use super::{
 };
 use crate::{
     model::{Name, Probe, Status},
-    telemetry::{CheckFacts, Note, RunResult, catch_panic},
+    telemetry::{CheckFacts, Note, RunResult, Totals, catch_panic, run::STATUSES},
 };
 
+/// The target and the level of every metric, for recorders that filter by them.
 static METADATA: Metadata<'static> =
     Metadata::new("tower_health", Level::INFO, Some("tower_health"));
 
@@ -35,29 +41,9 @@ pub(crate) struct Metrics {
     requests: Counts,
 }
 
-/// The totals of one check.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    runs: [u64; RunResult::ALL.len()],
-    transitions: [u64; STATUSES.len()],
-}
-
-const STATUSES: [Status; 3] = [Status::Pass, Status::Warn, Status::Fail];
-
-impl Totals {
-    pub(crate) fn count(&mut self, note: Note) {
-        let count = match note {
-            Note::RunEnded(result, _) => self.runs.get_mut(result as usize),
-            Note::StatusChanged(status) => self.transitions.get_mut(status as usize),
-            Note::Added | Note::StateChanged => None,
-        };
-        if let Some(count) = count {
-            *count += 1;
-        }
-    }
-}
-
-/// Publishes how late a runtime polled. `None` means that this is no longer known.
+/// Publishes how late a runtime polled. `None` means that this is no longer known, and becomes NaN.
+/// The watchdog calls this from its own thread, so that a stalled runtime cannot keep it from being
+/// published.
 pub(crate) fn runtime_lag(service: &Arc<str>, runtime: &Arc<str>, lag: Option<Duration>) {
     let label =
         |key, value: &Arc<str>| Label::new(key, SharedString::from_shared(Arc::clone(value)));
@@ -79,6 +65,7 @@ impl Metrics {
     /// further recorder receives only changes.
     const MOST_KNOWN: usize = 16;
 
+    /// Creates the state for a service. Nothing is published yet, and everything is due.
     pub(crate) fn new(service: &Arc<str>) -> Self {
         Self {
             service: Arc::clone(service),
@@ -88,7 +75,8 @@ impl Metrics {
         }
     }
 
-    /// Returns when there is something to publish, whether or not anything changes.
+    /// Returns when there is something to publish, whether or not anything changes. The engine
+    /// wakes up at that time.
     pub(crate) fn due(&self) -> Option<Duration> {
         Some(self.due)
     }
@@ -139,7 +127,9 @@ impl Metrics {
 pub(crate) struct Recording<'a> {
     recorder: &'a dyn Recorder,
     service: &'a Arc<str>,
+    /// Whether the recorder is new.
     everything: bool,
+    /// Whether the period is over. Always true for a new recorder.
     due: bool,
 }
 
@@ -154,6 +144,7 @@ impl Recording<'_> {
         self.due
     }
 
+    /// Publishes the status of a verdict.
     pub(crate) fn verdict(&self, probe: Probe, status: Status) {
         self.verdict_gauge(probe).set(value(status));
     }
@@ -186,23 +177,26 @@ impl Recording<'_> {
         }
     }
 
-    /// Publishes that a check is no longer run.
+    /// Publishes that a check is no longer run, because its runtime has ended. Its status becomes
+    /// 0.
     pub(crate) fn check_stopped(&self, check: &CheckFacts<'_>) {
         self.gauges(check.name, Status::Fail, check.last_success);
     }
 
-    /// Publishes that a check no longer exists.
+    /// Publishes that a check no longer exists. Its gauges become NaN, because the facade cannot
+    /// remove them.
     pub(crate) fn check_gone(&self, name: &Name) {
         self.check_gauge(HEALTH_CHECK_STATUS, name).set(f64::NAN);
         self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, name)
             .set(f64::NAN);
     }
 
-    /// Publishes that a verdict is no longer available.
+    /// Publishes that a verdict is no longer available, because the last `Health` was dropped.
     pub(crate) fn verdict_gone(&self, probe: Probe) {
         self.verdict_gauge(probe).set(f64::NAN);
     }
 
+    /// Sets both gauges of a check.
     fn gauges(&self, check: &Name, status: Status, last_success: Option<SystemTime>) {
         self.check_gauge(HEALTH_CHECK_STATUS, check)
             .set(value(status));
@@ -210,6 +204,8 @@ impl Recording<'_> {
             .set(last_success.map_or(0.0, unix_time));
     }
 
+    /// Adds totals to the counters of a check. Zeros are added as well, so that every series
+    /// exists.
     fn counters(&self, check: &Name, totals: &Totals) {
         for (result, count) in RunResult::ALL.into_iter().zip(totals.runs) {
             self.runs(check, result).increment(count);
@@ -219,6 +215,8 @@ impl Recording<'_> {
         }
     }
 
+    /// Adds the requests since the last publication. A new recorder receives all requests, and a
+    /// series for each code that is known.
     fn requests(&self, counts: &Counts, published: &Counts) {
         for ((asked, row), published) in TARGETS
             .into_iter()
@@ -282,11 +280,15 @@ impl Recording<'_> {
         )
     }
 
+    /// Returns the labels `service` and `check`, and possibly one more. The texts are shared, not
+    /// copied.
     fn labels(&self, check: &Name, more: Option<Label>) -> Vec<Label> {
         let check = Label::new("check", SharedString::from_shared(check.shared()));
         [self.service(), check].into_iter().chain(more).collect()
     }
 
+    /// Describes every metric to the recorder: its unit, and the text that an exporter shows as its
+    /// help.
     fn describe(&self) {
         let gauges = [
             (
@@ -337,10 +339,12 @@ impl Recording<'_> {
     }
 }
 
+/// Returns a label whose text is known when the crate is compiled.
 fn label(key: &'static str, result_label: &'static str) -> Label {
     Label::from_static_parts(key, result_label)
 }
 
+/// Returns the value of the label `result`.
 const fn result_label(result: RunResult) -> &'static str {
     match result {
         RunResult::Pass => "pass",
@@ -351,6 +355,8 @@ const fn result_label(result: RunResult) -> &'static str {
     }
 }
 
+/// Returns the number of a status. They are in an order in which the minimum of several is the
+/// worst.
 const fn value(status: Status) -> f64 {
     match status {
         Status::Pass => 1.0,
@@ -359,6 +365,7 @@ const fn value(status: Status) -> f64 {
     }
 }
 
+/// Returns a time in seconds of Unix time. A time before 1970 is 0.
 fn unix_time(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()

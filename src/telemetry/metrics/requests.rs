@@ -1,3 +1,9 @@
+//! Counts of answered requests for probes.
+//!
+//! Every response to a prober counts, so counting takes no lock and does not call the recorder: it
+//! is one atomic addition. The engine reads all counts from time to time, and publishes the
+//! increments.
+
 use std::{
     array,
     sync::atomic::{AtomicU16, AtomicU64, Ordering},
@@ -15,9 +21,11 @@ pub(crate) struct ProbeRequests {
     counts: [[AtomicU64; COLUMNS]; TARGETS.len()],
 }
 
+/// The values of the label `probe`, in the order of the rows of the counts.
 pub(super) const TARGETS: [&str; 5] = ["liveness", "readiness", "startup", "health", "check"];
 
-/// The codes that are sent by default.
+/// The codes that are sent by default. They have a column from the start, so that other codes
+/// cannot take all columns.
 const DEFAULT_CODES: [u16; 4] = [200, 404, 405, 503];
 
 /// The number of columns: 15 for one code each, and one for all other codes.
@@ -41,6 +49,8 @@ impl Default for ProbeRequests {
 }
 
 impl ProbeRequests {
+    /// Counts one response. A code without a column is assigned a free one. If there is none, the
+    /// response counts in the last column.
     pub(crate) fn count(&self, asked: RequestTarget, code: u16) {
         let [liveness, readiness, startup, health, check] = &self.counts;
         let row = match asked {
@@ -60,6 +70,8 @@ impl ProbeRequests {
             .fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Returns all counts so far. They are not read at one instant: a response that is counted
+    /// meanwhile is in this result or in the next.
     pub(super) fn counts(&self) -> Counts {
         let code = |code: &AtomicU16| Some(code.load(Ordering::Relaxed)).filter(|&code| code != 0);
         Counts {
@@ -72,7 +84,8 @@ impl ProbeRequests {
     }
 }
 
-/// Returns whether a column is that of a code. Assigns a free column to the code.
+/// Returns whether a column is that of a code. Assigns a free column to the code. Two threads that
+/// claim the same column at once agree on which of them has it.
 fn claims(column: &AtomicU16, code: u16) -> bool {
     match column.load(Ordering::Relaxed) {
         0 => match column.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed) {

@@ -1,4 +1,8 @@
 //! The queries of a run, and the outcome of their answers.
+//!
+//! The queries are plain text without parameters, so that they work through a connection pooler and
+//! with each driver. A server that rejects the complete query, such as a database derived from
+//! PostgreSQL, is queried for each part separately.
 
 use std::{future::Future, time::Duration};
 
@@ -48,12 +52,16 @@ macro_rules! lag {
 /// All parts in one query, which most servers answer.
 const ALL: &str = query!(writes!(), ", ", connections!(), ", ", lag!());
 
+/// The part that no server may reject.
 const WRITES: &str = query!(writes!());
+/// The part with the connections: the limit, what is reserved of it, and the use.
 const CONNECTIONS: &str = query!(connections!());
+/// The part with the lag in seconds, which is null if the server is no replica.
 const LAG: &str = query!(lag!());
 
 /// A connection that executes queries with a result of one row.
 pub(super) trait Rows: Send {
+    /// Executes a query and returns the columns of its first row, where `None` is null.
     fn row(
         &mut self,
         query: &'static str,
@@ -64,8 +72,11 @@ pub(super) trait Rows: Send {
 /// server rejects is an error with the reason.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// `off` if the server accepts writes.
     read_only: Option<String>,
+    /// The limit, the reserved connections and those in use.
     connections: Part<3>,
+    /// In seconds. Null if the server is no replica.
     lag: Part<1>,
 }
 
@@ -105,6 +116,7 @@ fn optional<const N: usize>(row: Result<Vec<Option<String>>, Refusal>) -> Result
     }
 }
 
+/// Returns the columns of a row, or a refusal if their number is unexpected.
 fn columns<const N: usize>(cells: Vec<Option<String>>) -> Result<[Option<String>; N], Refusal> {
     let unexpected = |_| {
         said(
@@ -115,8 +127,10 @@ fn columns<const N: usize>(cells: Vec<Option<String>>) -> Result<[Option<String>
     cells.try_into().map_err(unexpected)
 }
 
+/// What the check requires of the server. The default requires nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Expected {
+    /// Whether the server must accept writes.
     pub(super) writable: bool,
     /// In percent. `None` if not configured.
     pub(super) warn_connections_above: Option<f64>,
@@ -127,6 +141,7 @@ pub(super) struct Expected {
 const DEFAULT_WARN_CONNECTIONS_ABOVE: f64 = 90.0;
 
 impl Expected {
+    /// Judges an answer. The worst finding counts, and the first of equal ones.
     pub(super) fn judge(&self, answer: &Answer) -> Outcome {
         let outcome = self.judge_writes(answer.read_only.as_deref());
         outcome
@@ -134,6 +149,7 @@ impl Expected {
             .merge(self.judge_lag(&answer.lag))
     }
 
+    /// Judges whether the server accepts writes, if that is required.
     fn judge_writes(&self, read_only: Option<&str>) -> Outcome {
         if self.writable && read_only != Some("off") {
             Outcome::fail(Reason::ReadOnly).with_cause("the server accepts no writes")
@@ -142,6 +158,7 @@ impl Expected {
         }
     }
 
+    /// Judges and measures the connections in relation to what the server allows to ordinary roles.
     fn judge_connections(&self, answer: &Part<3>) -> Outcome {
         let [max, reserved, used] = match answer {
             Ok(cells) => cells,
@@ -166,6 +183,7 @@ impl Expected {
         }
     }
 
+    /// Judges and measures the lag. A server that is no replica has none.
     fn judge_lag(&self, answer: &Part<1>) -> Outcome {
         let lag = match answer {
             Ok([lag]) => lag.as_deref().and_then(|lag| lag.parse::<f64>().ok()),

@@ -1,3 +1,9 @@
+//! PostgreSQL over tokio-postgres, without a pool.
+//!
+//! A client of tokio-postgres works only while a task drives its connection. [`Driven`] holds both,
+//! and ends the task with the client. The conversion of errors here serves the other users of the
+//! driver as well: deadpool, and pools whose errors are of this type.
+
 use std::future::Future;
 
 use tokio::task::JoinHandle;
@@ -35,6 +41,21 @@ impl Postgres {
     /// # Ok(())
     /// # }
     /// ```
+    ///
+    /// The configuration is used in each attempt to connect. A configuration without a host fails
+    /// each run with [`Reason::Misconfigured`]:
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tokio_postgres::{Config, NoTls};
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Postgres;
+    ///
+    /// let outcome = Postgres::config(Config::new(), NoTls).check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::Misconfigured));
+    /// # }
+    /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "tokio-postgres")))]
     pub fn config<T>(config: Config, tls: T) -> Self
     where
@@ -51,6 +72,7 @@ impl Postgres {
     }
 }
 
+/// A configuration, and the connection of the check.
 struct Unpooled<T> {
     config: Config,
     tls: T,
@@ -63,6 +85,7 @@ struct Driven {
     task: AbortOnDrop,
 }
 
+/// A task that is aborted when this is dropped, so that a connection never outlives its client.
 struct AbortOnDrop(JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -141,10 +164,13 @@ impl Rows for &Client {
 const INVALID_CONFIGURATION: &str = "invalid configuration";
 const TLS_HANDSHAKE: &str = "error performing TLS handshake";
 
+/// Converts an error of tokio-postgres that the caller owns.
 pub(super) fn refusal(error: Error) -> Refusal {
     of_tokio_postgres(&error)
 }
 
+/// Converts an error of tokio-postgres: by the code of the server, or else by the kind of the
+/// error. Some kinds are not public, and are recognized by the beginning of the message.
 pub(crate) fn of_tokio_postgres(error: &Error) -> Refusal {
     if let Some(error) = error.as_db_error() {
         return match reason(error.code().code(), error.message()) {

@@ -1,3 +1,6 @@
+//! PostgreSQL over deadpool-postgres. The manager of the pool opens the dedicated connection, with
+//! its own configuration and TLS. The pool does not count it.
+
 use std::{future::Future, time::Duration};
 
 use deadpool_postgres::{Manager, Object, Pool};
@@ -20,6 +23,27 @@ use crate::{
 
 impl Postgres {
     /// Creates a check for the server of a deadpool-postgres pool.
+    ///
+    /// The check takes no connection from the pool, so it also runs while the pool is exhausted.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use deadpool_postgres::{Manager, Pool};
+    /// use tokio_postgres::{Config, NoTls};
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Postgres;
+    ///
+    /// // Nothing listens on this port.
+    /// let config: Config = "host=127.0.0.1 port=1 user=app".parse()?;
+    /// let pool = Pool::builder(Manager::new(config, NoTls)).max_size(5).build()?;
+    /// let outcome = Postgres::deadpool(pool).check().await.unwrap();
+    /// assert_eq!(outcome.reason(), Some(Reason::ConnectionRefused));
+    /// // The server did not answer, but the usage of the pool is known.
+    /// assert_eq!(outcome.measurements()[0].name, "pool_used");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "deadpool-postgres")))]
     pub fn deadpool(pool: Pool) -> Self {
         Self::new(Deadpool {
@@ -29,11 +53,13 @@ impl Postgres {
     }
 }
 
+/// A pool of deadpool, and the connection of the check beside it.
 struct Deadpool {
     pool: Pool,
     own: DedicatedConnection<Client>,
 }
 
+/// A connection that the manager of the pool has created outside the pool.
 type Client = Created<Manager, Object>;
 
 #[async_trait]

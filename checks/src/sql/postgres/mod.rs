@@ -1,3 +1,8 @@
+//! The check of PostgreSQL, over any of its three drivers.
+//!
+//! A [`Source`] hides the driver: it opens connections and executes the queries of [`answer`]. The
+//! settings, the rules for an answer and the meaning of error codes are common to all drivers.
+
 mod answer;
 #[cfg(feature = "tokio-postgres")]
 pub(super) mod client;
@@ -66,7 +71,9 @@ use crate::pool::Usage;
 /// ```
 #[must_use = "a check does nothing until it is passed to `Check::new`"]
 pub struct Postgres {
+    /// The driver, with the connection of the check.
     source: Box<dyn Source>,
+    /// What the check requires.
     expected: Expected,
 }
 
@@ -76,10 +83,12 @@ trait Source: Send + Sync + 'static {
     /// Queries the server and judges its answer.
     async fn ask(&self, expected: &Expected) -> Outcome;
 
+    /// Returns the usage of the pool, or `None` if there is no pool.
     fn pool(&self) -> Option<Usage>;
 }
 
 impl Postgres {
+    /// Creates a check without requirements.
     fn new(source: impl Source) -> Self {
         Self {
             source: Box::new(source),
@@ -89,6 +98,18 @@ impl Postgres {
 
     /// Requires that the server accepts writes. A standby, and a server that is set to read-only,
     /// then fail with [`Reason::ReadOnly`]. Defaults to accepting both.
+    ///
+    /// ```no_run
+    /// # async fn run(standby: sqlx::PgPool) {
+    /// use tower_health::{HealthCheck, Reason, Status};
+    /// use tower_health_checks::Postgres;
+    ///
+    /// let reads = Postgres::sqlx(standby.clone());
+    /// assert_eq!(reads.check().await.unwrap().status(), Status::Pass);
+    /// let writes = Postgres::sqlx(standby).primary();
+    /// assert_eq!(writes.check().await.unwrap().reason(), Some(Reason::ReadOnly));
+    /// # }
+    /// ```
     pub fn primary(mut self) -> Self {
         self.expected.writable = true;
         self
@@ -96,8 +117,20 @@ impl Postgres {
 
     /// Sets the utilization of the server's connection limit, in percent, above which the check
     /// warns. The connections that are reserved, for superusers and by `reserved_connections`, are
-    /// not part of the limit. Once this is called, the check fails if the server does not report
-    /// the utilization. Defaults to 90 %.
+    /// not part of the limit. At the limit the check warns with [`Reason::Busy`], whatever the
+    /// bound is. Once this is called, the check fails if the server does not report the
+    /// utilization. Defaults to 90 %.
+    ///
+    /// ```no_run
+    /// # async fn run(pool: sqlx::PgPool) {
+    /// use tower_health::HealthCheck;
+    /// use tower_health_checks::Postgres;
+    ///
+    /// let outcome = Postgres::sqlx(pool).warn_connections_above(75.0).check().await.unwrap();
+    /// let mut measured = outcome.measurements().iter();
+    /// assert!(measured.any(|found| found.name == "connection_utilization"));
+    /// # }
+    /// ```
     pub fn warn_connections_above(mut self, percent: f64) -> Self {
         self.expected.warn_connections_above = Some(percent);
         self

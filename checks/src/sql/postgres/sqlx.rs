@@ -1,3 +1,6 @@
+//! PostgreSQL over sqlx. The dedicated connection has the options of the pool, and its hooks do not
+//! run.
+
 use std::future::Future;
 
 use sqlx::{Connection, PgConnection, PgPool, Row};
@@ -17,6 +20,26 @@ use crate::{
 
 impl Postgres {
     /// Creates a check for the server of a sqlx pool.
+    ///
+    /// The check takes no connection from the pool. It connects when it first runs.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use sqlx::PgPool;
+    /// use tower_health::{HealthCheck, Reason};
+    /// use tower_health_checks::Postgres;
+    ///
+    /// // Nothing listens on this port.
+    /// let pool = PgPool::connect_lazy("postgres://app@127.0.0.1:1/orders")?;
+    /// let check = Postgres::sqlx(pool.clone());
+    /// assert_eq!(check.check().await.unwrap().reason(), Some(Reason::ConnectionRefused));
+    ///
+    /// pool.close().await;
+    /// assert_eq!(check.check().await.unwrap().reason(), Some(Reason::Misconfigured));
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "sqlx-postgres")))]
     pub fn sqlx(pool: PgPool) -> Self {
         Self::new(Sqlx {
@@ -26,6 +49,7 @@ impl Postgres {
     }
 }
 
+/// A pool of sqlx, and the connection of the check beside it.
 struct Sqlx {
     pool: PgPool,
     own: DedicatedConnection<PgConnection>,

@@ -7,9 +7,11 @@ use crate::model::Status;
 /// The lag of a runtime, which is probed repeatedly. Each answer is timed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lag {
+    /// The lag from which on the status fails.
     bound: Duration,
     /// When the unanswered probe was sent.
     asked: Option<Duration>,
+    /// The time to the last answer. While an answer is outstanding, the time since its probe.
     lag: Duration,
 }
 
@@ -42,7 +44,8 @@ impl Lag {
         }
     }
 
-    /// Discards the time until `now`, because nothing in the process ran in it.
+    /// Discards the time until `now`, because nothing in the process ran in it. The outstanding
+    /// probe counts as sent at `now`.
     pub(super) fn forgive(&mut self, now: Duration) {
         self.asked = self.asked.map(|_| now);
     }
