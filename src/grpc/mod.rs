@@ -187,7 +187,7 @@ impl GrpcHealth {
     /// let health = Health::builder("orders").check(archive).start()?;
     /// assert!(health.grpc().service_of_check("orders.v1.Archive", "archive").is_ok());
     ///
-    /// let error = health.grpc().service_of_check("orders.v1.Archive", "archiv").unwrap_err();
+    /// let error = health.grpc().service_of_check("orders.v1.Archive", "unknown").unwrap_err();
     /// assert_eq!(error.known()[0], "archive");
     /// # Ok(())
     /// # }
