@@ -5,7 +5,12 @@
 //! one. `define` and `define_pushed` also validate the checks that are registered later, with
 //! [`Health::add`] or as reporters. A check thus follows the same rules at both times.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::Uri;
 use tokio::runtime::Handle;
@@ -13,6 +18,7 @@ use tokio::runtime::Handle;
 use super::{
     ConfigError, Health, StartError,
     config::{self, HealthConfig},
+    problems::{Call, Problems, SetBy},
 };
 use crate::{
     check::{Check, Code, Policy, guard, guard_panics},
@@ -52,13 +58,17 @@ const CONCURRENCY: usize = 64;
 #[must_use = "nothing runs until `start()`"]
 pub struct HealthBuilder {
     service: String,
+    /// The number of calls so far.
+    calls: Call,
+    /// The calls that made these settings.
+    set_by: SetBy,
     release: Option<String>,
     version: Option<String>,
     description: Option<String>,
-    checks: Vec<Check>,
+    checks: Vec<(Call, Check)>,
     settings: Settings,
     runtime: Option<Handle>,
-    configs: Vec<HealthConfig>,
+    configs: Vec<(Call, HealthConfig)>,
     pub(crate) watchdog: WatchdogSettings,
     signals: Option<HandleSignals>,
     /// Called after a successful start.
@@ -69,13 +79,20 @@ pub struct HealthBuilder {
 #[derive(Debug, Default)]
 pub(crate) struct WatchdogSettings {
     /// The bound of the watchdog. If it is set, the runtime of the checks is watched.
-    pub(crate) bound: Option<Duration>,
+    pub(crate) bound: Option<(Call, Duration)>,
     /// Further runtimes, by the names of their checks.
-    pub(crate) others: Vec<(String, Handle)>,
+    pub(crate) others: Vec<(Call, String, Handle)>,
 }
 
 /// Lets signals begin a drain.
 type HandleSignals = fn(&Arc<Board>) -> io::Result<()>;
+
+/// A valid check, and the call that registered it.
+pub(super) struct Defined {
+    call: Call,
+    pub(super) definition: Definition,
+    pub(super) code: Option<Code>,
+}
 
 impl Health {
     /// Returns a builder for the health of the service `service`.
@@ -103,6 +120,8 @@ impl HealthBuilder {
     pub(super) fn new(service: String) -> Self {
         Self {
             service,
+            calls: 0,
+            set_by: SetBy::default(),
             release: None,
             version: None,
             description: None,
@@ -178,7 +197,8 @@ impl HealthBuilder {
     /// # }
     /// ```
     pub fn check(mut self, check: Check) -> Self {
-        self.checks.push(check);
+        let call = self.next_call();
+        self.checks.push((call, check));
         self
     }
 
@@ -196,7 +216,9 @@ impl HealthBuilder {
     /// # }
     /// ```
     pub fn checks(mut self, checks: impl IntoIterator<Item = Check>) -> Self {
-        self.checks.extend(checks);
+        for check in checks {
+            self = self.check(check);
+        }
         self
     }
 
@@ -227,6 +249,7 @@ impl HealthBuilder {
     /// ```
     pub fn concurrency(mut self, runs: usize) -> Self {
         self.settings.capacity = runs;
+        self.set_by.concurrency = self.next_call();
         self
     }
 
@@ -252,7 +275,8 @@ impl HealthBuilder {
     /// # }
     /// ```
     pub fn config(mut self, config: HealthConfig) -> Self {
-        self.configs.push(config);
+        let call = self.next_call();
+        self.configs.push((call, config));
         self
     }
 
@@ -280,6 +304,7 @@ impl HealthBuilder {
     /// ```
     pub fn drain_delay(mut self, delay: Duration) -> Self {
         self.settings.drain.delay = delay;
+        self.set_by.drain_delay = self.next_call();
         self
     }
 
@@ -308,6 +333,7 @@ impl HealthBuilder {
     /// ```
     pub fn drain_finish(mut self, finish: Duration) -> Self {
         self.settings.drain.finish = finish;
+        self.set_by.drain_finish = self.next_call();
         self
     }
 
@@ -341,6 +367,7 @@ impl HealthBuilder {
     /// ```
     pub fn drain_close(mut self, close: Duration) -> Self {
         self.settings.drain.close = close;
+        self.set_by.drain_close = self.next_call();
         self
     }
 
@@ -388,7 +415,14 @@ impl HealthBuilder {
     /// ```
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self.set_by.runtime = self.next_call();
         self
+    }
+
+    /// Counts a call, and returns its number.
+    pub(crate) fn next_call(&mut self) -> Call {
+        self.calls += 1;
+        self.calls
     }
 
     /// Adds a step that runs after a successful start, in the order of these calls.
@@ -440,27 +474,40 @@ impl HealthBuilder {
     /// Returns a [`StartError`] that contains all problems. Nothing is started in that case.
     pub fn start(self) -> Result<Health, StartError> {
         guard_panics();
-        let mut problems = Vec::new();
-        if let Err(error) = valid_service_name(&self.service) {
-            problems.push(error);
+        let mut problems = Problems::default();
+        if let Err(problem) = valid_service_name(&self.service) {
+            problems.push(0, problem);
         }
-        let (mut checks, mut settings) = (self.checks, self.settings);
-        config::apply(&self.configs, &mut checks, &mut settings, &mut problems);
+        let (mut checks, mut settings, mut set_by) = (self.checks, self.settings, self.set_by);
+        config::apply(
+            self.configs,
+            &mut checks,
+            (&mut settings, &mut set_by),
+            &mut problems,
+        );
         let mut checks = define(checks, &mut problems);
         if settings.capacity == 0 {
-            problems.push(ConfigError::NoConcurrency);
+            problems.push(set_by.concurrency, ConfigError::NoConcurrency);
         }
-        problems.extend(settings.drain.problems().map(ConfigError::Drain));
+        for setting in settings.drain.problems() {
+            problems.push(set_by.drain(setting), ConfigError::Drain(setting));
+        }
         check_dependencies(&checks, &mut problems);
-        let runtime = self.runtime.map_or_else(current_runtime, Ok);
-        let runtime = runtime.and_then(with_timers);
-        let runtime = runtime.map_err(|problem| problems.push(problem)).ok();
+        let runtime = match self.runtime {
+            Some(runtime) => with_timers(runtime).map_err(|problem| (set_by.runtime, problem)),
+            // `start` itself looks for a runtime.
+            None => current_runtime()
+                .and_then(with_timers)
+                .map_err(|problem| (Call::MAX, problem)),
+        };
+        let runtime = runtime.map_err(|(call, problem)| problems.push(call, problem));
+        let runtime = runtime.ok();
         let own = self.watchdog.bound.is_some();
         let runtimes = self
             .watchdog
             .define(runtime.as_ref(), &mut checks, &mut problems);
         let Some(runtime) = runtime.filter(|_| problems.is_empty()) else {
-            return Err(StartError::new(problems));
+            return Err(StartError::new(problems.into_ordered()));
         };
         let service = Service {
             name: self.service.into(),
@@ -474,7 +521,10 @@ impl HealthBuilder {
         for (check, root) in critical_on_shared(&checks) {
             telemetry::critical_depends_on_shared(&service.name, check, root);
         }
-        let engine = Engine::new(&runtime, service, checks, settings);
+        let checks = checks
+            .into_iter()
+            .map(|defined| (defined.definition, defined.code));
+        let engine = Engine::new(&runtime, service, checks.collect(), settings);
         let board = Arc::clone(engine.board());
         if let Some(Err(error)) = self.signals.map(|handle| handle(&board)) {
             return Err(StartError::new(vec![ConfigError::Signals(error.kind())]));
@@ -493,34 +543,42 @@ impl WatchdogSettings {
     fn define(
         self,
         own: Option<&Handle>,
-        checks: &mut Vec<(Definition, Option<Code>)>,
-        problems: &mut Vec<ConfigError>,
+        checks: &mut Vec<Defined>,
+        problems: &mut Problems,
     ) -> Vec<Runtime> {
-        let bound = self.bound.unwrap_or(watchdog::BOUND);
+        let (call, bound) = self.bound.unwrap_or((0, watchdog::BOUND));
         if !(LEAST_BOUND..=watchdog::HOLDS).contains(&bound) {
-            problems.push(ConfigError::Watchdog(bound));
+            problems.push(call, ConfigError::Watchdog(bound));
         }
-        let first = self.bound.map(|_| (watchdog::OWN.to_owned(), own.cloned()));
+        let own = self
+            .bound
+            .map(|(call, _)| (call, watchdog::OWN.to_owned(), own.cloned()));
         let others = self.others.into_iter();
-        let others = others.map(|(name, handle)| (name, Some(handle)));
+        let others = others.map(|(call, name, handle)| (call, name, Some(handle)));
         let mut runtimes = Vec::new();
-        for (name, handle) in first.into_iter().chain(others) {
+        for (call, name, handle) in own.into_iter().chain(others) {
             let pushed = Arc::new(Pushed::lasting());
-            let spoken = Arc::clone(&pushed);
-            let system = ComponentType::System;
-            let definition =
-                define_pushed(&name, watchdog::policy(), system, None, spoken, problems);
-            let Some(definition) = definition else {
-                continue;
+            let (policy, system) = (watchdog::policy(), ComponentType::System);
+            let definition = define_pushed(&name, policy, system, None, Arc::clone(&pushed));
+            let definition = match definition {
+                Ok(definition) => definition,
+                Err(invalid) => {
+                    invalid
+                        .into_iter()
+                        .for_each(|problem| problems.push(call, problem));
+                    continue;
+                }
             };
-            if checks
-                .iter()
-                .any(|(known, _)| known.name == definition.name)
-            {
-                problems.push(ConfigError::DuplicateName(definition.name));
+            let is_same = |known: &Defined| known.definition.name == definition.name;
+            if checks.iter().any(is_same) {
+                problems.push(call, ConfigError::DuplicateName(definition.name));
                 continue;
             }
-            checks.push((definition, None));
+            checks.push(Defined {
+                call,
+                definition,
+                code: None,
+            });
             runtimes.extend(handle.map(|handle| Runtime {
                 name: name.into(),
                 handle,
@@ -541,39 +599,45 @@ fn valid_service_name(name: &str) -> Result<(), ConfigError> {
 }
 
 /// Validates checks, and returns the definition and the code of each valid one.
-pub(super) fn define(
-    checks: Vec<Check>,
-    problems: &mut Vec<ConfigError>,
-) -> Vec<(Definition, Option<Code>)> {
-    let mut seen = HashMap::new();
+pub(super) fn define(checks: Vec<(Call, Check)>, problems: &mut Problems) -> Vec<Defined> {
+    let mut seen = HashSet::new();
     let mut defined = Vec::with_capacity(checks.len());
-    for check in checks {
+    for (call, check) in checks {
         let policy = check.policy.problems().into_iter();
-        let faults = policy
+        let invalid = policy
             .chain(check.runbook.as_deref().and_then(runbook_problem))
             .chain(check.code.problems());
-        problems.extend(faults.map(|problem| ConfigError::Setting {
-            check: check.name.chars().take(Name::MAX_LEN).collect(),
-            problem,
-        }));
-        let roots = check.depends_on.iter().map(Name::new);
-        let (roots, wrong): (Vec<_>, Vec<_>) = roots.partition(Result::is_ok);
-        let wrong = wrong.into_iter().filter_map(Result::err);
-        problems.extend(wrong.map(ConfigError::DependencyName));
+        for problem in invalid {
+            let check = check.name.chars().take(Name::MAX_LEN).collect();
+            problems.push(call, ConfigError::Setting { check, problem });
+        }
+        let mut roots = Vec::new();
+        for root in check.depends_on.iter().map(Name::new) {
+            match root {
+                Ok(root) => roots.push(root),
+                Err(error) => problems.push(call, ConfigError::DependencyName(error)),
+            }
+        }
         match Name::new(&check.name) {
-            Err(error) => problems.push(ConfigError::CheckName(error)),
-            Ok(name) if seen.contains_key(&name) => problems.push(ConfigError::DuplicateName(name)),
+            Err(error) => problems.push(call, ConfigError::CheckName(error)),
+            Ok(name) if seen.contains(&name) => {
+                problems.push(call, ConfigError::DuplicateName(name));
+            }
             Ok(name) => {
-                seen.insert(name.clone(), Id::at(defined.len()));
+                seen.insert(name.clone());
                 let definition = Definition {
                     name,
                     component_type: check.component_type,
                     runbook: check.runbook.map(Into::into),
                     policy: check.policy,
-                    depends_on: roots.into_iter().flatten().collect(),
+                    depends_on: roots,
                     pushed: None,
                 };
-                defined.push((definition, Some(check.code)));
+                defined.push(Defined {
+                    call,
+                    definition,
+                    code: Some(check.code),
+                });
             }
         }
     }
@@ -581,52 +645,51 @@ pub(super) fn define(
 }
 
 /// Validates that all dependencies are registered and that they do not form a cycle.
-fn check_dependencies(checks: &[(Definition, Option<Code>)], problems: &mut Vec<ConfigError>) {
-    let named = || checks.iter().map(|(definition, _)| definition.name.clone());
+fn check_dependencies(checks: &[Defined], problems: &mut Problems) {
+    let named = || checks.iter().map(|check| check.definition.name.clone());
     let ids = by_name(checks);
     let mut graph = Roots::default();
-    for (place, (definition, _)) in checks.iter().enumerate() {
+    for (position, check) in checks.iter().enumerate() {
         let mut roots = Vec::new();
-        for name in &definition.depends_on {
+        for name in &check.definition.depends_on {
             match ids.get(name) {
                 Some(&root) => roots.push(root),
-                None => problems.push(ConfigError::UnknownDependency(UnknownCheck::new(
-                    name,
-                    named().collect(),
-                ))),
+                None => {
+                    let unknown = UnknownCheck::new(name, named().collect());
+                    problems.push(check.call, ConfigError::UnknownDependency(unknown));
+                }
             }
         }
-        if let Err(round) = graph.set(Id::at(place), roots) {
-            let name = |id: &Id| Some(checks.get(id.position())?.0.name.clone());
-            problems.push(ConfigError::Cycle(round.iter().filter_map(name).collect()));
+        if let Err(path) = graph.set(Id::at(position), roots) {
+            let name = |id: &Id| Some(checks.get(id.position())?.definition.name.clone());
+            let path = path.iter().filter_map(name).collect();
+            problems.push(check.call, ConfigError::Cycle(path));
         }
     }
 }
 
 /// Returns the identifiers of the checks by name. They are those that the engine assigns, because
 /// both number the checks in the order of registration.
-fn by_name(checks: &[(Definition, Option<Code>)]) -> HashMap<Name, Id> {
-    let named = checks.iter().map(|(definition, _)| definition.name.clone());
+fn by_name(checks: &[Defined]) -> HashMap<Name, Id> {
+    let named = checks.iter().map(|check| check.definition.name.clone());
     named.zip((0..).map(Id::at)).collect()
 }
 
 /// Returns each critical check that depends on a shared one. If the shared check fails, the
 /// dependent check takes this instance out of rotation, which the shared check alone would not do.
-fn critical_on_shared(
-    checks: &[(Definition, Option<Code>)],
-) -> impl Iterator<Item = (&Name, &Name)> {
+fn critical_on_shared(checks: &[Defined]) -> impl Iterator<Item = (&Name, &Name)> {
     let ids = by_name(checks);
     let is = |definition: &Definition, criticality| definition.policy.criticality == criticality;
-    checks.iter().filter_map(move |(definition, _)| {
+    checks.iter().filter_map(move |Defined { definition, .. }| {
         let is_shared = |root: &&Name| {
             let root = ids.get(*root).and_then(|id| checks.get(id.position()));
-            root.is_some_and(|(root, _)| is(root, Criticality::Shared))
+            root.is_some_and(|root| is(&root.definition, Criticality::Shared))
         };
-        let harsh = is(definition, Criticality::Critical);
+        let is_critical = is(definition, Criticality::Critical);
         let root = definition
             .depends_on
             .iter()
-            .filter(|_| harsh)
+            .filter(|_| is_critical)
             .find(is_shared)?;
         Some((&definition.name, root))
     })
@@ -639,15 +702,18 @@ pub(super) fn define_pushed(
     component_type: ComponentType,
     runbook: Option<String>,
     pushed: Arc<Pushed>,
-    problems: &mut Vec<ConfigError>,
-) -> Option<Definition> {
+) -> Result<Definition, Vec<ConfigError>> {
+    let mut problems = Vec::new();
     if let Some(problem) = runbook.as_deref().and_then(runbook_problem) {
         let check = name.chars().take(Name::MAX_LEN).collect();
         problems.push(ConfigError::Setting { check, problem });
     }
     let name = Name::new(name).map_err(ConfigError::CheckName);
-    let name = name.map_err(|problem| problems.push(problem)).ok()?;
-    Some(Definition {
+    let name = name.map_err(|problem| problems.push(problem)).ok();
+    let Some(name) = name.filter(|_| problems.is_empty()) else {
+        return Err(problems);
+    };
+    Ok(Definition {
         name,
         component_type,
         runbook: runbook.map(Into::into),

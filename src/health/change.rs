@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use super::{
     ChangeError, ConfigError, Health, RunError, Stopped,
     builder::{define, define_pushed},
+    problems::Problems,
 };
 use crate::{
     check::{Check, Policy, duration_problem},
@@ -202,8 +203,9 @@ impl Health {
             let name = name.chars().take(Name::MAX_LEN).collect();
             problems.push(ConfigError::Ttl { name, problem });
         }
-        let definition =
-            define_pushed(name, policy, component_type, runbook, pushed, &mut problems);
+        let definition = define_pushed(name, policy, component_type, runbook, pushed)
+            .map_err(|invalid| problems.extend(invalid))
+            .ok();
         let Some(definition) = definition.filter(|_| problems.is_empty()) else {
             return Change::failed(ChangeError::Config(problems));
         };
@@ -218,17 +220,15 @@ impl Health {
 
     /// Validates a check, and sends it to the engine. A check with problems is not sent.
     fn register(&self, check: Check, message: impl FnOnce(Registration) -> Message) -> Change {
-        let mut problems = Vec::new();
-        let Some((definition, code)) = define(vec![check], &mut problems).pop() else {
-            return Change::failed(ChangeError::Config(problems));
+        let mut problems = Problems::default();
+        let defined = define(vec![(0, check)], &mut problems).pop();
+        let Some(defined) = defined.filter(|_| problems.is_empty()) else {
+            return Change::failed(ChangeError::Config(problems.into_ordered()));
         };
-        if !problems.is_empty() {
-            return Change::failed(ChangeError::Config(problems));
-        }
         let (reply, answer) = oneshot::channel();
         let registration = Registration {
-            definition,
-            code,
+            definition: defined.definition,
+            code: defined.code,
             reply,
         };
         self.change(message(registration), answer)

@@ -14,7 +14,10 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::ConfigError;
+use super::{
+    ConfigError,
+    problems::{Call, Problems, SetBy},
+};
 use crate::{
     check::Check,
     engine::Settings,
@@ -156,39 +159,58 @@ pub struct CheckConfig {
 /// Applies configurations in their order. A later one overrides an earlier one. Afterwards removes
 /// the checks that are disabled.
 pub(super) fn apply(
-    configs: &[HealthConfig],
-    checks: &mut Vec<Check>,
-    settings: &mut Settings,
-    problems: &mut Vec<ConfigError>,
+    configs: Vec<(Call, HealthConfig)>,
+    checks: &mut Vec<(Call, Check)>,
+    (settings, set_by): (&mut Settings, &mut SetBy),
+    problems: &mut Problems,
 ) {
     let mut disabled = Vec::new();
-    for config in configs {
+    for (call, config) in configs {
+        for (setting, by, value) in [
+            (
+                &mut settings.drain.delay,
+                &mut set_by.drain_delay,
+                config.drain_delay,
+            ),
+            (
+                &mut settings.drain.finish,
+                &mut set_by.drain_finish,
+                config.drain_finish,
+            ),
+            (
+                &mut settings.drain.close,
+                &mut set_by.drain_close,
+                config.drain_close,
+            ),
+        ] {
+            set(by, value.map(|_| call));
+            set(setting, value);
+        }
+        set(&mut set_by.concurrency, config.concurrency.map(|_| call));
         set(&mut settings.capacity, config.concurrency);
-        set(&mut settings.drain.delay, config.drain_delay);
-        set(&mut settings.drain.finish, config.drain_finish);
-        set(&mut settings.drain.close, config.drain_close);
         // Settings under the exact name are applied last, so they take precedence.
-        let is_exact = |name: &String| checks.iter().any(|check| check.name == *name);
+        let is_exact = |name: &String| checks.iter().any(|(_, check)| check.name == *name);
         let (exact, folded): (Vec<_>, Vec<_>) =
             config.checks.iter().partition(|(name, _)| is_exact(name));
         for (name, config) in folded {
-            let matches = |check: &&mut Check| fold(&check.name) == fold(name);
-            match checks
+            let mut matching = checks
                 .iter_mut()
-                .filter(matches)
-                .collect::<Vec<_>>()
-                .as_mut_slice()
-            {
-                [check] => config.apply(check, &mut disabled),
-                [_, _, ..] => problems.push(ConfigError::AmbiguousCheck(name.clone())),
-                [] => problems.push(ConfigError::UnknownCheck(UnknownCheck::new(
-                    name,
-                    names(checks),
-                ))),
+                .map(|(_, check)| check)
+                .filter(|check| fold(&check.name) == fold(name));
+            match (matching.next(), matching.next()) {
+                (Some(check), None) => config.apply(check, &mut disabled),
+                (Some(_), Some(_)) => {
+                    problems.push(call, ConfigError::AmbiguousCheck(name.clone()));
+                }
+                (None, _) => {
+                    let unknown = UnknownCheck::new(name, names(checks));
+                    problems.push(call, ConfigError::UnknownCheck(unknown));
+                }
             }
         }
         for (name, config) in exact {
-            for check in checks.iter_mut().filter(|check| check.name == *name) {
+            let checks = checks.iter_mut().map(|(_, check)| check);
+            for check in checks.filter(|check| check.name == *name) {
                 config.apply(check, &mut disabled);
             }
         }
@@ -196,11 +218,12 @@ pub(super) fn apply(
     if !disabled.is_empty() {
         telemetry::disabled(&disabled);
         // A disabled check blocks no other check. Its dependencies still do.
-        let (gone, there): (Vec<Check>, Vec<Check>) = std::mem::take(checks)
+        let (gone, there): (Vec<_>, Vec<_>) = std::mem::take(checks)
             .into_iter()
-            .partition(|check| disabled.contains(&check.name));
+            .partition(|(_, check)| disabled.contains(&check.name));
+        let gone: Vec<Check> = gone.into_iter().map(|(_, check)| check).collect();
         *checks = there;
-        for check in checks {
+        for (_, check) in checks {
             check.depends_on = remaining_dependencies(&gone, std::mem::take(&mut check.depends_on));
         }
     }
@@ -280,10 +303,10 @@ fn fold(name: &str) -> String {
 }
 
 /// Returns the valid names of these checks. An invalid one is reported elsewhere.
-fn names(checks: &[Check]) -> Vec<Name> {
+fn names(checks: &[(Call, Check)]) -> Vec<Name> {
     checks
         .iter()
-        .filter_map(|check| Name::new(&check.name).ok())
+        .filter_map(|(_, check)| Name::new(&check.name).ok())
         .collect()
 }
 

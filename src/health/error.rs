@@ -29,8 +29,8 @@ impl StartError {
         Self { problems }
     }
 
-    /// Returns the problems, of which there is at least one. They are in the order in which `start`
-    /// validates the settings, which is not the order of the builder's calls.
+    /// Returns the problems, of which there is at least one. They are in the order of the builder's
+    /// calls that caused them. A missing runtime comes last.
     #[must_use]
     pub fn problems(&self) -> &[ConfigError] {
         &self.problems

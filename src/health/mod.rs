@@ -11,6 +11,7 @@ mod config;
 mod error;
 #[cfg(feature = "testing")]
 mod fixed;
+mod problems;
 mod subscription;
 mod watch;
 

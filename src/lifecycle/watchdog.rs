@@ -50,7 +50,7 @@ impl HealthBuilder {
     /// # }
     /// ```
     pub fn watchdog(mut self, bound: Duration) -> Self {
-        self.watchdog.bound = Some(bound);
+        self.watchdog.bound = Some((self.next_call(), bound));
         self
     }
 
@@ -76,7 +76,10 @@ impl HealthBuilder {
     /// # }
     /// ```
     pub fn watch_runtime(mut self, name: impl Into<String>, runtime: &Handle) -> Self {
-        self.watchdog.others.push((name.into(), runtime.clone()));
+        let call = self.next_call();
+        self.watchdog
+            .others
+            .push((call, name.into(), runtime.clone()));
         self
     }
 }

@@ -76,7 +76,7 @@ fn read_files(directory: &Path, module: &Segments, files: &mut BTreeMap<Segments
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let inner = || [&module[..], &[name.clone()]].concat();
+        let inner = || [&module[..], std::slice::from_ref(&name)].concat();
         if path.is_dir() {
             if name != "bin" {
                 read_files(&path, &inner(), files);

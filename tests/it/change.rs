@@ -112,10 +112,10 @@ async fn a_name_that_is_taken_is_an_error() {
     let first = health.add(check(Status::Fail));
     // The name is taken as soon as `add` is called.
     let error = health.add(check(Status::Pass)).await.unwrap_err();
-    let ChangeError::Config(mistakes) = &error else {
+    let ChangeError::Config(problems) = &error else {
         panic!("{error:?}");
     };
-    assert!(matches!(mistakes.as_slice(), [ConfigError::DuplicateName(name)] if *name == "db"));
+    assert!(matches!(problems.as_slice(), [ConfigError::DuplicateName(name)] if *name == "db"));
     assert!(error.to_string().contains("rename one of them"), "{error}");
     assert_eq!(first.await.unwrap().status, Status::Fail);
     assert_eq!(health.check("db").unwrap().status, Status::Fail);

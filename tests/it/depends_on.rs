@@ -569,18 +569,18 @@ async fn dependency_cycles_and_unknown_names_are_errors() {
         .check(behind("f", "The Network"))
         .start()
         .unwrap_err();
-    let mistakes: Vec<String> = error
+    let problems: Vec<String> = error
         .problems()
         .iter()
         .map(ConfigError::to_string)
         .collect();
     assert_eq!(
-        mistakes,
+        problems,
         [
-            "`depends_on`: the name \"The Network\" has a character outside `a-z 0-9 . _ -`: try `the-network`",
             "checks depend on each other in a cycle, c on a on b on c: remove one `depends_on`",
             "`depends_on`: no check is named \"posgres\": registered are a, b, c, d, e, f",
             "checks depend on each other in a cycle, e on e: remove one `depends_on`",
+            "`depends_on`: the name \"The Network\" has a character outside `a-z 0-9 . _ -`: try `the-network`",
         ]
     );
     let health = Health::builder("orders")

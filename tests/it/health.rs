@@ -47,6 +47,46 @@ async fn all_problems_are_reported_at_once_with_their_remedies() {
     }
 }
 
+/// The messages of a start are read at 3 a.m., so each of them is in the snapshot.
+#[test]
+fn problems_are_reported_in_the_order_of_the_calls_of_the_builder() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let config = |text: &str| serde_json::from_str(text).unwrap();
+    let depends = |name: &str, on: &str| check(name).depends_on(on);
+    let error = Health::builder("Orders Service")
+        .drain_delay(48 * 3_600 * SECOND)
+        .check(depends("a", "b"))
+        .watchdog(ms(10))
+        .check(depends("b", "a"))
+        .config(config(
+            r#"{"drain_close": "2days", "checks": {"postgres": {}, "read_db": {}}}"#,
+        ))
+        .check(check("read-db"))
+        .check(check("read.db"))
+        .concurrency(0)
+        .check(check("a"))
+        .check(check("Cache").depends_on("The Network"))
+        .runtime(runtime.handle().clone())
+        .check(depends("c", "posgres"))
+        .watch_runtime("a", runtime.handle())
+        .check(check("d").runbook("wiki/d"))
+        .check(check("e").timeout(Duration::ZERO).pass_after(0))
+        .check(check("f").shared_grace(SECOND))
+        .check(check("g").on_demand(SECOND).period(SECOND))
+        .start()
+        .unwrap_err();
+    let problems: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(problems.join("\n"));
+    let text = error.to_string();
+    let mut from = 0;
+    for problem in &problems {
+        let at = text[from..].find(problem.as_str()).expect(problem);
+        from += at + problem.len();
+    }
+}
+
 #[tokio::test]
 async fn a_single_problem_is_reported_in_one_line() {
     let error = Health::builder("orders")
@@ -83,9 +123,9 @@ fn without_a_runtime_every_other_problem_is_reported_as_well() {
         matches!(
             error.problems(),
             [
-                ConfigError::NoRuntime,
                 ConfigError::Watchdog(_),
-                ConfigError::DuplicateName(_)
+                ConfigError::DuplicateName(_),
+                ConfigError::NoRuntime
             ]
         ),
         "{error}"

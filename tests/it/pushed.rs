@@ -141,28 +141,28 @@ async fn invalid_names_and_durations_are_errors_and_change_nothing() {
         .start()
         .unwrap();
     health.wait_until_good(Probe::Readiness).await.unwrap();
-    let mistakes = |error: ChangeError| match error {
-        ChangeError::Config(mistakes) => mistakes,
+    let problems = |error: ChangeError| match error {
+        ChangeError::Config(problems) => problems,
         other => panic!("{other}"),
     };
     let taken = health.heartbeat("db", TTL).await.unwrap_err();
     assert!(matches!(
-        mistakes(taken)[..],
+        problems(taken)[..],
         [ConfigError::DuplicateName(_)]
     ));
     let both = health.reporter("No", Duration::ZERO).runbook("nowhere");
-    let mistakes_of_both = mistakes(both.await.unwrap_err());
-    assert_eq!(mistakes_of_both.len(), 3, "{mistakes_of_both:?}");
-    assert!(mistakes_of_both[0].to_string().contains("at least 1 ms"));
+    let problems_of_both = problems(both.await.unwrap_err());
+    assert_eq!(problems_of_both.len(), 3, "{problems_of_both:?}");
+    assert!(problems_of_both[0].to_string().contains("at least 1 ms"));
     let beat = health.heartbeat("worker", TTL).await.unwrap();
     let taken = health.heartbeat("worker", TTL).await.unwrap_err();
     assert!(matches!(
-        mistakes(taken)[..],
+        problems(taken)[..],
         [ConfigError::DuplicateName(_)]
     ));
     for name in ["worker", "warm-cache"] {
         let other = Check::new(name, Scripted::new(Status::Pass));
-        let error = mistakes(health.replace(other).await.unwrap_err());
+        let error = problems(health.replace(other).await.unwrap_err());
         assert!(
             matches!(error[..], [ConfigError::NotReplaceable(_)]),
             "{name}"
