@@ -244,6 +244,21 @@ fn percent(part: usize, whole: usize) -> f64 {
     }
 }
 
+/// Returns the problem of a bound in percent that is not a number. No value would exceed it.
+#[cfg(any(
+    feature = "nats",
+    feature = "redis",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres",
+    feature = "system",
+    feature = "tokio-postgres"
+))]
+fn not_a_number(name: &str, percent: Option<f64>) -> Option<String> {
+    percent
+        .filter(|percent| percent.is_nan())
+        .map(|_| format!("`{name}` is not a number: set it to a percentage"))
+}
+
 /// What each check reports for each fault of its dependency.
 #[cfg(all(doc, not(doctest)))]
 pub mod faults {

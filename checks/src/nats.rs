@@ -334,6 +334,11 @@ impl HealthCheck for Nats {
     fn component_type(&self) -> ComponentType {
         ComponentType::Datastore
     }
+
+    fn problems(&self) -> Vec<String> {
+        let storage = crate::not_a_number("warn_storage_above", Some(self.warn_storage_above));
+        storage.into_iter().collect()
+    }
 }
 
 impl fmt::Debug for Nats {

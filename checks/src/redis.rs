@@ -376,7 +376,16 @@ impl HealthCheck for Redis {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.expected.lag.problems()
+        let percentages = [
+            ("warn_memory_above", self.expected.warn_memory_above),
+            (
+                "warn_connections_above",
+                self.expected.warn_connections_above,
+            ),
+        ];
+        let invalid = percentages.map(|(name, percent)| crate::not_a_number(name, percent));
+        let lag = self.expected.lag.problems().into_iter();
+        lag.chain(invalid.into_iter().flatten()).collect()
     }
 }
 

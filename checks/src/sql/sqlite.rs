@@ -226,12 +226,19 @@ fn find(pool: &SqlitePool) -> io::Result<()> {
     let file = options.get_filename();
     let has_no_file = file.as_os_str().is_empty()
         || file == Path::new(":memory:")
-        || file.to_string_lossy().starts_with("file:");
+        || file.to_string_lossy().starts_with("file:")
+        || is_in_memory(&options);
     if has_no_file {
         Ok(())
     } else {
         fs::metadata(file).map(|_| ())
     }
+}
+
+/// Whether the database is in memory under a name. sqlx shows this in the `Debug` output only:
+/// `to_url_lossy` panics for names that are not a host.
+fn is_in_memory(options: &SqliteConnectOptions) -> bool {
+    format!("{options:?}").contains("in_memory: true")
 }
 
 #[async_trait]

@@ -334,7 +334,12 @@ impl HealthCheck for CpuPressure {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.waiting.problems_high()
+        let throttled = crate::not_a_number("warn_throttled_above", self.throttled.set().0);
+        self.waiting
+            .problems_high()
+            .into_iter()
+            .chain(throttled)
+            .collect()
     }
 }
 

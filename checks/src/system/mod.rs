@@ -109,10 +109,9 @@ type Named<'a> = (&'a str, Option<f64>);
 /// Returns the problems of a lower and an upper bound: a bound that is not a number (NaN), and a
 /// lower bound that is above the upper one.
 fn problems(lower: Named<'_>, upper: Named<'_>) -> Vec<String> {
-    let is_none = |(_, percent): &Named<'_>| percent.is_some_and(f64::is_nan);
-    let wrong = [lower, upper].into_iter().filter(is_none);
-    let wrong = wrong.map(|(name, _)| format!("`{name}` is not a number: give a percentage"));
-    wrong.chain(contradiction(lower, upper)).collect()
+    let invalid = [lower, upper].into_iter();
+    let invalid = invalid.filter_map(|(name, percent)| crate::not_a_number(name, percent));
+    invalid.chain(contradiction(lower, upper)).collect()
 }
 
 /// Returns a part of a whole in percent. Returns 100 if the whole is 0.

@@ -37,6 +37,24 @@ async fn contradicting_bounds_of_a_replica_are_problems() {
     assert!(problems(mysql().warn_lag_above(LOW)).is_empty());
 }
 
+#[tokio::test]
+async fn a_percentage_that_is_not_a_number_is_a_problem() {
+    let assert_invalid = |check: &dyn HealthCheck, name: &str| {
+        let expected = format!("`{name}` is not a number: set it to a percentage");
+        assert_eq!(check.problems(), [expected]);
+    };
+    let postgres = Postgres::sqlx(PgPool::connect_lazy("postgres://app@127.0.0.1").unwrap());
+    let mysql = MySql::sqlx(MySqlPool::connect_lazy("mysql://app@127.0.0.1").unwrap());
+    let name = "warn_connections_above";
+    assert_invalid(&postgres.warn_connections_above(f64::NAN), name);
+    assert_invalid(&mysql.warn_connections_above(f64::NAN), name);
+    #[cfg(target_os = "linux")]
+    assert_invalid(
+        &tower_health_checks::CpuPressure::new().warn_throttled_above(f64::NAN),
+        "warn_throttled_above",
+    );
+}
+
 #[test]
 fn contradicting_bounds_of_a_queue_and_a_certificate_are_problems() {
     let queue = || {
@@ -54,7 +72,7 @@ fn contradicting_bounds_of_a_queue_and_a_certificate_are_problems() {
     assert_contradiction(certificate().warn_below(7).fail_below(21), names);
     assert!(
         problems(certificate().fail_below(30)).is_empty(),
-        "a default assert_contradiction nothing"
+        "a default contradicts nothing"
     );
 }
 
@@ -67,13 +85,13 @@ fn contradicting_bounds_of_a_disk_are_problems() {
     assert_contradiction(disk().warn_below_bytes(5).fail_below_bytes(10), names);
     assert!(
         problems(disk().fail_below(15.0)).is_empty(),
-        "a default assert_contradiction nothing"
+        "a default contradicts nothing"
     );
     assert!(problems(disk().warn_below(5.0).fail_below_bytes(10)).is_empty());
     let problems = problems(disk().warn_below(f64::NAN));
     assert_eq!(
         problems,
-        ["`warn_below` is not a number: give a percentage"]
+        ["`warn_below` is not a number: set it to a percentage"]
     );
 }
 
@@ -88,6 +106,6 @@ fn contradicting_bounds_of_system_resources_are_problems() {
     assert_contradiction(CpuPressure::new().warn_above(90.0).fail_above(80.0), names);
     assert!(
         problems(Memory::new().fail_above(80.0)).is_empty(),
-        "a default assert_contradiction nothing"
+        "a default contradicts nothing"
     );
 }

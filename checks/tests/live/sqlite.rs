@@ -149,8 +149,14 @@ async fn a_replaced_file_is_the_one_that_is_checked() {
 
 #[tokio::test]
 async fn a_database_in_memory_passes_without_a_file() {
-    let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
-    assert_eq!(told(&Sqlite::sqlx(pool).writable()).await, PASSES);
+    for url in [
+        "sqlite::memory:",
+        "sqlite://named?mode=memory",
+        "sqlite://named?cache=private&mode=memory",
+    ] {
+        let pool = SqlitePool::connect(url).await.unwrap();
+        assert_eq!(told(&Sqlite::sqlx(pool).writable()).await, PASSES, "{url}");
+    }
 }
 
 #[tokio::test]

@@ -195,7 +195,12 @@ impl HealthCheck for Postgres {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.expected.lag.problems()
+        let invalid = crate::not_a_number(
+            "warn_connections_above",
+            self.expected.warn_connections_above,
+        );
+        let lag = self.expected.lag.problems().into_iter();
+        lag.chain(invalid).collect()
     }
 }
 
