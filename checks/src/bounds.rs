@@ -28,12 +28,10 @@ impl Limit {
             near if near > above => Outcome::warn(Reason::LimitNear),
             _ => Outcome::pass(),
         };
-        let outcome = match outcome.reason() {
-            Some(_) => outcome.with_cause(format_args!(
-                "{used} of {allowed} connections of the server are in use"
-            )),
-            None => outcome,
-        };
+        let outcome = crate::explain(
+            outcome,
+            format_args!("{used} of {allowed} connections of the server are in use"),
+        );
         outcome.measure("connections", used, "").measure(
             "connection_utilization",
             utilization,
@@ -74,10 +72,7 @@ impl LagBounds {
             () => Outcome::pass(),
         };
         let seconds = lag.as_secs_f64();
-        let outcome = match outcome.reason() {
-            Some(_) => outcome.with_cause(format_args!("the replica is {seconds} s behind")),
-            None => outcome,
-        };
+        let outcome = crate::explain(outcome, format_args!("the replica is {seconds} s behind"));
         outcome.measure("lag", seconds, "s")
     }
 }

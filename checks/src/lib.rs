@@ -244,6 +244,22 @@ fn percent(part: usize, whole: usize) -> f64 {
     }
 }
 
+/// Adds the cause of a warning or a failure. A pass has none.
+#[cfg(any(
+    feature = "redis",
+    feature = "sqlx-mysql",
+    feature = "sqlx-postgres",
+    feature = "system",
+    feature = "tokio-postgres"
+))]
+fn explain(outcome: tower_health::Outcome, cause: impl std::fmt::Display) -> tower_health::Outcome {
+    if outcome.reason().is_some() {
+        outcome.with_cause(cause)
+    } else {
+        outcome
+    }
+}
+
 /// Returns the problem of a bound in percent that is not a number. No value would exceed it.
 #[cfg(any(
     feature = "nats",

@@ -682,10 +682,7 @@ impl Expected {
             }
             _ => Outcome::pass(),
         };
-        let outcome = match outcome.reason() {
-            Some(_) => outcome.with_cause(format_args!("{used} of {max} bytes are in use")),
-            None => outcome,
-        };
+        let outcome = crate::explain(outcome, format_args!("{used} of {max} bytes are in use"));
         outcome.measure("memory_used", used, "bytes").measure(
             "memory_utilization",
             utilization,

@@ -151,13 +151,13 @@ impl CpuPressure {
     /// Judges the average of 60 s, and measures both averages.
     fn judge_waiting(&self, pressure: Pressure) -> Outcome {
         let outcome = self.waiting.judge_high(pressure.avg60);
-        let outcome = match outcome.reason() {
-            Some(_) => outcome.with_cause(format_args!(
+        let outcome = crate::explain(
+            outcome,
+            format_args!(
                 "a task waited for {} percent of the last minute",
                 pressure.avg60
-            )),
-            None => outcome,
-        };
+            ),
+        );
         outcome
             .measure("waiting", pressure.avg60, "percent")
             .measure("waiting_10_s", pressure.avg10, "percent")
@@ -166,12 +166,10 @@ impl CpuPressure {
     /// Judges the share of throttled periods, in percent, and measures it.
     fn judge_throttled(&self, percent: f64) -> Outcome {
         let outcome = self.throttled.judge_high(percent);
-        let outcome = match outcome.reason() {
-            Some(_) => outcome.with_cause(format_args!(
-                "throttled in {percent:.0} percent of the quota periods"
-            )),
-            None => outcome,
-        };
+        let outcome = crate::explain(
+            outcome,
+            format_args!("throttled in {percent:.0} percent of the quota periods"),
+        );
         outcome.measure("throttled", percent, "percent")
     }
 

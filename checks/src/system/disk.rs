@@ -359,13 +359,8 @@ impl Disk {
 
 /// Adds the free amount as the cause, if the outcome does not pass.
 fn explained(outcome: Outcome, amount: Amount, unit: &str) -> Outcome {
-    match outcome.reason() {
-        Some(_) => {
-            let Amount { free, size } = amount;
-            outcome.with_cause(format_args!("{free} of {size} {unit} are free"))
-        }
-        None => outcome,
-    }
+    let Amount { free, size } = amount;
+    crate::explain(outcome, format_args!("{free} of {size} {unit} are free"))
 }
 
 /// The state of a file system.

@@ -207,10 +207,10 @@ impl HealthCheck for FileHandles {
         };
         let utilization = percent(open, limit);
         let outcome = self.bounds.judge_high(utilization);
-        let outcome = match outcome.reason() {
-            Some(_) => outcome.with_cause(format_args!("{open} of {limit} file handles are open")),
-            None => outcome,
-        };
+        let outcome = crate::explain(
+            outcome,
+            format_args!("{open} of {limit} file handles are open"),
+        );
         Ok(outcome
             .merge(self.predict(utilization))
             .measure("open", open, "")

@@ -245,10 +245,7 @@ impl HealthCheck for Memory {
         let usage = self.usage.call().await??;
         let Usage { used, limit } = usage;
         let outcome = self.bounds.judge_high(usage.percent());
-        let outcome = match outcome.reason() {
-            Some(_) => outcome.with_cause(format_args!("{used} of {limit} bytes are used")),
-            None => outcome,
-        };
+        let outcome = crate::explain(outcome, format_args!("{used} of {limit} bytes are used"));
         let outcome = match &self.forecast {
             Some(forecast) => {
                 let bound = self.bounds.fail.unwrap_or(100.0);
