@@ -269,19 +269,19 @@ async fn serve(listener: TcpListener, health: Health, line: Line) {
         let stream = accept(&listener).await;
         while connections.try_join_next().is_some() {}
         let text = line.of(&health.verdict(Probe::Readiness));
-        connections.spawn(tell(stream, text));
+        connections.spawn(send(stream, text));
     }
 }
 
 /// Writes the line, and reads what the client sends meanwhile. If that stayed unread, closing would
 /// reset the connection, and the line would be lost.
-async fn tell(mut stream: TcpStream, text: String) {
-    let told = async {
+async fn send(mut stream: TcpStream, text: String) {
+    let sent = async {
         stream.write_all(text.as_bytes()).await?;
         stream.shutdown().await
     };
     // Errors of a connection are visible to its client.
-    if let Ok(Ok(())) = timeout(LIMIT, told).await {
+    if let Ok(Ok(())) = timeout(LIMIT, sent).await {
         let mut rest = stream.take(READ);
         _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
     }

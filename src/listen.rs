@@ -116,7 +116,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let (stop, stopped) = oneshot::channel::<()>();
-    let (tell, told) = mpsc::channel();
+    let (started, start) = mpsc::channel();
     let served = move || {
         let runtime = runtime::Builder::new_current_thread()
             .enable_io()
@@ -129,9 +129,9 @@ where
         let (listener, runtime) = match served() {
             Ok(served) => served,
             // The thread that starts this one waits for the result.
-            Err(error) => return drop(tell.send(Err(error))),
+            Err(error) => return drop(started.send(Err(error))),
         };
-        _ = tell.send(Ok(()));
+        _ = started.send(Ok(()));
         runtime.block_on(async {
             tokio::select! {
                 () = serve(listener) => {}
@@ -142,7 +142,7 @@ where
         runtime.shutdown_background();
     };
     detached::spawn("health", Box::new(main)).map_err(ServeError::Thread)?;
-    match told.recv() {
+    match start.recv() {
         Ok(started) => started.map_err(ServeError::Thread)?,
         Err(_) => return Err(ServeError::Thread(io::ErrorKind::Other.into())),
     }

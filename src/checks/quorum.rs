@@ -263,12 +263,12 @@ impl Quorum {
     }
 
     /// Combines the outcomes of all members, in the order in which they were added.
-    fn judge(&self, said: &[(&str, Outcome)]) -> Outcome {
+    fn judge(&self, outcomes: &[(&str, Outcome)]) -> Outcome {
         let of = |status: Status| {
-            let outcomes = said.iter().map(|(_, outcome)| outcome);
-            outcomes.filter(move |outcome| outcome.status() == status)
+            let each = outcomes.iter().map(|(_, outcome)| outcome);
+            each.filter(move |outcome| outcome.status() == status)
         };
-        let good = said.len() - of(Status::Fail).count();
+        let good = outcomes.len() - of(Status::Fail).count();
         let judged = if good < self.least() {
             let mut reasons = of(Status::Fail).filter_map(Outcome::reason);
             let first = reasons.next().unwrap_or(Reason::Failed);
@@ -277,24 +277,26 @@ impl Quorum {
             } else {
                 Reason::Failed
             })
-        } else if good < said.len() {
+        } else if good < outcomes.len() {
             Outcome::warn(Reason::Degraded)
         } else if let Some(warning) = of(Status::Warn).next() {
             Outcome::warn(warning.reason().unwrap_or(Reason::Degraded))
         } else {
             Outcome::pass()
         };
-        let told = said
+        let not_passing = outcomes
             .iter()
             .filter(|(_, outcome)| outcome.status() != Status::Pass);
-        let why: Vec<String> = told.map(|(name, outcome)| why(name, outcome)).collect();
+        let why: Vec<String> = not_passing
+            .map(|(name, outcome)| why(name, outcome))
+            .collect();
         let judged = if why.is_empty() {
             judged
         } else {
             judged.with_cause(why.join("; "))
         };
         let judged = judged.measure(AVAILABLE, good, "");
-        said.iter().fold(judged, |judged, (name, outcome)| {
+        outcomes.iter().fold(judged, |judged, (name, outcome)| {
             let word = match outcome.reason() {
                 Some(reason) => reason.as_str(),
                 None => outcome.status().as_str(),
@@ -329,15 +331,15 @@ impl HealthCheck for Quorum {
             name: &member.name,
             future: Some(Box::pin(async {
                 match timeout(self.member_timeout, member.code.check()).await {
-                    Ok(said) => said.unwrap_or_else(Outcome::from),
+                    Ok(outcome) => outcome.unwrap_or_else(Outcome::from),
                     Err(_) => Outcome::fail(Reason::TimedOut),
                 }
             })),
-            said: None,
+            outcome: None,
         });
         let mut runs: Vec<Run<'_>> = runs.collect();
         let count = runs.len();
-        let said = poll_fn(|cx| {
+        let outcomes = poll_fn(|cx| {
             let ended = runs.iter_mut().filter_map(|run| run.poll(cx).then_some(()));
             if ended.count() == count {
                 Poll::Ready(runs.iter_mut().filter_map(Run::take).collect::<Vec<_>>())
@@ -346,7 +348,7 @@ impl HealthCheck for Quorum {
             }
         })
         .await;
-        Ok(self.judge(&said))
+        Ok(self.judge(&outcomes))
     }
 
     fn problems(&self) -> Vec<String> {
@@ -364,7 +366,7 @@ struct Run<'a> {
     name: &'a str,
     /// None once the run has ended.
     future: Option<Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>>,
-    said: Option<Outcome>,
+    outcome: Option<Outcome>,
 }
 
 impl<'a> Run<'a> {
@@ -373,20 +375,20 @@ impl<'a> Run<'a> {
         let Some(future) = &mut self.future else {
             return true;
         };
-        let said = match guard(|| future.as_mut().poll(cx)) {
+        let outcome = match guard(|| future.as_mut().poll(cx)) {
             Ok(Poll::Pending) => return false,
-            Ok(Poll::Ready(said)) => said,
+            Ok(Poll::Ready(outcome)) => outcome,
             Err(panicked) => panicked.into(),
         };
         let future = self.future.take();
         // A run that panics while it is dropped has failed, too.
-        self.said = Some(guard(|| drop(future)).err().map_or(said, Outcome::from));
+        self.outcome = Some(guard(|| drop(future)).err().map_or(outcome, Outcome::from));
         true
     }
 
     /// Returns the name and the outcome of a run that has ended.
     fn take(&mut self) -> Option<(&'a str, Outcome)> {
-        Some((self.name, self.said.take()?))
+        Some((self.name, self.outcome.take()?))
     }
 }
 

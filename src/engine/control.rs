@@ -145,7 +145,7 @@ impl Control {
         _ = self.cut.set(in_flight);
     }
 
-    /// Whether the second phase has begun: connections are told to close, and new ones are still
+    /// Whether the second phase has begun: connections are to close, and new ones are still
     /// accepted.
     #[cfg(feature = "server")]
     pub(crate) fn is_finishing(&self) -> bool {

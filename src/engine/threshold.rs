@@ -105,7 +105,7 @@ mod tests {
             })
     }
 
-    /// The rule told again from the whole history.
+    /// The rule, applied to the whole history.
     fn by_history(outcomes: &[bool], fail_after: usize, pass_after: usize) -> Phase {
         let all = |end: usize, n: usize, good: bool| {
             end >= n

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// The time limit for reading a body.
-const SAYS: Duration = Duration::from_millis(100);
+const BODY_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How much of a body is read, in bytes.
 const READ: usize = 64 * 1024;
@@ -93,9 +93,12 @@ where
     let status = response.status();
     // The status code is the result, however long the body takes. The body only adds text for
     // people.
-    let said = timeout(SAYS, said(response)).await.ok().flatten();
-    let line = match said {
-        Some(said) => format!("{}, {said}", status.as_u16()),
+    let first_line = timeout(BODY_TIMEOUT, first_line(response))
+        .await
+        .ok()
+        .flatten();
+    let line = match first_line {
+        Some(first_line) => format!("{}, {first_line}", status.as_u16()),
         None => status.to_string(),
     };
     Ok(if status.is_success() {
@@ -106,7 +109,7 @@ where
 }
 
 /// Returns the output of a body in health+json, and `None` if the body cannot be read.
-async fn said(response: Response<Incoming>) -> Option<String> {
+async fn first_line(response: Response<Incoming>) -> Option<String> {
     #[derive(Deserialize)]
     struct Document {
         output: Option<String>,

@@ -117,16 +117,16 @@ impl Spoken {
     }
 
     /// Registers the check. `first` is its initial report, if there is one.
-    fn register(self, first: Option<Outcome>) -> (Change, Voice) {
+    fn register(self, first: Option<Outcome>) -> (Change, PushHandle) {
         super::watchdog::watch_process(&self.health);
-        let voice = Voice {
+        let handle = PushHandle {
             board: Arc::clone(self.health.board()),
             pushed: Arc::new(Pushed::new(self.ttl)),
         };
         if let Some(first) = first {
-            voice.say(&first);
+            handle.report(&first);
         }
-        let pushed = Arc::clone(&voice.pushed);
+        let pushed = Arc::clone(&handle.pushed);
         let change = self.health.register_pushed(
             &self.name,
             self.ttl,
@@ -135,7 +135,7 @@ impl Spoken {
             self.runbook,
             pushed,
         );
-        (change, voice)
+        (change, handle)
     }
 }
 
@@ -221,10 +221,10 @@ impl IntoFuture for ReporterBuilder {
     type IntoFuture = Registering<Reporter>;
 
     fn into_future(self) -> Registering<Reporter> {
-        let (change, voice) = self.spoken.register(None);
+        let (change, handle) = self.spoken.register(None);
         Registering {
             change,
-            registered: Some(Reporter { voice }),
+            registered: Some(Reporter { handle }),
         }
     }
 }
@@ -296,11 +296,11 @@ impl IntoFuture for HeartbeatBuilder {
     type IntoFuture = Registering<Heartbeat>;
 
     fn into_future(self) -> Registering<Heartbeat> {
-        let (change, voice) = self.spoken.register(Some(Outcome::pass()));
+        let (change, handle) = self.spoken.register(Some(Outcome::pass()));
         Registering {
             change,
             registered: Some(Heartbeat {
-                voice,
+                handle,
                 ended: false,
             }),
         }
@@ -352,21 +352,21 @@ impl<T: Unpin> Future for Registering<T> {
 
 /// Handle that pushes reports of one check.
 #[derive(Clone)]
-struct Voice {
+struct PushHandle {
     board: Arc<Board>,
     pushed: Arc<Pushed>,
 }
 
-impl Voice {
+impl PushHandle {
     /// Pushes a report. It is recorded at the registration, if that comes later.
-    fn say(&self, outcome: &Outcome) {
+    fn report(&self, outcome: &Outcome) {
         self.board.push(&self.pushed, outcome);
     }
 }
 
-impl fmt::Debug for Voice {
+impl fmt::Debug for PushHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Voice").finish_non_exhaustive()
+        f.debug_struct("PushHandle").finish_non_exhaustive()
     }
 }
 
@@ -377,7 +377,7 @@ impl fmt::Debug for Voice {
 /// more, the check becomes stale.
 #[derive(Clone, Debug)]
 pub struct Reporter {
-    voice: Voice,
+    handle: PushHandle,
 }
 
 impl Reporter {
@@ -405,7 +405,7 @@ impl Reporter {
     /// # }
     /// ```
     pub fn report(&self, outcome: impl IntoOutcome) {
-        self.voice.say(&outcome.into_outcome());
+        self.handle.report(&outcome.into_outcome());
     }
 }
 
@@ -438,7 +438,7 @@ impl Reporter {
 #[derive(Debug)]
 #[must_use = "the worker has died when this is dropped"]
 pub struct Heartbeat {
-    voice: Voice,
+    handle: PushHandle,
     /// Whether it was stopped.
     ended: bool,
 }
@@ -464,8 +464,8 @@ impl Heartbeat {
     /// # }
     /// ```
     pub fn tick(&self) {
-        if !self.voice.board.confirm(&self.voice.pushed) {
-            self.voice.say(&Outcome::pass());
+        if !self.handle.board.confirm(&self.handle.pushed) {
+            self.handle.report(&Outcome::pass());
         }
     }
 
@@ -495,9 +495,9 @@ impl Heartbeat {
     /// stays.
     fn withdraw(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
-            let withdraws = Message::Withdraw(Arc::clone(&self.voice.pushed));
+            let withdraws = Message::Withdraw(Arc::clone(&self.handle.pushed));
             // Without an engine there is no check to remove.
-            _ = self.voice.board.send(withdraws);
+            _ = self.handle.board.send(withdraws);
         }
     }
 }
@@ -506,11 +506,11 @@ impl Drop for Heartbeat {
     /// Reports that the worker has died, unless the instance is draining.
     fn drop(&mut self) {
         // If it is not registered yet, it will not be.
-        self.voice.pushed.abandon();
-        if self.voice.pushed.is_unregistered() {
+        self.handle.pushed.abandon();
+        if self.handle.pushed.is_unregistered() {
             return;
         }
-        if self.voice.board.is_draining() {
+        if self.handle.board.is_draining() {
             return self.withdraw();
         }
         if !self.ended {
@@ -519,7 +519,8 @@ impl Drop for Heartbeat {
             } else {
                 "the worker ended without being stopped"
             };
-            self.voice.say(&Outcome::fail(Reason::Died).with_cause(how));
+            self.handle
+                .report(&Outcome::fail(Reason::Died).with_cause(how));
         }
     }
 }

@@ -32,7 +32,11 @@ use crate::{
 #[track_caller]
 pub fn assert_verdict(health: &Health, probe: Probe, status: Status) {
     let verdict = health.verdict(probe);
-    assert!(verdict.status == status, "{}, not {status}", told(&verdict));
+    assert!(
+        verdict.status == status,
+        "{}, not {status}",
+        describe(&verdict)
+    );
 }
 
 /// Asserts that a verdict has this status within `time`. The future resolves as soon as it does,
@@ -73,7 +77,7 @@ pub fn assert_becomes(
         let ended = timeout(time, wait).await;
         let took = began.elapsed();
         if !matches!(ended, Ok(Ok(_))) && watch.current().status != status {
-            let now = told(&watch.current());
+            let now = describe(&watch.current());
             panic!("at {caller}: {now}, and did not become {status} within {time:?}");
         }
         took
@@ -121,7 +125,7 @@ pub fn assert_stays(
             match verdict {
                 Ok(verdict) if verdict.status == status => {}
                 _ => {
-                    let (now, after) = (told(&watch.current()), began.elapsed());
+                    let (now, after) = (describe(&watch.current()), began.elapsed());
                     panic!(
                         "at {caller}: {now}, and did not stay {status}: after {after:?} of {time:?}"
                     );
@@ -138,22 +142,22 @@ pub fn assert_stays(
 }
 
 /// Describes a verdict in one line, with the private causes, because a test may show them.
-fn told(verdict: &Verdict) -> String {
-    let mut told = format!("{} is {}", verdict.probe, verdict.status);
-    let mut tell = |text: std::fmt::Arguments<'_>| {
+fn describe(verdict: &Verdict) -> String {
+    let mut text = format!("{} is {}", verdict.probe, verdict.status);
+    let mut push = |part: std::fmt::Arguments<'_>| {
         // Writing to a `String` cannot fail.
-        _ = told.write_fmt(text);
+        _ = text.write_fmt(part);
     };
     if let Some(reason) = verdict.reason {
-        tell(format_args!(" ({reason}"));
+        push(format_args!(" ({reason}"));
         for check in verdict.checks.iter() {
             let reason = check.why().unwrap_or("no reason".into());
-            tell(format_args!("; {} {}, {reason}", check.name, check.status));
+            push(format_args!("; {} {}, {reason}", check.name, check.status));
             if let Some(cause) = &check.cause {
-                tell(format_args!(": {}", cause.redacted()));
+                push(format_args!(": {}", cause.redacted()));
             }
         }
-        tell(format_args!(")"));
+        push(format_args!(")"));
     }
-    told
+    text
 }

@@ -181,7 +181,7 @@ where
     /// Returns [`ContractError`], which contains every violation, if the check breaks the contract.
     pub async fn verify(mut self) -> Result<(), ContractError> {
         guard_panics();
-        let mut violations = Breaches::default();
+        let mut violations = Violations::default();
         let check = (self.make)();
         for _ in 0..RUNS {
             if !self.run(&check, &mut violations).await {
@@ -210,7 +210,7 @@ where
     }
 
     /// Runs the check to its end. Returns whether the run ended.
-    async fn run(&mut self, check: &C, violations: &mut Breaches) -> bool {
+    async fn run(&mut self, check: &C, violations: &mut Violations) -> bool {
         let mut run = Run::new(check, usize::MAX);
         let ended = timeout(self.timeout, &mut run).await;
         let long = self.timeout / 2;
@@ -233,7 +233,7 @@ where
 
     /// Drops a run after this number of polls. Returns whether it ended before, or was not polled
     /// that often.
-    async fn cancel(&self, check: &C, polls: usize, violations: &mut Breaches) -> bool {
+    async fn cancel(&self, check: &C, polls: usize, violations: &mut Violations) -> bool {
         let mut run = Run::new(check, polls);
         let ended = timeout(self.timeout, &mut run).await;
         if let Some(place) = run.end() {
@@ -243,7 +243,7 @@ where
     }
 
     /// Tests the outcome of a run against the rules for its contents.
-    fn judge(&mut self, outcome: &Outcome, violations: &mut Breaches) {
+    fn judge(&mut self, outcome: &Outcome, violations: &mut Violations) {
         let expected = *self.expected.get_or_insert(outcome.status());
         if outcome.status() != expected {
             let cause = outcome.cause().map_or("no cause", Cause::redacted);
@@ -299,9 +299,9 @@ fn is_reserved(reason: Reason) -> bool {
 
 /// The violations that were found, without duplicates.
 #[derive(Default)]
-struct Breaches(Vec<String>);
+struct Violations(Vec<String>);
 
-impl Breaches {
+impl Violations {
     /// Drops a check, which is foreign code as well.
     fn drop(&mut self, check: impl HealthCheck) {
         if let Err(panicked) = guard(|| drop(check)) {
@@ -312,9 +312,9 @@ impl Breaches {
         }
     }
 
-    fn add(&mut self, breach: String) {
-        if !self.0.contains(&breach) {
-            self.0.push(breach);
+    fn add(&mut self, violation: String) {
+        if !self.0.contains(&violation) {
+            self.0.push(violation);
         }
     }
 }
@@ -417,7 +417,7 @@ impl fmt::Display for ContractError {
         f.write_str("the check breaks the contract of `HealthCheck`:")?;
         self.violations
             .iter()
-            .try_for_each(|breach| write!(f, "\n  - {breach}"))
+            .try_for_each(|violation| write!(f, "\n  - {violation}"))
     }
 }
 

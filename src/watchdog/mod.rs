@@ -42,7 +42,7 @@ pub(crate) const BOUND: Duration = Duration::from_secs(10);
 pub(crate) const HOLDS: Duration = Duration::from_secs(3600);
 
 /// The number of observations after which the lag is published as a metric.
-const TOLD: u32 = 4;
+const LAG_EVERY: u32 = 4;
 
 /// The policy of the checks that report on runtimes.
 pub(crate) fn policy() -> Policy {
@@ -136,7 +136,7 @@ struct Watched {
     task: Option<AbortHandle>,
     lag: Lag,
     /// The result that was last pushed.
-    told: Option<(Status, Option<Reason>)>,
+    pushed_last: Option<(Status, Option<Reason>)>,
     /// The longest lag since it was last published, and the number of observations since then.
     longest: Duration,
     looks: u32,
@@ -163,7 +163,7 @@ impl Watched {
             runtime,
             question: Arc::default(),
             task: None,
-            told: None,
+            pushed_last: None,
             longest: Duration::ZERO,
             looks: 0,
         }
@@ -174,10 +174,10 @@ impl Watched {
     fn look(&mut self, board: &Board, now: Duration) {
         if self.question.gone.load(Ordering::Acquire) {
             let cause = format!("the runtime {} has ended", self.runtime.name);
-            if self.told.map(|told| told.1) != Some(Some(Reason::RuntimeEnded)) {
+            if self.pushed_last.map(|(_, reason)| reason) != Some(Some(Reason::RuntimeEnded)) {
                 self.publish_lag(board, None);
             }
-            return self.tell(board, Outcome::fail(Reason::RuntimeEnded).with_cause(cause));
+            return self.push(board, Outcome::fail(Reason::RuntimeEnded).with_cause(cause));
         }
         if self.lag.see(now, self.question.answer()) {
             self.ask(board);
@@ -195,8 +195,8 @@ impl Watched {
                 lag.as_secs_f64()
             )),
         };
-        self.tell_lag(board);
-        self.tell(board, outcome.measure("lag", lag.as_secs_f64(), "s"));
+        self.record_lag(board);
+        self.push(board, outcome.measure("lag", lag.as_secs_f64(), "s"));
     }
 
     /// Sends a probe to the runtime.
@@ -210,12 +210,12 @@ impl Watched {
     }
 
     /// Pushes the result if it has changed.
-    fn tell(&mut self, board: &Board, outcome: Outcome) {
-        let told = (outcome.status(), outcome.reason());
-        if self.told == Some(told) && board.confirm(&self.runtime.pushed) {
+    fn push(&mut self, board: &Board, outcome: Outcome) {
+        let current = (outcome.status(), outcome.reason());
+        if self.pushed_last == Some(current) && board.confirm(&self.runtime.pushed) {
             return;
         }
-        let repeats = self.told.replace(told) == Some(told);
+        let repeats = self.pushed_last.replace(current) == Some(current);
         if repeats && outcome.status() == Status::Fail {
             return;
         }
@@ -228,10 +228,10 @@ impl Watched {
     }
 
     /// Publishes the longest lag about once per second, at every fourth observation.
-    fn tell_lag(&mut self, board: &Board) {
+    fn record_lag(&mut self, board: &Board) {
         self.longest = self.longest.max(self.lag.lag());
         self.looks += 1;
-        if self.looks >= TOLD {
+        if self.looks >= LAG_EVERY {
             self.looks = 0;
             let longest = std::mem::take(&mut self.longest);
             self.publish_lag(board, Some(longest));

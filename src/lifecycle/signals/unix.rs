@@ -97,11 +97,11 @@ fn wait_for(signals: &Arc<Mutex<Option<Signals>>>) {
 /// because it also has to end the process if nothing else does.
 fn watch(mut signals: Signals) {
     // The services that were notified to end.
-    let mut told: Vec<Leaving> = Vec::new();
+    let mut draining: Vec<DrainingService> = Vec::new();
     let mut last = SIGTERM;
     let mut counted: Option<Instant> = None;
     loop {
-        let came: Vec<i32> = if told.is_empty() {
+        let came: Vec<i32> = if draining.is_empty() {
             signals.wait().collect()
         } else {
             thread::sleep(LOOK);
@@ -113,16 +113,16 @@ fn watch(mut signals: Signals) {
             }
             counted = Some(Instant::now());
             last = signal;
-            deliver(signal, &mut told);
+            deliver(signal, &mut draining);
         }
-        if !told.is_empty() && told.iter().all(Leaving::is_settled) {
+        if !draining.is_empty() && draining.iter().all(DrainingService::is_settled) {
             // A service that runs a server until it ends also ends the process, unless another
             // service is stalled, or it takes too long.
-            let stands_still = told.iter().any(|leaving| !has_ended(&leaving.board));
-            let runs = told.iter().any(Leaving::is_run);
-            if stands_still || !runs || told.iter().all(|leaving| leaving.is_late(CLEANUP)) {
+            let stands_still = draining.iter().any(|service| !has_ended(&service.board));
+            let runs = draining.iter().any(DrainingService::is_run);
+            if stands_still || !runs || draining.iter().all(|service| service.is_late(CLEANUP)) {
                 end(last);
-                told.clear();
+                draining.clear();
             }
         }
     }
@@ -130,7 +130,7 @@ fn watch(mut signals: Signals) {
 
 /// Begins the drain of each service that is not draining, and ends the current phase of those that
 /// are. If there is no service left, only the default action ends the process.
-fn deliver(signal: i32, told: &mut Vec<Leaving>) {
+fn deliver(signal: i32, draining: &mut Vec<DrainingService>) {
     let alive: Vec<Arc<Board>> = services().iter().filter_map(Weak::upgrade).collect();
     let mut nobody = true;
     for board in alive {
@@ -140,7 +140,7 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
             if board.control.runs_servers() && board.control.count_signal() == 0 {
                 nobody = false;
                 let limit = Instant::now();
-                told.push(Leaving { board, limit });
+                draining.push(DrainingService { board, limit });
             }
             continue;
         }
@@ -156,12 +156,12 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
         let limit = Instant::now() + within;
         if before > 0 {
             board.hurry(Hurry::Phase);
-            let same = told
+            let same = draining
                 .iter_mut()
-                .find(|told| Arc::ptr_eq(&told.board, &board));
+                .find(|draining| Arc::ptr_eq(&draining.board, &board));
             match same {
-                Some(leaving) => leaving.limit = leaving.limit.min(limit),
-                None => told.push(Leaving { board, limit }),
+                Some(service) => service.limit = service.limit.min(limit),
+                None => draining.push(DrainingService { board, limit }),
             }
             continue;
         }
@@ -173,7 +173,7 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
             }
             _ => board.drain(DrainCause::Terminated),
         }
-        told.push(Leaving { board, limit });
+        draining.push(DrainingService { board, limit });
     }
     if nobody {
         end(signal);
@@ -181,13 +181,13 @@ fn deliver(signal: i32, told: &mut Vec<Leaving>) {
 }
 
 /// A service that was notified to end. It keeps the board, which shows how far the drain is.
-struct Leaving {
+struct DrainingService {
     board: Arc<Board>,
     /// When its drain must be over.
     limit: Instant,
 }
 
-impl Leaving {
+impl DrainingService {
     /// Whether it is known how the process ends.
     fn is_settled(&self) -> bool {
         let control = &self.board.control;
