@@ -29,7 +29,7 @@ impl HealthCheck for Backlog {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let outcome = match waiting {
             n if n > self.fail_above => Outcome::fail(Reason::LimitExceeded),
-            n if n > self.warn_above => Outcome::warn(Reason::Busy),
+            n if n > self.warn_above => Outcome::warn(Reason::LimitNear),
             _ => Outcome::pass(),
         };
         Ok(outcome.measure("waiting", waiting, "messages"))

@@ -33,7 +33,7 @@
 //! let health = Health::builder("orders").start()?;
 //! let agent = health.agent_check("127.0.0.1:0").start()?;
 //!
-//! drop(health.drain());
+//! health.drain();
 //! let mut line = String::new();
 //! TcpStream::connect(agent.local_addr()).await?.read_to_string(&mut line).await?;
 //! assert_eq!(line, "drain #draining\n");

@@ -91,8 +91,6 @@
 //!
 //! Checks of databases, caches, brokers, upstreams, DNS names, certificates and the system are
 //! features of [`tower-health-checks`](https://docs.rs/tower-health-checks), one for each driver.
-//! They were features of this crate in the past. The changelog lists [what moved
-//! where](https://docs.rs/tower-health/latest/tower_health/guide/changelog/index.html).
 //!
 //! # Public and private
 //!
@@ -333,17 +331,15 @@ pub mod push {
     pub use crate::lifecycle::{Heartbeat, HeartbeatBuilder, Reporter, ReporterBuilder};
 }
 
-/// Settings from a file, and changes to the checks of a running service.
+/// Settings from a file.
 ///
 /// [`HealthConfig`](crate::config::HealthConfig) overrides the settings in the code when the
 /// service starts. Deserialize it from any format that [serde] supports.
-/// [`Change`](crate::config::Change) is the future of [`Health::add`](crate::Health::add),
-/// [`replace`](crate::Health::replace) and [`remove`](crate::Health::remove).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_health::{Check, Health, Status, config::{Change, HealthConfig}};
+/// use tower_health::{Check, Health, Status, config::HealthConfig};
 ///
 /// let text = r#"{"checks": {"search": {"enabled": false}}}"#;
 /// let config: HealthConfig = serde_json::from_str(text)?;
@@ -352,20 +348,17 @@ pub mod push {
 ///     .config(config)
 ///     .start()?;
 /// assert!(health.check("search").is_err(), "it is disabled");
-///
-/// let change: Change = health.add(Check::new("tenant-7", || async { Status::Pass }));
-/// assert_eq!(change.await?.status, Status::Pass);
 /// # Ok(())
 /// # }
 /// ```
 pub mod config {
-    pub use crate::health::{Change, CheckConfig, HealthConfig};
+    pub use crate::health::{CheckConfig, HealthConfig};
 }
 
 /// Types of a graceful shutdown: what it waits for, and the output of its servers.
 ///
 /// [`Health::drain`](crate::Health::drain) begins it, and [`Health::run`](crate::Health::run) ends
-/// the server when it is over. [`Draining`](crate::drain::Draining) resolves when it begins, for
+/// the server when it is over. [`Draining`](crate::future::Draining) resolves when it begins, for
 /// workers that end themselves. An [`InFlightGuard`](crate::drain::InFlightGuard) makes the drain
 /// wait for them.
 ///
@@ -375,7 +368,7 @@ pub mod config {
 /// use std::time::Duration;
 ///
 /// use tokio::time::{Instant, sleep};
-/// use tower_health::{Health, drain::{Draining, InFlightGuard}};
+/// use tower_health::{Health, drain::InFlightGuard, future::Draining};
 ///
 /// async fn work(draining: Draining, message: InFlightGuard) {
 ///     draining.await;
@@ -392,7 +385,7 @@ pub mod config {
 /// # }
 /// ```
 pub mod drain {
-    pub use crate::lifecycle::{Draining, InFlightGuard, ServerOutput};
+    pub use crate::lifecycle::{InFlightGuard, ServerOutput};
 }
 
 /// Futures that methods return, so that a struct or a trait can name them.
@@ -416,8 +409,8 @@ pub mod drain {
 /// ```
 pub mod future {
     pub use crate::{
-        health::{RunNow, WaitUntil},
-        lifecycle::{Drained, Registering, Run},
+        health::{Change, RunNow, WaitUntil},
+        lifecycle::{Drained, Draining, Registering, Run},
     };
 }
 

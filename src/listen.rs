@@ -105,7 +105,7 @@ fn on_runtime(listener: StdListener, runtime: &Handle) -> Result<TcpListener, Se
         TcpListener::from_std(listener)
     });
     listener
-        .map_err(|_| ServeError::RuntimeWithout)?
+        .map_err(|_| ServeError::MissingDrivers)?
         .map_err(|error| ServeError::Listen { addresses, error })
 }
 
@@ -247,10 +247,10 @@ pub enum ServeError {
     /// let runtime = tokio::runtime::Builder::new_current_thread().build()?; // no `enable_all()`
     /// let _entered = runtime.enter();
     /// let error = Health::fixed(Status::Pass).serve("127.0.0.1:0").start().unwrap_err();
-    /// assert!(matches!(error, ServeError::RuntimeWithout));
+    /// assert!(matches!(error, ServeError::MissingDrivers));
     /// # Ok::<_, std::io::Error>(())
     /// ```
-    RuntimeWithout,
+    MissingDrivers,
 }
 
 impl fmt::Display for ServeError {
@@ -274,7 +274,7 @@ impl fmt::Display for ServeError {
                 "there is no tokio runtime here: call `start()` within one, or serve the port on a separate \
                  thread with `.own_thread()`",
             ),
-            Self::RuntimeWithout => f.write_str(
+            Self::MissingDrivers => f.write_str(
                 "the tokio runtime has no I/O or no timers: build it with `enable_all()`, or serve the port on a \
                  separate thread with `.own_thread()`",
             ),
@@ -286,7 +286,7 @@ impl Error for ServeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Address(error) | Self::Listen { error, .. } | Self::Thread(error) => Some(error),
-            Self::NoRuntime | Self::RuntimeWithout => None,
+            Self::NoRuntime | Self::MissingDrivers => None,
         }
     }
 }

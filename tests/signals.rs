@@ -205,7 +205,7 @@ fn each_further_signal_ends_a_phase_of_the_drain() {
                 assert!(child.process.try_wait().unwrap().is_none(), "it waits");
                 child.send(Signal::TERM);
             }
-            child.wait_for("the server was ended with 1 request in flight");
+            child.wait_for("the server was stopped with 1 request in flight");
             assert!(child.ended().success());
         }
     );
@@ -585,7 +585,7 @@ fn liveness_passes_during_a_drain_with_a_stuck_request() {
                 thread::sleep(Duration::from_millis(10));
             }
             assert!(answers > 10, "{answers}");
-            child.wait_for("the server was ended with 1 request in flight");
+            child.wait_for("the server was stopped with 1 request in flight");
             assert!(child.ended().success());
             assert!(told.elapsed() < PATIENCE / 2);
         }

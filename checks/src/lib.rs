@@ -260,7 +260,8 @@ fn explain(outcome: tower_health::Outcome, cause: impl std::fmt::Display) -> tow
     }
 }
 
-/// Returns the problem of a bound in percent that is not a number. No value would exceed it.
+/// Returns the problem of a bound that is not a percentage. No value, or every value, would exceed
+/// it.
 #[cfg(any(
     feature = "nats",
     feature = "redis",
@@ -269,10 +270,10 @@ fn explain(outcome: tower_health::Outcome, cause: impl std::fmt::Display) -> tow
     feature = "system",
     feature = "tokio-postgres"
 ))]
-fn not_a_number(name: &str, percent: Option<f64>) -> Option<String> {
+fn not_a_percentage(name: &str, percent: Option<f64>) -> Option<String> {
     percent
-        .filter(|percent| percent.is_nan())
-        .map(|_| format!("`{name}` is not a number: set it to a percentage"))
+        .filter(|percent| !(0.0..=100.0).contains(percent))
+        .map(|percent| format!("`{name}` is {percent}: set it to a percentage from 0 to 100"))
 }
 
 /// What each check reports for each fault of its dependency.

@@ -336,7 +336,7 @@ impl HealthCheck for Nats {
     }
 
     fn problems(&self) -> Vec<String> {
-        let storage = crate::not_a_number("warn_storage_above", Some(self.warn_storage_above));
+        let storage = crate::not_a_percentage("warn_storage_above", Some(self.warn_storage_above));
         storage.into_iter().collect()
     }
 }

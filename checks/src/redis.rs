@@ -63,8 +63,11 @@ use tower_health::{ComponentType, Failure, HealthCheck, Outcome, Reason, async_t
 /// use tower_health_checks::Redis;
 ///
 /// let client = redis::Client::open("redis://cache.internal/")?;
-/// let config = ConnectionManagerConfig::new().set_max_delay(Duration::from_millis(500));
-/// let connection = ConnectionManager::new_with_config(client, config).await?;
+/// // Few retries, so that a run reports why the server cannot be reached before it times out.
+/// let config = ConnectionManagerConfig::new()
+///     .set_number_of_retries(1)
+///     .set_max_delay(Duration::from_millis(100));
+/// let connection = ConnectionManager::new_lazy_with_config(client, config)?;
 /// let redis = Check::new("redis", Redis::new(connection)).non_critical();
 /// # Ok(redis)
 /// # }
@@ -383,7 +386,7 @@ impl HealthCheck for Redis {
                 self.expected.warn_connections_above,
             ),
         ];
-        let invalid = percentages.map(|(name, percent)| crate::not_a_number(name, percent));
+        let invalid = percentages.map(|(name, percent)| crate::not_a_percentage(name, percent));
         let lag = self.expected.lag.problems().into_iter();
         lag.chain(invalid.into_iter().flatten()).collect()
     }

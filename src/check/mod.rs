@@ -33,6 +33,9 @@ pub(crate) use registered::Code;
 ///
 /// A panic is a failing outcome, unless panics abort the process (`panic = "abort"`).
 ///
+/// An implementation needs the attribute [`async_trait`](crate::async_trait), which makes the trait
+/// usable as `dyn`.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,7 +53,7 @@ pub(crate) use registered::Code;
 /// impl HealthCheck for Ledger {
 ///     async fn check(&self) -> Result<Outcome, Failure> {
 ///         let backlog = self.backlog().await?;
-///         let outcome = if backlog > 1_000 { Outcome::warn(Reason::LimitExceeded) } else { Outcome::pass() };
+///         let outcome = if backlog > 1_000 { Outcome::warn(Reason::LimitNear) } else { Outcome::pass() };
 ///         Ok(outcome.measure("backlog", backlog, "entries"))
 ///     }
 ///

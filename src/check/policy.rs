@@ -185,9 +185,7 @@ impl Policy {
             ("pass_after", self.pass_after),
         ] {
             if value == 0 {
-                problems.push(format!(
-                    "`{setting}` is 0: it takes at least 1 outcome to change a state"
-                ));
+                problems.push(format!("`{setting}` is 0: set it to at least 1"));
             }
         }
         let too_long = self.wait.filter(|&wait| wait > MAX_DURATION);

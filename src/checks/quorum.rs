@@ -66,7 +66,8 @@ pub fn any_of() -> Quorum {
 /// Creates a check that needs at least `least` of its members to be good.
 ///
 /// An example is a cluster that decides by majority. If `least` is 0 or more than the number of
-/// members, every run fails with [`Misconfigured`](Reason::Misconfigured).
+/// members, the service does not start, and every run fails with
+/// [`Misconfigured`](Reason::Misconfigured).
 ///
 /// ```
 /// use tower_health::{Check, checks::quorum};
@@ -112,8 +113,8 @@ pub fn quorum(least: usize) -> Quorum {
 /// | all members are good, and one warns | warn, with the reason of that member |
 /// | enough members are good, and one fails | warn, degraded |
 /// | not enough members are good | fail, with the reason of the failed members if it is the same, or else with failed |
-/// | no members are needed, or more than there are | fail, misconfigured |
-/// | a name is not valid, or is used twice | fail, misconfigured |
+/// | no members are needed, or more than there are | a problem at start; fail, misconfigured |
+/// | a name is not valid, or is used twice | a problem at start; fail, misconfigured |
 ///
 /// One run runs all members concurrently. A member that hangs or panics fails alone. For each
 /// member there is a measurement of its name, with its reason, or with its status if it has no
@@ -240,7 +241,7 @@ impl Quorum {
     }
 
     /// Returns the configuration error, if there is one.
-    fn fault(&self) -> Option<String> {
+    fn problem(&self) -> Option<String> {
         let least = self.least();
         if least == 0 || least > self.members.len() {
             let members = self.members.len();
@@ -324,7 +325,7 @@ fn why(name: &str, outcome: &Outcome) -> String {
 #[async_trait]
 impl HealthCheck for Quorum {
     async fn check(&self) -> Result<Outcome, Failure> {
-        if let Some(fault) = self.fault() {
+        if let Some(fault) = self.problem() {
             return Err(Failure::new(Reason::Misconfigured).with_cause(fault));
         }
         let runs = self.members.iter().map(|member| Run {
@@ -357,7 +358,8 @@ impl HealthCheck for Quorum {
             let problems = member.code.problems().into_iter();
             problems.map(move |problem| format!("member {name:?}: {problem}"))
         };
-        self.members.iter().flat_map(of).collect()
+        let members = self.members.iter().flat_map(of);
+        self.problem().into_iter().chain(members).collect()
     }
 }
 

@@ -400,7 +400,7 @@ impl EndpointsBuilder {
     ///
     /// let header = "x-envoy-immediate-health-check-fail";
     /// assert!(!ask().await?.headers().contains_key(header));
-    /// drop(health.drain());
+    /// health.drain();
     /// assert_eq!(ask().await?.headers()[header], "true");
     /// # Ok(())
     /// # }

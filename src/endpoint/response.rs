@@ -29,7 +29,7 @@ const NO_SUCH_CHECK: &str =
     r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"check not found"}"#;
 const NO_SUCH_PATH: &str =
     r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"not a probe path"}"#;
-const METHOD_NOT_ALLOWED: &str = r#"{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"probes support GET, HEAD and OPTIONS"}"#;
+const METHOD_NOT_ALLOWED: &str = r#"{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"the method is not supported: see the header Allow"}"#;
 
 /// The maximum of `Retry-After`.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);

@@ -9,11 +9,12 @@ use crate::{
 };
 
 impl Engine {
-    /// The checks of these names.
-    pub(super) fn roots_named(&self, names: &[Name]) -> Result<Vec<Id>, Refused> {
+    /// The checks of these names, which `check` depends on.
+    pub(super) fn roots_named(&self, check: &Name, names: &[Name]) -> Result<Vec<Id>, Refused> {
         let id = |name: &Name| {
-            let unknown = || Refused::UnknownRoot(UnknownCheck::new(name, self.writer.names()));
-            self.writer.id(name).ok_or_else(unknown)
+            let unknown = || UnknownCheck::new(name, self.writer.names());
+            let refused = || Refused::UnknownRoot(check.clone(), unknown());
+            self.writer.id(name).ok_or_else(refused)
         };
         names.iter().map(id).collect()
     }
@@ -61,7 +62,12 @@ impl Engine {
     }
 
     /// The checks of these names, without those that were removed while this one depended on them.
-    pub(super) fn roots_of_successor(&self, id: Id, names: &[Name]) -> Result<Vec<Id>, Refused> {
+    pub(super) fn roots_of_successor(
+        &self,
+        id: Id,
+        check: &Name,
+        names: &[Name],
+    ) -> Result<Vec<Id>, Refused> {
         let is_orphaned = |name: &Name| {
             let mut orphaned = self.orphaned.iter();
             orphaned.any(|(gone, dependent)| gone == name && *dependent == id)
@@ -71,7 +77,7 @@ impl Engine {
             .filter(|name| !is_orphaned(name))
             .cloned()
             .collect();
-        self.roots_named(&existing)
+        self.roots_named(check, &existing)
     }
 
     /// Forgets the removed checks that a check depended on, except for those of these names.

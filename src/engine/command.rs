@@ -43,7 +43,7 @@ impl Engine {
             return self.register_pushed(id, false, reply);
         };
         // It cannot close a cycle, because nothing depends on it yet.
-        let roots = match self.roots_named(&definition.depends_on) {
+        let roots = match self.roots_named(&name, &definition.depends_on) {
             Ok(roots) => roots,
             Err(refused) => return self.refuse(reply, refused),
         };
@@ -92,7 +92,7 @@ impl Engine {
         let Some(code) = code.filter(|_| is_run) else {
             return self.refuse(reply, Refused::NotRun(definition.name));
         };
-        let roots = self.roots_of_successor(id, &definition.depends_on);
+        let roots = self.roots_of_successor(id, &definition.name, &definition.depends_on);
         if let Err(refused) = roots.and_then(|roots| self.set_roots(id, roots)) {
             return self.refuse(reply, refused);
         }

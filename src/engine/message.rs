@@ -70,7 +70,7 @@ pub(crate) enum Refused {
     /// The check was removed before its first run.
     Removed,
     /// It depends on a check that does not exist.
-    UnknownRoot(UnknownCheck),
+    UnknownRoot(Name, UnknownCheck),
     /// The checks of this path would depend on each other.
     Cycle(Vec<Name>),
     /// These checks depend on it.

@@ -195,12 +195,14 @@ impl Engine {
         if let Some(code) = code {
             self.slots.insert(id, Slot::new(code, policy));
         }
-        let cell = self.writer.cell(id);
-        let names = cell.map_or(&[][..], |cell| &cell.definition.depends_on);
+        let roots = self.writer.cell(id).map(|cell| {
+            let definition = &cell.definition;
+            self.roots_named(&definition.name, &definition.depends_on)
+        });
         // The builder has reported every problem with these.
-        _ = self
-            .roots_named(names)
-            .and_then(|roots| self.set_roots(id, roots));
+        if let Some(Ok(roots)) = roots {
+            _ = self.set_roots(id, roots);
+        }
         self.plan_soon(id, self.clock.now());
     }
 

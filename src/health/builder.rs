@@ -270,7 +270,7 @@ impl HealthBuilder {
     ///     .config(config)
     ///     .start()
     ///     .unwrap_err();
-    /// assert!(error.to_string().contains(r#"no check is named "clok": registered are clock"#));
+    /// assert!(error.to_string().contains(r#"no check is named "clok" (registered: clock)"#));
     /// # Ok(())
     /// # }
     /// ```
@@ -357,7 +357,7 @@ impl HealthBuilder {
     /// let health = Health::builder("orders").drain_close(Duration::from_secs(3)).start()?;
     /// let stuck = health.in_flight();
     /// let began = Instant::now();
-    /// drop(health.drain());
+    /// health.drain();
     /// // A server that never ends. It is dropped when all phases are over.
     /// let ended = health.run(future::pending::<()>()).await;
     /// assert!(ended.is_err());
@@ -615,7 +615,10 @@ pub(super) fn define(checks: Vec<(Call, Check)>, problems: &mut Problems) -> Vec
         for root in check.depends_on.iter().map(Name::new) {
             match root {
                 Ok(root) => roots.push(root),
-                Err(error) => problems.push(call, ConfigError::DependencyName(error)),
+                Err(error) => {
+                    let check = check.name.chars().take(Name::MAX_LEN).collect();
+                    problems.push(call, ConfigError::DependencyName { check, error });
+                }
             }
         }
         match Name::new(&check.name) {
@@ -655,8 +658,15 @@ fn check_dependencies(checks: &[Defined], problems: &mut Problems) {
             match ids.get(name) {
                 Some(&root) => roots.push(root),
                 None => {
-                    let unknown = UnknownCheck::new(name, named().collect());
-                    problems.push(check.call, ConfigError::UnknownDependency(unknown));
+                    let error = UnknownCheck::new(name, named().collect());
+                    let check_name = check.definition.name.to_string();
+                    problems.push(
+                        check.call,
+                        ConfigError::UnknownDependency {
+                            check: check_name,
+                            error,
+                        },
+                    );
                 }
             }
         }
@@ -748,7 +758,7 @@ fn runbook_problem(url: &str) -> Option<String> {
                 .to_owned(),
         ),
         None => Some(
-            "`runbook` is not the `http` or `https` URL of a page: write it in full, percent-encoded"
+            "`runbook` is not an absolute `http` or `https` URL: write it in full, percent-encoded"
                 .to_owned(),
         ),
     }

@@ -253,7 +253,7 @@ impl Health {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use tower_health::{Check, Health, Status, config::Change};
+/// use tower_health::{Check, Health, Status, future::Change};
 ///
 /// let health = Health::builder("orders").start()?;
 /// let change: Change = health.add(Check::new("tenant-7", || async { Status::Pass }));
@@ -303,8 +303,9 @@ impl From<Refused> for ChangeError {
         match refused {
             Refused::Taken(name) => Self::Config(vec![ConfigError::DuplicateName(name)]),
             Refused::Unknown(error) => Self::Unknown(error),
-            Refused::UnknownRoot(error) => {
-                Self::Config(vec![ConfigError::UnknownDependency(error)])
+            Refused::UnknownRoot(check, error) => {
+                let check = check.to_string();
+                Self::Config(vec![ConfigError::UnknownDependency { check, error }])
             }
             Refused::Cycle(round) => Self::Config(vec![ConfigError::Cycle(round)]),
             Refused::HasDependents(by) => Self::HasDependents(by),

@@ -66,7 +66,13 @@ pub enum ConfigError {
     /// The name of a check is not a valid name.
     CheckName(InvalidName),
     /// The name of a dependency is not a valid name.
-    DependencyName(InvalidName),
+    #[non_exhaustive]
+    DependencyName {
+        /// The name of the check.
+        check: String,
+        /// The problem and its remedy.
+        error: InvalidName,
+    },
     /// Two checks have the same name.
     DuplicateName(Name),
     /// The configuration contains settings for a check that is not registered.
@@ -98,7 +104,13 @@ pub enum ConfigError {
         problem: String,
     },
     /// A check depends on a check that is not registered.
-    UnknownDependency(UnknownCheck),
+    #[non_exhaustive]
+    UnknownDependency {
+        /// The name of the check.
+        check: String,
+        /// The unknown name, and the known ones.
+        error: UnknownCheck,
+    },
     /// Dependencies form a cycle. Contains its checks in order. The first and the last are the
     /// same.
     ///
@@ -147,21 +159,25 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ServiceName(error) => write!(f, "the service's name: {error}"),
-            Self::CheckName(error) => write!(f, "a check's name: {error}"),
-            Self::DependencyName(error) => write!(f, "`depends_on`: {error}"),
+            Self::ServiceName(error) => write!(f, "invalid service: {error}"),
+            Self::CheckName(error) => write!(f, "invalid check: {error}"),
+            Self::DependencyName { check, error } => {
+                write!(f, "check {check:?}: `depends_on`: {error}")
+            }
             Self::DuplicateName(name) => {
-                write!(f, "two checks are named {name:?}: rename one of them")
+                write!(f, "the name {name:?} is taken by another check: rename one of them")
             }
             Self::UnknownCheck(error) => write!(f, "the configuration: {error}"),
             Self::AmbiguousCheck(name) => write!(
                 f,
                 "the configuration: {name:?} matches several checks: write the exact name"
             ),
-            Self::UnknownDependency(error) => write!(f, "`depends_on`: {error}"),
+            Self::UnknownDependency { check, error } => {
+                write!(f, "check {check:?}: `depends_on`: {error}")
+            }
             Self::Cycle(round) => {
                 f.write_str("checks depend on each other in a cycle, ")?;
-                write_names(f, round, " on ")?;
+                write_names(f, round, " -> ")?;
                 f.write_str(": remove one `depends_on`")
             }
             Self::NotReplaceable(name) => write!(
@@ -244,14 +260,14 @@ pub enum ChangeError {
 impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(problems) => write_problems(f, "the check is not registered", problems),
+            Self::Config(problems) => write_problems(f, "the check cannot be registered", problems),
             Self::Unknown(error) => error.fmt(f),
             Self::Removed => f.write_str(
                 "the check was removed before it had run: add it again once the code that removes it is done",
             ),
             Self::HasDependents(by) => {
                 f.write_str(
-                    "the check is not removed, because other checks depend on it: remove them first, ",
+                    "the check cannot be removed, because others depend on it: first remove ",
                 )?;
                 write_names(f, by, ", ")
             }

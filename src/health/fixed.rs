@@ -25,7 +25,7 @@ impl Health {
     /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Warn);
     /// assert_eq!(health.verdict(Probe::Liveness).status, Status::Pass);
     ///
-    /// drop(health.drain());
+    /// health.drain();
     /// assert_eq!(health.verdict(Probe::Readiness).status, Status::Fail);
     /// ```
     #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]

@@ -194,7 +194,7 @@ impl fmt::Debug for WaitUntil {
 /// let health = Health::builder("orders").start()?;
 /// let mut readiness = health.watch(Probe::Readiness);
 /// assert_eq!(readiness.current().status, Status::Pass);
-/// drop(health.drain());
+/// health.drain();
 /// assert_eq!(readiness.changed().await?.status, Status::Fail);
 /// # Ok(())
 /// # }

@@ -101,7 +101,7 @@ impl Health {
     ///     draining.await;
     ///     "took no more"
     /// });
-    /// drop(health.drain());
+    /// health.drain();
     /// assert_eq!(consumer.await?, "took no more");
     /// # Ok(())
     /// # }
@@ -155,7 +155,7 @@ pin_project! {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use tower_health::{Health, drain::Draining};
+    /// use tower_health::{Health, future::Draining};
     ///
     /// async fn consume(draining: Draining) -> usize {
     ///     tokio::pin!(draining);
@@ -245,7 +245,7 @@ pin_project! {
     ///
     /// let health = Health::builder("orders").start()?;
     /// let servers = [health.drained(), health.drained()].map(|it| tokio::spawn(serve(it)));
-    /// drop(health.drain());
+    /// health.drain();
     /// let [http, grpc] = servers;
     /// assert_eq!(http.await?, grpc.await?);
     /// # Ok(())

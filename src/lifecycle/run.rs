@@ -63,7 +63,7 @@ impl Health {
     ///     drained.await;
     ///     std::io::Result::Ok(())
     /// };
-    /// drop(health.drain());
+    /// health.drain();
     /// assert!(health.run(server).await.is_ok());
     /// # Ok(())
     /// # }
@@ -238,7 +238,7 @@ impl From<DrainTimeout> for ServerError {
 /// let health = Health::builder("orders").start()?;
 /// let stuck = [health.in_flight(), health.in_flight()];
 /// let began = Instant::now();
-/// drop(health.drain());
+/// health.drain();
 /// let error = health.run(future::pending::<()>()).await.unwrap_err();
 /// let ServerError::DrainTimeout(cut) = error else { panic!() };
 /// assert_eq!((cut.in_flight, began.elapsed().as_secs()), (2, 25));
@@ -255,8 +255,8 @@ pub struct DrainTimeout {
 impl fmt::Display for DrainTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.in_flight {
-            1 => f.write_str("the server was ended with 1 request in flight"),
-            n => write!(f, "the server was ended with {n} requests in flight"),
+            1 => f.write_str("the server was stopped with 1 request in flight"),
+            n => write!(f, "the server was stopped with {n} requests in flight"),
         }
     }
 }

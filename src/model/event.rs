@@ -121,7 +121,7 @@ pub struct CheckTransition {
 ///
 /// let health = Health::builder("orders").start()?;
 /// let mut events = health.subscribe();
-/// drop(health.drain());
+/// health.drain();
 /// let Some(Event::Verdict(transition)) = events.next().await else { panic!() };
 /// assert_eq!(transition.probe, Probe::Readiness);
 /// assert_eq!((transition.from, transition.to), (Status::Pass, Status::Fail));

@@ -260,7 +260,7 @@ impl Error for InvalidName {}
 ///     .start()?;
 /// let error = health.check("clok").unwrap_err();
 /// assert_eq!(error.known(), ["clock"]);
-/// assert_eq!(error.to_string(), "no check is named \"clok\": registered are clock");
+/// assert_eq!(error.to_string(), "no check is named \"clok\" (registered: clock)");
 /// # Ok(())
 /// # }
 /// ```
@@ -288,10 +288,10 @@ impl UnknownCheck {
 
 impl fmt::Display for UnknownCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no check is named {:?}: ", self.name)?;
+        write!(f, "no check is named {:?} (", self.name)?;
         match self.known.as_slice() {
-            [] => f.write_str("none is registered"),
-            known => write!(f, "registered are {}", list_names(known)),
+            [] => f.write_str("none is registered)"),
+            known => write!(f, "registered: {})", list_names(known)),
         }
     }
 }

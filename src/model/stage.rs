@@ -33,7 +33,7 @@ use serde::Serialize;
 /// assert_eq!(health.stage(), Stage::Starting);
 /// health.wait_until(Probe::Readiness, Status::Pass).await?;
 /// assert_eq!(health.stage(), Stage::Ready);
-/// drop(health.drain());
+/// health.drain();
 /// assert_eq!(health.stage(), Stage::Draining);
 /// # Ok(())
 /// # }
@@ -51,7 +51,7 @@ use serde::Serialize;
 /// let health = Health::builder("orders").start()?;
 /// health.maintenance("reindexing", Duration::from_secs(600));
 /// assert_eq!(health.stage(), Stage::Maintenance);
-/// drop(health.drain());
+/// health.drain();
 /// assert_eq!(health.stage(), Stage::Draining);
 /// assert!(health.end_maintenance(), "it was still in maintenance");
 /// # Ok(())

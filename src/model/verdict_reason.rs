@@ -12,7 +12,7 @@ use serde::Serialize;
 /// use tower_health::{Health, Probe, report::VerdictReason};
 ///
 /// let health = Health::builder("orders").start()?;
-/// drop(health.drain());
+/// health.drain();
 /// let reason = health.verdict(Probe::Readiness).reason;
 /// assert_eq!(reason, Some(VerdictReason::Draining));
 /// assert_eq!(VerdictReason::Draining.as_str(), "draining");

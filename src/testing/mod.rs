@@ -15,17 +15,29 @@
 //! [`Health`](crate::Health), so that a test can pass any health. Its checks are created in one
 //! place, so that a test can pass a scripted check.
 //!
+//! ```toml
+//! [dev-dependencies]
+//! tokio = { version = "1", features = ["full", "test-util"] }
+//! tower-health = { version = "0.1", features = ["testing"] }
+//! ```
+//!
 //! ```
 //! use axum::{Router, extract::State, http::StatusCode, routing::get};
-//! use tower_health::{Check, Health, HealthBuilder, HealthCheck, Probe, Status};
+//! use tower_health::{
+//!     Check, Health, HealthBuilder, HealthCheck, Probe, Status, report::VerdictReason,
+//! };
 //!
 //! fn health(ledger: impl HealthCheck) -> HealthBuilder {
 //!     Health::builder("orders").check(Check::new("ledger", ledger).fail_after(2))
 //! }
 //!
 //! async fn front_page(State(health): State<Health>) -> (StatusCode, &'static str) {
-//!     match health.verdict(Probe::Readiness).status {
-//!         Status::Fail => (StatusCode::SERVICE_UNAVAILABLE, "back in a minute"),
+//!     let verdict = health.verdict(Probe::Readiness);
+//!     // Readiness also fails during a drain, while the service still has to serve.
+//!     match (verdict.status, verdict.reason) {
+//!         (Status::Fail, Some(VerdictReason::Checks)) => {
+//!             (StatusCode::SERVICE_UNAVAILABLE, "back in a minute")
+//!         }
 //!         _ => (StatusCode::OK, "welcome"),
 //!     }
 //! }

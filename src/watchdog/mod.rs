@@ -182,7 +182,7 @@ impl Watched {
         if self.lag.see(now, self.question.answer()) {
             self.ask(board);
         }
-        let (lag, name) = (self.lag.lag(), &self.runtime.name);
+        let lag = self.lag.lag();
         let outcome = match self.lag.status() {
             Status::Pass => Outcome::pass(),
             Status::Warn => Outcome::warn(Reason::RuntimeLags),
@@ -191,7 +191,7 @@ impl Watched {
         let outcome = match outcome.status() {
             Status::Pass => outcome,
             _ => outcome.with_cause(format_args!(
-                "the runtime {name} has not polled for {:.1} s",
+                "no task of the runtime was polled for {:.1} s",
                 lag.as_secs_f64()
             )),
         };

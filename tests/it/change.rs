@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use tokio::{runtime::Handle, time::timeout};
 use tower_health::{
     Check, Criticality, Failure, Health, HealthCheck, Outcome, Probe, Reason, Status, async_trait,
-    config::Change,
     error::{ChangeError, ConfigError, RunError},
+    future::Change,
 };
 
 use crate::support::{Gate, SECOND, Scripted, after, ask, ms, poll_once, ready, reason};

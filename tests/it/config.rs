@@ -172,7 +172,7 @@ async fn unknown_names_and_invalid_values_are_errors() {
     assert_eq!(error.problems().iter().filter(unknown).count(), 1);
     let error = error.to_string();
     for part in [
-        "the configuration: no check is named \"postgers\": registered are db, a-b, a.b",
+        "the configuration: no check is named \"postgers\" (registered: db, a-b, a.b)",
         "the configuration: \"a_b\" matches several checks",
         "check \"db\": `timeout` is 0s",
         "check \"db\": `period` is 1year",

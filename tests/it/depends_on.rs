@@ -577,10 +577,10 @@ async fn dependency_cycles_and_unknown_names_are_errors() {
     assert_eq!(
         problems,
         [
-            "checks depend on each other in a cycle, c on a on b on c: remove one `depends_on`",
-            "`depends_on`: no check is named \"posgres\": registered are a, b, c, d, e, f",
-            "checks depend on each other in a cycle, e on e: remove one `depends_on`",
-            "`depends_on`: the name \"The Network\" has a character outside `a-z 0-9 . _ -`: try `the-network`",
+            "checks depend on each other in a cycle, c -> a -> b -> c: remove one `depends_on`",
+            "check \"d\": `depends_on`: no check is named \"posgres\" (registered: a, b, c, d, e, f)",
+            "checks depend on each other in a cycle, e -> e: remove one `depends_on`",
+            "check \"f\": `depends_on`: the name \"The Network\" has a character outside `a-z 0-9 . _ -`: try `the-network`",
         ]
     );
     let health = Health::builder("orders")
@@ -590,7 +590,7 @@ async fn dependency_cycles_and_unknown_names_are_errors() {
         .unwrap();
     let refused = |error: ChangeError| error.to_string();
     let circle = health.replace(behind("b", "a")).await.unwrap_err();
-    assert!(refused(circle).contains("in a cycle, b on a on b"));
+    assert!(refused(circle).contains("in a cycle, b -> a -> b"));
     let unknown = health.add(behind("c", "d")).await.unwrap_err();
     assert!(refused(unknown).contains("no check is named \"d\""));
     let needed = health.remove("b").await.unwrap_err();
@@ -598,7 +598,7 @@ async fn dependency_cycles_and_unknown_names_are_errors() {
         needed,
         ChangeError::HasDependents(vec![Name::new("a").unwrap()])
     );
-    assert!(refused(needed).ends_with("remove them first, a"));
+    assert!(refused(needed).ends_with("others depend on it: first remove a"));
     health
         .replace(Check::new("a", || async { Status::Pass }))
         .await

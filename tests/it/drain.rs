@@ -221,7 +221,7 @@ async fn run_cuts_a_stuck_server_and_reports_what_was_in_flight() {
     let error = ended.as_ref().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the server was ended with 1 request in flight"
+        "the server was stopped with 1 request in flight"
     );
     assert_eq!(cut(ended), 1);
 }

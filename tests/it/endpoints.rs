@@ -429,12 +429,12 @@ async fn ordinary_responses_announce_a_drain() {
 #[tokio::test]
 async fn a_runbook_must_be_a_url_without_a_password() {
     for (url, fault) in [
-        ("wiki/db", "is not the `http` or `https` URL"),
-        ("ftp://wiki.internal/db", "is not the `http` or `https` URL"),
-        ("https://", "is not the `http` or `https` URL"),
+        ("wiki/db", "is not an absolute `http` or `https` URL"),
+        ("ftp://wiki.internal/db", "is not an absolute `http` or `https` URL"),
+        ("https://", "is not an absolute `http` or `https` URL"),
         (
             "https://wiki.internal/a b",
-            "is not the `http` or `https` URL",
+            "is not an absolute `http` or `https` URL",
         ),
         (
             "https://wiki.internal/db?token=secret",

@@ -32,7 +32,7 @@ async fn all_problems_are_reported_at_once_with_their_remedies() {
     for cure in [
         "try `orders-service`",
         "try `ready-check`",
-        "two checks are named \"db\": rename one",
+        "the name \"db\" is taken by another check: rename one",
         "try `cache`",
         "`timeout` is 0s: give it at least 1 ms",
         "`fail_after` is 0",
@@ -95,7 +95,7 @@ async fn a_single_problem_is_reported_in_one_line() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "health cannot start: a check's name: the name is empty: use 1 to 64 characters of `a-z 0-9 . _ -`"
+        "health cannot start: invalid check: the name is empty: use 1 to 64 characters of `a-z 0-9 . _ -`"
     );
 }
 
@@ -166,7 +166,7 @@ async fn an_unknown_or_duplicate_name_is_an_error_and_never_passes() {
     let error = health.check("bd").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no check is named \"bd\": registered are db, cache"
+        "no check is named \"bd\" (registered: db, cache)"
     );
     assert_eq!(error.known(), ["db", "cache"]);
 
@@ -178,7 +178,7 @@ async fn an_unknown_or_duplicate_name_is_an_error_and_never_passes() {
     assert!(
         both.unwrap_err()
             .to_string()
-            .contains("two checks are named \"db\"")
+            .contains("the name \"db\" is taken")
     );
 }
 

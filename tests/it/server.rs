@@ -579,7 +579,7 @@ fn a_port_that_cannot_be_served_returns_an_error() {
         .build()
         .unwrap();
     let error = bare.block_on(async { health.serve("127.0.0.1:0").start().unwrap_err() });
-    assert!(matches!(error, ServeError::RuntimeWithout), "{error}");
+    assert!(matches!(error, ServeError::MissingDrivers), "{error}");
     let first = health.serve("127.0.0.1:0").own_thread().start().unwrap();
     let error = health
         .serve(first.local_addr())

@@ -81,7 +81,7 @@ fn a_runtime_that_stalls_fails_liveness_and_recovers() {
     assert!(
         cause
             .redacted()
-            .starts_with("the runtime runtime has not polled for "),
+            .starts_with("no task of the runtime was polled for "),
         "{cause:?}"
     );
     let lag = report

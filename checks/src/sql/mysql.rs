@@ -301,7 +301,7 @@ impl HealthCheck for MySql {
     }
 
     fn problems(&self) -> Vec<String> {
-        let invalid = crate::not_a_number(
+        let invalid = crate::not_a_percentage(
             "warn_connections_above",
             self.expected.warn_connections_above,
         );

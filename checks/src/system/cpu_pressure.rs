@@ -332,7 +332,7 @@ impl HealthCheck for CpuPressure {
     }
 
     fn problems(&self) -> Vec<String> {
-        let throttled = crate::not_a_number("warn_throttled_above", self.throttled.set().0);
+        let throttled = crate::not_a_percentage("warn_throttled_above", self.throttled.set().0);
         self.waiting
             .problems_high()
             .into_iter()

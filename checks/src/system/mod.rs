@@ -106,11 +106,11 @@ impl Bounds {
 /// A bound with the name of its setter, for a message.
 type Named<'a> = (&'a str, Option<f64>);
 
-/// Returns the problems of a lower and an upper bound: a bound that is not a number (NaN), and a
+/// Returns the problems of a lower and an upper bound: a bound that is not a percentage, and a
 /// lower bound that is above the upper one.
 fn problems(lower: Named<'_>, upper: Named<'_>) -> Vec<String> {
     let invalid = [lower, upper].into_iter();
-    let invalid = invalid.filter_map(|(name, percent)| crate::not_a_number(name, percent));
+    let invalid = invalid.filter_map(|(name, percent)| crate::not_a_percentage(name, percent));
     invalid.chain(contradiction(lower, upper)).collect()
 }
 

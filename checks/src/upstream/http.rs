@@ -338,6 +338,17 @@ impl HealthCheck for HttpUpstream {
         let outcome = self.judge(&answer);
         Ok(outcome.measure("code", u64::from(answer.code), ""))
     }
+
+    fn problems(&self) -> Vec<String> {
+        let problem = match &self.url {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => None,
+            Ok(url) => Some(format!("the scheme is {:?}", url.scheme())),
+            Err(problem) => Some(problem.clone()),
+        };
+        let problem = problem
+            .map(|problem| format!("the URL is invalid ({problem}): use http:// or https://"));
+        problem.into_iter().collect()
+    }
 }
 
 /// What a run reads of a response.

@@ -38,9 +38,9 @@ async fn contradicting_bounds_of_a_replica_are_problems() {
 }
 
 #[tokio::test]
-async fn a_percentage_that_is_not_a_number_is_a_problem() {
+async fn a_bound_that_is_no_percentage_is_a_problem() {
     let assert_invalid = |check: &dyn HealthCheck, name: &str| {
-        let expected = format!("`{name}` is not a number: set it to a percentage");
+        let expected = format!("`{name}` is NaN: set it to a percentage from 0 to 100");
         assert_eq!(check.problems(), [expected]);
     };
     let postgres = Postgres::sqlx(PgPool::connect_lazy("postgres://app@127.0.0.1").unwrap());
@@ -48,6 +48,9 @@ async fn a_percentage_that_is_not_a_number_is_a_problem() {
     let name = "warn_connections_above";
     assert_invalid(&postgres.warn_connections_above(f64::NAN), name);
     assert_invalid(&mysql.warn_connections_above(f64::NAN), name);
+    let below = Disk::new("/").fail_below(-5.0);
+    let problem = "`fail_below` is -5: set it to a percentage from 0 to 100";
+    assert_eq!(below.problems()[0], problem);
     #[cfg(target_os = "linux")]
     assert_invalid(
         &tower_health_checks::CpuPressure::new().warn_throttled_above(f64::NAN),
@@ -91,7 +94,7 @@ fn contradicting_bounds_of_a_disk_are_problems() {
     let problems = problems(disk().warn_below(f64::NAN));
     assert_eq!(
         problems,
-        ["`warn_below` is not a number: set it to a percentage"]
+        ["`warn_below` is NaN: set it to a percentage from 0 to 100"]
     );
 }
 
@@ -108,4 +111,21 @@ fn contradicting_bounds_of_system_resources_are_problems() {
         problems(Memory::new().fail_above(80.0)).is_empty(),
         "a default contradicts nothing"
     );
+}
+
+#[test]
+fn an_invalid_url_of_an_upstream_is_a_problem() {
+    for (url, problem) in [
+        ("/health", "relative URL without a base"),
+        ("ftp://stock.internal/", "the scheme is \"ftp\""),
+    ] {
+        let check = tower_health_checks::HttpUpstream::new(reqwest::Client::new(), url);
+        let problems = problems(check);
+        assert!(
+            problems.len() == 1 && problems[0].contains(problem),
+            "{problems:?}"
+        );
+    }
+    let check = tower_health_checks::HttpUpstream::new(reqwest::Client::new(), "http://stock/");
+    assert!(problems(check).is_empty());
 }
