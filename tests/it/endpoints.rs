@@ -430,7 +430,10 @@ async fn ordinary_responses_announce_a_drain() {
 async fn a_runbook_must_be_a_url_without_a_password() {
     for (url, fault) in [
         ("wiki/db", "is not an absolute `http` or `https` URL"),
-        ("ftp://wiki.internal/db", "is not an absolute `http` or `https` URL"),
+        (
+            "ftp://wiki.internal/db",
+            "is not an absolute `http` or `https` URL",
+        ),
         ("https://", "is not an absolute `http` or `https` URL"),
         (
             "https://wiki.internal/a b",
