@@ -38,20 +38,28 @@ impl Engine {
         let board = self.writer.board();
         let (control, service) = (&board.control, &board.service.name);
         while let Some(step) = drain.step(now.mono, control.in_flight.count()) {
+            let notify = || board.changes.notify_waiters();
+            // Waiters are notified first, because logging is foreign code, which may block.
             match step {
-                Step::Finish => control.in_flight.await_none(),
+                Step::Finish => {
+                    control.in_flight.await_none();
+                    notify();
+                }
                 Step::Close(in_flight) => {
                     control.close();
+                    notify();
                     if in_flight > 0 {
                         telemetry::drain_closes(service, in_flight, control.policy.close);
                     }
                 }
                 Step::End(end) => {
                     control.end(end);
+                    notify();
                     telemetry::drain_ended(service, end.in_flight, end.took);
                 }
                 Step::Cut(in_flight) => {
                     control.cut(in_flight);
+                    notify();
                     // Requests that came after the end are cut as well.
                     let reported = control.ended().map_or(0, |end| end.in_flight);
                     if in_flight > reported {
@@ -59,7 +67,6 @@ impl Engine {
                     }
                 }
             }
-            board.changes.notify_waiters();
         }
     }
 }

@@ -110,6 +110,8 @@ struct Notifier {
     interval: Option<Duration>,
     /// When the last watchdog notification was sent.
     alive_at: Option<Instant>,
+    /// Whether liveness was good at the last check.
+    alive: bool,
     /// Whether `READY=1` was sent. It is sent once.
     ready: bool,
     /// Whether `STOPPING=1` was sent. It is sent once.
@@ -125,6 +127,7 @@ impl Notifier {
         Self {
             interval: watchdog.map(|interval| interval / 2),
             alive_at: None,
+            alive: false,
             ready: false,
             stopping: false,
             status: String::new(),
@@ -138,9 +141,9 @@ impl Notifier {
         let left =
             due.map(|(interval, at)| (at + interval).saturating_duration_since(Instant::now()));
         match left {
-            // It is overdue while liveness fails. A change of liveness wakes the thread.
-            None | Some(Duration::ZERO) => LOOK,
-            Some(left) => left.clamp(Duration::from_millis(1), LOOK),
+            Some(left) if self.alive => left.clamp(Duration::from_millis(1), LOOK),
+            // None is sent while liveness fails. A change of liveness wakes the thread.
+            _ => LOOK,
         }
     }
 
@@ -164,8 +167,8 @@ impl Notifier {
             news.push(NotifyState::Stopping);
         }
         let is_due = |interval| self.alive_at.is_none_or(|at| at.elapsed() >= interval);
-        let alive = view.of(Probe::Liveness).verdict.status.is_good();
-        if alive && self.interval.is_some_and(is_due) {
+        self.alive = view.of(Probe::Liveness).verdict.status.is_good();
+        if self.alive && self.interval.is_some_and(is_due) {
             self.alive_at = Some(Instant::now());
             news.push(NotifyState::Watchdog);
         }
@@ -219,7 +222,9 @@ mod tests {
         assert_eq!(notifier.delay(), LOOK, "none was sent yet");
         notifier.alive_at = Instant::now().checked_sub(Duration::from_secs(1));
         assert!(notifier.alive_at.is_some());
-        assert_eq!(notifier.delay(), LOOK);
+        assert_eq!(notifier.delay(), LOOK, "liveness fails");
+        notifier.alive = true;
+        assert_eq!(notifier.delay(), Duration::from_millis(1), "it is overdue");
         notifier.interval = Some(Duration::from_secs(3_600));
         assert_eq!(notifier.delay(), LOOK, "the state may change before");
     }

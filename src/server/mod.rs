@@ -109,7 +109,6 @@ mod activity;
 mod body;
 mod connection;
 mod events;
-mod hold_off;
 mod io;
 mod leave;
 mod management;

@@ -18,7 +18,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::sleep,
 };
 use tower_service::Service;
 
@@ -26,7 +25,6 @@ use super::{
     activity::{Busy, Limits},
     body::BusyBody,
     connection::{self, ServerState, Settings, http},
-    hold_off::hold_off,
 };
 use crate::{
     BoxError, Health,
@@ -39,9 +37,6 @@ use crate::{
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// How long a handshake that has begun may take while the server closes.
-const HANDSHAKE: Duration = Duration::from_millis(200);
-
 impl Health {
     /// Serves a service over HTTP/1, and over HTTP/2 with prior knowledge, until a
     /// [drain](Self::drain) is over.
@@ -53,9 +48,9 @@ impl Health {
     /// | close | idle connections are closed, others once they have responded | the same |
     /// | cut | what is left is ended, as by [`run`](Self::run) | the same |
     ///
-    /// A client that connects while the server closes is refused. On Linux no such client is reset:
-    /// the kernel holds new connections off until the listener is closed. Elsewhere, one that
-    /// connects at the very moment may be.
+    /// The connections that wait in the accept queue when the server closes are served. Between the
+    /// last look at the queue and the close of the listener, which follows at once, a client may
+    /// still connect. It is reset then.
     ///
     /// A connection that has not sent a request yet has 1 s to send one once the server closes. The
     /// part of a response that is not written yet counts as in flight, so the drain also waits for
@@ -300,19 +295,8 @@ async fn serve<S, B>(
         }
         while connections.try_join_next().is_some() {}
     }
-    _ = sender.send(ServerState::Closing);
-    // Connections whose handshake has begun are accepted.
-    if hold_off(&listener) {
-        let mut handshakes = pin!(sleep(HANDSHAKE));
-        loop {
-            tokio::select! {
-                () = handshakes.as_mut() => break,
-                stream = accept(&listener) => begin(&mut connections, stream),
-            }
-        }
-    }
-    // The connections that are still in the accept queue are served, because closing the listener
-    // resets them.
+    // Serves the connections that are still in the accept queue, because closing the listener resets
+    // them.
     if let Ok(listener) = listener.into_std() {
         while let Ok((stream, _)) = listener.accept() {
             if stream.set_nonblocking(true).is_ok()
@@ -322,5 +306,6 @@ async fn serve<S, B>(
             }
         }
     }
+    _ = sender.send(ServerState::Closing);
     while connections.join_next().await.is_some() {}
 }
