@@ -34,6 +34,7 @@ async fn worker(health: Health) -> Result<(), BoxError> {
         .heartbeat("consumer", Duration::from_secs(30))
         .liveness()
         .await?;
+    // The service still serves until then, so the worker goes on as well.
     let mut drained = std::pin::pin!(health.drained());
     loop {
         tokio::select! {

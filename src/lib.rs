@@ -31,7 +31,8 @@
 //! # How it works
 //!
 //! An engine runs each check on its schedule, with a time limit, and writes the result to a board.
-//! Probes only read the board. A read takes no lock, and a body is rendered once per change. As a
+//! From the results follows a [verdict](report::Verdict) for each probe: a status, and its reason.
+//! Probers only read the board. A read takes no lock, and a body is rendered once per change. As a
 //! result:
 //!
 //! * A thousand probes cost the database nothing.

@@ -11,7 +11,7 @@
 //!
 //! 1. The kept connection is taken out, so that a dropped run does not leave it in an unknown
 //!    state.
-//! 2. The server is probed over it. If it was lost, a new one is opened and probed once more.
+//! 2. The server is queried over it. If it was lost, a new one is opened and queried once more.
 //! 3. The connection is put back if the outcome does not fail and its lifetime is not over.
 //!
 //! Concurrent runs do not wait for each other. The one that finds no kept connection opens another.

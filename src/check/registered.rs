@@ -632,7 +632,7 @@ impl Check {
     /// if it had failed itself. A check that depends on a shared check should therefore be shared
     /// too. A critical one is logged as a warning at the start.
     ///
-    /// A dependency [on demand](Self::on_demand) runs when readiness or health is probed, or when a
+    /// A dependency [on demand](Self::on_demand) runs when readiness or health is read, or when a
     /// run of a check that depends on it is requested. If it has not run lately, so that its result
     /// is stale, it blocks nothing.
     ///

@@ -160,8 +160,7 @@ impl fmt::Display for InvalidEndpoint {
             ),
             Self::Conflict(path) => write!(
                 f,
-                "{path:?} is already defined differently: a path has one meaning, so remove one definition; presets that share a path, \
-                 as the default and MicroProfile share \"/health\", need separate ports"
+                "{path:?} is defined twice, with different meanings: remove one definition, or serve one of them on another port"
             ),
             Self::UnknownPath { path, known } => write!(
                 f,

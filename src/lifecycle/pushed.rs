@@ -59,6 +59,10 @@ impl Health {
     /// panicked, returned or was cancelled, the check fails immediately and permanently with the
     /// reason [died](Reason::Died). A worker that replaces it may use the same name.
     ///
+    /// A heartbeat exists from its registration on. A worker that ends before it is not missed, and
+    /// readiness does not wait for it. Register it in a
+    /// [start-up task](crate::HealthBuilder::startup_task) if startup has to wait for the worker.
+    ///
     /// By default a missing worker makes the instance not ready. With
     /// [`liveness`](HeartbeatBuilder::liveness) it fails liveness, so that the process is
     /// restarted.

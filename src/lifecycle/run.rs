@@ -69,6 +69,19 @@ impl Health {
     /// # }
     /// ```
     ///
+    /// Several servers drain together. Await all of them:
+    ///
+    /// ```no_run
+    /// # async fn serve(http: tokio::net::TcpListener, grpc: tokio::net::TcpListener, app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
+    /// # let health = tower_health::Health::builder("orders").start()?;
+    /// # let (admin, listener) = (app.clone(), grpc);
+    /// let http = axum::serve(http, app).with_graceful_shutdown(health.drained());
+    /// let admin = axum::serve(listener, admin).with_graceful_shutdown(health.drained());
+    /// tokio::try_join!(health.run(http), health.run(admin))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`ServerError::Server`]: the server itself failed.

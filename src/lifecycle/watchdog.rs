@@ -16,17 +16,17 @@ use crate::{
 
 impl HealthBuilder {
     /// Watches from a dedicated thread that the runtime polls. If it does not poll for `bound`,
-    /// liveness fails with [runtime stalled](crate::Reason::RuntimeStalled). From a tenth of `bound` on,
-    /// liveness warns with [runtime lags](crate::Reason::RuntimeLags). Reports contain this as the check
-    /// `runtime`, and metrics contain the lag as `health_runtime_lag_seconds`. Defaults to no
-    /// watchdog. The exception is a management port with its own thread, which has a watchdog with
-    /// a bound of 10 s.
+    /// liveness fails with [runtime stalled](crate::Reason::RuntimeStalled). From a tenth of
+    /// `bound` on, liveness warns with [runtime lags](crate::Reason::RuntimeLags). Reports contain
+    /// this as the check `runtime`, and metrics contain the lag as `health_runtime_lag_seconds`.
+    /// Defaults to no watchdog. The exception is a management port with its own thread, which has a
+    /// watchdog with a bound of 10 s.
     ///
     /// A stalled runtime cannot report the stall itself: a port that it serves does not answer.
     /// Serve liveness from a separate thread to get a correct answer: see
     /// `ServerBuilder::own_thread`.
     ///
-    /// The runtime is probed 4 times per second. A stall is reported no sooner than `bound` after
+    /// The runtime is sampled 4 times per second. A stall is reported no sooner than `bound` after
     /// it begins, and at most 0.25 s later. A ready task is polled within microseconds, and on a
     /// busy multi-threaded runtime as soon as one worker is free. Neither a suspended process nor a
     /// machine without CPU time to give counts as a stall. Choose a bound that is longer than a
@@ -55,8 +55,8 @@ impl HealthBuilder {
     }
 
     /// Watches another runtime, which must not end before this one. If it does, liveness fails with
-    /// [runtime ended](crate::Reason::RuntimeEnded). `name` is its name in reports and among the checks,
-    /// and follows the rules of a check's name. Its bound is that of the
+    /// [runtime ended](crate::Reason::RuntimeEnded). `name` is its name in reports and among the
+    /// checks, and follows the rules of a check's name. Its bound is that of the
     /// [watchdog](Self::watchdog), or 10 s. Defaults to none.
     ///
     /// ```

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::Status;
 
-/// The lag of a runtime, which is probed repeatedly. Each answer is timed.
+/// The lag of a runtime, which is sampled repeatedly. Each answer is timed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lag {
     /// The lag from which on the status fails.

@@ -9,7 +9,7 @@ use super::{
 use tower_health::BoxError;
 
 impl Pooled {
-    /// Creates a check for a bb8 pool. The `ping` probes the server over a dedicated connection,
+    /// Creates a check for a bb8 pool. The `ping` queries the server over a dedicated connection,
     /// which is not part of the pool. The pool's `connection_customizer` runs for that connection,
     /// and its `connection_timeout` does not limit it: the timeout of the check does.
     ///

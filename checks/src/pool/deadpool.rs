@@ -14,7 +14,7 @@ use super::{
 use tower_health::BoxError;
 
 impl Pooled {
-    /// Creates a check for a deadpool pool. The `ping` probes the server over a dedicated
+    /// Creates a check for a deadpool pool. The `ping` queries the server over a dedicated
     /// connection, which is not part of the pool. It is replaced only after a failure. The hooks
     /// and the timeouts of the pool do not apply to it.
     ///

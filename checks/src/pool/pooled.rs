@@ -1,7 +1,7 @@
 //! The check of a connection pool.
 //!
-//! [`Pooled`] has no logic of its own. A [`Source`] for each kind of pool probes the server: over a
-//! connection that the pool lends ([`borrowed`](super::borrowed)), over one outside the pool
+//! [`Pooled`] has no logic of its own. A [`Source`] for each kind of pool queries the server: over
+//! a connection that the pool lends ([`borrowed`](super::borrowed)), over one outside the pool
 //! (`outside`), or on a blocking thread (`r2d2`).
 
 use std::fmt;
