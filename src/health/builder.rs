@@ -515,12 +515,7 @@ impl HealthBuilder {
             version: self.version.map(Into::into),
             description: self.description.map(Into::into),
         };
-        if settings.drain.longest() >= DrainPolicy::GRACE_PERIOD {
-            telemetry::drain_exceeds_grace_period(&service.name, settings.drain.longest());
-        }
-        for (check, root) in critical_on_shared(&checks) {
-            telemetry::critical_depends_on_shared(&service.name, check, root);
-        }
+        warn_about(&service.name, &settings, &checks);
         let checks = checks
             .into_iter()
             .map(|defined| (defined.definition, defined.code));
@@ -645,6 +640,17 @@ pub(super) fn define(checks: Vec<(Call, Check)>, problems: &mut Problems) -> Vec
         }
     }
     defined
+}
+
+/// Logs settings that are valid, but probably not meant.
+fn warn_about(service: &Arc<str>, settings: &Settings, checks: &[Defined]) {
+    let longest = settings.drain.longest();
+    if longest >= DrainPolicy::GRACE_PERIOD {
+        telemetry::drain_exceeds_grace_period(service, longest);
+    }
+    for (check, root) in critical_on_shared(checks) {
+        telemetry::critical_depends_on_shared(service, check, root);
+    }
 }
 
 /// Validates that all dependencies are registered and that they do not form a cycle.

@@ -166,19 +166,20 @@ pub(super) fn apply(
 ) {
     let mut disabled = Vec::new();
     for (call, config) in configs {
+        let drain = &mut settings.drain;
         for (setting, by, value) in [
             (
-                &mut settings.drain.delay,
+                &mut drain.delay,
                 &mut set_by.drain_delay,
                 config.drain_delay,
             ),
             (
-                &mut settings.drain.finish,
+                &mut drain.finish,
                 &mut set_by.drain_finish,
                 config.drain_finish,
             ),
             (
-                &mut settings.drain.close,
+                &mut drain.close,
                 &mut set_by.drain_close,
                 config.drain_close,
             ),
@@ -216,16 +217,20 @@ pub(super) fn apply(
         }
     }
     if !disabled.is_empty() {
-        telemetry::disabled(&disabled);
-        // A disabled check blocks no other check. Its dependencies still do.
-        let (gone, there): (Vec<_>, Vec<_>) = std::mem::take(checks)
-            .into_iter()
-            .partition(|(_, check)| disabled.contains(&check.name));
-        let gone: Vec<Check> = gone.into_iter().map(|(_, check)| check).collect();
-        *checks = there;
-        for (_, check) in checks {
-            check.depends_on = remaining_dependencies(&gone, std::mem::take(&mut check.depends_on));
-        }
+        remove_disabled(&disabled, checks);
+    }
+}
+
+/// Removes these checks. A disabled check blocks no other check. Its dependencies still do.
+fn remove_disabled(disabled: &[String], checks: &mut Vec<(Call, Check)>) {
+    telemetry::disabled(disabled);
+    let (gone, there): (Vec<_>, Vec<_>) = std::mem::take(checks)
+        .into_iter()
+        .partition(|(_, check)| disabled.contains(&check.name));
+    let gone: Vec<Check> = gone.into_iter().map(|(_, check)| check).collect();
+    *checks = there;
+    for (_, check) in checks {
+        check.depends_on = remaining_dependencies(&gone, std::mem::take(&mut check.depends_on));
     }
 }
 

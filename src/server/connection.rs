@@ -83,11 +83,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let Settings {
-        http,
-        limits,
-        mut state,
-    } = settings;
+    let (http, limits, mut state) = (settings.http, settings.limits, settings.state);
     // Responses are small, or are written by code that buffers them.
     _ = stream.set_nodelay(true);
     let activity = Arc::new(Activity::new());
