@@ -166,29 +166,7 @@ pub(super) fn apply(
 ) {
     let mut disabled = Vec::new();
     for (call, config) in configs {
-        let drain = &mut settings.drain;
-        for (setting, by, value) in [
-            (
-                &mut drain.delay,
-                &mut set_by.drain_delay,
-                config.drain_delay,
-            ),
-            (
-                &mut drain.finish,
-                &mut set_by.drain_finish,
-                config.drain_finish,
-            ),
-            (
-                &mut drain.close,
-                &mut set_by.drain_close,
-                config.drain_close,
-            ),
-        ] {
-            set(by, value.map(|_| call));
-            set(setting, value);
-        }
-        set(&mut set_by.concurrency, config.concurrency.map(|_| call));
-        set(&mut settings.capacity, config.concurrency);
+        apply_settings(call, &config, settings, set_by);
         // Settings under the exact name are applied last, so they take precedence.
         let is_exact = |name: &String| checks.iter().any(|(_, check)| check.name == *name);
         let (exact, folded): (Vec<_>, Vec<_>) =
@@ -219,6 +197,33 @@ pub(super) fn apply(
     if !disabled.is_empty() {
         remove_disabled(&disabled, checks);
     }
+}
+
+/// Applies the settings that are not of a check.
+fn apply_settings(call: Call, config: &HealthConfig, settings: &mut Settings, set_by: &mut SetBy) {
+    let drain = &mut settings.drain;
+    for (setting, by, value) in [
+        (
+            &mut drain.delay,
+            &mut set_by.drain_delay,
+            config.drain_delay,
+        ),
+        (
+            &mut drain.finish,
+            &mut set_by.drain_finish,
+            config.drain_finish,
+        ),
+        (
+            &mut drain.close,
+            &mut set_by.drain_close,
+            config.drain_close,
+        ),
+    ] {
+        set(by, value.map(|_| call));
+        set(setting, value);
+    }
+    set(&mut set_by.concurrency, config.concurrency.map(|_| call));
+    set(&mut settings.capacity, config.concurrency);
 }
 
 /// Removes these checks. A disabled check blocks no other check. Its dependencies still do.
