@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Once,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -116,6 +116,12 @@ impl io::Write for Log {
 
 impl Log {
     fn listen(level: Level) -> (Self, DefaultGuard) {
+        // Whether a line is of interest to anyone is a state of the process. Tests that run at the
+        // same time change it, so somebody listens to everything, always.
+        static EVERYTHING: Once = Once::new();
+        EVERYTHING.call_once(|| {
+            _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+        });
         let log = Self::default();
         let sink = log.clone();
         let subscriber = tracing_subscriber::fmt()
