@@ -1,5 +1,5 @@
 //! Health checks and probes for tower services. Register what the service depends on, answer every
-//! prober, and never run a check on a probe.
+//! prober, and let no prober run a check.
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -38,11 +38,13 @@
 //! * A thousand probes cost the database nothing.
 //! * A check that hangs delays no probe.
 //! * A prober that disconnects cancels nothing.
-//! * Two services that probe each other cannot wait for each other.
+//! * Two services that probe each other cannot make each other hang. But if each is a critical
+//!   check of the other, neither is ever ready: let them probe liveness, or make the checks
+//!   non-critical.
 //!
-//! A process that gets no time in the background can run a check [on demand](Check::on_demand)
-//! instead. All its readers share the runs. They wait only if there is no result yet, or if the
-//! result is stale.
+//! A process that gets no CPU time between requests can run a check [on demand](Check::on_demand)
+//! instead: when it is read. All readers share the runs. They wait only if there is no result yet,
+//! or if the result is stale.
 //!
 //! # Where to start
 //!
@@ -95,8 +97,8 @@
 //!
 //! # Public and private
 //!
-//! A [`Reason`] comes from a closed set, and anyone may read it. A [`Cause`] is the text of an
-//! error, and is private. It is redacted when it is created. It does not appear in any `Debug`
+//! A [`Reason`] is one of a fixed list of words, and anyone may read it. A [`Cause`] is the text of
+//! an error, and is private. It is redacted when it is created. It does not appear in any `Debug`
 //! output, serialized value or metric label. A body contains the redacted text only for callers
 //! with [full exposure](endpoint::Exposure::Full). Logs contain it, and code can read it with
 //! [`Cause::redacted`].
@@ -121,9 +123,9 @@
 //! Repeats are not logged. A check that fails ten thousand times in a row produces two lines: one
 //! when it begins to fail, and one when it recovers.
 //!
-//! The task of the engine writes these lines, after readers can see the change. A subscriber whose
-//! writer blocks therefore stalls the engine, as it stalls everything else that logs. Use a writer
-//! that does not block, such as that of `tracing-appender`.
+//! The task of the engine writes these lines, after readers can see the change. A `tracing`
+//! subscriber whose writer blocks therefore stalls the engine, as it stalls everything else that
+//! logs. Use a writer that does not block, such as that of `tracing-appender`.
 //!
 //! [`Health::subscribe`] returns the transitions as a bounded stream. The module `metrics`, a
 //! feature that is enabled by default, records them as numbers.
@@ -141,8 +143,9 @@
 //! A suspension of the process, or of its machine, does not count as a failure. After it:
 //!
 //! * Runs that were interrupted are repeated.
-//! * A scheduled check runs again immediately, with jitter. The exception is a suspension shorter
-//!   than 30 s and than half of the check's period.
+//! * A scheduled check runs again after a short random delay, if the suspension took at least 30 s
+//!   or at least half of the check's period. A result that is too old meanwhile is stale until that
+//!   run has ended.
 //! * Heartbeats and reports have their full time again.
 #![warn(
     clippy::expect_used,

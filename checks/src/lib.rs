@@ -45,7 +45,7 @@
 //! # Common behavior
 //!
 //! * A run queries its dependency once. If a kept connection was lost between two runs, the same
-//!   run opens a new one and probes once more. [`Check`](tower_health::Check) sets the period, the
+//!   run opens a new one and queries once more. [`Check`](tower_health::Check) sets the period, the
 //!   timeout, and the duration above which a run is [slow](tower_health::Check::warn_above).
 //! * *Busy* is not *down*: a pool without a free connection and a server at its connection limit
 //!   are warnings. Redis is the exception: if the server refuses the service's only connection, the

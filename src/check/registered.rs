@@ -25,7 +25,7 @@ use crate::model::{Cause, ComponentType, Criticality, Outcome};
 /// | criticality | [`Critical`](Criticality::Critical) |
 ///
 /// An invalid name or setting is reported when the service's [`Health`](crate::Health) starts, with
-/// all other problems. Durations must be within 1 ms and 365 days, except that `wait` may be zero.
+/// all other problems. Durations must be between 1 ms and 365 days, except that `wait` may be zero.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -200,8 +200,9 @@ impl Check {
     }
 
     /// Marks the check as critical: this instance cannot serve without it. See
-    /// [`Criticality::Critical`]. The last of this setting and of the three below takes effect.
-    /// Defaults to critical.
+    /// [`Criticality::Critical`]. If several of `critical`, [`shared`](Self::shared),
+    /// [`non_critical`](Self::non_critical) and [`criticality`](Self::criticality) are called, the
+    /// last call takes effect. Defaults to critical.
     pub fn critical(self) -> Self {
         self.criticality(Criticality::Critical)
     }
@@ -342,8 +343,8 @@ impl Check {
         self
     }
 
-    /// Runs the check when it is read, and not on a schedule. Use it for a process that has no time
-    /// in the background, for example because it has no CPU between requests.
+    /// Runs the check when it is read, and not on a schedule. Use it for a process that gets no CPU
+    /// time between requests, as on serverless platforms.
     ///
     /// A result that is older than `ttl`, but not yet [stale](Self::max_age), is returned
     /// immediately, and starts one run in the background. A reader [waits](Self::wait) only before
@@ -358,10 +359,10 @@ impl Check {
     /// [recovered](Self::depends_on), and when it is [added](crate::Health::add) or
     /// [replaced](crate::Health::replace).
     ///
-    /// Two services that check each other on demand cannot wait for each other for long. But if
-    /// each is [critical](Criticality::Critical) to the other, neither is ever ready. Let them
-    /// probe liveness, or mark the checks as [non-critical](Self::non_critical). Defaults to a
-    /// [period](Self::period).
+    /// Two services that check each other on demand wait for each other for at most this
+    /// [wait](Self::wait). But if each is [critical](Criticality::Critical) to the other, neither
+    /// is ever ready. Let each check probe the liveness of the other service, or mark the checks as
+    /// [non-critical](Self::non_critical). Defaults to a [period](Self::period).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -623,10 +624,11 @@ impl Check {
 
     /// Adds a dependency on another check. While that check fails, this one is not run, and fails
     /// with the reason [`Blocked`](crate::Reason::Blocked), as in "blocked by network". A report
-    /// thus shows the root cause and not its consequences, and a dependency that cannot be reached
-    /// is not queried. As soon as no dependency fails any more, this check is pending and runs. A
-    /// [shared](Self::shared) check does not run before a period has passed since its last run. A
-    /// check may have several dependencies, which may have dependencies of their own.
+    /// thus shows the root cause and not its consequences, and nothing is queried that cannot be
+    /// reached. As soon as none of the checks that it depends on fails any more, this check is
+    /// pending and runs. A [shared](Self::shared) check does not run before a period has passed
+    /// since its last run. A check may have several dependencies, which may have dependencies of
+    /// their own.
     ///
     /// A blocked check affects readiness according to its own [criticality](Self::criticality), as
     /// if it had failed itself. A check that depends on a shared check should therefore be shared
@@ -637,9 +639,9 @@ impl Check {
     /// is stale, it blocks nothing.
     ///
     /// A dependency that is not registered and a cycle are problems, and removing a check that
-    /// others depend on is an error. A heartbeat or reporter that others depend on may still stop.
-    /// It then blocks nothing until a check with the same name is registered again. Defaults to
-    /// none.
+    /// others depend on is an error. A [heartbeat](crate::push::Heartbeat::stop) that others depend
+    /// on may still be stopped. It then blocks nothing until a check with the same name is
+    /// registered again. Defaults to none.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

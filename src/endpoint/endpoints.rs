@@ -37,10 +37,10 @@ use crate::{check::guard, model::Status};
 ///
 /// # Which path to probe
 ///
-/// Use `/ready`, `/live` and `/startup` for probers. Their bodies list at most 16 checks, unless
-/// the query contains `verbose`. `/health`, the paths of MicroProfile and the groups of Actuator
-/// list every check. The body of 100 checks has 18 kB, but a kubelet reads at most 10 kB and
-/// HAProxy 16 kB.
+/// Use `/ready`, `/live` and `/startup` for probers. Their bodies list at most 16 checks, except
+/// the text of Kubernetes with `?verbose`. `/health`, the paths of MicroProfile and the groups of
+/// Actuator list every check. The body of 100 checks has 18 kB, but a kubelet reads at most 10 kB
+/// and HAProxy 16 kB.
 ///
 /// `OPTIONS *`, which refers to the server as a whole, returns the response of the readiness path,
 /// if there is one.

@@ -34,9 +34,9 @@
 //! | `Retry-After` | every 503, except that of `/live` |
 //! | `Vary: Accept` | a response whose dialect depends on `Accept` |
 //!
-//! `Retry-After` is in whole seconds, from 1 to 60. For readiness and health during a maintenance
-//! it is the time that is left. Otherwise it is the time after which the status may change, or 60
-//! if that is not known.
+//! `Retry-After` is in whole seconds, from 1 to 60. For readiness and health during maintenance it
+//! is the time that is left, but at most 60. Otherwise it is the time after which the status may
+//! change, or 60 if that is not known.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -67,12 +67,13 @@
 //! | `Accept` | body |
 //! | --- | --- |
 //! | none, `*/*`, anything unknown | [health+json](Dialect::HealthJson) |
-//! | `application/health+json`, `application/json` | the same, with the media type of the request |
+//! | `application/health+json`, `application/json` | the same, with that `Content-Type` |
 //! | `text/plain` | the [text of Kubernetes](Dialect::KubernetesText) |
 //! | `application/vnd.spring-boot.actuator.v3+json` | the JSON of [Actuator](Dialect::Actuator) |
 //!
 //! If `Accept` names several media types, the highest quality is used, and then the most specific
-//! name. If text and JSON are still equal, the first in the header is used. No `Accept` is refused.
+//! name. If text and JSON are still equal, the first in the header is used. There is no 406: an
+//! `Accept` that names none of these media types gets health+json.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -115,7 +116,7 @@
 //!
 //! * `?exclude=NAME` excludes a check from this response, in every dialect. It may be repeated. The
 //!   verdict is computed without these checks. A name that no check has excludes nothing. A body in
-//!   health+json, and a list of Kubernetes text, contain a warning about it.
+//!   health+json, and a list of Kubernetes text, contain a note about it.
 //! * `?verbose` adds a line for each check to the text of Kubernetes.
 //!
 //! Other parameters are ignored, and so is a query longer than 8 KiB.
@@ -219,8 +220,8 @@ use crate::Health;
 
 /// A [`Service`] that answers probes. Returned by [`Health::service`].
 ///
-/// It is always ready, never fails, and keeps the checks running. It returns 404 for a path that is
-/// not a probe path.
+/// Its `poll_ready` always returns ready, its future returns no error, and it keeps the checks
+/// running. It returns 404 for a path that is not a probe path.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -291,7 +292,7 @@ impl ProbeService {
 
     /// Sets the paths, their responses and their callers. Defaults to [`Endpoints::default`].
     ///
-    /// They replace the previous endpoints. Nothing is added to these.
+    /// They replace the previous endpoints completely.
     ///
     /// ```
     /// use tower_health::{Endpoints, Health, Status};

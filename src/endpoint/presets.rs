@@ -7,8 +7,9 @@ impl Endpoints {
     /// Returns a builder with the default paths: `/health`, `/ready`, `/live`, `/startup` and
     /// `/health/{check}`.
     ///
-    /// The dialect of each path is negotiated by `Accept`. A path is added or its dialect set, but
-    /// no default path can be removed: start with [`none`](Self::none) for other paths.
+    /// The dialect of each path is negotiated by `Accept`. You can add paths and set the dialect of
+    /// a path, but you cannot remove a default path. Start with [`none`](Self::none) to have only
+    /// your own paths.
     ///
     /// ```
     /// use tower_health::{Endpoints, Health, Probe, Status};
@@ -47,8 +48,8 @@ impl Endpoints {
     /// # }
     /// ```
     ///
-    /// A fail lists each check, without its reason. A pass is `ok`, unless the query contains
-    /// `verbose`.
+    /// A fail lists each check if there are at most 16, and otherwise only checks that do not pass.
+    /// Reasons are withheld. A pass is `ok`, unless the query contains `verbose`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -79,9 +80,9 @@ impl Endpoints {
     /// [its JSON](Dialect::MicroProfile): `/health`, `/health/live`, `/health/ready` and
     /// `/health/started`.
     ///
-    /// Each path lists its procedures, passing ones as well. `live` lists runtimes and the
-    /// heartbeats that affect liveness. `ready` lists checks, and the other heartbeats and reports.
-    /// `started` lists startup tasks. `/health` lists all of them.
+    /// Each path lists its procedures (MicroProfile's word for checks), passing ones as well.
+    /// `live` lists runtimes and the heartbeats that affect liveness. `ready` lists checks, and the
+    /// other heartbeats and reports. `started` lists startup tasks. `/health` lists all of them.
     ///
     /// A procedure is `DOWN` if it fails the verdict. One that is not critical is `UP`, with its
     /// reason as data. If the verdict fails because of the instance itself, for example during a

@@ -280,13 +280,13 @@ impl HealthBuilder {
         self
     }
 
-    /// Sets how long the service continues to serve, not ready, after a [drain](Health::drain)
-    /// begins. Load balancers and proxies need this time to notice the change. After an interrupt
-    /// from a terminal there is no delay. A delay of more than a day is a problem.
+    /// Sets how long the service continues to serve after a [drain](Health::drain) begins, although
+    /// it is not ready any more. Load balancers and proxies need this time to notice the change.
+    /// After `SIGINT` there is no delay. A delay of more than a day is a problem.
     ///
-    /// A load balancer that probes needs as many of its intervals as probes must fail. Kubernetes
-    /// removes a deleted pod from its endpoints itself. The delay then covers the time until every
-    /// node has received that change. Defaults to 5 s.
+    /// A load balancer that probes notices after its probe interval times the number of probes that
+    /// must fail. Kubernetes removes a deleted pod from its endpoints without a probe. The delay
+    /// then covers the time until every node has received that change. Defaults to 5 s.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]

@@ -30,10 +30,10 @@ use crate::{
 impl Health {
     /// Registers another check while the service runs.
     ///
-    /// The check runs once before it counts, so a new check takes no instance out of rotation
-    /// because it is pending. If that run fails, the check counts as failing. The call itself hands
-    /// the check over. The future resolves when the first run has ended and its result is visible
-    /// to readers. Dropping the future undoes nothing.
+    /// The check runs once before it counts, so a check that is only pending takes no instance out
+    /// of rotation. If that run fails, the check counts as failing. The call itself registers the
+    /// check, even if the future is never polled. The future resolves when the first run has ended
+    /// and its result is visible to readers. Dropping the future undoes nothing.
     ///
     /// Unlike a check that was registered before the start, it affects neither readiness nor
     /// startup while it is pending. The cost of making a change visible to readers is proportional
@@ -71,9 +71,10 @@ impl Health {
     /// [concurrency](crate::HealthBuilder::concurrency) limit permits. The future resolves when
     /// that run has ended and its result is visible to readers. A run of the old code is cancelled.
     /// A thread of [blocking](Check::blocking) code continues until it ends by itself, and the new
-    /// code runs beside it. Do not replace code that hangs again and again.
+    /// code runs beside it. Do not repeat this with code that hangs, because each call may leave
+    /// one more thread behind.
     ///
-    /// The call itself hands the check over. Dropping the future undoes nothing.
+    /// The call itself requests the replacement. Dropping the future undoes nothing.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -135,9 +136,9 @@ impl Health {
         self.change(Message::Remove(name.to_owned(), reply), answer)
     }
 
-    /// Runs a check immediately, whatever its schedule, as soon as the
-    /// [concurrency](crate::HealthBuilder::concurrency) limit permits. A run that is under way is
-    /// shared and not started again. Callers that request a run in the meantime share this one.
+    /// Runs a check without waiting for its schedule, as soon as the
+    /// [concurrency](crate::HealthBuilder::concurrency) limit permits. If a run is already under
+    /// way, the future waits for that run, and no other run is started.
     ///
     /// The future resolves when the run has ended, and returns the report of the check. It returns
     /// the current report without a run in these cases:

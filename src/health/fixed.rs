@@ -7,8 +7,8 @@ use crate::{
 };
 
 impl Health {
-    /// Returns a service whose health does not change, for tests of handlers, layers and other code
-    /// that reads health. No checks run, time has no effect, and no runtime is needed.
+    /// Returns a `Health` that does not change, for tests of handlers, layers and other code that
+    /// reads health. No checks run, time has no effect, and no runtime is needed.
     ///
     /// It has one check, `fixed`, with the given status. Readiness and health follow from that.
     /// Liveness and startup pass. [`add`](Self::add), [`replace`](Self::replace),

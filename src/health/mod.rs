@@ -55,8 +55,9 @@ use crate::{
 ///
 /// # Reading
 ///
-/// Readers never wait, never take a lock and never run a check. They work on any thread, with or
-/// without a runtime.
+/// The methods that read, such as [`verdict`](Self::verdict) and [`check`](Self::check), never
+/// wait, never take a lock and never run a check. They work on any thread, with or without a
+/// runtime.
 ///
 /// When the runtime of the checks has ended, every check fails with [engine
 /// stopped](crate::Reason::EngineStopped), and so does every verdict. A startup that has passed
@@ -139,7 +140,8 @@ impl Health {
     /// Returns the current verdict of one probe. It lists the checks that do not pass. This is a
     /// lock-free read, whatever the number of checks. The exception is a read that finds a change
     /// which the engine has not processed yet, such as a result that became stale, a drain, or a
-    /// report of the application. It counts the checks again, and shares that with later readers.
+    /// report of the application. That read computes the verdict anew, and stores it for later
+    /// readers.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

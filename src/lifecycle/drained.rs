@@ -30,9 +30,10 @@ impl Health {
     ///    until [its time limit](crate::HealthBuilder::drain_finish) is over.
     /// 3. *Close*: the returned future and every future of [`drained`](Self::drained) resolve.
     ///    Servers stop accepting, announce the shutdown on their connections, and finish the
-    ///    requests on them, within a [time limit of its own](crate::HealthBuilder::drain_close).
-    /// 4. *Cut*: [`run`](Self::run) ends what is left and reports it. Once nothing is in flight,
-    ///    that is at most 2 s later.
+    ///    requests on them, within the [time limit of this
+    ///    phase](crate::HealthBuilder::drain_close).
+    /// 4. *Cut*: [`run`](Self::run) ends what is left and reports it. This phase begins when the
+    ///    third has nothing in flight for 2 s, or at the time limit of the third.
     ///
     /// Connections are accepted until the third phase because a prober opens a new connection for
     /// each probe. A client that always has a request in flight is notified to go elsewhere in the
@@ -41,8 +42,8 @@ impl Health {
     /// A request counts from its arrival until the body of its response has ended or was dropped.
     /// Not counted are upgraded connections, responses that are
     /// [`Endless`](crate::layer::probes::Endless), and a request whose handler waits for the drain
-    /// itself, such as the handler of a `preStop` hook. During the drain, ordinary responses over
-    /// HTTP/1 carry `Connection: close`.
+    /// itself, such as the handler of a `preStop` hook. During the drain, ordinary responses (those
+    /// to requests that are not probes) over HTTP/1 carry `Connection: close`.
     ///
     /// The drain continues whether or not the future is polled. It cannot be undone. Another call
     /// begins no second drain, and returns one more future for the first.
@@ -66,8 +67,10 @@ impl Health {
         self.drained()
     }
 
-    /// Returns a future that resolves when servers are to stop accepting in a [drain](Self::drain).
-    /// It does not matter when the drain begins, or what begins it.
+    /// Returns a future that resolves when servers are to stop accepting in a [drain](Self::drain):
+    /// at the beginning of *close*, when requests may still be in flight. (`GET /drained` of a
+    /// management port responds later: when nothing is in flight any more.) It does not matter when
+    /// the drain begins, or what begins it.
     ///
     /// ```no_run
     /// # async fn serve(listener: tokio::net::TcpListener, app: axum::Router) -> Result<(), Box<dyn std::error::Error>> {
@@ -149,8 +152,8 @@ pin_project! {
     /// Future that resolves when a drain begins. Returned by [`Health::draining`].
     ///
     /// It also resolves when no drain can begin any more, because the runtime of the checks has
-    /// ended, or because the last [`Health`], layer and service was dropped. It does not keep the
-    /// checks running.
+    /// ended, or because no [`Health`], layer or [`ProbeService`](crate::endpoint::ProbeService) is
+    /// left. It does not keep the checks running.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -228,9 +231,9 @@ pin_project! {
     /// [`Health::drained`].
     ///
     /// It also resolves when no drain can begin any more, because the runtime of the checks has
-    /// ended, or because the last [`Health`], layer and service was dropped. It does not keep the
-    /// checks running. Each server takes one of its own. It waits from its first poll on, so one
-    /// that is never polled does not count as something that waits for the drain.
+    /// ended, or because no [`Health`], layer or [`ProbeService`](crate::endpoint::ProbeService) is
+    /// left. It does not keep the checks running. Each server needs its own future. A future counts
+    /// as something that [waits for the drain](Health::drain) only once it was polled.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]

@@ -44,8 +44,8 @@ impl Health {
         }));
     }
 
-    /// Ends the maintenance, so that readiness depends on the checks again. Returns whether there
-    /// was a maintenance whose time was not over.
+    /// Ends the maintenance, so that readiness depends on the checks again. Returns whether the
+    /// instance was in maintenance.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]

@@ -56,12 +56,13 @@ impl Health {
     /// Returns a builder for a check that a background worker is alive. The worker calls
     /// [tick](Heartbeat::tick) at least once in each `ttl`. Otherwise the check is
     /// [stale](Reason::Stale). If the worker ends without a call to [`Heartbeat::stop`], because it
-    /// panicked, returned or was cancelled, the check fails immediately and permanently with the
-    /// reason [died](Reason::Died). A worker that replaces it may use the same name.
+    /// panicked, returned or was cancelled, the check fails immediately with the reason
+    /// [died](Reason::Died), and stays failed until another worker registers a heartbeat with the
+    /// same name.
     ///
-    /// A heartbeat exists from its registration on. A worker that ends before it is not missed, and
-    /// readiness does not wait for it. Register it in a
-    /// [start-up task](crate::HealthBuilder::startup_task) if startup has to wait for the worker.
+    /// A heartbeat exists only from its registration on. If the worker ends before that, nothing
+    /// reports it, and readiness does not wait for the registration. Register it in a [start-up
+    /// task](crate::HealthBuilder::startup_task) if startup has to wait for the worker.
     ///
     /// By default a missing worker makes the instance not ready. With
     /// [`liveness`](HeartbeatBuilder::liveness) it fails liveness, so that the process is
@@ -388,9 +389,9 @@ impl Reporter {
     /// Reports the current result, which is anything that the code of a check may return. It is
     /// visible to every reader immediately. It needs no runtime.
     ///
-    /// Until the engine has recorded them, at most 8 reports are kept. A report with the status of
-    /// the one before replaces that one. If an application reports changes faster than they are
-    /// recorded, subscribers may thus miss some. The last one is never lost.
+    /// Until the engine has recorded them, at most 8 reports are kept. A report with the same
+    /// status as the report before it replaces that report. If an application reports changes
+    /// faster than they are recorded, subscribers may thus miss some. The last one is never lost.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -33,9 +33,9 @@ impl Health {
     /// or because the runtime of the checks has ended. In that case the server is notified to stop
     /// accepting, and is awaited without limit.
     ///
-    /// A connection that is idle, silent or in the middle of a request's head delays nothing. A
-    /// server that still waits for such a connection when nothing has been in flight for 2 s is
-    /// dropped as well, and `Ok` is returned.
+    /// A connection that is idle, silent or in the middle of a request's head delays nothing. In
+    /// the phase *close*, a server that still waits for such a connection when nothing has been in
+    /// flight for 2 s is dropped as well, and `Ok` is returned.
     ///
     /// Bytes that a server has taken from a body and not yet written are not visible here. They
     /// have those 2 s, so a long response to a slow client may be cut. `Health::run_http` waits for

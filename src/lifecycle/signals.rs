@@ -23,19 +23,20 @@ impl HealthBuilder {
     /// Defaults to handling no signal.
     ///
     /// The handlers are installed at [`start`](Self::start), so a signal during startup is not
-    /// lost. After `SIGINT` there is no [delay](Self::drain_delay). A second signal ends the
-    /// current phase of the drain, and so does each further one. A `SIGTERM` within 1 s of another
-    /// signal counts as the same signal, because supervisors forward it to a whole process group.
-    /// So does a `SIGINT` within 200 ms. A signal after the end of a drain that a signal began has
-    /// the effect that it has without this setting.
+    /// lost. After `SIGINT`, whoever sends it, there is no [delay](Self::drain_delay). A second
+    /// signal ends the current phase of the drain, and so does each further one. A `SIGTERM` within
+    /// 1 s of another signal counts as the same signal, because supervisors forward it to a whole
+    /// process group. So does a `SIGINT` within 200 ms. Once a drain that a signal began has ended,
+    /// a further signal acts as if there were no handler.
     ///
-    /// The process never becomes unkillable. It ends as follows:
+    /// The process never becomes unkillable. It ends as follows, where *the longest drain* is the
+    /// longest time that the phases may take together, by default 25 s, or 20 s after `SIGINT`:
     ///
     /// | what waits for the drain | when the process ends |
     /// | --- | --- |
     /// | [`Health::run`], or `Health::run_http` | by itself, when `main` returns, or else 1 minute after the longest drain |
     /// | [`Health::drained`] alone, in a server of yours or a worker | by itself, or else 3 s after the longest drain, which by default is 28 s after the signal |
-    /// | nothing | when nothing has been in flight for 2 s, or when the drain is over |
+    /// | nothing | when nothing has been in flight for 2 s in the phase *close*, or else when the drain is over |
     /// | any of these, on a runtime that is stalled | 2 s after the longest drain |
     ///
     /// If the process does not end by itself, the default action is restored and the signal is

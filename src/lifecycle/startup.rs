@@ -7,8 +7,8 @@ use crate::{
 };
 
 impl HealthBuilder {
-    /// Adds a task that must succeed once before the service counts as started, such as to warm a
-    /// cache or to migrate a schema. `code` is the code of a check, and `name` follows the rules of
+    /// Adds a task that must succeed once before the service counts as started, such as warming a
+    /// cache or migrating a schema. `code` is the code of a check, and `name` follows the rules of
     /// a check's name. Defaults to none.
     ///
     /// Tasks run concurrently, from the [start](Self::start) on, and have no timeout. A task that

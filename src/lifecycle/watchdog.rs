@@ -15,12 +15,13 @@ use crate::{
 };
 
 impl HealthBuilder {
-    /// Watches from a dedicated thread that the runtime polls. If it does not poll for `bound`,
-    /// liveness fails with [runtime stalled](crate::Reason::RuntimeStalled). From a tenth of
-    /// `bound` on, liveness warns with [runtime lags](crate::Reason::RuntimeLags). Reports contain
-    /// this as the check `runtime`, and metrics contain the lag as `health_runtime_lag_seconds`.
-    /// Defaults to no watchdog. The exception is a management port with its own thread, which has a
-    /// watchdog with a bound of 10 s.
+    /// Watches, from a dedicated thread, whether the runtime still polls tasks that are ready. If
+    /// it polls none for `bound`, liveness fails with [runtime
+    /// stalled](crate::Reason::RuntimeStalled). From a tenth of `bound` on, liveness warns with
+    /// [runtime lags](crate::Reason::RuntimeLags). Reports contain this as the check `runtime`, and
+    /// metrics contain the lag as `health_runtime_lag_seconds`. Defaults to no watchdog. The
+    /// exception is a management port with its own thread, which has a watchdog with a bound of 10
+    /// s.
     ///
     /// A stalled runtime cannot report the stall itself: a port that it serves does not answer.
     /// Serve liveness from a separate thread to get a correct answer: see
@@ -28,10 +29,11 @@ impl HealthBuilder {
     ///
     /// The runtime is sampled 4 times per second. A stall is reported no sooner than `bound` after
     /// it begins, and at most 0.25 s later. A ready task is polled within microseconds, and on a
-    /// busy multi-threaded runtime as soon as one worker is free. Neither a suspended process nor a
-    /// machine without CPU time to give counts as a stall. Choose a bound that is longer than a
-    /// garbage collection of a neighbouring process, because a process that fails liveness is
-    /// killed. A bound outside 1 s to 1 h is a problem.
+    /// busy multi-threaded runtime as soon as one worker is free. A suspension of the whole process
+    /// does not count as a stall, and neither does a time in which a busy machine gives the process
+    /// no CPU. Choose a bound that is longer than any pause that the runtime may have in normal
+    /// operation, because a process that fails liveness is killed. A bound outside 1 s to 1 h is a
+    /// problem.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 /// | | pending | failing or stale | warning |
 /// | --- | --- | --- | --- |
 /// | [`Critical`](Self::Critical) | not ready | not ready | ready, warn |
-/// | [`Shared`](Self::Shared) | not ready | good once: ready, warn; never good: not ready | ready, warn |
+/// | [`Shared`](Self::Shared) | not ready | good before: ready, warn; never good: not ready | ready, warn |
 /// | [`NonCritical`](Self::NonCritical) | ready | ready, warn | ready, warn |
 ///
-/// A check that is added to a running service never fails readiness while it is pending. A [grace
+/// Whatever its row, a check that is registered before the start keeps the instance
+/// [starting](crate::report::Stage::Starting), and so not ready, until its first run has ended. A
+/// check that is added to a running service never fails readiness while it is pending. A [grace
 /// period](crate::Check::shared_grace) limits how long a failing shared check keeps the instance
 /// ready.
 ///

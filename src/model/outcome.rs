@@ -58,7 +58,7 @@ impl Outcome {
     }
 
     /// Creates a failure: the dependency does not work. Returning it and returning a [`Failure`] as
-    /// an error are equivalent, except that it can have measurements.
+    /// an error are equivalent, except that only an outcome can have measurements.
     ///
     /// ```
     /// use tower_health::{Failure, Outcome, Reason};

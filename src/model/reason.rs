@@ -6,9 +6,9 @@ use serde::Serialize;
 
 /// Why a check does not pass, in public words.
 ///
-/// The set is closed: it never contains text of a server, a driver or a user, so it can be shown to
-/// an anonymous caller. The private details are in a [`Cause`](crate::Cause). New reasons may be
-/// added, so a `match` needs a wildcard.
+/// A reason is one of the words below, and never contains text of a server, a driver or a user, so
+/// it can be shown to an anonymous caller. The private details are in a [`Cause`](crate::Cause).
+/// New reasons may be added, so a `match` needs a wildcard.
 ///
 /// The engine sets [`Pending`](Self::Pending), [`Blocked`](Self::Blocked),
 /// [`StillRunning`](Self::StillRunning), [`Panicked`](Self::Panicked), [`Stale`](Self::Stale) and

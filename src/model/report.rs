@@ -109,7 +109,8 @@ pub struct CheckReport {
     pub status: Status,
     /// Why the check does not pass.
     pub reason: Option<Reason>,
-    /// The failing dependency, if the check is [blocked](Reason::Blocked).
+    /// The failing check that this one [depends on](crate::Check::depends_on), if it is
+    /// [blocked](Reason::Blocked).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<Name>,
     /// The private cause behind the reason.

@@ -18,9 +18,10 @@ use serde::Serialize;
 ///                    Draining
 /// ```
 ///
-/// A later stage in the list below hides an earlier one: an instance that drains during a
-/// maintenance is draining. Draining and stopped are final. Any stage except draining can change to
-/// stopped.
+/// The diagram omits `Stopped`. Starting and maintenance end in `Ready` or `NotReady`, as the
+/// checks decide. If several stages apply, the one that comes last in the list of variants below is
+/// shown: an instance that drains during maintenance is draining. Draining and stopped are final.
+/// Any stage except draining can change to stopped.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

@@ -58,9 +58,10 @@ pub struct Verdict {
     pub more: usize,
     /// How long to wait before the next probe, if the verdict fails: the shortest retry delay among
     /// the checks that fail it. For readiness it is 1 s while the instance is draining, and `None`
-    /// during a maintenance. For health it is the shorter of the delay for readiness and that of
-    /// the checks that fail liveness. It is `None` for liveness, for a verdict that does not fail,
-    /// and if the reason is [engine stopped](VerdictReason::EngineStopped).
+    /// during maintenance, for which an endpoint sends the time that is left. For health it is the
+    /// shorter of the delay for readiness and that of the checks that fail liveness. It is `None`
+    /// for liveness, for a verdict that does not fail, and if the reason is [engine
+    /// stopped](VerdictReason::EngineStopped).
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -1,4 +1,4 @@
-//! A separate port for probes: [`Health::serve`](crate::Health::serve).
+//! The management port, a separate port for probes: [`Health::serve`](crate::Health::serve).
 //!
 //! It serves what a [layer](crate::layer::probes) serves. Nothing else of the service is reachable
 //! through it, so it may expose more:
@@ -25,7 +25,7 @@
 //! The port speaks HTTP/1 and HTTP/2 with prior knowledge, without TLS. Bind it to an address that
 //! only operators and probers can reach.
 //!
-//! The example changes the instance as an operator. Only callers of a rule may do that:
+//! In this example an operator begins maintenance. Only callers that a rule accepts may do that:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -65,14 +65,14 @@
 //!
 //! | state | management | `run_http` | agent |
 //! | --- | --- | --- | --- |
-//! | nothing was sent | 75 s | 75 s, [configurable](RunHttp::idle_timeout) | answered immediately, then 200 ms |
+//! | nothing was sent | 75 s | 75 s, [configurable](RunHttp::idle_timeout) | 200 ms after the answer, which is sent at once |
 //! | partial request head | 75 s | 75 s, [configurable](RunHttp::head_timeout) | as above |
 //! | partial HTTP/2 preface | 75 s | 75 s, configurable | as above |
 //! | idle over HTTP/1 | 75 s | 75 s, configurable | as above |
 //! | idle over HTTP/2 | 75 s | 75 s, configurable | as above |
 //! | partial body | answered without the rest | as the handler allows | as above |
 //! | the client does not read the response | 75 s | 75 s | 1 s |
-//! | the client has sent a request without a body, has closed its sending side, and waits | answered; 10 s without a byte of the response | the same | answered |
+//! | the client has sent a request without a body, has closed its sending side, and waits | after the response, or after 10 s in which no byte of it is written | the same | after the answer |
 //!
 //! A client that is gone looks like a client that has closed its sending side. A handler of
 //! `run_http` therefore continues for up to 10 s after its client is gone. A client that closes

@@ -1,11 +1,12 @@
-//! Middleware that answers probes and passes all other requests to the inner service.
+//! Middleware that answers probes and passes all other requests to the inner service. In its rules,
+//! a service is *ready* in the sense of tower's `poll_ready`, and not of the probe.
 //!
 //! 1. A probe is answered immediately, from the board, whether or not the inner service is ready. A
 //!    probe that depends on a check [on demand](crate::Check::on_demand) may wait for that check.
 //!    It never waits for the inner service.
-//! 2. An answered probe holds no permit of the inner service and no place in its queue. If an
-//!    ordinary request has polled the inner service before, on the same clone of this middleware,
-//!    the inner service is replaced by a fresh clone of itself.
+//! 2. An answered probe holds no permit of the inner service and no place in its queue. An earlier
+//!    request on the same clone of this middleware may have left such a permit or place unused. To
+//!    release it, the inner service is then replaced by a fresh clone of itself.
 //! 3. Any other request passes through unchanged, and so does its response except for rule 5. The
 //!    error type is that of the inner service. Nothing is allocated. The inner service is cloned
 //!    only if it was not ready.
