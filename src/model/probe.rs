@@ -35,7 +35,7 @@ pub enum Probe {
     /// Fails only if a restart is the remedy: a [worker](crate::Health::heartbeat) that affects
     /// liveness is missing, a [watched](crate::HealthBuilder::watchdog) runtime is stalled or has
     /// ended, or the runtime of the checks has ended. It never fails because of a dependency,
-    /// startup, a drain or a maintenance.
+    /// startup, a drain or maintenance.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
