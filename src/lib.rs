@@ -179,6 +179,7 @@ pub mod layer;
 mod lifecycle;
 #[cfg(any(feature = "server", feature = "agent"))]
 mod listen;
+mod memo;
 mod model;
 #[cfg(feature = "grpc")]
 mod proto;

@@ -167,10 +167,9 @@
 //!
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 
-mod answer;
-mod answers;
 mod body;
 mod builder;
+mod complete;
 mod dialect;
 pub(crate) mod endless;
 mod endpoints;

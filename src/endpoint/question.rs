@@ -19,8 +19,6 @@ use http::{
 
 use super::{
     Endpoints, Exposure, ProbeBody,
-    answer::Answer,
-    answers,
     dialect::{Excluded, Form, Format, Page},
     negotiation::negotiate,
     path::{RouteMatch, Target},
@@ -30,6 +28,7 @@ use super::{
 use crate::{
     check::Policy,
     engine::{Awaited, Board, Published},
+    memo::Answer,
     model::{Name, Probe, Reason, Stage, Verdict},
     telemetry::RequestTarget,
 };
@@ -159,7 +158,7 @@ impl<'r> ProbeQuery<'r> {
                 )
                 .answer(form)
             };
-            return answers::with(&face.memo, form.index(probe), render, respond);
+            return face.memo.with(form.index(probe), render, respond);
         }
         // A body that lists every check is cached with health, because it changes when health does.
         let render = || {
@@ -175,7 +174,7 @@ impl<'r> ProbeQuery<'r> {
             .answer(form)
         };
         let memo = &published.view.of(Probe::Health).memo;
-        answers::with(memo, form.index(probe), render, respond)
+        memo.with(form.index(probe), render, respond)
     }
 
     /// Returns the answer without the checks that the request excludes.
@@ -222,7 +221,7 @@ impl<'r> ProbeQuery<'r> {
         };
         let runs_again = report.reason != Some(Reason::EngineStopped);
         let render = || Page::check(&board.service, &report).answer(self.form);
-        answers::with(&memo, self.form.index(Probe::Health), render, |answer| {
+        memo.with(self.form.index(Probe::Health), render, |answer| {
             let retry = Retry::after(runs_again.then_some(retry_in));
             response::answer(answer, retry, &self.method, endpoints)
         })

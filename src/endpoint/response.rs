@@ -9,11 +9,8 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER},
 };
 
-use super::{
-    Endpoints, ProbeBody,
-    answer::{Answer, complete},
-};
-use crate::model::Status;
+use super::{Endpoints, ProbeBody, complete::complete};
+use crate::{memo::Answer, model::Status};
 
 pub(crate) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 /// The header that lowers the priority of an instance in Envoy without ejecting it.

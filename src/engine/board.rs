@@ -25,7 +25,6 @@ use super::{
     facts::Facts,
     flight::Completion,
     life::Life,
-    memo::Memo,
     message::Message,
     published::Published,
     pushed::Pushed,
@@ -36,6 +35,7 @@ use super::{
 };
 use crate::{
     check::Policy,
+    memo::Memo,
     model::{Cause, CheckReport, Event, Name, Outcome, Probe, Report, Stage, Status, Verdict},
     telemetry::ProbeRequests,
 };

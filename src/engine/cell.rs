@@ -8,12 +8,12 @@ use super::{
     clock::{Deadline, Moment},
     flight::SharedFlight,
     id::Id,
-    memo::Memo,
     pushed::Pushed,
     state::State,
 };
 use crate::{
     check::Policy,
+    memo::Memo,
     model::{CheckReport, ComponentType, LastRun, Name},
 };
 

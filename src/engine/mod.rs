@@ -32,7 +32,6 @@ mod flight;
 mod id;
 mod in_flight;
 mod life;
-mod memo;
 mod message;
 mod operators;
 mod plan;
@@ -85,7 +84,6 @@ pub(crate) use self::{
     drain::{DrainCause, DrainPolicy},
     flight::Completion,
     id::Id,
-    memo::Memo,
     message::{Changed, Message, Refused, Registration},
     published::Published,
     pushed::Pushed,

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
-use super::{clock::Moment, facts::Facts, id::Id, life::Life, memo::Memo};
-use crate::model::{CheckReport, Probe, Stage, Status, Verdict};
+use super::{clock::Moment, facts::Facts, id::Id, life::Life};
+use crate::{
+    memo::Memo,
+    model::{CheckReport, Probe, Stage, Status, Verdict},
+};
 
 /// The verdicts of one moment. It is replaced whenever a reader could see a difference.
 #[derive(Debug)]

@@ -15,13 +15,11 @@ use std::{
 use http::{HeaderValue, StatusCode};
 use serde::{Serialize, Serializer};
 
-use super::{
-    Exposure,
-    answer::{Answer, complete},
-};
+use super::{Exposure, complete::complete};
 use crate::{
     check::Policy,
     engine::Service,
+    memo::{Answer, Memo},
     model::{
         Cause, CheckReport, Measurement, Name, Probe, Report, Status, Timestamp, Value, Verdict,
         VerdictReason, to_millis,
@@ -244,10 +242,10 @@ const VERBOSE: usize = Format::Actuator as usize + 1;
 /// The number of exposures.
 const EXPOSURES: usize = Exposure::Full as usize + 1;
 
-/// The number of forms of an answer.
-///
-/// An array of this size holds the cached answers, so a new format or exposure makes it larger.
-pub(super) const FORMS: usize = (VERBOSE + 1) * Probe::ALL.len() * EXPOSURES * 2;
+const _: () = assert!(
+    Memo::FORMS == (VERBOSE + 1) * Probe::ALL.len() * EXPOSURES * 2,
+    "each form of an answer has a slot"
+);
 
 /// The content of an answer, independent of the format.
 ///

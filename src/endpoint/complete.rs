@@ -1,6 +1,4 @@
-//! A rendered response.
-
-use std::time::Duration;
+//! The headers that all responses have.
 
 use bytes::Bytes;
 use http::{
@@ -8,21 +6,10 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, VARY, X_CONTENT_TYPE_OPTIONS},
 };
 
-use crate::model::Status;
-
 /// No cache may store a response, because a stale verdict is worse than none.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const VARIES: HeaderValue = HeaderValue::from_static("Accept");
-
-/// A rendered response, and the status that it reports.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: Status,
-    /// After how long the status may change, if that is known.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) response: Response<Bytes>,
-}
 
 /// Returns a response with the headers that all responses have.
 pub(super) fn complete(
