@@ -195,7 +195,7 @@ pub(super) struct Form {
 impl Form {
     /// Returns the index of this form of an answer to `probe` among all forms of all answers.
     ///
-    /// It is below [`FORMS`], and unique for each combination.
+    /// It is below [`Memo::FORMS`], and unique for each combination.
     pub(super) const fn index(self, probe: Probe) -> usize {
         let kind = if self.verbose {
             VERBOSE
