@@ -183,6 +183,7 @@ mod presets;
 mod query;
 mod question;
 mod response;
+mod retry;
 mod waiting;
 
 use std::{

@@ -23,13 +23,14 @@ use super::{
     negotiation::negotiate,
     path::{RouteMatch, Target},
     query::Query,
-    response::{self, METHODS, Retry, is_unsupported, method_not_allowed, no_such_check},
+    response::{self, METHODS, is_unsupported, method_not_allowed, no_such_check},
+    retry,
 };
 use crate::{
     check::Policy,
     engine::{Awaited, Board, Published},
     memo::Answer,
-    model::{Name, Probe, Reason, Stage, Verdict},
+    model::{Name, Probe, Reason, Verdict},
     telemetry::RequestTarget,
 };
 
@@ -133,14 +134,9 @@ impl<'r> ProbeQuery<'r> {
         probe: Probe,
     ) -> Response<ProbeBody> {
         let respond = |answer: &Answer| {
-            let retry = match (probe, published.view.stage) {
-                // A retry does not help, because the process must be restarted.
-                (Probe::Liveness, _) => Retry::Never,
-                (Probe::Readiness | Probe::Health, Stage::Maintenance) => {
-                    Retry::after(board.maintenance().map(|(_, left)| left))
-                }
-                _ => Retry::after(answer.retry_after),
-            };
+            let left = || board.maintenance().map(|(_, left)| left);
+            let (stage, delay) = (published.view.stage, answer.retry_after);
+            let retry = || retry::of_verdict(probe, stage, delay, left);
             response::answer(answer, retry, &self.method, endpoints)
         };
         if self.query.excludes() {
@@ -222,7 +218,7 @@ impl<'r> ProbeQuery<'r> {
         let runs_again = report.reason != Some(Reason::EngineStopped);
         let render = || Page::check(&board.service, &report).answer(self.form);
         memo.with(self.form.index(Probe::Health), render, |answer| {
-            let retry = Retry::after(runs_again.then_some(retry_in));
+            let retry = || retry::of_check(runs_again.then_some(retry_in));
             response::answer(answer, retry, &self.method, endpoints)
         })
     }

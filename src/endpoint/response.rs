@@ -1,8 +1,6 @@
 //! Responses: status codes and headers. Bodies come from the [dialects](super::dialect), except for
 //! the problem details here.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Response, StatusCode,
@@ -28,25 +26,6 @@ const NO_SUCH_PATH: &str =
     r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"not a probe path"}"#;
 const METHOD_NOT_ALLOWED: &str = r#"{"type":"about:blank","title":"Method Not Allowed","status":405,"detail":"the method is not supported: see the header Allow"}"#;
 
-/// The maximum of `Retry-After`.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
-
-/// The delay after which a retry of a failed request is useful.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Retry {
-    /// A retry does not help. There is no `Retry-After`.
-    Never,
-    /// It is rounded up to whole seconds, and limited to [`LONGEST_RETRY`].
-    After(Duration),
-}
-
-impl Retry {
-    /// A delay that is not known is the longest.
-    pub(super) fn after(delay: Option<Duration>) -> Self {
-        Self::After(delay.unwrap_or(LONGEST_RETRY))
-    }
-}
-
 /// Whether a method is not supported for probes.
 pub(super) fn is_unsupported(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
@@ -56,7 +35,7 @@ pub(super) fn is_unsupported(method: &Method) -> bool {
 #[inline]
 pub(super) fn answer(
     answer: &Answer,
-    retry: Retry,
+    retry_after: impl FnOnce() -> Option<u64>,
     method: &Method,
     endpoints: &Endpoints,
 ) -> Response<ProbeBody> {
@@ -73,9 +52,10 @@ pub(super) fn answer(
             *response.body_mut() = ProbeBody::empty();
         }
     }
-    if let (StatusCode::SERVICE_UNAVAILABLE, Retry::After(delay)) = (response.status(), retry) {
-        let seconds = whole_seconds(delay).into();
-        response.headers_mut().insert(RETRY_AFTER, seconds);
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE
+        && let Some(seconds) = retry_after()
+    {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     response
 }
@@ -114,12 +94,6 @@ pub(crate) fn method_not_allowed(method: &Method) -> Response<ProbeBody> {
     problem(StatusCode::METHOD_NOT_ALLOWED, METHOD_NOT_ALLOWED, method)
 }
 
-/// Returns a delay in whole seconds, from 1 to 60. A delay of 0 s would cause a retry storm.
-fn whole_seconds(delay: Duration) -> u64 {
-    let seconds = delay.min(LONGEST_RETRY).as_secs_f64().ceil() as u64;
-    seconds.max(1)
-}
-
 /// Returns a response with problem details (RFC 9457).
 pub(crate) fn problem(
     status: StatusCode,
@@ -144,27 +118,4 @@ fn to(method: &Method, response: Response<Bytes>) -> Response<ProbeBody> {
         Method::HEAD => ProbeBody::empty(),
         _ => ProbeBody::new(body),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_whole_seconds_from_1_to_60() {
-        for (millis, seconds) in [
-            (0, 1),
-            (1, 1),
-            (1_000, 1),
-            (1_001, 2),
-            (10_000, 10),
-            (u64::MAX, 60),
-        ] {
-            assert_eq!(
-                whole_seconds(Duration::from_millis(millis)),
-                seconds,
-                "{millis}"
-            );
-        }
-    }
 }
