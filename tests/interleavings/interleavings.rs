@@ -23,8 +23,10 @@ use loom::{
     thread::{self, JoinHandle},
 };
 
-use crate::{flight::SharedFlight, in_flight::InFlight};
+use crate::{control::Control, drain::DrainPolicy, flight::SharedFlight, in_flight::InFlight};
 
+#[path = "../../src/engine/control.rs"]
+mod control;
 #[path = "../../src/engine/flight.rs"]
 mod flight;
 #[path = "../../src/engine/in_flight.rs"]
@@ -40,6 +42,49 @@ pub(crate) mod sync {
     pub(crate) mod futures {
         pub(crate) use crate::notify::OwnedNotified;
     }
+}
+
+/// What the control state carries, and does not look into while a drain begins.
+mod clock {
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Moment;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Deadline;
+
+    impl Deadline {
+        pub(crate) fn reached(self, _: Moment) -> bool {
+            false
+        }
+    }
+}
+mod drain {
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct DrainEnd;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct DrainPolicy;
+}
+mod life {
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Life;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) enum LifeEvent {
+        MaintenanceBegan,
+        MaintenanceEnded,
+        DrainBegan,
+    }
+
+    impl Life {
+        pub(crate) fn after(self, _: LifeEvent) -> Self {
+            self
+        }
+    }
+}
+mod model {
+    #[derive(Debug)]
+    pub(crate) struct Cause;
 }
 
 /// Runs a test in every order of its threads with at most two preemptions.
@@ -139,5 +184,25 @@ fn the_engine_learns_that_the_last_request_has_ended() {
         let notified = requests.map(|request| request.join().unwrap());
         assert!(seen == 0 || notified.contains(&true));
         assert_eq!(in_flight.count(), 0);
+    });
+}
+
+#[test]
+fn a_reader_that_sees_the_new_version_sees_the_drain() {
+    every_order(|| {
+        let control = Arc::new(Control::new(DrainPolicy));
+        let began = [(); 2].map(|()| {
+            let control = Arc::clone(&control);
+            thread::spawn(move || {
+                let had_begun = control.drain();
+                control.changed();
+                had_begun
+            })
+        });
+        let version = control.version();
+        assert!(version == 0 || control.is_draining());
+        let had_begun = began.map(|thread| thread.join().unwrap());
+        assert!(had_begun == [false, true] || had_begun == [true, false]);
+        assert_eq!((control.version(), control.is_draining()), (2, true));
     });
 }
