@@ -379,7 +379,8 @@ async fn nats_checks_do_no_harm() {
 }
 
 /// An HTTP server that reports the number of its accepted connections, and serves TLS with a
-/// certificate.
+/// certificate. By default it ends a connection with its thousandth request. Which side closes it
+/// first is then a matter of chance, so the limit is higher here.
 fn nginx(pem: &str) -> (Server, SocketAddr) {
     let program = program("nginx", &["/usr/sbin"], "apt-get install nginx-light");
     let secure = crate::server::free_address();
@@ -395,7 +396,7 @@ fn nginx(pem: &str) -> (Server, SocketAddr) {
     let configuration = format!(
         "daemon off; pid {path}/pid; error_log {path}/errors info;\n\
          events {{ }}\n\
-         http {{ access_log off; client_body_temp_path {path}/a; proxy_temp_path {path}/b;\n\
+         http {{ access_log off; keepalive_requests 10000; client_body_temp_path {path}/a; proxy_temp_path {path}/b;\n\
          fastcgi_temp_path {path}/c; uwsgi_temp_path {path}/d; scgi_temp_path {path}/e;\n\
          server {{ listen {}; location = /status {{ stub_status; }}\n\
          location / {{ return 200 'well'; }} }}\n\
@@ -422,8 +423,7 @@ async fn connections(address: SocketAddr) -> (usize, usize) {
     (accepted - handled, active - 1)
 }
 
-// On one thread, the client has its connection back before the next run.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_and_certificate_checks_do_no_harm_to_nginx() {
     let root = certificate::root();
     let (server, secure) = nginx(&certificate::leaf(&root, (1, 90)));
@@ -445,11 +445,7 @@ async fn http_and_certificate_checks_do_no_harm_to_nginx() {
     };
     let client = reqwest::Client::new();
     let check = HttpUpstream::new(client, format!("http://{}/", server.address));
-    // On a busy machine the client may open another connection, because the kept one is not back
-    // yet. That is seldom; a check that keeps none leaves a thousand ports.
-    let ports = in_turn(check, server.address).await;
-    let ports = ports.map(|ports| if ports <= RUNS / 100 { 0 } else { ports });
-    row("upstream-http", ports).await;
+    row("upstream-http", in_turn(check, server.address).await).await;
     let check = certificate::check(secure, &root);
     let ports = at_once(check, secure).await;
     row("certificate", ports).await;
