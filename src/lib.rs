@@ -270,7 +270,10 @@ pub mod report {
 pub mod event {
     pub use crate::{
         health::{Subscription, VerdictWatch},
-        model::{CheckTransition, Event, VerdictTransition},
+        model::{
+            CheckEffect, CheckReasonChange, CheckTransition, Event, VerdictReasonChange,
+            VerdictTransition,
+        },
     };
 }
 

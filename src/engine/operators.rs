@@ -2,10 +2,12 @@
 
 use std::{mem, time::Duration};
 
-use super::{board::Board, clock::Moment, entry::Entry, id::Id, table::Table, view::View};
+use super::{
+    board::Board, cell::Definition, clock::Moment, entry::Entry, id::Id, table::Table, view::View,
+};
 use crate::{
-    model::{Event, Name, Probe, Stage},
-    telemetry::{self, CheckFacts, Metrics, Note, Recording, Totals},
+    model::{Event, Probe, Stage},
+    telemetry::{self, CheckFacts, Gone, Metrics, Note, Recording, Totals},
 };
 
 /// What is to be logged and measured. The subscriber and the recorder are foreign code, which may
@@ -16,7 +18,7 @@ pub(super) struct Operators {
     totals: Table<Id, Totals>,
     transitions: Vec<Event>,
     notes: Vec<(Id, Note)>,
-    gone: Vec<Name>,
+    gone: Vec<Gone>,
     /// Whether new verdicts were published.
     verdicts: bool,
 }
@@ -47,9 +49,14 @@ impl Operators {
     }
 
     /// A check was removed.
-    pub(super) fn note_gone(&mut self, id: Id, name: &Name) {
+    pub(super) fn note_gone(&mut self, id: Id, definition: &Definition) {
         self.totals.remove(id);
-        self.gone.push(name.clone());
+        self.gone.push(gone(definition, true));
+    }
+
+    /// A check has another definition than this one.
+    pub(super) fn note_redefined(&mut self, definition: &Definition) {
+        self.gone.push(gone(definition, false));
     }
 
     /// New verdicts were published, and subscribers were notified of these events.
@@ -83,8 +90,8 @@ impl Operators {
         } = self;
         telemetry::catch_panic(|| {
             metrics.record(now.mono, &board.requests, |recording| {
-                for name in gone.drain(..) {
-                    recording.check_gone(&name);
+                for gone in gone.drain(..) {
+                    recording.check_gone(&gone);
                 }
                 for (id, note) in notes.drain(..) {
                     with_facts(id, now, entries, totals, |facts| {
@@ -133,7 +140,7 @@ impl Operators {
             metrics.record(now.mono, &board.requests, |recording| {
                 for entry in entries.values().filter(|entry| entry.counts()) {
                     if released {
-                        recording.check_gone(entry.name());
+                        recording.check_gone(&gone(&entry.cell.definition, true));
                     } else {
                         with_facts(entry.cell.id, now, entries, totals, |facts| {
                             recording.check_stopped(facts);
@@ -149,6 +156,15 @@ impl Operators {
                 }
             });
         });
+    }
+}
+
+fn gone(definition: &Definition, removed: bool) -> Gone {
+    Gone {
+        name: definition.name.clone(),
+        criticality: definition.policy.criticality,
+        component_type: definition.component_type,
+        removed,
     }
 }
 
@@ -169,6 +185,9 @@ fn with_facts(
         name: entry.name(),
         status: state.status,
         last_success: state.last_success.map(Moment::time),
+        runs: entry.cell.definition.pushed.is_none(),
+        criticality: entry.cell.definition.policy.criticality,
+        component_type: entry.cell.definition.component_type,
         totals,
     });
 }
@@ -184,6 +203,7 @@ mod tests {
     use super::*;
     use crate::{
         engine::{Clock, DrainPolicy, Service, Writer},
+        model::{ComponentType, Criticality, Name},
         telemetry::RunResult,
     };
 
@@ -199,8 +219,13 @@ mod tests {
         let writer = Writer::new(service, clock, Vec::new(), DrainPolicy::default(), None);
         let board = writer.board();
         let mut operators = Operators::new(board);
-        operators.note(Id(0), Note::RunEnded(RunResult::Pass, Duration::ZERO));
-        operators.note_gone(Id(0), &Name::new("db").unwrap());
+        operators.note(Id(0), Note::RunEnded(RunResult::Pass, None, Duration::ZERO));
+        operators.gone.push(Gone {
+            name: Name::new("db").unwrap(),
+            criticality: Criticality::Critical,
+            component_type: ComponentType::Component,
+            removed: true,
+        });
         let view = &board.published().view;
         operators.report(clock.now(), board, view, &Table::default());
         assert!(operators.notes.is_empty() && operators.gone.is_empty());

@@ -15,7 +15,6 @@ use super::{
 use crate::{
     check::panicked,
     model::{Outcome, Reason},
-    telemetry::RunResult,
 };
 
 impl Engine {
@@ -172,9 +171,7 @@ impl Engine {
         let jitter = self.schedule.unit();
         self.completed.push(id);
         self.writer.note_run(id, false);
-        if let Some(result) = RunResult::of(&outcome) {
-            self.writer.note_result(id, result, run.duration);
-        }
+        self.writer.note_result(id, &outcome, run.duration);
         let blocker = self.blocker(id);
         self.writer.update(id, now, |state, policy| match blocker {
             // The run met the failure of its dependency.

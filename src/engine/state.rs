@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     check::{AffectedProbe, Policy},
-    model::{Cause, Criticality, Measurement, Name, Outcome, Reason, Status},
+    model::{Cause, CheckEffect, Criticality, Measurement, Name, Outcome, Reason, Status},
 };
 
 /// Each step makes a new state from the old one, an event and a moment.
@@ -71,6 +71,18 @@ pub(crate) enum Effect {
     FailsLiveness,
     /// Degrades liveness to a warning.
     DegradesLiveness,
+}
+
+impl From<Effect> for CheckEffect {
+    fn from(effect: Effect) -> Self {
+        match effect {
+            Effect::None => Self::None,
+            Effect::Degrades => Self::StaysReady,
+            Effect::Blocks | Effect::Returning => Self::NotReady,
+            Effect::FailsLiveness => Self::NotAlive,
+            Effect::DegradesLiveness => Self::StaysAlive,
+        }
+    }
 }
 
 /// The weight of the runs before the last one.

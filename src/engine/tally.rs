@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     check::{AffectedProbe, Policy},
-    model::{Probe, Status},
+    model::{Probe, Status, VerdictReason, VerdictTransition},
 };
 
 /// The contribution of one check to the aggregate.
@@ -162,6 +162,49 @@ impl Tally {
 
     pub(crate) fn affecting_liveness_len(&self) -> usize {
         self.failing_liveness.len() + self.degrading_liveness.len()
+    }
+
+    /// The first checks that decide a verdict, and how many there are. None if the instance itself
+    /// is the reason.
+    pub(crate) fn deciding(
+        &self,
+        probe: Probe,
+        status: Status,
+        reason: Option<VerdictReason>,
+    ) -> (Vec<Id>, usize) {
+        let first = |ids: &mut dyn Iterator<Item = Id>, len| {
+            (ids.take(VerdictTransition::MAX_CHECKS).collect(), len)
+        };
+        let affects = |of: Probe| probe == of || probe == Probe::Health;
+        let (liveness, readiness) = (affects(Probe::Liveness), affects(Probe::Readiness));
+        match (reason, status) {
+            (Some(VerdictReason::Starting), _) => {
+                first(&mut self.starting.iter(), self.starting.len())
+            }
+            (Some(VerdictReason::Checks | VerdictReason::Returning), Status::Fail) => {
+                let failing = self.failing_liveness.iter().filter(|_| liveness);
+                let blocking = self.blocking.iter().filter(|_| readiness);
+                let len = if liveness {
+                    self.failing_liveness.len()
+                } else {
+                    0
+                };
+                let more = if readiness { self.blocking.len() } else { 0 };
+                first(&mut failing.chain(blocking), len + more)
+            }
+            (Some(VerdictReason::Checks), Status::Warn) => {
+                let alive = self.degrading_liveness.iter().filter(|_| liveness);
+                let ready = self.degrading.iter().filter(|_| readiness);
+                let len = if liveness {
+                    self.degrading_liveness.len()
+                } else {
+                    0
+                };
+                let more = if readiness { self.degrading.len() } else { 0 };
+                first(&mut alive.chain(ready).copied(), len + more)
+            }
+            _ => (Vec::new(), 0),
+        }
     }
 
     /// The checks that do not pass, the worst first, without those of liveness.

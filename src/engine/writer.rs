@@ -5,7 +5,7 @@ mod pushed;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, mem, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     board::{Board, Link, Service},
@@ -26,7 +26,10 @@ use super::{
 };
 use crate::{
     check::Policy,
-    model::{CheckReport, CheckTransition, Event, Name, Probe, Reason, Status},
+    model::{
+        CheckReasonChange, CheckReport, CheckTransition, Event, Name, Outcome, Probe, Reason,
+        Status, VerdictReason,
+    },
     telemetry::{Note, RunResult},
 };
 
@@ -58,8 +61,9 @@ pub(crate) struct Writer {
     registered: bool,
     /// The checks that began or ceased to block their dependents, or block them by another name.
     blocking_changed: Vec<Id>,
-    /// The status of each verdict that subscribers were last notified of, and since when it holds.
-    announced: [(Status, Moment); Probe::ALL.len()],
+    /// The status and the reason of each verdict that subscribers were last notified of, and since
+    /// when the status holds.
+    announced: [(Status, Option<VerdictReason>, Moment); Probe::ALL.len()],
     /// The events to send once readers can see the change.
     events: Vec<Event>,
     operators: Operators,
@@ -87,7 +91,10 @@ impl Writer {
         let board = Arc::new(Board::new(
             service, clock, registry, published, drain, engine,
         ));
-        let announced = Probe::ALL.map(|probe| (view.of(probe).verdict.status, now));
+        let announced = Probe::ALL.map(|probe| {
+            let verdict = &view.of(probe).verdict;
+            (verdict.status, verdict.reason, now)
+        });
         let mut writer = Self {
             operators: Operators::new(&board),
             board,
@@ -167,6 +174,9 @@ impl Writer {
         if let Some(pushed) = &definition.pushed {
             pushed.register(id, &self.board.pulse);
         }
+        if entry.counts() {
+            self.operators.note_redefined(&entry.cell.definition);
+        }
         entry.cell = Arc::new(entry.cell.succeeding(definition, now));
         if entry.counts() {
             self.registered = true;
@@ -183,7 +193,7 @@ impl Writer {
             self.tally.remove(id, standing);
             self.changed = true;
             self.registered = true;
-            self.operators.note_gone(id, entry.name());
+            self.operators.note_gone(id, &entry.cell.definition);
             self.events.push(Event::Removed(entry.name().clone()));
         }
         for deadlines in [&mut self.deadlines, &mut self.unread, &mut self.demands] {
@@ -257,9 +267,16 @@ impl Writer {
     }
 
     /// Notes how a run of a check ended.
-    pub(crate) fn note_result(&mut self, id: Id, result: RunResult, duration: Duration) {
+    pub(crate) fn note_result(&mut self, id: Id, outcome: &Outcome, duration: Duration) {
+        let Some(result) = RunResult::of(outcome) else {
+            return;
+        };
+        let reason = outcome
+            .reason()
+            .filter(|_| outcome.status() == Status::Fail);
         if self.entries.get(id).is_some() {
-            self.operators.note(id, Note::RunEnded(result, duration));
+            self.operators
+                .note(id, Note::RunEnded(result, reason, duration));
         }
     }
 
@@ -325,21 +342,44 @@ impl Writer {
         let stale = state.reason == Some(Reason::Stale) && !state.is_valid(now);
         entry.expired_unread = cell.is_on_demand() && stale && !entry.runs;
         let known = state.known().filter(|_| !entry.expired_unread);
-        let Some(to) = known.filter(|&to| entry.announced.0 != Some(to)) else {
+        let Some(to) = known else {
             return;
         };
-        let (from, since) = mem::replace(&mut entry.announced, (Some(to), state.since));
-        self.events.push(Event::Check(CheckTransition {
-            name: cell.definition.name.clone(),
-            from,
-            to,
-            reason: state.reason,
-            blocked_by: state.blocked_by.clone(),
-            cause: state.cause.clone(),
-            at: state.since.time(),
-            lasted: since.age_at(state.since),
-        }));
-        self.operators.note(id, Note::StatusChanged(to));
+        let definition = &cell.definition;
+        let (reason, by) = (state.reason, state.blocked_by.as_ref());
+        let effect = state.at(now).effect(&definition.policy, now);
+        if entry.announced.status != Some(to) {
+            let (from, since) = entry.announced.transition(to, state.since);
+            entry.announced.reason(reason, by, now);
+            self.events.push(Event::Check(CheckTransition {
+                name: definition.name.clone(),
+                from,
+                to,
+                reason,
+                blocked_by: by.cloned(),
+                cause: state.cause.clone(),
+                criticality: definition.policy.criticality,
+                effect: effect.into(),
+                runbook: definition.runbook.clone(),
+                at: state.since.time(),
+                lasted: since.age_at(state.since),
+            }));
+            self.operators.note(id, Note::StatusChanged(to));
+        } else if to == Status::Fail && entry.announced.is_news(reason, by, now) {
+            let from = entry.announced.reason(reason, by, now);
+            self.events.push(Event::CheckReason(CheckReasonChange {
+                name: definition.name.clone(),
+                from,
+                to: reason,
+                blocked_by: by.cloned(),
+                cause: state.cause.clone(),
+                criticality: definition.policy.criticality,
+                effect: effect.into(),
+                runbook: definition.runbook.clone(),
+                since: state.since.time(),
+                failing: state.since.age_at(now),
+            }));
+        }
     }
 
     fn judge_deadlines(&mut self, id: Id, cell: &Cell, state: &State, now: Moment) {

@@ -15,8 +15,8 @@ use crate::{
 
 impl Health {
     /// Subscribes to all changes from now on. Each transition of a check and of a verdict is
-    /// delivered once, and so is each check that is added or removed. Events from before this call
-    /// are not delivered.
+    /// delivered once. So is each new reason of one that does not pass, and each check that is added
+    /// or removed. Events from before this call are not delivered.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

@@ -43,3 +43,16 @@ pub enum ComponentType {
     /// Disk, memory, processor or network.
     System,
 }
+
+impl ComponentType {
+    /// Returns the text that bodies and labels show: `component`, `datastore` or `system`. It is
+    /// also the serialized form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Component => "component",
+            Self::Datastore => "datastore",
+            Self::System => "system",
+        }
+    }
+}

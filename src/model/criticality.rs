@@ -67,3 +67,24 @@ pub enum Criticality {
     /// The service works without it.
     NonCritical,
 }
+
+impl Criticality {
+    /// Returns the text that bodies, logs and labels show: `critical`, `shared` or `non_critical`.
+    /// It is also the serialized form.
+    ///
+    /// ```
+    /// use tower_health::Criticality;
+    ///
+    /// assert_eq!(Criticality::NonCritical.as_str(), "non_critical");
+    /// let json = serde_json::to_string(&Criticality::NonCritical).unwrap();
+    /// assert_eq!(json, r#""non_critical""#);
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Shared => "shared",
+            Self::NonCritical => "non_critical",
+        }
+    }
+}

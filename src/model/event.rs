@@ -1,11 +1,14 @@
 //! Events: what a subscriber receives, and what is logged.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use serde::Serialize;
 
 use super::{
-    Cause, Name, Probe, Reason, Status, VerdictReason,
+    Cause, CheckReport, Criticality, Name, Probe, Reason, Status, VerdictReason,
     timestamp::{millis, rfc3339},
 };
 
@@ -36,8 +39,12 @@ use super::{
 pub enum Event {
     /// The status of a check changed, or its first outcome took effect.
     Check(CheckTransition),
+    /// A check still fails, for another reason.
+    CheckReason(CheckReasonChange),
     /// The status of a verdict changed.
     Verdict(VerdictTransition),
+    /// A verdict still is no pass, for another reason.
+    VerdictReason(VerdictReasonChange),
     /// A check was added to the running service. Its first transition follows.
     Added(Name),
     /// A check was removed from the running service.
@@ -67,7 +74,7 @@ pub enum Event {
 
 /// A change of the status of a check.
 ///
-/// A change of its reason alone is not a transition.
+/// A change of its reason alone is a [`CheckReasonChange`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -101,6 +108,13 @@ pub struct CheckTransition {
     /// The private cause behind the reason.
     #[serde(skip)]
     pub cause: Option<Cause>,
+    /// What a failure of the check means for readiness.
+    pub criticality: Criticality,
+    /// What the check, with its new status, does to the instance.
+    pub effect: CheckEffect,
+    /// The URL of a page that tells operators what to do when the check fails.
+    #[serde(skip)]
+    pub runbook: Option<Arc<str>>,
     /// When the new status began.
     #[serde(serialize_with = "rfc3339")]
     pub at: SystemTime,
@@ -109,9 +123,122 @@ pub struct CheckTransition {
     pub lasted: Duration,
 }
 
+/// A check that still fails, for another reason. The server that hung is there again, for example,
+/// and no longer accepts the password.
+///
+/// The [reason](CheckReport::reason) or the [blocking check](CheckReport::blocked_by) is new. A
+/// change of the [`Cause`] alone is no event. Neither is [pending](Reason::Pending), which a check
+/// is between the recovery of the check that blocked it and its own next run. A reason that the same
+/// failure had before is an event again once it has held for a minute, so a reason that alternates
+/// is none.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Outcome, Reason, event::Event, testing::ScriptedCheck};
+///
+/// let cache = ScriptedCheck::new(Outcome::fail(Reason::TimedOut));
+/// let health = Health::builder("orders")
+///     .check(Check::new("cache", cache.clone()).non_critical())
+///     .start()?;
+/// health.run_now("cache").await?;
+/// let mut events = health.subscribe();
+///
+/// cache.set_outcome(Outcome::fail(Reason::AuthenticationFailed));
+/// health.run_now("cache").await?;
+/// let Some(Event::CheckReason(change)) = events.next().await else { panic!() };
+/// assert_eq!((&*change.name, change.from), ("cache", Some(Reason::TimedOut)));
+/// assert_eq!(change.to, Some(Reason::AuthenticationFailed));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct CheckReasonChange {
+    /// The name of the check.
+    pub name: Name,
+    /// Why the check failed before.
+    pub from: Option<Reason>,
+    /// Why the check fails now.
+    pub to: Option<Reason>,
+    /// The failing dependency, if the check is [blocked](Reason::Blocked) now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<Name>,
+    /// The private cause behind the new reason.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
+    /// What a failure of the check means for readiness.
+    pub criticality: Criticality,
+    /// What the check does to the instance.
+    pub effect: CheckEffect,
+    /// The URL of a page that tells operators what to do when the check fails.
+    #[serde(skip)]
+    pub runbook: Option<Arc<str>>,
+    /// Since when the check fails, whatever the reason.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: SystemTime,
+    /// How long the check has failed so far.
+    #[serde(rename = "failing_ms", serialize_with = "millis")]
+    pub failing: Duration,
+}
+
+/// What a check does to the instance, by itself. What other checks, a drain or a maintenance do is
+/// not included.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Status, event::{CheckEffect, Event}};
+///
+/// let health = Health::builder("shop")
+///     .check(Check::new("recommendations", || async { Status::Fail }).non_critical())
+///     .start()?;
+/// let mut events = health.subscribe();
+/// let Some(Event::Check(transition)) = events.next().await else { panic!() };
+/// assert_eq!(transition.effect, CheckEffect::StaysReady);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CheckEffect {
+    /// None: the check passes, or affects no verdict.
+    None,
+    /// The instance stays ready, with a warning.
+    StaysReady,
+    /// The instance is not ready.
+    NotReady,
+    /// The instance stays alive, with a warning.
+    StaysAlive,
+    /// The instance has to be restarted.
+    NotAlive,
+}
+
+impl CheckEffect {
+    /// Returns the text that a log line shows, such as `stays ready`. It is also the serialized
+    /// form.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::StaysReady => "stays ready",
+            Self::NotReady => "not ready",
+            Self::StaysAlive => "stays alive",
+            Self::NotAlive => "not alive",
+        }
+    }
+}
+
+/// Serializes the text of [`as_str`](CheckEffect::as_str).
+impl Serialize for CheckEffect {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// A change of the status of a verdict.
 ///
-/// A change of its reason alone is not a transition. The verdict of [`Probe::Health`] has
+/// A change of its reason alone is a [`VerdictReasonChange`]. The verdict of [`Probe::Health`] has
 /// transitions of its own.
 ///
 /// ```
@@ -144,10 +271,72 @@ pub struct VerdictTransition {
     /// [maintenance](VerdictReason::Maintenance).
     #[serde(skip)]
     pub cause: Option<Cause>,
+    /// The checks that decide the new status, at most [`VerdictTransition::MAX_CHECKS`]. For a fail
+    /// those that fail the verdict, for a warning those that make it one, in the order of
+    /// registration. Empty for a pass, and if the instance itself is the reason.
+    pub checks: Arc<[CheckReport]>,
+    /// The number of further checks that decide it.
+    pub more: usize,
     /// When the new status began.
     #[serde(serialize_with = "rfc3339")]
     pub at: SystemTime,
     /// How long the verdict had the previous status.
+    #[serde(rename = "lasted_ms", serialize_with = "millis")]
+    pub lasted: Duration,
+}
+
+impl VerdictTransition {
+    /// The maximum number of checks that an event of a verdict lists: 3.
+    pub const MAX_CHECKS: usize = 3;
+}
+
+/// A verdict that still is no pass, for another reason. An instance that fails readiness for its
+/// checks is put into maintenance, for example, or has started and still is not ready.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{Check, Health, Probe, Status, event::Event, report::VerdictReason};
+///
+/// let health = Health::builder("orders")
+///     .check(Check::new("ledger", || async { Status::Fail }))
+///     .start()?;
+/// let mut events = health.subscribe();
+/// let change = loop {
+///     match events.next().await.expect("it runs") {
+///         Event::VerdictReason(change) if change.probe == Probe::Readiness => break change,
+///         _ => {}
+///     }
+/// };
+/// assert_eq!(change.from, Some(VerdictReason::Starting));
+/// assert_eq!(change.to, Some(VerdictReason::Checks));
+/// assert_eq!(change.checks[0].name, "ledger");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct VerdictReasonChange {
+    /// The probe that the verdict belongs to.
+    pub probe: Probe,
+    /// The status, which has not changed.
+    pub status: Status,
+    /// Why the verdict was no pass before.
+    pub from: Option<VerdictReason>,
+    /// Why the verdict is no pass now.
+    pub to: Option<VerdictReason>,
+    /// The private cause behind the new reason: the purpose of a
+    /// [maintenance](VerdictReason::Maintenance).
+    #[serde(skip)]
+    pub cause: Option<Cause>,
+    /// The checks that decide the status, as in a [`VerdictTransition`].
+    pub checks: Arc<[CheckReport]>,
+    /// The number of further checks that decide it.
+    pub more: usize,
+    /// Since when the verdict has the status, whatever the reason.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: SystemTime,
+    /// How long it has had the status so far.
     #[serde(rename = "lasted_ms", serialize_with = "millis")]
     pub lasted: Duration,
 }

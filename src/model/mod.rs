@@ -35,7 +35,9 @@ mod verdict_reason;
 pub use cause::Cause;
 pub use component::ComponentType;
 pub use criticality::Criticality;
-pub use event::{CheckTransition, Event, VerdictTransition};
+pub use event::{
+    CheckEffect, CheckReasonChange, CheckTransition, Event, VerdictReasonChange, VerdictTransition,
+};
 pub use failure::{BoxError, Failure};
 pub use measurement::{Measurement, Value};
 pub use name::{InvalidName, Name, UnknownCheck};

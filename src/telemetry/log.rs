@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use super::catch_panic;
 use crate::model::{
-    Cause, CheckTransition, Event, Name, Probe, Reason, Status, VerdictReason, VerdictTransition,
+    Cause, CheckEffect, CheckReasonChange, CheckReport, CheckTransition, Event, Name, Probe,
+    Reason, Status, Timestamp, VerdictReason, VerdictReasonChange, VerdictTransition,
 };
 
 /// The target of all events, for filters.
 const TARGET: &str = "tower_health";
 
-/// Logs a transition. The verdict of health is not logged, because it is the worst of two other
+/// Logs a transition, or a change of a reason. The verdict of health is not logged, because it is the worst of two other
 /// verdicts and adds no information.
 pub(crate) fn transition(service: &str, event: &Event) {
     match event {
@@ -23,7 +24,100 @@ pub(crate) fn transition(service: &str, event: &Event) {
         Event::Verdict(transition) if transition.probe != Probe::Health => {
             catch_panic(|| verdict(service, transition));
         }
+        Event::CheckReason(change) => catch_panic(|| check_reason(service, change)),
+        Event::VerdictReason(change) if change.probe != Probe::Health => {
+            catch_panic(|| verdict_reason(service, change));
+        }
         _ => {}
+    }
+}
+
+/// Rounds a duration: to milliseconds if it is shorter than 1 s, else to hundredths of a second.
+fn rounded(duration: Duration) -> f64 {
+    let millis = duration.as_millis() as f64;
+    if millis < 1e3 {
+        millis / 1e3
+    } else {
+        (millis / 10.0).round() / 1e2
+    }
+}
+
+/// The effect of a check, unless it has none.
+fn effect(effect: CheckEffect) -> Option<&'static str> {
+    (effect != CheckEffect::None).then_some(effect.as_str())
+}
+
+/// The checks that decide a verdict, each with its reason and criticality, and the number of the
+/// others. `None` if there are none.
+fn checks(checks: &[CheckReport], more: usize) -> Option<String> {
+    let described = checks.iter().map(|check| {
+        let (name, criticality) = (&check.name, check.criticality.as_str());
+        match check.why() {
+            Some(why) => format!("{name} {why} ({criticality})"),
+            None => format!("{name} ({criticality})"),
+        }
+    });
+    let more = (more > 0).then(|| format!("{more} more"));
+    let described: Vec<String> = described.chain(more).collect();
+    (!described.is_empty()).then(|| described.join(", "))
+}
+
+/// The reason of a verdict, unless it is its checks, which are named instead.
+fn reason(reason: Option<VerdictReason>) -> Option<&'static str> {
+    let reason = reason.filter(|&reason| reason != VerdictReason::Checks);
+    reason.map(VerdictReason::as_str)
+}
+
+/// Whether somebody wants the verdict to fail, or it will not fail for long.
+fn is_planned(reason: Option<VerdictReason>) -> bool {
+    matches!(
+        reason,
+        Some(VerdictReason::Draining | VerdictReason::Maintenance | VerdictReason::Returning)
+    )
+}
+
+/// Logs that a check still fails, for another reason.
+fn check_reason(service: &str, change: &CheckReasonChange) {
+    tracing::warn!(
+        target: TARGET,
+        service,
+        check = change.name.as_str(),
+        from_reason = change.from.map(Reason::as_str),
+        reason = change.to.map(Reason::as_str),
+        blocked_by = change.blocked_by.as_ref().map(Name::as_str),
+        cause = change.cause.as_ref().map(Cause::redacted),
+        criticality = change.criticality.as_str(),
+        effect = effect(change.effect),
+        runbook = change.runbook.as_deref(),
+        since = %Timestamp(change.since),
+        failing_seconds = rounded(change.failing),
+        "health check still fails"
+    );
+}
+
+/// Logs that a verdict still is no pass, for another reason.
+fn verdict_reason(service: &str, change: &VerdictReasonChange) {
+    macro_rules! log {
+        ($level:ident) => {
+            tracing::$level!(
+                target: TARGET,
+                service,
+                probe = change.probe.as_str(),
+                status = change.status.as_str(),
+                from_reason = change.from.map(VerdictReason::as_str),
+                reason = reason(change.to),
+                checks = checks(&change.checks, change.more),
+                cause = change.cause.as_ref().map(Cause::redacted),
+                since = %Timestamp(change.since),
+                lasted_seconds = rounded(change.lasted),
+                "health verdict has another reason"
+            )
+        };
+    }
+    match change.status {
+        Status::Fail if !is_planned(change.to) => log!(error),
+        Status::Fail => log!(info),
+        Status::Warn | Status::Pass => log!(warn),
     }
 }
 
@@ -41,7 +135,10 @@ fn check(service: &str, transition: &CheckTransition) {
                 reason = transition.reason.map(Reason::as_str),
                 blocked_by = transition.blocked_by.as_ref().map(Name::as_str),
                 cause = transition.cause.as_ref().map(Cause::redacted),
-                lasted_seconds = transition.lasted.as_secs_f64(),
+                criticality = transition.criticality.as_str(),
+                effect = effect(transition.effect),
+                runbook = transition.runbook.as_deref(),
+                lasted_seconds = rounded(transition.lasted),
                 $message
             )
         };
@@ -55,7 +152,7 @@ fn check(service: &str, transition: &CheckTransition) {
 }
 
 /// Logs a transition of a verdict. A failing verdict is an error, because the instance loses its
-/// traffic or is restarted.
+/// traffic or is restarted. A drain or a maintenance is not, because somebody wants it.
 fn verdict(service: &str, transition: &VerdictTransition) {
     macro_rules! log {
         ($level:ident, $message:literal) => {
@@ -65,9 +162,10 @@ fn verdict(service: &str, transition: &VerdictTransition) {
                 probe = transition.probe.as_str(),
                 from = transition.from.as_str(),
                 to = transition.to.as_str(),
-                reason = transition.reason.map(VerdictReason::as_str),
+                reason = reason(transition.reason),
+                checks = checks(&transition.checks, transition.more),
                 cause = transition.cause.as_ref().map(Cause::redacted),
-                lasted_seconds = transition.lasted.as_secs_f64(),
+                lasted_seconds = rounded(transition.lasted),
                 $message
             )
         };
@@ -75,6 +173,7 @@ fn verdict(service: &str, transition: &VerdictTransition) {
     match transition.to {
         Status::Pass => log!(info, "health verdict is pass"),
         Status::Warn => log!(warn, "health verdict is warn"),
+        Status::Fail if is_planned(transition.reason) => log!(info, "health verdict is fail"),
         Status::Fail => log!(error, "health verdict is fail"),
     }
 }
@@ -89,7 +188,7 @@ pub(crate) fn drain_began(service: &str, cause: &'static str, in_flight: usize) 
 /// Logs that servers are to stop accepting although requests are in flight. `left` is the time that
 /// they have. A drain with nothing in flight does not log this.
 pub(crate) fn drain_closes(service: &str, in_flight: usize, left: Duration) {
-    let seconds_left = left.as_secs_f64();
+    let seconds_left = rounded(left);
     catch_panic(|| {
         tracing::info!(
             target: TARGET,
@@ -104,7 +203,7 @@ pub(crate) fn drain_closes(service: &str, in_flight: usize, left: Duration) {
 /// Logs that nothing is in flight any more, or that the requests that are still in flight will be
 /// cut. The latter is a warning, because clients see it.
 pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
-    let seconds = took.as_secs_f64();
+    let seconds = rounded(took);
     catch_panic(|| match in_flight {
         0 => {
             tracing::info!(target: TARGET, service, seconds, "drain ended with nothing in flight")
@@ -149,7 +248,7 @@ pub(crate) fn systemd_notify_failed(service: &str, error: std::io::ErrorKind) {
 
 /// Logs that a drain may take as long as the grace period of the orchestrator, or longer.
 pub(crate) fn drain_exceeds_grace_period(service: &str, longest: Duration) {
-    let seconds = longest.as_secs_f64();
+    let seconds = rounded(longest);
     catch_panic(|| {
         tracing::warn!(
             target: TARGET,

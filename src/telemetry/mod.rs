@@ -35,5 +35,5 @@ pub(crate) use self::{
         transition,
     },
     metrics::{Metrics, ProbeRequests, Recording},
-    run::{CheckFacts, Note, RequestTarget, RunResult, Totals},
+    run::{CheckFacts, Gone, Note, RequestTarget, RunResult, Totals},
 };

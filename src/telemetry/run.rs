@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::model::{Name, Outcome, Probe, Reason, Status};
+use crate::model::{ComponentType, Criticality, Name, Outcome, Probe, Reason, Status};
 
 /// How a run ended, for counters. It is finer than a status: a timeout and a panic have their own
 /// counters, because their remedies differ from that of a failure.
@@ -45,7 +45,8 @@ pub(crate) enum Note {
     /// The check was added.
     Added,
     /// A run ended.
-    RunEnded(RunResult, Duration),
+    /// A failing run has a reason.
+    RunEnded(RunResult, Option<Reason>, Duration),
     /// The status changed.
     StatusChanged(Status),
     /// The state changed, or was confirmed.
@@ -58,6 +59,8 @@ pub(crate) enum Note {
 pub(crate) struct Totals {
     pub(super) runs: [u64; RunResult::ALL.len()],
     pub(super) transitions: [u64; STATUSES.len()],
+    /// The failing runs by reason. A reason has a count once it has occurred.
+    pub(super) failures: Vec<(Reason, u64)>,
 }
 
 /// The values of the label `to`, in the order of [`Totals::transitions`].
@@ -66,8 +69,14 @@ pub(crate) const STATUSES: [Status; 3] = [Status::Pass, Status::Warn, Status::Fa
 impl Totals {
     /// Counts a change. Changes that have no counter are ignored.
     pub(crate) fn count(&mut self, note: Note) {
+        if let Note::RunEnded(_, Some(reason), _) = note {
+            match self.failures.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, count)) => *count += 1,
+                None => self.failures.push((reason, 1)),
+            }
+        }
         let count = match note {
-            Note::RunEnded(result, _) => self.runs.get_mut(result as usize),
+            Note::RunEnded(result, ..) => self.runs.get_mut(result as usize),
             Note::StatusChanged(status) => self.transitions.get_mut(status as usize),
             Note::Added | Note::StateChanged => None,
         };
@@ -85,8 +94,21 @@ pub(crate) struct CheckFacts<'a> {
     pub(crate) status: Status,
     /// When the last run with a good outcome ended.
     pub(crate) last_success: Option<SystemTime>,
+    /// Whether it has runs. The application reports the others.
+    pub(crate) runs: bool,
+    pub(crate) criticality: Criticality,
+    pub(crate) component_type: ComponentType,
     /// The counts so far, for a recorder that is new.
     pub(crate) totals: &'a Totals,
+}
+
+/// A check that was removed, or has another definition now.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    pub(crate) name: Name,
+    pub(crate) criticality: Criticality,
+    pub(crate) component_type: ComponentType,
+    pub(crate) removed: bool,
 }
 
 /// The target of a request, for the label `probe` of its counter.

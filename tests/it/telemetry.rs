@@ -290,7 +290,7 @@ async fn a_recorder_installed_late_gets_the_same_values_as_an_early_one() {
         (series, described)
     };
     let there = scenario(false).await;
-    assert!(there.0.len() > 40 && there.1.len() == 6, "{there:#?}");
+    assert!(there.0.len() > 40 && there.1.len() == 8, "{there:#?}");
     assert_eq!(scenario(true).await, there);
 }
 
@@ -334,7 +334,7 @@ async fn each_gauge_is_registered_and_set_again_every_period() {
         std::mem::take(&mut *resolved.0.lock().unwrap());
         after(60 * SECOND).await;
         let resolved = resolved.0.lock().unwrap();
-        assert_eq!(resolved.len(), 4 + 2 * 2, "{resolved:#?}");
+        assert_eq!(resolved.len(), 4 + 2 * 3, "{resolved:#?}");
         // A period is 10 s, plus or minus a tenth.
         assert!(
             resolved.values().all(|&times| times >= 5),
@@ -458,12 +458,16 @@ async fn requests_are_counted_by_probe_and_code() {
     after(15 * SECOND).await;
     ask(&service, "/ready").await;
     after(2 * SECOND).await;
-    let counts = |probe| [200, 404, 405, 503].map(|code| metrics.requests(probe, code).unwrap());
-    assert_eq!(counts("readiness"), [3.0, 0.0, 1.0, 1.0]);
-    assert_eq!(counts("health"), [1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(counts("liveness"), [1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(counts("startup"), [1.0, 0.0, 0.0, 0.0]);
-    assert_eq!(counts("check"), [1.0, 1.0, 0.0, 0.0]);
+    let counts = |probe| [200, 405, 503].map(|code| metrics.requests(probe, code).unwrap());
+    assert_eq!(counts("readiness"), [3.0, 1.0, 1.0]);
+    assert_eq!(counts("health"), [1.0, 0.0, 0.0]);
+    assert_eq!(counts("liveness"), [1.0, 0.0, 0.0]);
+    assert_eq!(counts("startup"), [1.0, 0.0, 0.0]);
+    assert_eq!(counts("check"), [1.0, 0.0, 0.0]);
+    assert_eq!(metrics.requests("check", 404), Some(1.0));
+    for probe in ["readiness", "health", "liveness", "startup"] {
+        assert_eq!(metrics.requests(probe, 404), None, "it cannot occur");
+    }
     // The label is the status code of the response, whatever the verdict is.
     let mapped = Endpoints::builder().code(Status::Fail, http::StatusCode::IM_A_TEAPOT);
     let mapped = health.service().endpoints(mapped.build().unwrap());
@@ -471,7 +475,7 @@ async fn requests_are_counted_by_probe_and_code() {
     ask(&mapped, "/ready").await;
     after(15 * SECOND).await;
     assert_eq!(metrics.requests("readiness", 418), Some(1.0));
-    assert_eq!(counts("readiness"), [3.0, 0.0, 1.0, 1.0]);
+    assert_eq!(counts("readiness"), [3.0, 1.0, 1.0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -681,7 +685,9 @@ async fn each_transition_is_logged_once_with_its_duration_and_reason() {
         "{check}"
     );
     assert!(
-        check.contains("service=\"orders\" check=\"db\" to=\"pass\" lasted_seconds="),
+        check.contains(
+            "service=\"orders\" check=\"db\" to=\"pass\" criticality=\"critical\" lasted_seconds="
+        ),
         "{check}"
     );
     assert!(
@@ -706,10 +712,12 @@ async fn each_transition_is_logged_once_with_its_duration_and_reason() {
         "{check}"
     );
     let why = "from=\"pass\" to=\"fail\" reason=\"connection refused\" \
-               cause=\"cannot reach postgres://***@db.internal/orders\" lasted_seconds=";
+               cause=\"cannot reach postgres://***@db.internal/orders\" criticality=\"critical\" \
+               effect=\"not ready\" lasted_seconds=";
     assert!(check.contains(why), "{check}");
     assert!(
-        readiness.starts_with("ERROR ") && readiness.contains("reason=\"checks\""),
+        readiness.starts_with("ERROR ")
+            && readiness.contains("to=\"fail\" checks=\"db connection refused (critical)\""),
         "{readiness}"
     );
 
@@ -730,6 +738,182 @@ async fn each_transition_is_logged_once_with_its_duration_and_reason() {
         .parse::<f64>()
         .unwrap();
     assert!((55.0..65.0).contains(&lasted), "{lasted}");
+}
+
+/// Returns the lines without the times and durations in them.
+fn timeless(lines: &[String]) -> Vec<String> {
+    let is_timed = |word: &&str| {
+        let (field, _) = word.split_once('=').unwrap_or((word, ""));
+        !["lasted_seconds", "failing_seconds", "since"].contains(&field)
+    };
+    let timeless = |line: &String| {
+        line.split(' ')
+            .filter(is_timed)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    lines.iter().map(timeless).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_whose_reason_changes_has_a_line_for_each_reason_and_the_runbook() {
+    let (log, _guard) = Log::listen(Level::DEBUG);
+    let metrics = install();
+    let redis = Scripted::hanging();
+    let _health = builder()
+        .check(
+            Check::new("redis", redis.clone())
+                .non_critical()
+                .runbook("https://runbooks.example/redis")
+                .period(SECOND),
+        )
+        .start()
+        .unwrap();
+    after(10 * SECOND).await;
+    let wrong = Outcome::fail(Reason::AuthenticationFailed).with_cause("WRONGPASS");
+    redis.set_outcome(wrong);
+    after(60 * SECOND).await;
+    redis.set_outcome(Status::Pass);
+    after(10 * SECOND).await;
+    let lines = log.lines();
+    let of_check: Vec<String> = lines
+        .iter()
+        .filter(|line| line.contains("check="))
+        .cloned()
+        .collect();
+    let end = "criticality=\"non_critical\" effect=\"stays ready\" \
+               runbook=\"https://runbooks.example/redis\"";
+    assert_eq!(
+        timeless(&of_check),
+        [
+            format!(
+                "WARN tower_health: health check fails service=\"orders\" check=\"redis\" \
+                 to=\"fail\" reason=\"timed out\" {end}"
+            ),
+            format!(
+                "WARN tower_health: health check still fails service=\"orders\" check=\"redis\" \
+                 from_reason=\"timed out\" reason=\"authentication failed\" \
+                 cause=\"WRONGPASS\" {end}"
+            ),
+            "INFO tower_health: health check passes service=\"orders\" check=\"redis\" \
+             from=\"fail\" to=\"pass\" criticality=\"non_critical\" \
+             runbook=\"https://runbooks.example/redis\""
+                .to_owned()
+        ]
+    );
+    assert!(of_check[1].contains("since=20"), "{of_check:#?}");
+    let failures = |reason: &str| {
+        let labels = format!("check=\"redis\",reason=\"{reason}\"");
+        metrics.value("health_check_failures_total", &labels)
+    };
+    assert_eq!(failures("timed out"), metrics.runs("redis", "timeout"));
+    assert_eq!(
+        failures("authentication failed"),
+        metrics.runs("redis", "fail")
+    );
+    assert_eq!(failures("busy"), None, "it has not occurred");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_length_of_time_in_a_line_is_rounded() {
+    let (log, _guard) = Log::listen(Level::DEBUG);
+    let db = Scripted::new(Status::Pass);
+    let _health = builder()
+        .check(Check::new("db", db.clone()).period(ms(1234)))
+        .start()
+        .unwrap();
+    after(10 * SECOND).await;
+    db.set_outcome(Status::Fail);
+    after(10 * SECOND).await;
+    let lines = log.lines();
+    for line in &lines {
+        let lasted = line.split("lasted_seconds=").nth(1).unwrap();
+        let fraction = lasted.trim().split('.').nth(1).unwrap_or("");
+        assert!(fraction.len() <= 3, "{line}");
+    }
+    assert!(lines.len() > 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_becomes_ready_says_which_checks_keep_it_from_that() {
+    let (log, _guard) = Log::listen(Level::INFO);
+    let shard = |number| Check::new(format!("shard-{number}"), Scripted::new(Status::Fail));
+    let _health = builder().checks((0..5).map(shard)).start().unwrap();
+    after(60 * SECOND).await;
+    let lines = timeless(&log.lines());
+    let readiness: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.contains("probe=\"readiness\""))
+        .collect();
+    assert_eq!(
+        readiness,
+        [
+            "ERROR tower_health: health verdict has another reason service=\"orders\" \
+             probe=\"readiness\" status=\"fail\" from_reason=\"starting\" \
+             checks=\"shard-0 failed (critical), shard-1 failed (critical), \
+             shard-2 failed (critical), 2 more\""
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_and_a_maintenance_are_no_errors_and_are_logged_while_checks_fail() {
+    let (log, _guard) = Log::listen(Level::INFO);
+    let health = builder()
+        .check(Check::new("db", Scripted::new(Status::Fail)))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    log.lines();
+    health.maintenance("reindexing", 600 * SECOND);
+    after(SECOND).await;
+    health.drain().await;
+    let lines = timeless(&log.lines());
+    let readiness: Vec<&String> = lines
+        .iter()
+        .filter(|line| line.contains("probe=\"readiness\""))
+        .collect();
+    let line = |from, to| {
+        format!(
+            "INFO tower_health: health verdict has another reason service=\"orders\" \
+             probe=\"readiness\" status=\"fail\" from_reason=\"{from}\" reason=\"{to}"
+        )
+    };
+    assert_eq!(readiness.len(), 2, "{lines:#?}");
+    assert!(
+        readiness[0].starts_with(&line("checks", "maintenance\" cause=\"reindexing\"")),
+        "{lines:#?}"
+    );
+    assert!(
+        readiness[1].starts_with(&line("maintenance", "draining\"")),
+        "{lines:#?}"
+    );
+    assert!(!lines.iter().any(|line| line.starts_with("ERROR")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_has_its_properties_as_a_metric_which_follow_a_replacement() {
+    let metrics = install();
+    let health = builder()
+        .check(Check::new("db", Scripted::new(Status::Pass)).shared())
+        .start()
+        .unwrap();
+    let _consumer = health.heartbeat("consumer", 60 * SECOND).await.unwrap();
+    after(SECOND).await;
+    let info = |labels: &str| metrics.value("health_check_info", labels);
+    let is = |criticality| {
+        format!("check=\"db\",criticality=\"{criticality}\",component_type=\"component\"")
+    };
+    assert_eq!(info(&is("shared")), Some(1.0));
+    let critical = Check::new("db", Scripted::new(Status::Pass));
+    health.replace(critical).await.unwrap();
+    after(SECOND).await;
+    assert_eq!(info(&is("critical")), Some(1.0));
+    assert!(info(&is("shared")).unwrap().is_nan());
+    health.remove("db").await.unwrap();
+    after(SECOND).await;
+    assert!(info(&is("critical")).unwrap().is_nan());
+    assert_eq!(metrics.runs("consumer", "pass"), None, "it has no runs");
 }
 
 #[tokio::test(start_paused = true)]
@@ -909,7 +1093,7 @@ async fn no_metric_log_or_event_contains_a_password() {
         assert!(!seen.contains(PASSWORD), "{seen}");
     }
     // The logs of operators contain redacted causes. Labels contain only names and fixed values.
-    for private in ["db.internal", "mq:5672", "orders.rs", "refused"] {
+    for private in ["db.internal", "mq:5672", "orders.rs", "is gone"] {
         assert!(!metrics.contains(private), "{metrics}");
     }
 }

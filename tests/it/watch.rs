@@ -56,6 +56,17 @@ async fn told(events: &mut Subscription) -> Vec<String> {
             })) => {
                 format!("{probe}: {from} → {to}")
             }
+            Some(Event::CheckReason(change)) => {
+                let reason = |reason: Option<Reason>| reason.map_or("nothing", Reason::as_str);
+                let (from, to) = (reason(change.from), reason(change.to));
+                format!("{}: still fails, {from} → {to}", change.name)
+            }
+            Some(Event::VerdictReason(change)) => {
+                let reason =
+                    |reason: Option<VerdictReason>| reason.map_or("nothing", VerdictReason::as_str);
+                let (from, to) = (reason(change.from), reason(change.to));
+                format!("{}: still {}, {from} → {to}", change.probe, change.status)
+            }
             Some(Event::Added(name)) => format!("{name} added"),
             Some(Event::Removed(name)) => format!("{name} removed"),
             Some(Event::Missed(count)) => format!("{count} missed"),
@@ -82,7 +93,12 @@ async fn each_transition_is_one_event_and_repeats_are_none() {
     // The first failure is an event, although the status was a fail before.
     assert_eq!(
         told(&mut events).await,
-        ["db: nothing → fail, failed", "startup: fail → pass"]
+        [
+            "db: nothing → fail, failed",
+            "startup: fail → pass",
+            "readiness: still fail, starting → checks",
+            "health: still fail, starting → checks"
+        ]
     );
     db.set_outcome(Status::Pass);
     after(10 * SECOND).await;
@@ -156,11 +172,143 @@ async fn a_transition_contains_its_time_its_reason_and_the_previous_duration() {
     let json = serde_json::to_string(&Event::Check(transition)).unwrap();
     assert!(
         json.starts_with(
-            r#"{"check":{"name":"db","from":"pass","to":"fail","reason":"busy","at":""#
+            r#"{"check":{"name":"db","from":"pass","to":"fail","reason":"busy","criticality":"critical","effect":"not ready","at":""#
         ),
         "{json}"
     );
     assert!(!json.contains("is wrong"), "a cause is withheld: {json}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_fails_for_another_reason_is_one_event_and_its_cause_is_none() {
+    let db = Scripted::new(Status::Pass);
+    let health = start(&db);
+    after(SECOND).await;
+    let mut events = health.subscribe();
+    let fails = |reason, cause| db.set_outcome(Outcome::fail(reason).with_cause(cause));
+    fails(Reason::TimedOut, "at 10:00");
+    after(3 * SECOND).await;
+    let began = health.check("db").unwrap().since;
+    fails(Reason::TimedOut, "at 10:01");
+    after(3 * SECOND).await;
+    fails(Reason::AuthenticationFailed, "role app");
+    after(3 * SECOND).await;
+    assert_eq!(
+        health.check("db").unwrap().since,
+        began,
+        "it fails since then"
+    );
+    db.set_outcome(Status::Pass);
+    after(3 * SECOND).await;
+    assert_eq!(
+        told(&mut events).await,
+        [
+            "db: pass → fail, timed out",
+            "readiness: pass → fail",
+            "health: pass → fail",
+            "db: still fails, timed out → authentication failed",
+            "db: fail → pass",
+            "readiness: fail → pass",
+            "health: fail → pass"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reason_that_alternates_is_one_event() {
+    let db = Scripted::new(Status::Pass);
+    let health = start(&db);
+    after(SECOND).await;
+    let mut events = health.subscribe();
+    for _ in 0..600 {
+        for reason in [Reason::TimedOut, Reason::ConnectionRefused] {
+            db.set_outcome(Outcome::fail(reason));
+            health.run_now("db").await.unwrap();
+            assert_eq!(
+                health.check("db").unwrap().reason,
+                Some(reason),
+                "readers see it at once"
+            );
+            after(SECOND).await;
+        }
+    }
+    let told = told(&mut events).await;
+    let reasons = told.iter().filter(|told| told.contains("still fails"));
+    assert_eq!(reasons.count(), 1, "{told:#?}");
+}
+
+/// The reason that stays is not withheld for ever, although it was announced before.
+#[tokio::test(start_paused = true)]
+async fn a_reason_that_returns_and_stays_is_an_event_after_a_minute() {
+    let db = Scripted::new(Status::Pass);
+    let health = start(&db);
+    after(SECOND).await;
+    let mut events = health.subscribe();
+    for reason in [Reason::TimedOut, Reason::Busy, Reason::TimedOut] {
+        db.set_outcome(Outcome::fail(reason));
+        after(5 * SECOND).await;
+    }
+    after(65 * SECOND).await;
+    let told = told(&mut events).await;
+    let reasons: Vec<&String> = told
+        .iter()
+        .filter(|it| it.contains("still fails"))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "db: still fails, timed out → busy",
+            "db: still fails, busy → timed out"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_check_tells_who_blocks_it_and_is_not_pending_in_between() {
+    let (network, db) = (Scripted::new(Status::Pass), Scripted::new(Status::Fail));
+    let health = Health::builder("orders")
+        .check(Check::new("network", network.clone()).non_critical())
+        .check(Check::new("db", db.clone()).depends_on("network"))
+        .start()
+        .unwrap();
+    after(SECOND).await;
+    let mut events = health.subscribe();
+    network.set_outcome(Outcome::fail(Reason::Unreachable));
+    after(15 * SECOND).await;
+    network.set_outcome(Status::Pass);
+    after(90 * SECOND).await;
+    let told = told(&mut events).await;
+    let db: Vec<&String> = told.iter().filter(|it| it.starts_with("db")).collect();
+    assert_eq!(
+        db,
+        [
+            "db: still fails, failed → blocked",
+            "db: still fails, blocked → failed"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_a_verdict_lists_three_checks_that_decide_it_and_counts_the_others() {
+    let shard = |number| Check::new(format!("shard-{number}"), Scripted::new(Status::Fail));
+    let health = Health::builder("orders")
+        .checks((0..5).map(shard))
+        .check(Check::new("search", Scripted::new(Status::Fail)).non_critical())
+        .start()
+        .unwrap();
+    let mut events = health.subscribe();
+    let change = loop {
+        match events.next().await.unwrap() {
+            Event::VerdictReason(change) if change.probe == Probe::Readiness => break change,
+            _ => {}
+        }
+    };
+    assert_eq!(change.to, Some(VerdictReason::Checks));
+    let names: Vec<&str> = change.checks.iter().map(|check| &*check.name).collect();
+    assert_eq!(
+        (names, change.more),
+        (vec!["shard-0", "shard-1", "shard-2"], 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use crate::{
         published::Published,
         view::View,
     },
-    model::{Event, Probe, Stage, Status, VerdictTransition},
+    model::{CheckReport, Event, Probe, Stage, Status, VerdictReasonChange, VerdictTransition},
 };
 
 impl Writer {
@@ -74,7 +74,7 @@ impl Writer {
         }
     }
 
-    /// Notes the verdicts whose status is not the one that subscribers know.
+    /// Notes the verdicts whose status or reason is not the one that subscribers know.
     fn note_transitions(&mut self, now: Moment) {
         let unread = |id: Id| {
             let entry = self.entries.get(id);
@@ -92,20 +92,43 @@ impl Writer {
         };
         for (probe, announced) in Probe::ALL.into_iter().zip(&mut self.announced) {
             let verdict = &self.view.of(probe).verdict;
-            let to = verdict.status;
-            if to == announced.0 || (to > announced.0 && !is_news(to)) {
+            let (to, reason) = (verdict.status, verdict.reason);
+            let (from, from_reason, since) = *announced;
+            if (to, reason) == (from, from_reason) || (to > from && !is_news(to)) {
                 continue;
             }
-            let (from, since) = mem::replace(announced, (to, now));
-            self.events.push(Event::Verdict(VerdictTransition {
-                probe,
-                from,
-                to,
-                reason: verdict.reason,
-                cause: verdict.cause.clone(),
-                at: now.time(),
-                lasted: since.age_at(now),
-            }));
+            let (ids, len) = self.tally.deciding(probe, to, reason);
+            let report = |id| Some(self.entries.get(id)?.cell.report(now));
+            let checks: Arc<[CheckReport]> = ids.into_iter().filter_map(report).collect();
+            let more = len - checks.len();
+            let cause = verdict.cause.clone();
+            self.events.push(if to == from {
+                *announced = (to, reason, since);
+                Event::VerdictReason(VerdictReasonChange {
+                    probe,
+                    status: to,
+                    from: from_reason,
+                    to: reason,
+                    cause,
+                    checks,
+                    more,
+                    since: since.time(),
+                    lasted: since.age_at(now),
+                })
+            } else {
+                *announced = (to, reason, now);
+                Event::Verdict(VerdictTransition {
+                    probe,
+                    from,
+                    to,
+                    reason,
+                    cause,
+                    checks,
+                    more,
+                    at: now.time(),
+                    lasted: since.age_at(now),
+                })
+            });
         }
     }
 

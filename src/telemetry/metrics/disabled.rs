@@ -6,8 +6,8 @@
 use std::{convert::Infallible, marker::PhantomData, sync::Arc, time::Duration};
 
 use crate::{
-    model::{Name, Probe, Status},
-    telemetry::{CheckFacts, Note, RequestTarget},
+    model::{Probe, Status},
+    telemetry::{CheckFacts, Gone, Note, RequestTarget},
 };
 
 pub(crate) fn runtime_lag(_: &Arc<str>, _: &Arc<str>, _: Option<Duration>) {}
@@ -62,7 +62,7 @@ impl Recording<'_> {
 
     pub(crate) fn check_stopped(&self, _: &CheckFacts<'_>) {}
 
-    pub(crate) fn check_gone(&self, _: &Name) {}
+    pub(crate) fn check_gone(&self, _: &Gone) {}
 
     pub(crate) fn verdict_gone(&self, _: Probe) {}
 }

@@ -6,6 +6,8 @@
 //! | [`health_status`](HEALTH_STATUS) | gauge | `service`, `probe` | a verdict: 1 pass, 0.5 warn, 0 fail |
 //! | [`health_check_status`](HEALTH_CHECK_STATUS) | gauge | `service`, `check` | the status of a check: 1 pass, 0.5 warn, 0 fail, stale or not known yet |
 //! | [`health_check_runs_total`](HEALTH_CHECK_RUNS_TOTAL) | counter | `service`, `check`, `result` | runs that ended or were given up: `pass`, `warn`, `fail`, `timeout`, `panic` |
+//! | [`health_check_failures_total`](HEALTH_CHECK_FAILURES_TOTAL) | counter | `service`, `check`, `reason` | failing runs by their public reason, such as `timed out` |
+//! | [`health_check_info`](HEALTH_CHECK_INFO) | gauge | `service`, `check`, `criticality`, `component_type` | 1, to join the properties of a check |
 //! | [`health_check_duration_seconds`](HEALTH_CHECK_DURATION_SECONDS) | histogram | `service`, `check` | the duration of these runs |
 //! | [`health_check_last_success_timestamp_seconds`](HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS) | gauge | `service`, `check` | the time of the last run with a good outcome, in Unix time, or 0 if there was none |
 //! | [`health_check_transitions_total`](HEALTH_CHECK_TRANSITIONS_TOTAL) | counter | `service`, `check`, `to` | changes of the status of a check to `pass`, `warn` or `fail` |
@@ -133,7 +135,8 @@ pub const HEALTH_CHECK_STATUS: &str = "health_check_status";
 ///
 /// Its labels are `service`, `check` and `result`, which is `pass`, `warn`, `fail`, `timeout` or
 /// `panic`. A run counts once. Every result has a series from the start, with the value 0, so that
-/// a rate sees the first run.
+/// a rate sees the first run. A reporter, a heartbeat and a watched runtime have no runs, and no
+/// series here.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -157,11 +160,66 @@ pub const HEALTH_CHECK_STATUS: &str = "health_check_status";
 /// ```
 pub const HEALTH_CHECK_RUNS_TOTAL: &str = "health_check_runs_total";
 
+/// Counter of the failing runs of a check, by their public reason.
+///
+/// Its labels are `service`, `check` and `reason`, which is the text of a
+/// [`Reason`](crate::Reason), such as `timed out` or `authentication failed`. A series begins with
+/// the first failure for that reason, so a rate does not see that one.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use metrics_exporter_prometheus::PrometheusBuilder;
+/// use tower_health::{Check, Health, metrics::HEALTH_CHECK_FAILURES_TOTAL, testing::ScriptedCheck};
+///
+/// let metrics = PrometheusBuilder::new().install_recorder()?;
+/// let health = Health::builder("orders")
+///     .check(Check::new("database", ScriptedCheck::hanging()))
+///     .start()?;
+/// health.run_now("database").await?;
+/// # tokio::task::yield_now().await;
+/// let labels = r#"service="orders",check="database",reason="timed out""#;
+/// let failures = format!("{HEALTH_CHECK_FAILURES_TOTAL}{{{labels}}} 1");
+/// assert!(metrics.render().contains(&failures));
+/// # Ok(())
+/// # }
+/// ```
+pub const HEALTH_CHECK_FAILURES_TOTAL: &str = "health_check_failures_total";
+
+/// Gauge of the properties of a check. Its value is 1, and NaN for properties that it no longer has.
+///
+/// Its labels are `service`, `check`, `criticality` (`critical`, `shared` or `non_critical`) and
+/// `component_type` (`component`, `datastore` or `system`). An alert rule joins it to find, for
+/// example, the failing checks that are critical:
+///
+/// ```text
+/// health_check_status == 0
+///   and on (job, instance, service, check) health_check_info{criticality="critical"} == 1
+/// ```
+pub const HEALTH_CHECK_INFO: &str = "health_check_info";
+
 /// Histogram of the duration of the runs of a check, in seconds.
 ///
 /// Its labels are `service` and `check`. A run that was given up is recorded with its duration
 /// until then. The application sets the buckets, in the recorder. A recorder that is installed late
 /// receives no earlier durations.
+///
+/// Without buckets, the exporter for Prometheus writes a summary: nine lines for each check, whose
+/// quantiles cannot be aggregated. With buckets it writes a histogram:
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+/// use tower_health::metrics::HEALTH_CHECK_DURATION_SECONDS;
+///
+/// let duration = Matcher::Full(HEALTH_CHECK_DURATION_SECONDS.to_owned());
+/// let metrics = PrometheusBuilder::new()
+///     .set_buckets_for_metric(duration, &[0.01, 0.1, 1.0])?
+///     .install_recorder()?;
+/// # assert!(metrics.render().is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub const HEALTH_CHECK_DURATION_SECONDS: &str = "health_check_duration_seconds";
 
 /// Gauge of the time of the last run of a check with a good outcome, in seconds of Unix time.

@@ -16,14 +16,15 @@ use metrics::{
 };
 
 use super::{
-    HEALTH_CHECK_DURATION_SECONDS, HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
-    HEALTH_CHECK_RUNS_TOTAL, HEALTH_CHECK_STATUS, HEALTH_CHECK_TRANSITIONS_TOTAL,
-    HEALTH_PROBE_REQUESTS_TOTAL, HEALTH_RUNTIME_LAG_SECONDS, HEALTH_STATUS, ProbeRequests,
-    requests::{Counts, TARGETS},
+    HEALTH_CHECK_DURATION_SECONDS, HEALTH_CHECK_FAILURES_TOTAL, HEALTH_CHECK_INFO,
+    HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, HEALTH_CHECK_RUNS_TOTAL, HEALTH_CHECK_STATUS,
+    HEALTH_CHECK_TRANSITIONS_TOTAL, HEALTH_PROBE_REQUESTS_TOTAL, HEALTH_RUNTIME_LAG_SECONDS,
+    HEALTH_STATUS, ProbeRequests,
+    requests::{CHECK, Counts, TARGETS},
 };
 use crate::{
-    model::{Name, Probe, Status},
-    telemetry::{CheckFacts, Note, RunResult, Totals, catch_panic, run::STATUSES},
+    model::{ComponentType, Criticality, Name, Probe, Reason, Status},
+    telemetry::{CheckFacts, Gone, Note, RunResult, Totals, catch_panic, run::STATUSES},
 };
 
 /// The target and the level of every metric, for recorders that filter by them.
@@ -151,17 +152,17 @@ impl Recording<'_> {
 
     /// Publishes the state of a check and, to a new recorder, its totals.
     pub(crate) fn check(&self, check: &CheckFacts<'_>) {
-        self.gauges(check.name, check.status, check.last_success);
+        self.gauges(check);
         if self.everything {
-            self.counters(check.name, check.totals);
+            self.counters(check, check.totals);
         }
     }
 
     /// Publishes a change of a check.
     pub(crate) fn note(&self, check: &CheckFacts<'_>, note: Note) {
         let name = check.name;
-        if let Note::RunEnded(_, duration) = note {
-            let key = Key::from_parts(HEALTH_CHECK_DURATION_SECONDS, self.labels(name, None));
+        if let Note::RunEnded(_, _, duration) = note {
+            let key = Key::from_parts(HEALTH_CHECK_DURATION_SECONDS, self.labels(name, []));
             let histogram = self.recorder.register_histogram(&key, &METADATA);
             histogram.record(duration.as_secs_f64());
         }
@@ -170,25 +171,38 @@ impl Recording<'_> {
             _ if self.everything => {}
             // Starts the counters at 0. A counter that starts with its first count hides that count
             // from a rate.
-            Note::Added => self.counters(name, &Totals::default()),
-            Note::RunEnded(result, _) => self.runs(name, result).increment(1),
+            Note::Added => self.counters(check, &Totals::default()),
+            Note::RunEnded(result, reason, _) => {
+                self.runs(name, result).increment(1);
+                if let Some(reason) = reason {
+                    self.failures(name, reason).increment(1);
+                }
+            }
             Note::StatusChanged(status) => self.transitions(name, status).increment(1),
-            Note::StateChanged => self.gauges(name, check.status, check.last_success),
+            Note::StateChanged => self.gauges(check),
         }
     }
 
     /// Publishes that a check is no longer run, because its runtime has ended. Its status becomes
     /// 0.
     pub(crate) fn check_stopped(&self, check: &CheckFacts<'_>) {
-        self.gauges(check.name, Status::Fail, check.last_success);
+        self.gauges(&CheckFacts {
+            status: Status::Fail,
+            ..*check
+        });
     }
 
-    /// Publishes that a check no longer exists. Its gauges become NaN, because the facade cannot
-    /// remove them.
-    pub(crate) fn check_gone(&self, name: &Name) {
-        self.check_gauge(HEALTH_CHECK_STATUS, name).set(f64::NAN);
-        self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, name)
+    /// Publishes that a check no longer exists, or has another definition. Its gauges become NaN,
+    /// because the facade cannot remove them.
+    pub(crate) fn check_gone(&self, gone: &Gone) {
+        self.info(&gone.name, gone.criticality, gone.component_type)
             .set(f64::NAN);
+        if gone.removed {
+            let name = &gone.name;
+            self.check_gauge(HEALTH_CHECK_STATUS, name).set(f64::NAN);
+            self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, name)
+                .set(f64::NAN);
+        }
     }
 
     /// Publishes that a verdict is no longer available, because the last `Health` was dropped.
@@ -196,27 +210,37 @@ impl Recording<'_> {
         self.verdict_gauge(probe).set(f64::NAN);
     }
 
-    /// Sets both gauges of a check.
-    fn gauges(&self, check: &Name, status: Status, last_success: Option<SystemTime>) {
-        self.check_gauge(HEALTH_CHECK_STATUS, check)
-            .set(value(status));
-        self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, check)
-            .set(last_success.map_or(0.0, unix_time));
+    /// Sets the gauges of a check.
+    fn gauges(&self, check: &CheckFacts<'_>) {
+        let name = check.name;
+        self.check_gauge(HEALTH_CHECK_STATUS, name)
+            .set(value(check.status));
+        self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, name)
+            .set(check.last_success.map_or(0.0, unix_time));
+        self.info(name, check.criticality, check.component_type)
+            .set(1.0);
     }
 
-    /// Adds totals to the counters of a check. Zeros are added as well, so that every series
-    /// exists.
-    fn counters(&self, check: &Name, totals: &Totals) {
+    /// Adds totals to the counters of a check. Zeros are added as well, so that every series that
+    /// can occur exists. A check that the application reports has no runs, and the series of a
+    /// reason begins when the reason first occurs.
+    fn counters(&self, check: &CheckFacts<'_>, totals: &Totals) {
+        let name = check.name;
         for (result, count) in RunResult::ALL.into_iter().zip(totals.runs) {
-            self.runs(check, result).increment(count);
+            if check.runs {
+                self.runs(name, result).increment(count);
+            }
+        }
+        for &(reason, count) in &totals.failures {
+            self.failures(name, reason).increment(count);
         }
         for (to, count) in STATUSES.into_iter().zip(totals.transitions) {
-            self.transitions(check, to).increment(count);
+            self.transitions(name, to).increment(count);
         }
     }
 
     /// Adds the requests since the last publication. A new recorder receives all requests, and a
-    /// series for each code that is known.
+    /// series for each code that is known and can occur.
     fn requests(&self, counts: &Counts, published: &Counts) {
         for ((asked, row), published) in TARGETS
             .into_iter()
@@ -229,7 +253,8 @@ impl Recording<'_> {
                 } else {
                     count - published
                 };
-                if (self.everything && code.is_some()) || new > 0 {
+                let is_expected = code.is_some_and(|code| can_occur(asked, code));
+                if (self.everything && is_expected) || new > 0 {
                     self.request_counter(asked, code).increment(new);
                 }
             }
@@ -242,16 +267,32 @@ impl Recording<'_> {
     }
 
     fn check_gauge(&self, name: &'static str, check: &Name) -> Gauge {
-        self.gauge(Key::from_parts(name, self.labels(check, None)))
+        self.gauge(Key::from_parts(name, self.labels(check, [])))
     }
 
     fn runs(&self, check: &Name, result: RunResult) -> Counter {
-        let labels = self.labels(check, Some(label("result", result_label(result))));
+        let labels = self.labels(check, [label("result", result_label(result))]);
         self.counter(Key::from_parts(HEALTH_CHECK_RUNS_TOTAL, labels))
     }
 
+    fn failures(&self, check: &Name, reason: Reason) -> Counter {
+        let labels = self.labels(check, [label("reason", reason.as_str())]);
+        self.counter(Key::from_parts(HEALTH_CHECK_FAILURES_TOTAL, labels))
+    }
+
+    fn info(&self, check: &Name, criticality: Criticality, component_type: ComponentType) -> Gauge {
+        let properties = [
+            label("criticality", criticality.as_str()),
+            label("component_type", component_type.as_str()),
+        ];
+        self.gauge(Key::from_parts(
+            HEALTH_CHECK_INFO,
+            self.labels(check, properties),
+        ))
+    }
+
     fn transitions(&self, check: &Name, to: Status) -> Counter {
-        let labels = self.labels(check, Some(label("to", to.as_str())));
+        let labels = self.labels(check, [label("to", to.as_str())]);
         self.counter(Key::from_parts(HEALTH_CHECK_TRANSITIONS_TOTAL, labels))
     }
 
@@ -280,9 +321,8 @@ impl Recording<'_> {
         )
     }
 
-    /// Returns the labels `service` and `check`, and possibly one more. The texts are shared, not
-    /// copied.
-    fn labels(&self, check: &Name, more: Option<Label>) -> Vec<Label> {
+    /// Returns the labels `service` and `check`, and possibly more. The texts are shared, not copied.
+    fn labels(&self, check: &Name, more: impl IntoIterator<Item = Label>) -> Vec<Label> {
         let check = Label::new("check", SharedString::from_shared(check.shared()));
         [self.service(), check].into_iter().chain(more).collect()
     }
@@ -302,6 +342,11 @@ impl Recording<'_> {
                 "The status of the check: 1 pass, 0.5 warn, 0 fail, stale or not known yet.",
             ),
             (
+                HEALTH_CHECK_INFO,
+                None,
+                "1. Its labels are the properties of the check.",
+            ),
+            (
                 HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
                 Some(Unit::Seconds),
                 "When a run of the check last had a good outcome, in Unix time.",
@@ -317,6 +362,10 @@ impl Recording<'_> {
         }
         let counters = [
             (HEALTH_CHECK_RUNS_TOTAL, "The runs of the check that ended."),
+            (
+                HEALTH_CHECK_FAILURES_TOTAL,
+                "The failing runs of the check, by reason.",
+            ),
             (
                 HEALTH_CHECK_TRANSITIONS_TOTAL,
                 "The changes of the check's status.",
@@ -353,6 +402,12 @@ const fn result_label(result: RunResult) -> &'static str {
         RunResult::Timeout => "timeout",
         RunResult::Panic => "panic",
     }
+}
+
+/// Whether a response to this target can have this code, unless other codes are configured: the path
+/// of a probe is never 404.
+fn can_occur(asked: &str, code: u16) -> bool {
+    code != 404 || asked == CHECK
 }
 
 /// Returns the number of a status. They are in an order in which the minimum of several is the

@@ -22,7 +22,10 @@ pub(crate) struct ProbeRequests {
 }
 
 /// The values of the label `probe`, in the order of the rows of the counts.
-pub(super) const TARGETS: [&str; 5] = ["liveness", "readiness", "startup", "health", "check"];
+pub(super) const TARGETS: [&str; 5] = ["liveness", "readiness", "startup", "health", CHECK];
+
+/// The target of a request for one check.
+pub(super) const CHECK: &str = "check";
 
 /// The codes that are sent by default. They have a column from the start, so that other codes
 /// cannot take all columns.
