@@ -108,20 +108,34 @@
 //!
 //! # Logs
 //!
-//! Each transition is logged once through [`tracing`]. The target is `tower_health`, and the fields
-//! are `service`, `check` or `probe`, `from`, `to`, `reason`, `blocked_by` (of a check), `cause`
-//! (redacted) and `lasted_seconds`.
+//! Each transition, and each new reason of a check or a verdict that does not pass, is logged once
+//! through [`tracing`]. The target is `tower_health`.
 //!
-//! | transition | level |
+//! | field | of | contents |
+//! | --- | --- | --- |
+//! | `service` | all | the name of the service |
+//! | `check`, `probe` | one of them | the name of the check, or the probe of the verdict |
+//! | `from`, `to` | transitions | the statuses |
+//! | `reason`, `from_reason` | all | why it does not pass, and why it did not before |
+//! | `checks` | verdicts | up to three checks that decide it, each with its reason and criticality, and how many more |
+//! | `blocked_by` | checks | the failing dependency |
+//! | `cause` | all | the redacted cause, or the purpose of a maintenance |
+//! | `criticality`, `effect`, `runbook` | checks | what a failure means, what the check does to the instance by itself ([`CheckEffect`](event::CheckEffect)), and the page for operators |
+//! | `lasted_seconds` | transitions | how long the previous status lasted, rounded to 1 ms below 1 s and to 10 ms above |
+//! | `since`, and `failing_seconds` or `lasted_seconds` | new reasons | since when, and for how long it has had its status |
+//!
+//! | event | level |
 //! | --- | --- |
 //! | a check passes for the first time | debug |
 //! | a check recovers | info |
-//! | a check warns or fails | warn |
+//! | a check warns, fails, or still fails for another reason | warn |
 //! | a verdict passes, warns, fails | info, warn, error |
+//! | a verdict fails for a drain or a maintenance, or while the instance returns | info |
 //!
 //! The verdict of [`Probe::Health`] is the worst of readiness and liveness, and is not logged.
-//! Repeats are not logged. A check that fails ten thousand times in a row produces two lines: one
-//! when it begins to fail, and one when it recovers.
+//! Repeats are not logged. A check that fails ten thousand times in a row for the same reason
+//! produces two lines: one when it begins to fail, and one when it recovers. A reason that the same
+//! failure had before is logged again once it has held for a minute.
 //!
 //! The task of the engine writes these lines, after readers can see the change. A `tracing`
 //! subscriber whose writer blocks therefore stalls the engine, as it stalls everything else that

@@ -17,8 +17,9 @@
 //! # Rules
 //!
 //! 1. A scrape runs no check. It sees what probers see.
-//! 2. Labels contain the name of the service, the names of registered checks, and the fixed words
-//!    above. They contain nothing that a check returned or that a client sent.
+//! 2. Labels contain the name of the service, the names of registered checks, the fixed words above,
+//!    and public reasons, which are a closed set. They contain no other text that a check returned,
+//!    and nothing that a client sent.
 //! 3. A recorder may be installed before or after the service starts. A recorder that is installed
 //!    later receives everything within about 1 s, or within 10 s if no check runs. Its counters
 //!    count from the start of the service.
@@ -26,10 +27,11 @@
 //!    exporter that drops idle gauges therefore needs an idle timeout that is longer than the
 //!    longest period. Do not let an exporter drop idle counters, because a counter that starts
 //!    again hides its first count from a rate.
-//! 5. The facade cannot remove a gauge. The gauges of a removed check, of a runtime that has ended,
-//!    and of a service whose last [`Health`](crate::Health) is gone become NaN. Comparisons such as
-//!    `==`, `<` and `>` do not hold for NaN. To make an exporter drop them, set its idle timeout
-//!    for gauges (`PrometheusBuilder::idle_timeout`).
+//! 5. The facade cannot remove a gauge. The gauges of a removed check, of the properties that a check
+//!    had before it was replaced, of a runtime that has ended, and of a service whose last
+//!    [`Health`](crate::Health) is gone become NaN. Comparisons such as `==`, `<` and `>` do not hold
+//!    for NaN. To make an exporter drop them, set its idle timeout for gauges
+//!    (`PrometheusBuilder::idle_timeout`).
 //! 6. If the runtime that runs the checks ends, every gauge of a status becomes 0. The exception is
 //!    startup, if it had passed. If that runtime only stalls, gauges keep their last values. Alert
 //!    on the absence of runs as well.
