@@ -116,6 +116,33 @@ impl Health {
         }
     }
 
+    /// Whether a [drain](Self::drain) has begun: one atomic load, from any thread. It is for code
+    /// that cannot wait for a future, such as the loop of a blocking worker. It is the flag that
+    /// readers of readiness see, so it is true before [`draining`](Self::draining) resolves.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let worker = health.clone();
+    /// let worker = std::thread::spawn(move || {
+    ///     while !worker.is_draining() {
+    ///         std::thread::yield_now();
+    ///     }
+    /// });
+    /// assert!(!health.is_draining());
+    /// health.drain();
+    /// assert!(worker.join().is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.board().is_draining()
+    }
+
     /// Counts work that is not a request as in flight, until the guard is dropped. A
     /// [drain](Self::drain) waits for it as for a request. An example is a message that a worker
     /// has taken and not yet acknowledged.

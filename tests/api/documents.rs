@@ -101,14 +101,29 @@ fn links_of_published_documents_are_absolute_and_their_pages_exist() {
     assert!(pages > 10, "{pages}");
 }
 
-/// Returns the cells of each row of the tables in a text, without comment marks.
+/// Returns the cells of a line of a table, without comment marks. `None` for other lines.
+fn row(line: &str) -> Option<Vec<&str>> {
+    let line = line.trim_start_matches("//!").trim();
+    let cells = line.strip_prefix('|')?.trim_end_matches('|');
+    Some(cells.split('|').map(str::trim).collect())
+}
+
+/// Returns the rows of the tables in a text.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
-    let lines = text
-        .lines()
-        .map(|line| line.trim_start_matches("//!").trim());
-    lines
-        .filter(|line| line.starts_with('|'))
-        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+    text.lines().filter_map(row)
+}
+
+/// Returns the rows of the tables that have a column for features.
+fn feature_rows(text: &str) -> Vec<Vec<&str>> {
+    let rows: Vec<_> = text.lines().map(row).collect();
+    let tables = rows
+        .split(Option::is_none)
+        .map(|table| table.iter().flatten());
+    let has_features = |table: &std::iter::Flatten<std::slice::Iter<'_, _>>| {
+        let head: Option<&Vec<&str>> = table.clone().next();
+        head.is_some_and(|head| head.contains(&"feature"))
+    };
+    tables.filter(has_features).flatten().cloned().collect()
 }
 
 #[test]
@@ -124,7 +139,8 @@ fn each_feature_is_listed_in_the_readme_and_the_crate_docs() {
         let features = package(&metadata, name)["features"].as_object().unwrap();
         for document in documents {
             let text = read(document);
-            let listed: BTreeSet<&str> = rows(&text)
+            let listed: BTreeSet<&str> = feature_rows(&text)
+                .into_iter()
                 .flatten()
                 .filter_map(|cell| cell.strip_prefix('`')?.split_once('`'))
                 .map(|(feature, _)| feature)
@@ -133,7 +149,7 @@ fn each_feature_is_listed_in_the_readme_and_the_crate_docs() {
             let known = &known - &BTreeSet::from(["default"]);
             let missing = &known - &listed;
             assert!(missing.is_empty(), "{document} does not list {missing:?}");
-            // The tables also list checks, methods and paths. Those are not a single lower-case
+            // The tables also list checks and methods. Those are not a single lower-case
             // word.
             let is_a_feature =
                 |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
