@@ -67,7 +67,7 @@
 //! | checks of databases, caches, brokers, upstreams, DNS names, certificates and the system | [`tower-health-checks`](https://docs.rs/tower-health-checks) |
 //! | a check type of your own | [`HealthCheck`], [`Outcome`], [`Failure`], [`Reason`] |
 //! | checks that come and go while the service runs | [`Health::add`] |
-//! | settings from a file | [`HealthConfig`](config::HealthConfig) |
+//! | settings for all checks at once, or from a file | [`HealthBuilder::defaults`], [`HealthConfig`](config::HealthConfig) |
 //! | to react to changes | [`Health::watch`], [`Health::subscribe`] |
 //! | results that the application reports itself | [`Health::reporter`], [`Health::heartbeat`] |
 //! | work that must succeed once before the service counts as started | [`HealthBuilder::startup_task`] |
@@ -109,7 +109,8 @@
 //! # Logs
 //!
 //! Each transition, and each new reason of a check or a verdict that does not pass, is logged once
-//! through [`tracing`]. The target is `tower_health`.
+//! through [`tracing`]. The target is `tower_health`. A check that [flaps](Check::flapping) has a
+//! line when that begins and one when it ends instead.
 //!
 //! | field | of | contents |
 //! | --- | --- | --- |
@@ -123,19 +124,23 @@
 //! | `criticality`, `effect`, `runbook` | checks | what a failure means, what the check does to the instance by itself ([`CheckEffect`](event::CheckEffect)), and the page for operators |
 //! | `lasted_seconds` | transitions | how long the previous status lasted, rounded to 1 ms below 1 s and to 10 ms above |
 //! | `since`, and `failing_seconds` or `lasted_seconds` | new reasons | since when, and for how long it has had its status |
+//! | `changes`, `within_seconds`, `status`, `fail_after`, `pass_after` | checks that flap | how many changes in how long, the current status, and the settings that could spare probers the changes |
 //!
 //! | event | level |
 //! | --- | --- |
 //! | a check passes for the first time | debug |
 //! | a check recovers | info |
-//! | a check warns, fails, or still fails for another reason | warn |
+//! | a check warns, fails, still fails for another reason, begins to flap, or still flaps | warn |
+//! | a check no longer flaps | info if it passes, else warn |
 //! | a verdict passes, warns, fails | info, warn, error |
 //! | a verdict fails for a drain or a maintenance, or while the instance returns | info |
+//! | the settings of each check, at the start | debug |
 //!
 //! The verdict of [`Probe::Health`] is the worst of readiness and liveness, and is not logged.
 //! Repeats are not logged. A check that fails ten thousand times in a row for the same reason
 //! produces two lines: one when it begins to fail, and one when it recovers. A reason that the same
-//! failure had before is logged again once it has held for a minute.
+//! failure had before is logged again once it has held for a minute. A verdict that gets worse, or
+//! has another reason, only for checks that flap is not logged before one of them no longer does.
 //!
 //! The task of the engine writes these lines, after readers can see the change. A `tracing`
 //! subscriber whose writer blocks therefore stalls the engine, as it stalls everything else that
@@ -243,7 +248,9 @@ pub use model::{
 /// # }
 /// ```
 pub mod report {
-    pub use crate::model::{CheckReport, LastRun, Name, Report, Stage, Verdict, VerdictReason};
+    pub use crate::model::{
+        CheckReport, CheckSettings, LastRun, Name, Report, Stage, Verdict, VerdictReason,
+    };
 }
 
 /// Events, and the streams that deliver them.
@@ -285,8 +292,8 @@ pub mod event {
     pub use crate::{
         health::{Subscription, VerdictWatch},
         model::{
-            CheckEffect, CheckReasonChange, CheckTransition, Event, VerdictReasonChange,
-            VerdictTransition,
+            CheckEffect, CheckFlapping, CheckReasonChange, CheckTransition, Event, FlappingPhase,
+            VerdictReasonChange, VerdictTransition,
         },
     };
 }
@@ -374,7 +381,10 @@ pub mod push {
 /// # }
 /// ```
 pub mod config {
-    pub use crate::health::{CheckConfig, HealthConfig};
+    pub use crate::{
+        check::CheckDefaults,
+        health::{CheckConfig, HealthConfig},
+    };
 }
 
 /// Types of a graceful shutdown: what it waits for, and the output of its servers.

@@ -3,6 +3,7 @@
 //! This module does not depend on the transports of probes or on the formats of responses. It also
 //! does not run anything: the engine runs the code, within `guard`, and applies the [`Policy`].
 
+mod defaults;
 mod foreign;
 mod guard;
 mod into;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{ComponentType, Failure, Outcome};
+pub use defaults::CheckDefaults;
 pub(crate) use foreign::{Foreign, no_thread};
 pub(crate) use guard::{guard, install as guard_panics, panicked};
 pub use into::{IntoHealthCheck, IntoOutcome, Success};

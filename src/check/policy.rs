@@ -3,9 +3,9 @@
 //! [`Check`](super::Check) and the configuration of an operator write a [`Policy`]. The engine only
 //! reads it, after [`problems`](Policy::problems) has found none.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
-use crate::model::{Criticality, Probe};
+use crate::model::{CheckSettings, Criticality, DurationText as Human, Probe};
 
 /// The longest duration of a setting: a year.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -30,6 +30,19 @@ const TASK_RETRY_PERIOD: Duration = Duration::from_secs(1);
 /// The default of how long a reader waits for a run on demand.
 const WAIT: Duration = Duration::from_millis(500);
 
+/// The shortest time without a change after which a check no longer flaps.
+const QUIET_TIME: Duration = Duration::from_secs(600);
+
+/// The number of periods without a change after which a check no longer flaps, if they are longer
+/// than `QUIET_TIME`.
+const QUIET_PERIODS: u32 = 20;
+
+/// The default share of changes, in percent, down to which a check that flaps still flaps.
+const FLAPPING_LOW: u8 = 10;
+
+/// The default share of changes, in percent, above which a check flaps.
+const FLAPPING_HIGH: u8 = 25;
+
 /// When a check runs, how long a run may take, and how its outcomes affect the verdicts.
 ///
 /// A setting that the user did not set is `None` if its default depends on other settings.
@@ -46,14 +59,16 @@ pub(crate) struct Policy {
     /// How long a reader may wait for a run on demand.
     pub(crate) wait: Option<Duration>,
     pub(crate) retry_period: Option<Duration>,
-    pub(crate) timeout: Duration,
+    pub(crate) timeout: Option<Duration>,
     /// How old a result may be before the check is stale.
     pub(crate) max_age: Option<Duration>,
     /// How long a run may take before it is a warning.
     pub(crate) warn_above: Option<Duration>,
     /// The numbers of consecutive outcomes after which the check fails, and is good again.
-    pub(crate) fail_after: u32,
-    pub(crate) pass_after: u32,
+    pub(crate) fail_after: Option<u32>,
+    pub(crate) pass_after: Option<u32>,
+    pub(crate) flapping_low: Option<u8>,
+    pub(crate) flapping_high: Option<u8>,
     /// Whether it fails readiness while it is pending. Only checks that are registered before the
     /// start do.
     pub(crate) blocks_while_pending: bool,
@@ -81,11 +96,13 @@ impl Default for Policy {
             on_demand: None,
             wait: None,
             retry_period: None,
-            timeout: TIMEOUT,
+            timeout: None,
             max_age: None,
             warn_above: None,
-            fail_after: 1,
-            pass_after: 1,
+            fail_after: None,
+            pass_after: None,
+            flapping_low: None,
+            flapping_high: None,
             blocks_while_pending: true,
         }
     }
@@ -114,7 +131,7 @@ impl Policy {
             affects: AffectedProbe::Startup,
             period: Some(TASK_PERIOD),
             retry_period: Some(TASK_RETRY_PERIOD),
-            timeout: MAX_DURATION,
+            timeout: Some(MAX_DURATION),
             ..Self::default()
         }
     }
@@ -147,7 +164,54 @@ impl Policy {
 
     /// Returns how old a result may be.
     pub(crate) fn max_age(&self) -> Duration {
-        self.max_age.unwrap_or(self.period() * 3 + self.timeout)
+        self.max_age.unwrap_or(self.period() * 3 + self.timeout())
+    }
+
+    /// The time limit of a run.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(TIMEOUT)
+    }
+
+    /// How many failures in a row make the check fail.
+    pub(crate) fn fail_after(&self) -> u32 {
+        self.fail_after.unwrap_or(1)
+    }
+
+    /// How many good outcomes in a row make the check good.
+    pub(crate) fn pass_after(&self) -> u32 {
+        self.pass_after.unwrap_or(1)
+    }
+
+    /// The shares of changes, in percent, between which a check stays as it is, flapping or not.
+    pub(crate) fn flapping(&self) -> (u8, u8) {
+        (
+            self.flapping_low.unwrap_or(FLAPPING_LOW),
+            self.flapping_high.unwrap_or(FLAPPING_HIGH),
+        )
+    }
+
+    /// For how long nothing has to change before a check no longer flaps, however rarely it is run
+    /// or reported.
+    pub(crate) fn quiet_time(&self) -> Duration {
+        (self.period() * QUIET_PERIODS).max(QUIET_TIME)
+    }
+
+    /// The settings that are in effect, for reports. `runs` is whether the check has code to run,
+    /// and `expires` whether its results become stale.
+    pub(crate) fn settings(&self, runs: bool, expires: bool) -> CheckSettings {
+        let scheduled = runs && self.on_demand.is_none();
+        let (flapping_low, flapping_high) = self.flapping();
+        CheckSettings {
+            period: scheduled.then(|| self.period()),
+            on_demand: self.on_demand,
+            retry_period: runs.then(|| self.retry_period()),
+            timeout: (runs && !self.is_task()).then(|| self.timeout()),
+            max_age: (expires && !self.is_task()).then(|| self.max_age()),
+            fail_after: runs.then(|| self.fail_after()),
+            pass_after: runs.then(|| self.pass_after()),
+            flapping_low,
+            flapping_high,
+        }
     }
 
     /// Returns the first delay after a failure. It is at most the period.
@@ -171,7 +235,7 @@ impl Policy {
         let durations = [
             ("period", self.period),
             ("on_demand", self.on_demand),
-            ("timeout", Some(self.timeout)),
+            ("timeout", self.timeout),
             ("retry_period", self.retry_period),
             ("max_age", self.max_age),
             ("warn_above", self.warn_above),
@@ -180,14 +244,14 @@ impl Policy {
         for (setting, value) in durations {
             problems.extend(value.and_then(|value| duration_problem(setting, value)));
         }
-        for (setting, value) in [
+        let counts = [
             ("fail_after", self.fail_after),
             ("pass_after", self.pass_after),
-        ] {
-            if value == 0 {
-                problems.push(format!("`{setting}` is 0: set it to at least 1"));
-            }
-        }
+        ];
+        let counts = counts.into_iter();
+        problems.extend(counts.filter_map(|(setting, value)| count_problem(setting, value)));
+        let flapping = flapping_problems(self.flapping_low, self.flapping_high).into_iter();
+        problems.extend(flapping.map(|(_, problem)| problem));
         let too_long = self.wait.filter(|&wait| wait > MAX_DURATION);
         problems.extend(too_long.and_then(|wait| duration_problem("wait", wait)));
         // Comparisons are only meaningful between valid durations.
@@ -203,19 +267,13 @@ impl Policy {
             Some(ttl) => ("on_demand", ttl),
             None => ("period", self.period()),
         };
-        let retry = self.retry_period.filter(|&retry| retry > period).map(|retry| {
-            format!(
-                "`retry_period` ({}) is longer than `{interval}` ({}): a failing check runs at least as \
-                 often as a passing one, so shorten it",
-                Human(retry),
-                Human(period),
-            )
-        });
+        let retry = self.retry_period.filter(|&retry| retry > period);
+        let retry = retry.map(|retry| retry_problem(retry, interval, period));
         // The jitter may delay the next run by 10 %. A run on demand is started by a reader.
         let (least, sum) = match self.on_demand {
             Some(ttl) => (ttl, "`on_demand`"),
             None => (
-                period.mul_f64(1.1) + self.timeout,
+                period.mul_f64(1.1) + self.timeout(),
                 "1.1 × `period` + `timeout`",
             ),
         };
@@ -241,17 +299,54 @@ impl Policy {
             "`wait` is set on a check that does not run on demand: readers never wait for it, so remove it"
                 .to_owned()
         });
-        let bound = self.warn_above.filter(|&bound| bound >= self.timeout).map(|bound| {
+        let bound = self.warn_above.filter(|&bound| bound >= self.timeout()).map(|bound| {
             format!(
                 "`warn_above` ({}) is not shorter than `timeout` ({}): no run would ever be slow, so shorten it",
                 Human(bound),
-                Human(self.timeout),
+                Human(self.timeout()),
             )
         });
         [retry, age, grace, both, task, wait, bound]
             .into_iter()
             .flatten()
     }
+}
+
+/// Returns the problem of a retry period that is longer than the interval between runs.
+pub(super) fn retry_problem(retry: Duration, interval: &str, period: Duration) -> String {
+    format!(
+        "`retry_period` ({}) is longer than `{interval}` ({}): a failing check runs at least as \
+         often as a passing one, so shorten it",
+        Human(retry),
+        Human(period),
+    )
+}
+
+/// Returns the problem of a number of outcomes that is 0.
+pub(super) fn count_problem(setting: &str, value: Option<u32>) -> Option<String> {
+    (value? == 0).then(|| format!("`{setting}` is 0: set it to at least 1"))
+}
+
+/// Returns the problems of the bounds of flapping, each with the name of its setting.
+pub(super) fn flapping_problems(low: Option<u8>, high: Option<u8>) -> Vec<(&'static str, String)> {
+    let bounds = [("flapping_low", low), ("flapping_high", high)];
+    let mut problems: Vec<_> = bounds
+        .into_iter()
+        .filter_map(|(setting, value)| Some((setting, value.filter(|&value| value > 100)?)))
+        .map(|(setting, value)| {
+            let problem = format!("`{setting}` is {value} %: set it to at most 100");
+            (setting, problem)
+        })
+        .collect();
+    let (low, high) = (low.unwrap_or(FLAPPING_LOW), high.unwrap_or(FLAPPING_HIGH));
+    if low > high && problems.is_empty() {
+        let problem = format!(
+            "`flapping_low` ({low} %) is higher than `flapping_high` ({high} %): a check would begin to flap and end \
+             it at once, so lower it",
+        );
+        problems.push(("flapping_low", problem));
+    }
+    problems
 }
 
 /// Returns the problem of a duration that is not within 1 ms and 365 days.
@@ -268,15 +363,6 @@ pub(crate) fn duration_problem(setting: &str, value: Duration) -> Option<String>
         ))
     } else {
         None
-    }
-}
-
-/// A duration, formatted for human readers.
-struct Human(Duration);
-
-impl fmt::Display for Human {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        humantime::format_duration(self.0).fmt(f)
     }
 }
 
@@ -306,9 +392,9 @@ mod tests {
     fn zero_excessive_and_contradictory_settings_are_all_reported() {
         let absurd = Policy {
             period: Some(Duration::MAX),
-            timeout: Duration::ZERO,
-            fail_after: 0,
-            pass_after: 0,
+            timeout: Some(Duration::ZERO),
+            fail_after: Some(0),
+            pass_after: Some(0),
             ..Policy::default()
         };
         assert_eq!(absurd.problems().len(), 4);

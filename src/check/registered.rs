@@ -22,7 +22,11 @@ use crate::model::{Cause, ComponentType, Criticality, Outcome};
 /// | [`max_age`](Self::max_age) | 3 × period + timeout |
 /// | [`warn_above`](Self::warn_above) | none |
 /// | [`fail_after`](Self::fail_after), [`pass_after`](Self::pass_after) | 1, 1 |
+/// | [`flapping`](Self::flapping) | from 25 % until 10 % |
 /// | criticality | [`Critical`](Criticality::Critical) |
+///
+/// [`HealthBuilder::defaults`](crate::HealthBuilder::defaults) changes the defaults of all checks of
+/// a service at once.
 ///
 /// An invalid name or setting is reported when the service's [`Health`](crate::Health) starts, with
 /// all other problems. Durations must be between 1 ms and 365 days, except that `wait` may be zero.
@@ -473,7 +477,7 @@ impl Check {
     /// # }
     /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.policy.timeout = timeout;
+        self.policy.timeout = Some(timeout);
         self
     }
 
@@ -562,7 +566,7 @@ impl Check {
     /// # }
     /// ```
     pub fn fail_after(mut self, outcomes: u32) -> Self {
-        self.policy.fail_after = outcomes;
+        self.policy.fail_after = Some(outcomes);
         self
     }
 
@@ -583,7 +587,46 @@ impl Check {
     /// # }
     /// ```
     pub fn pass_after(mut self, outcomes: u32) -> Self {
-        self.policy.pass_after = outcomes;
+        self.policy.pass_after = Some(outcomes);
+        self
+    }
+
+    /// Sets when the check flaps, by the share of changes among its last ten runs, in percent. It
+    /// begins to flap when the share is above `high`, and no longer flaps when it is `low` or less.
+    /// A change is a new status, or a [reason](crate::report::CheckReport::reason) that returns
+    /// while the check fails. A further step in the same direction, from pass through warn to fail,
+    /// is none. `high = 100` means never.
+    ///
+    /// A check that flaps is one event and one line in the log when that begins, one when it ends,
+    /// and a summary every ten minutes at most, instead of one of each for every change. Probers
+    /// see every change all the same. If they should not, raise [`fail_after`](Self::fail_after) or
+    /// [`pass_after`](Self::pass_after). After ten minutes without a change, or 20 periods if they
+    /// are longer, a check no longer flaps, however few runs it had.
+    ///
+    /// A value above 100, and a `low` above `high`, are problems. Defaults to 10 and 25, that is
+    /// from three changes in ten runs until one is left.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::{Check, Health, Status, testing::ScriptedCheck};
+    ///
+    /// let cache = ScriptedCheck::new(Status::Pass);
+    /// let health = Health::builder("orders")
+    ///     .check(Check::new("cache", cache.clone()).non_critical())
+    ///     .start()?;
+    /// for status in [Status::Pass, Status::Fail, Status::Pass, Status::Fail] {
+    ///     cache.set_outcome(status);
+    ///     health.run_now("cache").await?;
+    /// }
+    /// let report = health.check("cache")?;
+    /// assert!(report.flapping, "three changes in ten runs");
+    /// assert_eq!(report.status, Status::Fail, "the status is that of the last run");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn flapping(mut self, low: u8, high: u8) -> Self {
+        (self.policy.flapping_low, self.policy.flapping_high) = (Some(low), Some(high));
         self
     }
 

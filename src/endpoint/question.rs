@@ -164,7 +164,7 @@ impl<'r> ProbeQuery<'r> {
                 probe,
                 &board.service,
                 &report,
-                retry_after,
+                (retry_after, board.clock.now().time()),
                 Excluded::NOTHING,
             )
             .answer(form)
@@ -198,7 +198,8 @@ impl<'r> ProbeQuery<'r> {
         if form.lists_all(probe, verdict.status, || board.len()) {
             let lists = |policy: &Policy| form.lists(policy, probe);
             let (report, retry_after) = board.report(probe, &names, &lists);
-            Page::report(probe, &board.service, &report, retry_after, excluded).answer(form)
+            let kept = (retry_after, board.clock.now().time());
+            Page::report(probe, &board.service, &report, kept, excluded).answer(form)
         } else {
             Page::verdict(&board.service, verdict, form.exposure, excluded).answer(form)
         }
@@ -216,7 +217,8 @@ impl<'r> ProbeQuery<'r> {
             return no_such_check(&self.method);
         };
         let runs_again = report.reason != Some(Reason::EngineStopped);
-        let render = || Page::check(&board.service, &report).answer(self.form);
+        let as_of = || board.clock.now().time();
+        let render = || Page::check(&board.service, &report, as_of()).answer(self.form);
         memo.with(self.form.index(Probe::Health), render, |answer| {
             let retry = || retry::of_check(runs_again.then_some(retry_in));
             response::answer(answer, retry, &self.method, endpoints)

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     check::Policy,
     memo::Memo,
-    model::{CheckReport, ComponentType, LastRun, Name},
+    model::{CheckReport, CheckSettings, ComponentType, LastRun, Name},
 };
 
 /// The part of a check that never changes.
@@ -175,7 +175,15 @@ impl Definition {
             consecutive_failures: state.threshold.failures(),
             fails: false,
             last_success: state.last_success.map(Moment::time),
+            flapping: state.flapping.flaps(),
+            settings: self.settings(),
         }
+    }
+
+    /// The settings that are in effect.
+    pub(crate) fn settings(&self) -> CheckSettings {
+        let expires = self.pushed.as_ref().is_none_or(|pushed| !pushed.lasts());
+        self.policy.settings(self.pushed.is_none(), expires)
     }
 
     /// Whether the application has given up the handle that reports this check.

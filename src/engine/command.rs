@@ -102,7 +102,7 @@ impl Engine {
         }
         self.cancel(id);
         if let Some(slot) = self.slots.get_mut(id) {
-            slot.replace(code, definition.policy.timeout, reply);
+            slot.replace(code, definition.policy.timeout(), reply);
         }
         self.writer.replace(id, definition, self.clock.now());
         self.run_next(id);

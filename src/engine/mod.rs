@@ -5,6 +5,7 @@
 //! of their own, which send it a message when they end. So do the application and readers.
 
 mod alarm;
+mod announced;
 mod atomic;
 mod awaited;
 mod blocked;
@@ -28,6 +29,7 @@ mod entry;
 mod facts;
 #[cfg(feature = "testing")]
 mod fixed;
+mod flapping;
 mod flight;
 mod id;
 mod in_flight;

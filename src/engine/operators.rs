@@ -185,6 +185,7 @@ fn with_facts(
         name: entry.name(),
         status: state.status,
         last_success: state.last_success.map(Moment::time),
+        flapping: state.flapping.flaps(),
         runs: entry.cell.definition.pushed.is_none(),
         criticality: entry.cell.definition.policy.criticality,
         component_type: entry.cell.definition.component_type,

@@ -53,8 +53,8 @@ struct Update {
 }
 
 impl Pushed {
-    /// The most updates that are kept. An update with the status of the last replaces it, and so
-    /// does one too many.
+    /// The most updates that are kept. An update with the status and the reason of the last
+    /// replaces it, and so does one too many.
     const MOST: usize = 8;
 
     /// Updates are valid for `ttl`.
@@ -102,9 +102,10 @@ impl Pushed {
         });
         self.updates.rcu(|updates| {
             let mut updates = Vec::clone(updates);
-            let repeats = updates
-                .last()
-                .is_some_and(|last| last.outcome.status() == outcome.status());
+            let repeats = updates.last().is_some_and(|last| {
+                let last = &last.outcome;
+                last.status() == outcome.status() && last.reason() == outcome.reason()
+            });
             if repeats || updates.len() >= Self::MOST {
                 updates.pop();
             }
@@ -220,7 +221,12 @@ impl Pushed {
         now: Moment,
     ) -> State {
         let updates = updates.0.iter();
-        let updated = updates.fold(state.clone(), |state, update| update.record(&state, policy));
+        let mut updated = state.clone();
+        for update in updates {
+            updated = update.record(&updated, policy);
+        }
+        // An update that the engine has already recorded is no further change.
+        updated.flapping = state.flapping;
         self.confirmed(&updated, now)
     }
 

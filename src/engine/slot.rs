@@ -62,7 +62,7 @@ impl Slot {
     pub(super) fn new(code: Code, policy: &Policy) -> Self {
         Self {
             code,
-            timeout: policy.timeout,
+            timeout: policy.timeout(),
             is_task: policy.is_task(),
             due: None,
             progress: Progress::Idle,

@@ -4,6 +4,7 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{
     clock::{Deadline, Moment},
+    flapping::{Flapping, Shown},
     schedule::nominal,
     threshold::{Phase, Threshold},
 };
@@ -38,6 +39,7 @@ pub(crate) struct State {
     grace_from: Option<Moment>,
     /// Until when a shared check that is good again still blocks readiness.
     returns: Option<Deadline>,
+    pub(crate) flapping: Flapping,
 }
 
 /// A run that ended or timed out.
@@ -111,6 +113,7 @@ impl State {
             expires: None,
             grace_from: None,
             returns: None,
+            flapping: Flapping::new(policy),
         }
     }
 
@@ -130,7 +133,7 @@ impl State {
         let good = status.is_good();
         let threshold = old
             .threshold
-            .record(good, policy.fail_after, policy.pass_after);
+            .record(good, policy.fail_after(), policy.pass_after());
         let takes_effect = match threshold.phase() {
             Phase::Pending => false,
             Phase::Good => good,
@@ -143,7 +146,7 @@ impl State {
         };
         let unchanged = threshold.phase() == old.threshold.phase() && status == old.status;
         let returns = old.returns_after(threshold.phase(), run.ended, policy, jitter);
-        Self {
+        let mut next = Self {
             threshold,
             status,
             reason,
@@ -170,7 +173,10 @@ impl State {
                 _ => old.grace_from.filter(|_| returns.is_some()),
             },
             returns,
-        }
+            flapping: old.flapping,
+        };
+        next.flapping = old.flapping.after_run(old.shown(), next.shown(), run.ended);
+        next
     }
 
     /// Until when the return is delayed, if an outcome at `now` leads to `phase`.
@@ -197,10 +203,14 @@ impl State {
 
     /// The state as it reads at `now`. The last result may have become stale since.
     pub(crate) fn at(&self, now: Moment) -> Cow<'_, Self> {
-        match self.expires {
+        let mut state = match self.expires {
             Some(expires) if expires.reached(now) => Cow::Owned(self.expired(expires.moment())),
             _ => Cow::Borrowed(self),
+        };
+        if state.flapping.is_over(now) {
+            state.to_mut().flapping = state.flapping.at(now);
         }
+        state
     }
 
     /// Whether there is a result that is not stale.
@@ -223,6 +233,7 @@ impl State {
             returns: self
                 .returns
                 .filter(|_| policy.criticality == Criticality::Shared),
+            flapping: self.flapping.under(policy),
             ..self.clone()
         }
     }
@@ -276,7 +287,7 @@ impl State {
     /// The state without a valid result from `at` on.
     fn without_outcome(&self, reason: Reason, at: Moment) -> Self {
         let was_failing = self.threshold.phase() == Phase::Failing;
-        Self {
+        let mut next = Self {
             threshold: self.threshold.expire(),
             status: Status::Fail,
             reason: Some(reason),
@@ -287,6 +298,16 @@ impl State {
             grace_from: self.grace_from.or(Some(at)),
             returns: None,
             ..self.clone()
+        };
+        next.flapping = self.flapping.after_change(self.shown(), next.shown(), at);
+        next
+    }
+
+    /// What a change is judged by.
+    fn shown(&self) -> Shown {
+        Shown {
+            status: self.known(),
+            reason: self.reason,
         }
     }
 
@@ -352,7 +373,7 @@ impl State {
 
     /// When its effect changes although the state does not.
     pub(crate) fn effect_changes_at(&self, policy: &Policy, now: Moment) -> Option<Deadline> {
-        [self.grace_ends(policy), self.returns]
+        [self.grace_ends(policy), self.returns, self.flapping.ends()]
             .into_iter()
             .flatten()
             .filter(|deadline| !deadline.reached(now))
@@ -364,13 +385,15 @@ impl State {
         (self.threshold.phase() != Phase::Pending).then_some(self.status)
     }
 
-    /// Whether both have the same status, reasons, cause and number of consecutive failures.
+    /// Whether both have the same status, reasons, cause and number of consecutive failures, and
+    /// whether both flap or neither does.
     pub(crate) fn looks_like(&self, other: &Self) -> bool {
         self.status == other.status
             && self.threshold.failures() == other.threshold.failures()
             && self.reason == other.reason
             && self.blocked_by == other.blocked_by
             && self.cause == other.cause
+            && self.flapping.flaps() == other.flapping.flaps()
     }
 }
 
@@ -421,7 +444,7 @@ mod tests {
     #[test]
     fn a_stale_check_needs_its_good_outcomes_again() {
         let policy = Policy {
-            pass_after: 2,
+            pass_after: Some(2),
             ..Policy::default()
         };
         let good = pass(
@@ -441,7 +464,7 @@ mod tests {
     #[test]
     fn an_old_good_outcome_does_not_count_to_pass_after() {
         let policy = Policy {
-            pass_after: 2,
+            pass_after: Some(2),
             ..Policy::default()
         };
         let once = pass(&State::pending(moment(0), &policy), 1, &policy);
@@ -458,7 +481,7 @@ mod tests {
     #[test]
     fn an_outcome_below_its_threshold_changes_the_streak_alone() {
         let policy = Policy {
-            fail_after: 2,
+            fail_after: Some(2),
             ..Policy::default()
         };
         let good = pass(&State::pending(moment(0), &policy), 1, &policy);
@@ -475,8 +498,8 @@ mod tests {
     #[test]
     fn warn_and_pass_change_at_once_and_both_are_good() {
         let policy = Policy {
-            fail_after: 2,
-            pass_after: 2,
+            fail_after: Some(2),
+            pass_after: Some(2),
             ..Policy::default()
         };
         let warn =

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     check::{AffectedProbe, Policy},
-    model::{Probe, Status, VerdictReason, VerdictTransition},
+    model::{Probe, Status, VerdictReason},
 };
 
 /// The contribution of one check to the aggregate.
@@ -164,47 +164,30 @@ impl Tally {
         self.failing_liveness.len() + self.degrading_liveness.len()
     }
 
-    /// The first checks that decide a verdict, and how many there are. None if the instance itself
-    /// is the reason.
+    /// The checks that decide a verdict. None if the instance itself is the reason.
     pub(crate) fn deciding(
         &self,
         probe: Probe,
         status: Status,
         reason: Option<VerdictReason>,
-    ) -> (Vec<Id>, usize) {
-        let first = |ids: &mut dyn Iterator<Item = Id>, len| {
-            (ids.take(VerdictTransition::MAX_CHECKS).collect(), len)
-        };
+    ) -> impl Iterator<Item = Id> {
+        use VerdictReason::{Checks, Returning, Starting};
         let affects = |of: Probe| probe == of || probe == Probe::Health;
+        let is_of_checks = matches!(reason, Some(Checks | Returning));
+        let fails = is_of_checks && status == Status::Fail;
+        let warns = is_of_checks && status == Status::Warn;
         let (liveness, readiness) = (affects(Probe::Liveness), affects(Probe::Readiness));
-        match (reason, status) {
-            (Some(VerdictReason::Starting), _) => {
-                first(&mut self.starting.iter(), self.starting.len())
-            }
-            (Some(VerdictReason::Checks | VerdictReason::Returning), Status::Fail) => {
-                let failing = self.failing_liveness.iter().filter(|_| liveness);
-                let blocking = self.blocking.iter().filter(|_| readiness);
-                let len = if liveness {
-                    self.failing_liveness.len()
-                } else {
-                    0
-                };
-                let more = if readiness { self.blocking.len() } else { 0 };
-                first(&mut failing.chain(blocking), len + more)
-            }
-            (Some(VerdictReason::Checks), Status::Warn) => {
-                let alive = self.degrading_liveness.iter().filter(|_| liveness);
-                let ready = self.degrading.iter().filter(|_| readiness);
-                let len = if liveness {
-                    self.degrading_liveness.len()
-                } else {
-                    0
-                };
-                let more = if readiness { self.degrading.len() } else { 0 };
-                first(&mut alive.chain(ready).copied(), len + more)
-            }
-            _ => (Vec::new(), 0),
-        }
+        let starting = (reason == Some(Starting)).then(|| self.starting.iter());
+        let failing = (fails && liveness).then(|| self.failing_liveness.iter());
+        let blocking = (fails && readiness).then(|| self.blocking.iter());
+        let degrading_liveness = (warns && liveness).then(|| self.degrading_liveness.iter());
+        let degrading = (warns && readiness).then(|| self.degrading.iter());
+        let groups = [starting, failing, blocking]
+            .into_iter()
+            .flatten()
+            .flatten();
+        let sets = [degrading_liveness, degrading].into_iter().flatten();
+        groups.chain(sets.flatten().copied())
     }
 
     /// The checks that do not pass, the worst first, without those of liveness.

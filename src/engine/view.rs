@@ -47,6 +47,7 @@ impl View {
                 reason,
                 cause: facts.cause_of(reason),
                 unknown: facts.is_unknown(),
+                as_of: at.time(),
                 checks: list.checks,
                 more: list.more,
                 retry_after: facts.retry_after(probe),

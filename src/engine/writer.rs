@@ -1,5 +1,6 @@
 //! The engine's half of the board.
 
+mod announce;
 mod publish;
 mod pushed;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod tests;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
+    announced::{AnnouncedVerdicts, Flaps},
     board::{Board, Link, Service},
     cell::{Cell, Current, Definition, Registry},
     clock::{Clock, Deadline, Moment},
@@ -27,8 +29,8 @@ use super::{
 use crate::{
     check::Policy,
     model::{
-        CheckReasonChange, CheckReport, CheckTransition, Event, Name, Outcome, Probe, Reason,
-        Status, VerdictReason,
+        CheckFlapping, CheckReasonChange, CheckReport, CheckTransition, Event, Name, Outcome,
+        Reason, Status,
     },
     telemetry::{Note, RunResult},
 };
@@ -61,11 +63,13 @@ pub(crate) struct Writer {
     registered: bool,
     /// The checks that began or ceased to block their dependents, or block them by another name.
     blocking_changed: Vec<Id>,
-    /// The status and the reason of each verdict that subscribers were last notified of, and since
-    /// when the status holds.
-    announced: [(Status, Option<VerdictReason>, Moment); Probe::ALL.len()],
+    /// The verdicts that subscribers were last notified of, and those that were last logged.
+    announced: AnnouncedVerdicts,
+    logged: AnnouncedVerdicts,
     /// The events to send once readers can see the change.
     events: Vec<Event>,
+    /// The verdicts to log, which are fewer if checks flap.
+    lines: Vec<Event>,
     operators: Operators,
 }
 
@@ -91,10 +95,7 @@ impl Writer {
         let board = Arc::new(Board::new(
             service, clock, registry, published, drain, engine,
         ));
-        let announced = Probe::ALL.map(|probe| {
-            let verdict = &view.of(probe).verdict;
-            (verdict.status, verdict.reason, now)
-        });
+        let announced = AnnouncedVerdicts::of(&view, now);
         let mut writer = Self {
             operators: Operators::new(&board),
             board,
@@ -112,8 +113,10 @@ impl Writer {
             changed: false,
             registered: false,
             blocking_changed: Vec::new(),
+            logged: announced.clone(),
             announced,
             events: Vec::new(),
+            lines: Vec::new(),
         };
         for cell in cells {
             let id = writer.insert(cell);
@@ -348,7 +351,35 @@ impl Writer {
         let definition = &cell.definition;
         let (reason, by) = (state.reason, state.blocked_by.as_ref());
         let effect = state.at(now).effect(&definition.policy, now);
-        if entry.announced.status != Some(to) {
+        if entry.counted.replace(to) != Some(to) {
+            self.operators.note(id, Note::StatusChanged(to));
+        }
+        let flaps = entry.announced.flapping(state.flapping, now);
+        if let Flaps::News(phase) = flaps {
+            // It contains the status, so that need not be announced any more.
+            entry.announced.transition(to, state.since);
+            entry.announced.reason(reason, by, now);
+            let (changes, within) = state.flapping.changes(now);
+            self.events.push(Event::Flapping(CheckFlapping {
+                name: definition.name.clone(),
+                phase,
+                changes,
+                within,
+                status: to,
+                reason,
+                blocked_by: by.cloned(),
+                cause: state.cause.clone(),
+                criticality: definition.policy.criticality,
+                effect: effect.into(),
+                runbook: definition.runbook.clone(),
+                fail_after: definition.settings().fail_after,
+                pass_after: definition.settings().pass_after,
+                since: state.since.time(),
+            }));
+        }
+        if flaps != Flaps::No {
+            // Nothing else is announced.
+        } else if entry.announced.status != Some(to) {
             let (from, since) = entry.announced.transition(to, state.since);
             entry.announced.reason(reason, by, now);
             self.events.push(Event::Check(CheckTransition {
@@ -364,7 +395,6 @@ impl Writer {
                 at: state.since.time(),
                 lasted: since.age_at(state.since),
             }));
-            self.operators.note(id, Note::StatusChanged(to));
         } else if to == Status::Fail && entry.announced.is_news(reason, by, now) {
             let from = entry.announced.reason(reason, by, now);
             self.events.push(Event::CheckReason(CheckReasonChange {

@@ -21,7 +21,7 @@ use super::{
     problems::{Call, Problems, SetBy},
 };
 use crate::{
-    check::{Check, Code, Policy, guard, guard_panics},
+    check::{Check, CheckDefaults, Code, Policy, guard, guard_panics},
     engine::{Board, Definition, DrainPolicy, Engine, Id, Pushed, Roots, Service, Settings},
     model::{Cause, ComponentType, Criticality, Name, UnknownCheck},
     telemetry,
@@ -66,6 +66,7 @@ pub struct HealthBuilder {
     version: Option<String>,
     description: Option<String>,
     checks: Vec<(Call, Check)>,
+    defaults: CheckDefaults,
     settings: Settings,
     runtime: Option<Handle>,
     configs: Vec<(Call, HealthConfig)>,
@@ -126,6 +127,7 @@ impl HealthBuilder {
             version: None,
             description: None,
             checks: Vec::new(),
+            defaults: CheckDefaults::default(),
             settings: Settings {
                 capacity: CONCURRENCY,
                 ..Settings::default()
@@ -219,6 +221,38 @@ impl HealthBuilder {
         for check in checks {
             self = self.check(check);
         }
+        self
+    }
+
+    /// Sets the settings of every check that sets no value of its own, also of those that are
+    /// registered earlier, or [added](Health::add) later. A further call overrides the values that
+    /// it sets. A [configuration](Self::config) overrides them as well. Start-up tasks keep their
+    /// own settings. The log contains the settings of each check at the start, at the level
+    /// *debug*. Defaults to the defaults of [`Check`].
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// use tower_health::{Check, Health, Status, config::CheckDefaults};
+    ///
+    /// let (usual, rare) = (Duration::from_secs(15), Duration::from_secs(300));
+    /// let check = |name| Check::new(name, || async { Status::Pass });
+    /// let health = Health::builder("orders")
+    ///     .defaults(CheckDefaults::default().period(usual).fail_after(2))
+    ///     .check(check("postgres"))
+    ///     .check(check("backup").period(rare))
+    ///     .start()?;
+    /// assert_eq!(health.check("postgres")?.settings.period, Some(usual));
+    /// assert_eq!(health.check("backup")?.settings.period, Some(rare));
+    /// assert_eq!(health.check("backup")?.settings.fail_after, Some(2));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn defaults(mut self, defaults: CheckDefaults) -> Self {
+        let call = self.next_call();
+        self.set_by.merge(call, &mut self.defaults, &defaults);
         self
     }
 
@@ -479,13 +513,22 @@ impl HealthBuilder {
             problems.push(0, problem);
         }
         let (mut checks, mut settings, mut set_by) = (self.checks, self.settings, self.set_by);
+        let mut defaults = self.defaults;
         config::apply(
             self.configs,
             &mut checks,
-            (&mut settings, &mut set_by),
+            (&mut settings, &mut defaults, &mut set_by),
             &mut problems,
         );
-        let mut checks = define(checks, &mut problems);
+        let invalid = defaults.problems();
+        if !invalid.is_empty() {
+            // Otherwise they would be reported once more for each check.
+            defaults = CheckDefaults::default();
+        }
+        for (setting, problem) in invalid {
+            problems.push(set_by.default_call(setting), ConfigError::Default(problem));
+        }
+        let mut checks = define(checks, &defaults, &mut problems);
         if settings.capacity == 0 {
             problems.push(set_by.concurrency, ConfigError::NoConcurrency);
         }
@@ -503,9 +546,9 @@ impl HealthBuilder {
         let runtime = runtime.map_err(|(call, problem)| problems.push(call, problem));
         let runtime = runtime.ok();
         let own = self.watchdog.bound.is_some();
-        let runtimes = self
-            .watchdog
-            .define(runtime.as_ref(), &mut checks, &mut problems);
+        let runtimes =
+            self.watchdog
+                .define(runtime.as_ref(), &defaults, &mut checks, &mut problems);
         let Some(runtime) = runtime.filter(|_| problems.is_empty()) else {
             return Err(StartError::new(problems.into_ordered()));
         };
@@ -516,6 +559,11 @@ impl HealthBuilder {
             description: self.description.map(Into::into),
         };
         warn_about(&service.name, &settings, &checks);
+        for Defined { definition, .. } in &checks {
+            let (name, settings) = (&definition.name, definition.settings());
+            let criticality = definition.policy.criticality;
+            telemetry::registered(&service.name, name, criticality, &settings);
+        }
         let checks = checks
             .into_iter()
             .map(|defined| (defined.definition, defined.code));
@@ -524,7 +572,7 @@ impl HealthBuilder {
         if let Some(Err(error)) = self.signals.map(|handle| handle(&board)) {
             return Err(StartError::new(vec![ConfigError::Signals(error.kind())]));
         }
-        let health = Health::new(board, engine.spawn());
+        let health = Health::new(board, defaults, engine.spawn());
         if !runtimes.is_empty() {
             health.watchdog().watch(health.board(), runtimes, own);
         }
@@ -538,6 +586,7 @@ impl WatchdogSettings {
     fn define(
         self,
         own: Option<&Handle>,
+        defaults: &CheckDefaults,
         checks: &mut Vec<Defined>,
         problems: &mut Problems,
     ) -> Vec<Runtime> {
@@ -553,7 +602,8 @@ impl WatchdogSettings {
         let mut runtimes = Vec::new();
         for (call, name, handle) in own.into_iter().chain(others) {
             let pushed = Arc::new(Pushed::lasting());
-            let (policy, system) = (watchdog::policy(), ComponentType::System);
+            let (mut policy, system) = (watchdog::policy(), ComponentType::System);
+            defaults.apply_flapping_to(&mut policy);
             let definition = define_pushed(&name, policy, system, None, Arc::clone(&pushed));
             let definition = match definition {
                 Ok(definition) => definition,
@@ -593,11 +643,16 @@ fn valid_service_name(name: &str) -> Result<(), ConfigError> {
     }
 }
 
-/// Validates checks, and returns the definition and the code of each valid one.
-pub(super) fn define(checks: Vec<(Call, Check)>, problems: &mut Problems) -> Vec<Defined> {
+/// Validates checks with these defaults, and returns the definition and the code of each valid one.
+pub(super) fn define(
+    checks: Vec<(Call, Check)>,
+    defaults: &CheckDefaults,
+    problems: &mut Problems,
+) -> Vec<Defined> {
     let mut seen = HashSet::new();
     let mut defined = Vec::with_capacity(checks.len());
-    for (call, check) in checks {
+    for (call, mut check) in checks {
+        defaults.apply_to(&mut check.policy);
         let policy = check.policy.problems().into_iter();
         let invalid = policy
             .chain(check.runbook.as_deref().and_then(runbook_problem))

@@ -194,7 +194,7 @@ impl Health {
         &self,
         name: &str,
         ttl: Duration,
-        policy: Policy,
+        mut policy: Policy,
         component_type: ComponentType,
         runbook: Option<String>,
         pushed: Arc<Pushed>,
@@ -204,6 +204,7 @@ impl Health {
             let name = name.chars().take(Name::MAX_LEN).collect();
             problems.push(ConfigError::Ttl { name, problem });
         }
+        self.defaults().apply_flapping_to(&mut policy);
         let definition = define_pushed(name, policy, component_type, runbook, pushed)
             .map_err(|invalid| problems.extend(invalid))
             .ok();
@@ -222,7 +223,7 @@ impl Health {
     /// Validates a check, and sends it to the engine. A check with problems is not sent.
     fn register(&self, check: Check, message: impl FnOnce(Registration) -> Message) -> Change {
         let mut problems = Problems::default();
-        let defined = define(vec![(0, check)], &mut problems).pop();
+        let defined = define(vec![(0, check)], self.defaults(), &mut problems).pop();
         let Some(defined) = defined.filter(|_| problems.is_empty()) else {
             return Change::failed(ChangeError::Config(problems.into_ordered()));
         };

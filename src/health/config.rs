@@ -5,23 +5,19 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt,
     time::Duration,
 };
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, Visitor},
-};
+use serde::Deserialize;
 
 use super::{
     ConfigError,
     problems::{Call, Problems, SetBy},
 };
 use crate::{
-    check::Check,
+    check::{Check, CheckDefaults},
     engine::Settings,
-    model::{Criticality, Name, UnknownCheck},
+    model::{Criticality, Name, UnknownCheck, deserialize_duration},
     telemetry,
 };
 
@@ -40,6 +36,9 @@ use crate::{
 /// let file = r#"
 ///     [health]
 ///     concurrency = 16
+///
+///     [health.defaults]
+///     period = "15s"
 ///
 ///     [health.checks.postgres]
 ///     timeout = "500ms"
@@ -64,16 +63,20 @@ pub struct HealthConfig {
     pub concurrency: Option<usize>,
     /// How long the service continues to serve after a drain begins:
     /// [`HealthBuilder::drain_delay`](crate::HealthBuilder::drain_delay).
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub drain_delay: Option<Duration>,
     /// How long the service then waits until nothing is in flight:
     /// [`HealthBuilder::drain_finish`](crate::HealthBuilder::drain_finish).
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub drain_finish: Option<Duration>,
     /// How long servers may take to finish the requests on their connections:
     /// [`HealthBuilder::drain_close`](crate::HealthBuilder::drain_close).
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "deserialize_duration")]
     pub drain_close: Option<Duration>,
+    /// The settings of every check that sets no value of its own, in the code or below
+    /// [`checks`](Self::checks):
+    /// [`HealthBuilder::defaults`](crate::HealthBuilder::defaults), whose values these override.
+    pub defaults: CheckDefaults,
     /// The settings of single checks, by name. If no check has exactly the written name, `_` also
     /// matches `-` and `.`, and upper case matches lower case, because names of environment
     /// variables contain neither `-` nor `.`. A name that then matches several checks is a problem.
@@ -114,7 +117,7 @@ pub struct HealthConfig {
 /// assert!(without_unit.unwrap_err().to_string().contains("a duration with its unit"));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(from = "Written")]
 #[non_exhaustive]
 pub struct CheckConfig {
     /// Whether the check is registered. A check that depends on a disabled one depends on the
@@ -125,35 +128,93 @@ pub struct CheckConfig {
     /// set.
     pub criticality: Option<Criticality>,
     /// The grace period of a shared check: [`Check::shared_grace`].
-    #[serde(deserialize_with = "duration")]
     pub shared_grace: Option<Duration>,
     /// The delay between runs: [`Check::period`]. The check is then not on demand.
-    #[serde(deserialize_with = "duration")]
     pub period: Option<Duration>,
     /// How old a result may be before a reader causes a run: [`Check::on_demand`]. The check then
     /// has no period. A configuration that sets both is a problem.
-    #[serde(deserialize_with = "duration")]
     pub on_demand: Option<Duration>,
     /// The longest time that a reader waits for a run on demand: [`Check::wait`].
-    #[serde(deserialize_with = "duration")]
     pub wait: Option<Duration>,
     /// The delay after a failing run: [`Check::retry_period`].
-    #[serde(deserialize_with = "duration")]
     pub retry_period: Option<Duration>,
     /// The time limit of a run: [`Check::timeout`].
-    #[serde(deserialize_with = "duration")]
     pub timeout: Option<Duration>,
     /// How old a result may be before the check is stale: [`Check::max_age`].
-    #[serde(deserialize_with = "duration")]
     pub max_age: Option<Duration>,
     /// How long a run may take before it is a warning: [`Check::warn_above`].
-    #[serde(deserialize_with = "duration")]
     pub warn_above: Option<Duration>,
     /// The number of consecutive failures after which the check fails: [`Check::fail_after`].
     pub fail_after: Option<u32>,
     /// The number of consecutive good outcomes after which the check is good:
     /// [`Check::pass_after`].
     pub pass_after: Option<u32>,
+    /// The share of changes, in percent, down to which a check that flaps still flaps:
+    /// [`Check::flapping`].
+    pub flapping_low: Option<u8>,
+    /// The share of changes, in percent, above which the check flaps: [`Check::flapping`].
+    pub flapping_high: Option<u8>,
+    /// A criticality that does not exist, as it is written.
+    unknown_criticality: Option<String>,
+}
+
+/// A [`CheckConfig`] as it is written. An unknown criticality is kept, so that it is reported with
+/// all other problems.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    enabled: Option<bool>,
+    criticality: Option<String>,
+    #[serde(deserialize_with = "deserialize_duration")]
+    shared_grace: Option<Duration>,
+    #[serde(deserialize_with = "deserialize_duration")]
+    period: Option<Duration>,
+    #[serde(deserialize_with = "deserialize_duration")]
+    on_demand: Option<Duration>,
+    #[serde(deserialize_with = "deserialize_duration")]
+    wait: Option<Duration>,
+    #[serde(deserialize_with = "deserialize_duration")]
+    retry_period: Option<Duration>,
+    #[serde(deserialize_with = "deserialize_duration")]
+    timeout: Option<Duration>,
+    #[serde(deserialize_with = "deserialize_duration")]
+    max_age: Option<Duration>,
+    #[serde(deserialize_with = "deserialize_duration")]
+    warn_above: Option<Duration>,
+    fail_after: Option<u32>,
+    pass_after: Option<u32>,
+    flapping_low: Option<u8>,
+    flapping_high: Option<u8>,
+}
+
+impl From<Written> for CheckConfig {
+    fn from(written: Written) -> Self {
+        let known = written.criticality.as_deref().map(criticality);
+        Self {
+            criticality: known.flatten(),
+            unknown_criticality: written.criticality.filter(|_| known == Some(None)),
+            enabled: written.enabled,
+            shared_grace: written.shared_grace,
+            period: written.period,
+            on_demand: written.on_demand,
+            wait: written.wait,
+            retry_period: written.retry_period,
+            timeout: written.timeout,
+            max_age: written.max_age,
+            warn_above: written.warn_above,
+            fail_after: written.fail_after,
+            pass_after: written.pass_after,
+            flapping_low: written.flapping_low,
+            flapping_high: written.flapping_high,
+        }
+    }
+}
+
+/// Returns the criticality that is written so.
+fn criticality(written: &str) -> Option<Criticality> {
+    Criticality::ALL
+        .into_iter()
+        .find(|known| known.as_str() == written)
 }
 
 /// Applies configurations in their order. A later one overrides an earlier one. Afterwards removes
@@ -161,12 +222,18 @@ pub struct CheckConfig {
 pub(super) fn apply(
     configs: Vec<(Call, HealthConfig)>,
     checks: &mut Vec<(Call, Check)>,
-    (settings, set_by): (&mut Settings, &mut SetBy),
+    (settings, defaults, set_by): (&mut Settings, &mut CheckDefaults, &mut SetBy),
     problems: &mut Problems,
 ) {
     let mut disabled = Vec::new();
     for (call, config) in configs {
         apply_settings(call, &config, settings, set_by);
+        set_by.merge(call, defaults, &config.defaults);
+        for (name, check) in &config.checks {
+            if let Some(written) = &check.unknown_criticality {
+                problems.push(call, unknown_criticality(name, written));
+            }
+        }
         // Settings under the exact name are applied last, so they take precedence.
         let is_exact = |name: &String| checks.iter().any(|(_, check)| check.name == *name);
         let (exact, folded): (Vec<_>, Vec<_>) =
@@ -226,6 +293,19 @@ fn apply_settings(call: Call, config: &HealthConfig, settings: &mut Settings, se
     set(&mut settings.capacity, config.concurrency);
 }
 
+/// Returns the problem of a criticality that does not exist.
+fn unknown_criticality(check: &str, written: &str) -> ConfigError {
+    let known = Criticality::ALL.map(|known| format!("`{}`", known.as_str()));
+    let written: String = written.chars().take(Name::MAX_LEN).collect();
+    ConfigError::Setting {
+        check: check.chars().take(Name::MAX_LEN).collect(),
+        problem: format!(
+            "`criticality` is {written:?}, which does not exist: write one of {}",
+            known.join(", ")
+        ),
+    }
+}
+
 /// Removes these checks. A disabled check blocks no other check. Its dependencies still do.
 fn remove_disabled(disabled: &[String], checks: &mut Vec<(Call, Check)>) {
     telemetry::disabled(disabled);
@@ -271,9 +351,18 @@ impl CheckConfig {
         }
         let policy = &mut check.policy;
         set(&mut policy.criticality, self.criticality);
-        set(&mut policy.timeout, self.timeout);
-        set(&mut policy.fail_after, self.fail_after);
-        set(&mut policy.pass_after, self.pass_after);
+        for (setting, value) in [
+            (&mut policy.fail_after, self.fail_after),
+            (&mut policy.pass_after, self.pass_after),
+        ] {
+            set(setting, value.map(Some));
+        }
+        for (setting, value) in [
+            (&mut policy.flapping_low, self.flapping_low),
+            (&mut policy.flapping_high, self.flapping_high),
+        ] {
+            set(setting, value.map(Some));
+        }
         // A period replaces on demand, and the reverse. Settings that apply only to the replaced
         // mode are reset with it.
         if self.period.is_some() || self.on_demand.is_some() {
@@ -292,6 +381,7 @@ impl CheckConfig {
             (&mut policy.shared_grace, self.shared_grace),
             (&mut policy.wait, self.wait),
             (&mut policy.retry_period, self.retry_period),
+            (&mut policy.timeout, self.timeout),
             (&mut policy.max_age, self.max_age),
             (&mut policy.warn_above, self.warn_above),
         ] {
@@ -318,34 +408,4 @@ fn names(checks: &[(Call, Check)]) -> Vec<Name> {
         .iter()
         .filter_map(|(_, check)| Name::new(&check.name).ok())
         .collect()
-}
-
-/// For `#[serde(deserialize_with)]`: a duration with its unit. A number is an error, because nobody
-/// can see whether it is in seconds or in milliseconds.
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    struct DurationText(Duration);
-
-    impl<'de> Deserialize<'de> for DurationText {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_str(Reader).map(Self)
-        }
-    }
-
-    struct Reader;
-
-    impl Visitor<'_> for Reader {
-        type Value = Duration;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a duration with its unit, such as \"500ms\", \"10s\" or \"1m 30s\"")
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Duration, E> {
-            humantime::parse_duration(text)
-                .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
-        }
-    }
-
-    let written = Option::<DurationText>::deserialize(deserializer)?;
-    Ok(written.map(|written| written.0))
 }

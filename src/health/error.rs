@@ -103,6 +103,20 @@ pub enum ConfigError {
         /// The problem and its remedy.
         problem: String,
     },
+    /// A [default](crate::HealthBuilder::defaults) is invalid. Contains the problem and its remedy.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// use tower_health::{Health, config::CheckDefaults, error::ConfigError};
+    ///
+    /// let defaults = CheckDefaults::default().fail_after(0).flapping(30, 20);
+    /// let error = Health::builder("orders").defaults(defaults).start().unwrap_err();
+    /// let [ConfigError::Default(first), ConfigError::Default(_)] = error.problems() else { panic!() };
+    /// assert_eq!(first, "`fail_after` is 0: set it to at least 1");
+    /// # }
+    /// ```
+    Default(String),
     /// A check depends on a check that is not registered.
     #[non_exhaustive]
     UnknownDependency {
@@ -186,6 +200,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::Ttl { name, problem } => write!(f, "{name:?}: {problem}"),
             Self::Setting { check, problem } => write!(f, "check {check:?}: {problem}"),
+            Self::Default(problem) => write!(f, "the defaults of checks: {problem}"),
             Self::Watchdog(bound) => write!(
                 f,
                 "the bound of the watchdog is {}: set it to a value from 1 s to 1 h",

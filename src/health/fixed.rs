@@ -2,6 +2,7 @@
 
 use super::Health;
 use crate::{
+    check::CheckDefaults,
     engine::{Fixed, Service},
     model::Status,
 };
@@ -37,6 +38,6 @@ impl Health {
             description: None,
         };
         let fixed = Fixed::new(service, status);
-        Self::new(fixed.board().clone(), fixed)
+        Self::new(fixed.board().clone(), CheckDefaults::default(), fixed)
     }
 }

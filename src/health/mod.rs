@@ -26,6 +26,7 @@ pub use self::{
     watch::{VerdictWatch, WaitUntil},
 };
 use crate::{
+    check::CheckDefaults,
     engine::Board,
     model::{CheckReport, Probe, Report, Stage, UnknownCheck, Verdict},
     watchdog::Watchdog,
@@ -90,6 +91,8 @@ pub struct Health {
 #[derive(Debug)]
 struct Running {
     board: Arc<Board>,
+    /// The settings of checks that are added later.
+    defaults: CheckDefaults,
     watchdog: Watchdog,
     /// Updates the board. Stops when it is dropped.
     _source: Box<dyn fmt::Debug + Send + Sync>,
@@ -103,10 +106,15 @@ impl Drop for Running {
 
 impl Health {
     /// Creates a handle of this board. `source` updates the board until it is dropped.
-    fn new(board: Arc<Board>, source: impl fmt::Debug + Send + Sync + 'static) -> Self {
+    fn new(
+        board: Arc<Board>,
+        defaults: CheckDefaults,
+        source: impl fmt::Debug + Send + Sync + 'static,
+    ) -> Self {
         Self {
             running: Arc::new(Running {
                 board,
+                defaults,
                 watchdog: Watchdog::default(),
                 _source: Box::new(source),
             }),
@@ -221,6 +229,10 @@ impl Health {
 
     fn unknown(&self, name: &str) -> UnknownCheck {
         UnknownCheck::new(name, self.board().names())
+    }
+
+    fn defaults(&self) -> &CheckDefaults {
+        &self.running.defaults
     }
 
     pub(crate) fn watchdog(&self) -> &Watchdog {

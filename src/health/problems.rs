@@ -1,6 +1,9 @@
 //! The problems of a configuration, in the order of the calls that caused them.
 
+use std::collections::BTreeMap;
+
 use super::ConfigError;
+use crate::check::CheckDefaults;
 
 /// The number of a call of the builder, in their order.
 pub(crate) type Call = usize;
@@ -37,9 +40,21 @@ pub(super) struct SetBy {
     pub(super) drain_finish: Call,
     pub(super) drain_close: Call,
     pub(super) runtime: Call,
+    /// By the name of the default.
+    defaults: BTreeMap<&'static str, Call>,
 }
 
 impl SetBy {
+    /// This call sets defaults, which are merged into those before.
+    pub(super) fn merge(&mut self, call: Call, defaults: &mut CheckDefaults, set: &CheckDefaults) {
+        defaults.merge(set, |setting| _ = self.defaults.insert(setting, call));
+    }
+
+    /// The call that set a default.
+    pub(super) fn default_call(&self, setting: &str) -> Call {
+        self.defaults.get(setting).copied().unwrap_or_default()
+    }
+
     /// The call that set the time of a phase of the drain, by the name of the setting.
     pub(super) fn drain(&self, setting: &str) -> Call {
         match setting {

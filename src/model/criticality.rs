@@ -69,6 +69,8 @@ pub enum Criticality {
 }
 
 impl Criticality {
+    pub(crate) const ALL: [Self; 3] = [Self::Critical, Self::Shared, Self::NonCritical];
+
     /// Returns the text that bodies, logs and labels show: `critical`, `shared` or `non_critical`.
     /// It is also the serialized form.
     ///

@@ -41,6 +41,8 @@ pub enum Event {
     Check(CheckTransition),
     /// A check still fails, for another reason.
     CheckReason(CheckReasonChange),
+    /// A check begins to flap, still flaps, or no longer does.
+    Flapping(CheckFlapping),
     /// The status of a verdict changed.
     Verdict(VerdictTransition),
     /// A verdict still is no pass, for another reason.
@@ -180,6 +182,105 @@ pub struct CheckReasonChange {
     /// How long the check has failed so far.
     #[serde(rename = "failing_ms", serialize_with = "millis")]
     pub failing: Duration,
+}
+
+/// A check whose status, or the reason of whose failure, changes often.
+///
+/// It [begins to flap](FlappingPhase::Began) when the share of changes among its last runs is high,
+/// and [no longer flaps](FlappingPhase::Ended) when it is low: see
+/// [`Check::flapping`](crate::Check::flapping). Between the two there is no [`CheckTransition`] and
+/// no [`CheckReasonChange`] of the check, but [a summary](FlappingPhase::Continues) every ten
+/// minutes at most. Verdicts still follow each change.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_health::{
+///     Check, Health, Status,
+///     event::{Event, FlappingPhase},
+///     testing::ScriptedCheck,
+/// };
+///
+/// let cache = ScriptedCheck::new(Status::Pass);
+/// let health = Health::builder("orders")
+///     .check(Check::new("cache", cache.clone()).non_critical())
+///     .start()?;
+/// let mut events = health.subscribe();
+/// for status in [Status::Pass, Status::Fail, Status::Pass, Status::Fail] {
+///     cache.set_outcome(status);
+///     health.run_now("cache").await?;
+/// }
+/// let flapping = loop {
+///     if let Some(Event::Flapping(flapping)) = events.next().await {
+///         break flapping;
+///     }
+/// };
+/// assert_eq!((flapping.phase, flapping.changes), (FlappingPhase::Began, 3));
+/// assert_eq!(flapping.status, Status::Fail);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct CheckFlapping {
+    /// The name of the check.
+    pub name: Name,
+    /// Whether it begins to flap, still does, or no longer does.
+    pub phase: FlappingPhase,
+    /// The number of changes so far.
+    pub changes: u32,
+    /// The time since the first of these changes.
+    #[serde(rename = "within_ms", serialize_with = "millis")]
+    pub within: Duration,
+    /// The current status.
+    pub status: Status,
+    /// Why the check does not pass.
+    pub reason: Option<Reason>,
+    /// The failing dependency, if the check is [blocked](Reason::Blocked).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<Name>,
+    /// The private cause behind the reason.
+    #[serde(skip)]
+    pub cause: Option<Cause>,
+    /// What a failure of the check means for readiness.
+    pub criticality: Criticality,
+    /// What the check, with its current status, does to the instance.
+    pub effect: CheckEffect,
+    /// The URL of a page that tells operators what to do when the check fails.
+    #[serde(skip)]
+    pub runbook: Option<Arc<str>>,
+    /// The number of consecutive failures after which the check fails:
+    /// [`Check::fail_after`](crate::Check::fail_after). Raising this or
+    /// [`pass_after`](Self::pass_after) spares probers the changes. `None` if the application
+    /// reports the check itself.
+    pub fail_after: Option<u32>,
+    /// The number of consecutive good outcomes after which the check is good:
+    /// [`Check::pass_after`](crate::Check::pass_after). `None` if the application reports the check
+    /// itself.
+    pub pass_after: Option<u32>,
+    /// Since when the check has its current status.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: SystemTime,
+}
+
+/// How far the flapping of a check is.
+///
+/// ```
+/// use tower_health::event::FlappingPhase;
+///
+/// let json = serde_json::to_string(&FlappingPhase::Began).unwrap();
+/// assert_eq!(json, r#""began""#);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FlappingPhase {
+    /// The check begins to flap.
+    Began,
+    /// The check still flaps. This is a summary, at a change, every ten minutes at most.
+    Continues,
+    /// The check no longer flaps.
+    Ended,
 }
 
 /// What a check does to the instance, by itself. What other checks, a drain or a maintenance do is

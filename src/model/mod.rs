@@ -7,7 +7,8 @@
 //! | `reason`, `cause`, `redact` | why it does not pass: in public words, and as private text |
 //! | `status`, `criticality`, `component`, `name` | the properties of a check |
 //! | `probe`, `verdict`, `stage` | the answer to a prober, and the lifecycle of the instance |
-//! | `report`, `event`, `timestamp` | what readers and subscribers receive |
+//! | `report`, `settings`, `event`, `timestamp` | what readers and subscribers receive |
+//! | `duration_text` | how configurations write durations |
 //! | `problems` | how an error lists several problems |
 //!
 //! This module does not depend on tokio, HTTP or tower, and takes no lock. The engine creates
@@ -16,6 +17,7 @@
 mod cause;
 mod component;
 mod criticality;
+mod duration_text;
 mod event;
 mod failure;
 mod measurement;
@@ -26,6 +28,7 @@ mod problems;
 mod reason;
 mod redact;
 mod report;
+mod settings;
 mod stage;
 mod status;
 mod timestamp;
@@ -35,8 +38,10 @@ mod verdict_reason;
 pub use cause::Cause;
 pub use component::ComponentType;
 pub use criticality::Criticality;
+pub(crate) use duration_text::{DurationText, deserialize as deserialize_duration};
 pub use event::{
-    CheckEffect, CheckReasonChange, CheckTransition, Event, VerdictReasonChange, VerdictTransition,
+    CheckEffect, CheckFlapping, CheckReasonChange, CheckTransition, Event, FlappingPhase,
+    VerdictReasonChange, VerdictTransition,
 };
 pub use failure::{BoxError, Failure};
 pub use measurement::{Measurement, Value};
@@ -46,6 +51,7 @@ pub use probe::Probe;
 pub(crate) use problems::write_problems;
 pub use reason::Reason;
 pub use report::{CheckReport, LastRun, Report};
+pub use settings::CheckSettings;
 pub use stage::Stage;
 pub use status::Status;
 pub(crate) use timestamp::{Timestamp, to_millis};

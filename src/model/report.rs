@@ -10,7 +10,8 @@ use std::{
 use serde::Serialize;
 
 use super::{
-    Cause, ComponentType, Criticality, Measurement, Name, Reason, Stage, Status, VerdictReason,
+    Cause, CheckSettings, ComponentType, Criticality, Measurement, Name, Reason, Stage, Status,
+    VerdictReason,
     timestamp::{millis, millis_option, rfc3339, rfc3339_option},
 };
 
@@ -140,6 +141,11 @@ pub struct CheckReport {
     /// When the last good run ended.
     #[serde(serialize_with = "rfc3339_option")]
     pub last_success: Option<SystemTime>,
+    /// Whether the check [flaps](crate::Check::flapping): its status changed often among its last
+    /// runs. The status is that of the last run all the same, within the thresholds.
+    pub flapping: bool,
+    /// The settings that are in effect.
+    pub settings: CheckSettings,
     /// Whether it fails the verdict that was requested, and not only itself.
     #[serde(skip)]
     pub(crate) fails: bool,

@@ -48,6 +48,9 @@ pub struct Verdict {
     /// Whether the instance is starting and nothing is known to keep it from becoming ready.
     #[serde(skip)]
     pub(crate) unknown: bool,
+    /// Up to when runs are included.
+    #[serde(skip)]
+    pub(crate) as_of: SystemTime,
     /// The checks that do not pass, as they were when this verdict last changed. Checks that fail
     /// the verdict come first, then those that make it a warning, then the others, each in the
     /// order of registration. There are at most [`Verdict::MAX_CHECKS`]. For startup, these are the
@@ -116,6 +119,8 @@ impl Verdict {
                 && old.criticality == new.criticality
                 && old.component_type == new.component_type
                 && old.runbook == new.runbook
+                && old.flapping == new.flapping
+                && old.settings == new.settings
         };
         self.status == other.status
             && self.reason == other.reason

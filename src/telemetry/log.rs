@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use super::catch_panic;
 use crate::model::{
-    Cause, CheckEffect, CheckReasonChange, CheckReport, CheckTransition, Event, Name, Probe,
-    Reason, Status, Timestamp, VerdictReason, VerdictReasonChange, VerdictTransition,
+    Cause, CheckEffect, CheckFlapping, CheckReasonChange, CheckReport, CheckSettings,
+    CheckTransition, Criticality, Event, FlappingPhase, Name, Probe, Reason, Status, Timestamp,
+    VerdictReason, VerdictReasonChange, VerdictTransition,
 };
 
 /// The target of all events, for filters.
 const TARGET: &str = "tower_health";
 
-/// Logs a transition, or a change of a reason. The verdict of health is not logged, because it is the worst of two other
-/// verdicts and adds no information.
+/// Logs a transition, a change of a reason, or the flapping of a check. The verdict of health is not
+/// logged, because it is the worst of two other verdicts and adds no information.
 pub(crate) fn transition(service: &str, event: &Event) {
     match event {
         Event::Check(transition) => catch_panic(|| check(service, transition)),
@@ -25,6 +26,7 @@ pub(crate) fn transition(service: &str, event: &Event) {
             catch_panic(|| verdict(service, transition));
         }
         Event::CheckReason(change) => catch_panic(|| check_reason(service, change)),
+        Event::Flapping(flapping) => catch_panic(|| check_flapping(service, flapping)),
         Event::VerdictReason(change) if change.probe != Probe::Health => {
             catch_panic(|| verdict_reason(service, change));
         }
@@ -93,6 +95,70 @@ fn check_reason(service: &str, change: &CheckReasonChange) {
         failing_seconds = rounded(change.failing),
         "health check still fails"
     );
+}
+
+/// Logs that a check begins to flap, still flaps, or no longer does.
+fn check_flapping(service: &str, flapping: &CheckFlapping) {
+    macro_rules! log {
+        ($level:ident, $message:literal) => {
+            tracing::$level!(
+                target: TARGET,
+                service,
+                check = flapping.name.as_str(),
+                changes = flapping.changes,
+                within_seconds = rounded(flapping.within),
+                status = flapping.status.as_str(),
+                reason = flapping.reason.map(Reason::as_str),
+                blocked_by = flapping.blocked_by.as_ref().map(Name::as_str),
+                cause = flapping.cause.as_ref().map(Cause::redacted),
+                criticality = flapping.criticality.as_str(),
+                effect = effect(flapping.effect),
+                runbook = flapping.runbook.as_deref(),
+                fail_after = flapping.fail_after,
+                pass_after = flapping.pass_after,
+                since = %Timestamp(flapping.since),
+                $message
+            )
+        };
+    }
+    match (flapping.phase, flapping.status) {
+        (FlappingPhase::Began, _) => log!(
+            warn,
+            "health check is flapping: its changes are not logged until it no longer does; probers see them unless \
+             `fail_after` or `pass_after` is raised"
+        ),
+        (FlappingPhase::Continues, _) => log!(warn, "health check is still flapping"),
+        (FlappingPhase::Ended, Status::Pass) => log!(info, "health check is no longer flapping"),
+        (FlappingPhase::Ended, _) => log!(warn, "health check is no longer flapping"),
+    }
+}
+
+/// Logs the settings of a check that are in effect at the start.
+pub(crate) fn registered(
+    service: &str,
+    check: &Name,
+    criticality: Criticality,
+    settings: &CheckSettings,
+) {
+    let seconds = |duration: Option<Duration>| duration.map(rounded);
+    catch_panic(|| {
+        tracing::debug!(
+            target: TARGET,
+            service,
+            check = check.as_str(),
+            criticality = criticality.as_str(),
+            period_seconds = seconds(settings.period),
+            on_demand_seconds = seconds(settings.on_demand),
+            retry_period_seconds = seconds(settings.retry_period),
+            timeout_seconds = seconds(settings.timeout),
+            max_age_seconds = seconds(settings.max_age),
+            fail_after = settings.fail_after,
+            pass_after = settings.pass_after,
+            flapping_low = settings.flapping_low,
+            flapping_high = settings.flapping_high,
+            "health check is registered"
+        );
+    });
 }
 
 /// Logs that a verdict still is no pass, for another reason.

@@ -31,8 +31,8 @@ pub(crate) use self::{
     foreign::catch_panic,
     log::{
         critical_depends_on_shared, disabled, drain_began, drain_closes, drain_ended,
-        drain_exceeds_grace_period, engine_stopped, no_watchdog, queue_saturated, runtime_fails,
-        transition,
+        drain_exceeds_grace_period, engine_stopped, no_watchdog, queue_saturated, registered,
+        runtime_fails, transition,
     },
     metrics::{Metrics, ProbeRequests, Recording},
     run::{CheckFacts, Gone, Note, RequestTarget, RunResult, Totals},

@@ -94,6 +94,8 @@ pub(crate) struct CheckFacts<'a> {
     pub(crate) status: Status,
     /// When the last run with a good outcome ended.
     pub(crate) last_success: Option<SystemTime>,
+    /// Whether the status changes often.
+    pub(crate) flapping: bool,
     /// Whether it has runs. The application reports the others.
     pub(crate) runs: bool,
     pub(crate) criticality: Criticality,

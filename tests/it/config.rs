@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use config::{Config, Environment, File, FileFormat};
 use tower_health::{
-    Check, Criticality, Health, Reason, Status, config::HealthConfig, error::ConfigError,
+    Check, Criticality, Health, Reason, Status,
+    config::{CheckDefaults, HealthConfig},
+    error::ConfigError,
 };
 
 use crate::support::{SECOND, Scripted, after, ask, ms, ready, reason};
@@ -38,6 +40,110 @@ fn environment(variables: &[(&str, &str)]) -> Result<HealthConfig, String> {
 
 fn check(name: &str, code: &Scripted) -> Check {
     Check::new(name, code.clone())
+}
+
+#[tokio::test(start_paused = true)]
+async fn defaults_apply_to_each_check_without_a_value_of_its_own() {
+    let config = toml(
+        r#"
+        [defaults]
+        timeout = "300ms"
+        fail_after = 3
+        flapping_low = 5
+        [checks.cache]
+        timeout = "400ms"
+        "#,
+    );
+    let code = Scripted::new(Status::Pass);
+    let health = Health::builder("orders")
+        .check(check("db", &code))
+        .check(check("cache", &code).period(SECOND))
+        .check(check("search", &code).fail_after(2).on_demand(60 * SECOND))
+        .config(config.unwrap())
+        // The code's own defaults, which the configuration overrides.
+        .defaults(CheckDefaults::default().period(20 * SECOND).timeout(SECOND))
+        .defaults(
+            CheckDefaults::default()
+                .retry_period(5 * SECOND)
+                .flapping(20, 30),
+        )
+        .start()
+        .unwrap();
+    let settings = |name: &str| health.check(name).unwrap().settings;
+    let db = settings("db");
+    assert_eq!((db.period, db.timeout), (Some(20 * SECOND), Some(ms(300))));
+    assert_eq!(
+        (db.retry_period, db.fail_after),
+        (Some(5 * SECOND), Some(3))
+    );
+    assert_eq!((db.flapping_low, db.flapping_high), (5, 30));
+    assert_eq!(db.max_age, Some(60 * SECOND + ms(300)));
+    let cache = settings("cache");
+    assert_eq!((cache.period, cache.timeout), (Some(SECOND), Some(ms(400))));
+    assert_eq!(
+        cache.retry_period,
+        Some(SECOND),
+        "not longer than its period"
+    );
+    let search = settings("search");
+    assert_eq!((search.period, search.on_demand), (None, Some(60 * SECOND)));
+    assert_eq!(search.fail_after, Some(2));
+    // What is registered later has them as well.
+    health.add(check("tenant", &code)).await.unwrap();
+    assert_eq!(settings("tenant").timeout, Some(ms(300)));
+    let worker = health.reporter("worker", SECOND).await.unwrap();
+    assert_eq!(settings("worker").flapping_low, 5);
+    assert_eq!(
+        (settings("worker").period, settings("worker").fail_after),
+        (None, None)
+    );
+    drop(worker);
+    // A start-up task keeps its own.
+    let tasked = Health::builder("orders")
+        .defaults(CheckDefaults::default().timeout(ms(10)))
+        .startup_task("migrations", || async { Status::Pass })
+        .start()
+        .unwrap();
+    assert_eq!(tasked.check("migrations").unwrap().settings.timeout, None);
+}
+
+#[tokio::test]
+async fn every_invalid_default_and_criticality_is_reported_at_once_by_its_name() {
+    let config = toml(
+        r#"
+        [defaults]
+        timeout = "0s"
+        period = "366days"
+        flapping_low = 30
+        [checks.db]
+        criticality = "vital"
+        flapping_high = 101
+        [checks.cache]
+        criticality = ""
+        "#,
+    );
+    let code = Scripted::new(Status::Pass);
+    let error = Health::builder("orders")
+        .defaults(CheckDefaults::default().pass_after(0))
+        .check(check("db", &code))
+        .check(check("cache", &code).flapping(11, 10))
+        .config(config.unwrap())
+        .start()
+        .unwrap_err();
+    let problems: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "the defaults of checks: `pass_after` is 0: set it to at least 1",
+            "check \"db\": `flapping_high` is 101 %: set it to at most 100",
+            "check \"cache\": `flapping_low` (11 %) is higher than `flapping_high` (10 %): a check would begin to flap and end it at once, so lower it",
+            "check \"cache\": `criticality` is \"\", which does not exist: write one of `critical`, `shared`, `non_critical`",
+            "check \"db\": `criticality` is \"vital\", which does not exist: write one of `critical`, `shared`, `non_critical`",
+            "the defaults of checks: `period` is 1year 18h: give it at most 365 days",
+            "the defaults of checks: `timeout` is 0s: give it at least 1 ms",
+            "the defaults of checks: `flapping_low` (30 %) is higher than `flapping_high` (25 %): a check would begin to flap and end it at once, so lower it",
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +302,9 @@ fn an_unreadable_value_is_a_deserialization_error_that_names_it() {
         ),
         ("[checks.db]\ntimeout = \"\"", "a duration with its unit"),
         ("[checks.db]\ntimeout = \"10\"", "a duration with its unit"),
-        ("[checks.db]\ncriticality = \"vital\"", "vital"),
+        ("[defaults]\nperoid = \"1s\"", "peroid"),
+        ("[defaults]\ntimeout = 1", "a duration with its unit"),
+        ("[defaults]\nflapping_high = 256", "flapping_high"),
         ("[checks.db]\nfail_after = -1", "fail_after"),
         ("[checks.db]\nenabled = \"perhaps\"", "enabled"),
     ] {

@@ -11,6 +11,7 @@ use std::{
 use http::StatusCode;
 use tower_health::{
     Check, Health, Outcome, Probe, Reason, Status,
+    config::CheckDefaults,
     error::{ChangeError, ConfigError},
     event::Event,
     report::{Stage, VerdictReason},
@@ -65,7 +66,8 @@ async fn a_reporter_without_reports_is_stale_and_does_not_delay_startup() {
 
 #[tokio::test(start_paused = true)]
 async fn each_report_that_changes_the_state_is_one_event() {
-    let health = service();
+    let never = CheckDefaults::default().flapping(0, 100);
+    let health = Health::builder("orders").defaults(never).start().unwrap();
     let mut events = health.subscribe();
     let leader = health.reporter("leader", TTL).non_critical().await.unwrap();
     for status in [

@@ -131,7 +131,7 @@ impl Answer {
 
     /// Returns the body without timestamps of the wall clock.
     pub(crate) fn timeless(&self) -> String {
-        ["time", "since", "lastSuccess"]
+        ["time", "asOf", "since", "lastSuccess"]
             .iter()
             .fold(self.body.clone(), |text, member| without(&text, member))
     }

@@ -28,14 +28,14 @@ pub(super) fn body(page: &Page<'_>, form: Form) -> String {
             Subject::Verdict(Probe::Liveness, _) if !check.fails => "UP",
             _ => component_status(check),
         },
-        details: details(check, exposure),
+        details: details(check, page.as_of, exposure),
     };
     let document = match page.subject {
         Subject::Check => Document {
             details: page
                 .checks
                 .first()
-                .map(|check| details(check, exposure))
+                .map(|check| details(check, page.as_of, exposure))
                 .unwrap_or_default(),
             ..Document::bare(status)
         },

@@ -4,7 +4,7 @@
 //! [draft-inadarei-api-health-check-06](https://datatracker.ietf.org/doc/html/draft-inadarei-api-health-check-06).
 //!
 //! `pass` and `warn` are 200, and `fail` is 503, unless other codes are configured. The dialect
-//! adds fields that the draft does not define: three to a check, and `since` to the document.
+//! adds fields that the draft does not define to a check, and `since` and `asOf` to the document.
 
 use std::{borrow::Cow, fmt, iter};
 
@@ -15,8 +15,8 @@ use crate::{
     endpoint::Exposure,
     engine::Service,
     model::{
-        Cause, CheckReport, ComponentType, Name, Status, Timestamp, Value, Verdict, VerdictReason,
-        to_millis,
+        Cause, CheckReport, CheckSettings, ComponentType, Criticality, Name, Status, Timestamp,
+        Value, Verdict, VerdictReason, to_millis,
     },
 };
 
@@ -48,6 +48,10 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
         output,
         notes: notes(page),
         since: page.since.filter(|_| status != Status::Pass).map(Timestamp),
+        as_of: page
+            .as_of
+            .filter(|_| !page.checks.is_empty())
+            .map(Timestamp),
         checks: Checks {
             reports: page.checks,
             exposure,
@@ -101,6 +105,10 @@ struct Document<'a> {
     /// Not in the draft.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
+    /// Not in the draft: until when runs are included. The document is rendered once for each
+    /// change, and runs without one may have ended since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Timestamp>,
     #[serde(skip_serializing_if = "Checks::is_empty")]
     checks: Checks<'a>,
 }
@@ -117,6 +125,7 @@ impl<'a> Document<'a> {
             output: None,
             notes: Vec::new(),
             since: None,
+            as_of: None,
             checks: Checks::NONE,
         }
     }
@@ -284,14 +293,23 @@ struct Detail<'a> {
     time: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<Cow<'a, str>>,
-    /// This and the next two are not in the draft: since when the check does not pass, when it was
-    /// last good, and how many runs failed in a row.
+    /// This and the rest but `links` are not in the draft. What a failure means for readiness.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    criticality: Option<Criticality>,
+    /// Whether the status changes often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flapping: Option<bool>,
+    /// Since when the check does not pass, when it was last good, and how many runs failed in a
+    /// row.
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_success: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     consecutive_failures: Option<u32>,
+    /// The settings that are in effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<&'a CheckSettings>,
     #[serde(skip_serializing_if = "Option::is_none")]
     links: Option<Links<'a>>,
 }
@@ -313,9 +331,12 @@ impl<'a> Detail<'a> {
             status: check.status,
             time: check.last_run.as_ref().map(|run| Timestamp(run.time)),
             output: None,
+            criticality: None,
+            flapping: None,
             since: None,
             last_success: None,
             consecutive_failures: None,
+            settings: None,
             links: None,
         }
     }
@@ -336,6 +357,9 @@ impl<'a> Detail<'a> {
         let not_passing = check.status != Status::Pass;
         let failures = Some(check.consecutive_failures);
         Self {
+            criticality: Some(check.criticality),
+            flapping: check.flapping.then_some(true),
+            settings: full.then_some(&check.settings),
             since: not_passing.then_some(Timestamp(check.since)),
             last_success: check.last_success.filter(|_| not_passing).map(Timestamp),
             consecutive_failures: failures.filter(|&failures| not_passing && failures > 0),

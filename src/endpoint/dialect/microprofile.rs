@@ -23,7 +23,7 @@ pub(super) fn body(page: &Page<'_>, exposure: Exposure) -> String {
             Subject::Verdict(..) => !check.fails,
             Subject::Check => check.status.is_good(),
         }),
-        data: details(check, exposure),
+        data: details(check, page.as_of, exposure),
     });
     let status = up(page.status.is_good());
     let checks = checks.collect();

@@ -21,8 +21,8 @@ use crate::{
     engine::Service,
     memo::{Answer, Memo},
     model::{
-        Cause, CheckReport, Measurement, Name, Probe, Report, Status, Timestamp, Value, Verdict,
-        VerdictReason, to_millis,
+        Cause, CheckReport, CheckSettings, DurationText, Measurement, Name, Probe, Report, Status,
+        Timestamp, Value, Verdict, VerdictReason, to_millis,
     },
 };
 
@@ -54,8 +54,13 @@ pub enum Dialect {
     ///
     /// The keys of `checks` are `name:responseTime`, `name:smoothedResponseTime` if the check has a
     /// [bound for slow runs](crate::Check::warn_above), and with full exposure one key for each
-    /// measurement. Durations are in milliseconds. Fields that the draft does not define are
-    /// `since`, `lastSuccess` and `consecutiveFailures`.
+    /// measurement. Durations are in milliseconds.
+    ///
+    /// Fields of a check that the draft does not define are `criticality`, `flapping` (if it is
+    /// true), `since`, `lastSuccess` and `consecutiveFailures`, and with full exposure `settings`.
+    /// The document has `since` and, if it lists checks, `asOf`. `time` is when the run ended that
+    /// the body reports. A body is rendered once for each change, so later runs without a change are
+    /// not in it: `asOf` is the time of the last change that it contains.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -272,6 +277,8 @@ pub(super) struct Page<'a> {
     /// Since when the verdict has its status. `None` for a verdict with excluded checks, and for a
     /// single check, which has its own.
     pub(super) since: Option<SystemTime>,
+    /// Up to when runs are included. `None` if the page is not kept.
+    pub(super) as_of: Option<SystemTime>,
 }
 
 /// The subject of an answer.
@@ -343,7 +350,7 @@ impl<'a> Page<'a> {
         probe: Probe,
         service: &'a Service,
         report: &'a Report,
-        retry_after: Option<Duration>,
+        (retry_after, as_of): (Option<Duration>, SystemTime),
         excluded: Excluded<'a>,
     ) -> Self {
         Self {
@@ -357,6 +364,7 @@ impl<'a> Page<'a> {
             cause: report.cause.as_ref(),
             unknown: report.unknown,
             since: excluded.names.is_empty().then_some(report.since),
+            as_of: Some(as_of),
         }
     }
 
@@ -382,11 +390,12 @@ impl<'a> Page<'a> {
             cause: verdict.cause.as_ref(),
             unknown: verdict.unknown,
             since: excluded.names.is_empty().then_some(verdict.since),
+            as_of: Some(verdict.as_of),
         }
     }
 
     /// Returns the page of a single check.
-    pub(super) fn check(service: &'a Service, check: &'a CheckReport) -> Self {
+    pub(super) fn check(service: &'a Service, check: &'a CheckReport, as_of: SystemTime) -> Self {
         Self {
             subject: Subject::Check,
             service,
@@ -398,6 +407,7 @@ impl<'a> Page<'a> {
             cause: None,
             unknown: check.is_pending(),
             since: None,
+            as_of: Some(as_of),
         }
     }
 }
@@ -407,7 +417,11 @@ impl<'a> Page<'a> {
 /// The management port sends it as the data of a server-sent event.
 #[cfg(feature = "server")]
 pub(crate) fn event(service: &Service, verdict: &Verdict, exposure: Exposure) -> String {
-    let page = Page::verdict(service, verdict, exposure, Excluded::NOTHING);
+    let page = Page {
+        // A reader that has received the same otherwise is not notified again.
+        as_of: None,
+        ..Page::verdict(service, verdict, exposure, Excluded::NOTHING)
+    };
     health_json::body(&page, exposure)
 }
 
@@ -433,9 +447,9 @@ impl Serialize for Details {
 }
 
 /// Returns the details of a check for MicroProfile and Actuator: first its own fields, then its
-/// measurements. The error, the runbook and the measurements need full exposure. A measurement
-/// whose name is taken gets a number, because the names of a JSON object must be unique.
-fn details(check: &CheckReport, exposure: Exposure) -> Details {
+/// measurements. The error, the runbook, the settings and the measurements need full exposure. A
+/// measurement whose name is taken gets a number, because the names of a JSON object must be unique.
+fn details(check: &CheckReport, as_of: Option<SystemTime>, exposure: Exposure) -> Details {
     let full = exposure == Exposure::Full;
     let (cause, runbook) = (check.cause.as_ref(), check.runbook.as_deref());
     let run = check.last_run.as_ref();
@@ -459,6 +473,12 @@ fn details(check: &CheckReport, exposure: Exposure) -> Details {
             run.map(|run| to_millis(run.duration).into()),
         ),
         ("time", shown(run.map(|run| run.time))),
+        ("asOf", shown(as_of)),
+        (
+            "criticality",
+            Some(text(check.criticality.as_str().to_owned())),
+        ),
+        ("flapping", check.flapping.then_some(Value::Bool(true))),
         ("since", shown(not_passing.then_some(check.since))),
         (
             "lastSuccess",
@@ -472,7 +492,11 @@ fn details(check: &CheckReport, exposure: Exposure) -> Details {
         ),
     ];
     let told = |(name, value): (_, Option<Value>)| Some((Cow::Borrowed(name), value?));
-    let mut details = Details(own.into_iter().filter_map(told).collect());
+    let settings = full
+        .then(|| settings(&check.settings))
+        .into_iter()
+        .flatten();
+    let mut details = Details(own.into_iter().chain(settings).filter_map(told).collect());
     let measurements = if full { &*check.measurements } else { &[] };
     for measurement in measurements {
         if let Some(value) = observed(&measurement.value) {
@@ -481,6 +505,25 @@ fn details(check: &CheckReport, exposure: Exposure) -> Details {
         }
     }
     details
+}
+
+/// Returns the settings of a check that are in effect, by their names in a configuration.
+fn settings(settings: &CheckSettings) -> impl Iterator<Item = (&'static str, Option<Value>)> {
+    let duration =
+        |value: Option<Duration>| Some(Value::Text(DurationText(value?).to_string().into()));
+    let count = |value: Option<u32>| value.map(Value::from);
+    [
+        ("period", duration(settings.period)),
+        ("on_demand", duration(settings.on_demand)),
+        ("retry_period", duration(settings.retry_period)),
+        ("timeout", duration(settings.timeout)),
+        ("max_age", duration(settings.max_age)),
+        ("fail_after", count(settings.fail_after)),
+        ("pass_after", count(settings.pass_after)),
+        ("flapping_low", count(Some(settings.flapping_low.into()))),
+        ("flapping_high", count(Some(settings.flapping_high.into()))),
+    ]
+    .into_iter()
 }
 
 /// Returns a name that is not taken: `name`, or `name` and a number.

@@ -5,16 +5,10 @@ use std::{mem, sync::Arc};
 use super::Writer;
 use crate::{
     engine::{
-        board::Notification,
-        cell::Registry,
-        clock::{Deadline, Moment},
-        facts::Facts,
-        id::Id,
-        life::LifeEvent,
-        published::Published,
-        view::View,
+        board::Notification, cell::Registry, clock::Deadline, facts::Facts, life::LifeEvent,
+        published::Published, view::View,
     },
-    model::{CheckReport, Event, Probe, Stage, Status, VerdictReasonChange, VerdictTransition},
+    model::Event,
 };
 
 impl Writer {
@@ -74,64 +68,6 @@ impl Writer {
         }
     }
 
-    /// Notes the verdicts whose status or reason is not the one that subscribers know.
-    fn note_transitions(&mut self, now: Moment) {
-        let unread = |id: Id| {
-            let entry = self.entries.get(id);
-            entry.is_some_and(|entry| entry.expired_unread)
-        };
-        // An expiry that nobody read is no news.
-        let is_news = |status: Status| match status {
-            Status::Fail => {
-                self.view.stage != Stage::NotReady
-                    || self.tally.blocking.is_empty()
-                    || !self.tally.blocking.iter().all(unread)
-            }
-            Status::Warn => !self.tally.degrading().all(unread),
-            Status::Pass => true,
-        };
-        for (probe, announced) in Probe::ALL.into_iter().zip(&mut self.announced) {
-            let verdict = &self.view.of(probe).verdict;
-            let (to, reason) = (verdict.status, verdict.reason);
-            let (from, from_reason, since) = *announced;
-            if (to, reason) == (from, from_reason) || (to > from && !is_news(to)) {
-                continue;
-            }
-            let (ids, len) = self.tally.deciding(probe, to, reason);
-            let report = |id| Some(self.entries.get(id)?.cell.report(now));
-            let checks: Arc<[CheckReport]> = ids.into_iter().filter_map(report).collect();
-            let more = len - checks.len();
-            let cause = verdict.cause.clone();
-            self.events.push(if to == from {
-                *announced = (to, reason, since);
-                Event::VerdictReason(VerdictReasonChange {
-                    probe,
-                    status: to,
-                    from: from_reason,
-                    to: reason,
-                    cause,
-                    checks,
-                    more,
-                    since: since.time(),
-                    lasted: since.age_at(now),
-                })
-            } else {
-                *announced = (to, reason, now);
-                Event::Verdict(VerdictTransition {
-                    probe,
-                    from,
-                    to,
-                    reason,
-                    cause,
-                    checks,
-                    more,
-                    at: now.time(),
-                    lasted: since.age_at(now),
-                })
-            });
-        }
-    }
-
     fn send_events(&mut self) {
         if let Some(subscribers) = self.board.events.get() {
             for event in &self.events {
@@ -139,6 +75,11 @@ impl Writer {
                 _ = subscribers.send(Notification::Event(event.clone()));
             }
         }
+        // Verdicts have lines of their own.
+        let is_verdict =
+            |event: &Event| matches!(event, Event::Verdict(_) | Event::VerdictReason(_));
+        self.events.retain(|event| !is_verdict(event));
+        self.events.append(&mut self.lines);
         self.operators.note_published(&mut self.events);
     }
 }

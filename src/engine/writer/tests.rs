@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     engine::{clock::moment, state::Run},
-    model::{ComponentType, Criticality, Outcome, VerdictReason},
+    model::{ComponentType, Criticality, Outcome, Probe, VerdictReason},
 };
 
 const CRITICALITIES: [Criticality; 3] = [
@@ -26,8 +26,8 @@ fn board(checks: u64) -> (Arc<Board>, Writer) {
         policy: Policy {
             criticality: CRITICALITIES[(index % 3) as usize],
             shared_grace: (index % 6 == 1).then_some(Duration::from_secs(30)),
-            fail_after: 1 + (index % 2) as u32,
-            pass_after: 1 + (index % 4 / 3) as u32,
+            fail_after: Some(1 + (index % 2) as u32),
+            pass_after: Some(1 + (index % 4 / 3) as u32),
             ..Policy::default()
         },
         depends_on: Vec::new(),

@@ -8,6 +8,7 @@
 //! | [`health_check_runs_total`](HEALTH_CHECK_RUNS_TOTAL) | counter | `service`, `check`, `result` | runs that ended or were given up: `pass`, `warn`, `fail`, `timeout`, `panic` |
 //! | [`health_check_failures_total`](HEALTH_CHECK_FAILURES_TOTAL) | counter | `service`, `check`, `reason` | failing runs by their public reason, such as `timed out` |
 //! | [`health_check_info`](HEALTH_CHECK_INFO) | gauge | `service`, `check`, `criticality`, `component_type` | 1, to join the properties of a check |
+//! | [`health_check_flapping`](HEALTH_CHECK_FLAPPING) | gauge | `service`, `check` | 1 while the check flaps, else 0 |
 //! | [`health_check_duration_seconds`](HEALTH_CHECK_DURATION_SECONDS) | histogram | `service`, `check` | the duration of these runs |
 //! | [`health_check_last_success_timestamp_seconds`](HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS) | gauge | `service`, `check` | the time of the last run with a good outcome, in Unix time, or 0 if there was none |
 //! | [`health_check_transitions_total`](HEALTH_CHECK_TRANSITIONS_TOTAL) | counter | `service`, `check`, `to` | changes of the status of a check to `pass`, `warn` or `fail` |
@@ -48,7 +49,8 @@
 //! | `health_status{probe="liveness"} == 0` | liveness fails, for example because the runtime of the checks has ended |
 //! | `sum by (job, instance, service) (increase(health_check_runs_total[2m])) == 0` for a minute | no check has run for two minutes: the engine has ended, or its runtime is stalled |
 //! | `time() - health_check_last_success_timestamp_seconds > 300 and health_check_status == 0` for a minute | a check has not passed for five minutes, or is on demand and nobody has read it |
-//! | `changes(health_check_status[15m]) > 6` | a check flaps: raise its thresholds |
+//! | `health_check_status == 0 and on (job, instance, service, check) health_check_info{criticality="critical"} == 1` for a minute | a critical check fails |
+//! | `health_check_flapping == 1` for a minute | a check flaps: repair its dependency, or raise its thresholds |
 //!
 //! The same alerts as a rule file are among the [configurations][rules].
 //!
@@ -200,6 +202,34 @@ pub const HEALTH_CHECK_FAILURES_TOTAL: &str = "health_check_failures_total";
 /// ```
 pub const HEALTH_CHECK_INFO: &str = "health_check_info";
 
+/// Gauge that is 1 while a check [flaps](crate::Check::flapping), else 0. Its labels are `service` and
+/// `check`.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use metrics_exporter_prometheus::PrometheusBuilder;
+/// use tower_health::{
+///     Check, Health, Status, metrics::HEALTH_CHECK_FLAPPING, testing::ScriptedCheck,
+/// };
+///
+/// let metrics = PrometheusBuilder::new().install_recorder()?;
+/// let cache = ScriptedCheck::new(Status::Pass);
+/// let health = Health::builder("orders")
+///     .check(Check::new("cache", cache.clone()))
+///     .start()?;
+/// for status in [Status::Pass, Status::Fail, Status::Pass, Status::Fail] {
+///     cache.set_outcome(status);
+///     health.run_now("cache").await?;
+/// }
+/// # tokio::task::yield_now().await;
+/// let flaps = format!(r#"{HEALTH_CHECK_FLAPPING}{{service="orders",check="cache"}} 1"#);
+/// assert!(metrics.render().contains(&flaps));
+/// # Ok(())
+/// # }
+/// ```
+pub const HEALTH_CHECK_FLAPPING: &str = "health_check_flapping";
+
 /// Histogram of the duration of the runs of a check, in seconds.
 ///
 /// Its labels are `service` and `check`. A run that was given up is recorded with its duration
@@ -235,7 +265,8 @@ pub const HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS: &str =
 /// Counter of the transitions of a check: see [`CheckTransition`](crate::event::CheckTransition).
 /// Its labels are `service`, `check` and `to`, which is `pass`, `warn` or `fail`.
 ///
-/// Repeats do not count, so its rate shows how often a check flaps.
+/// Repeats do not count. Each change counts, also while the check [flaps](HEALTH_CHECK_FLAPPING) and
+/// its transitions are not announced.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]

@@ -16,10 +16,10 @@ use metrics::{
 };
 
 use super::{
-    HEALTH_CHECK_DURATION_SECONDS, HEALTH_CHECK_FAILURES_TOTAL, HEALTH_CHECK_INFO,
-    HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, HEALTH_CHECK_RUNS_TOTAL, HEALTH_CHECK_STATUS,
-    HEALTH_CHECK_TRANSITIONS_TOTAL, HEALTH_PROBE_REQUESTS_TOTAL, HEALTH_RUNTIME_LAG_SECONDS,
-    HEALTH_STATUS, ProbeRequests,
+    HEALTH_CHECK_DURATION_SECONDS, HEALTH_CHECK_FAILURES_TOTAL, HEALTH_CHECK_FLAPPING,
+    HEALTH_CHECK_INFO, HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, HEALTH_CHECK_RUNS_TOTAL,
+    HEALTH_CHECK_STATUS, HEALTH_CHECK_TRANSITIONS_TOTAL, HEALTH_PROBE_REQUESTS_TOTAL,
+    HEALTH_RUNTIME_LAG_SECONDS, HEALTH_STATUS, ProbeRequests,
     requests::{CHECK, Counts, TARGETS},
 };
 use crate::{
@@ -198,10 +198,13 @@ impl Recording<'_> {
         self.info(&gone.name, gone.criticality, gone.component_type)
             .set(f64::NAN);
         if gone.removed {
-            let name = &gone.name;
-            self.check_gauge(HEALTH_CHECK_STATUS, name).set(f64::NAN);
-            self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, name)
-                .set(f64::NAN);
+            for gauge in [
+                HEALTH_CHECK_STATUS,
+                HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
+                HEALTH_CHECK_FLAPPING,
+            ] {
+                self.check_gauge(gauge, &gone.name).set(f64::NAN);
+            }
         }
     }
 
@@ -217,6 +220,8 @@ impl Recording<'_> {
             .set(value(check.status));
         self.check_gauge(HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS, name)
             .set(check.last_success.map_or(0.0, unix_time));
+        self.check_gauge(HEALTH_CHECK_FLAPPING, name)
+            .set(f64::from(check.flapping));
         self.info(name, check.criticality, check.component_type)
             .set(1.0);
     }
@@ -345,6 +350,11 @@ impl Recording<'_> {
                 HEALTH_CHECK_INFO,
                 None,
                 "1. Its labels are the properties of the check.",
+            ),
+            (
+                HEALTH_CHECK_FLAPPING,
+                None,
+                "1 while the status of the check changes often, else 0.",
             ),
             (
                 HEALTH_CHECK_LAST_SUCCESS_TIMESTAMP_SECONDS,
