@@ -302,7 +302,7 @@ fn an_unreadable_value_is_a_deserialization_error_that_names_it() {
         ),
         ("[checks.db]\ntimeout = \"\"", "a duration with its unit"),
         ("[checks.db]\ntimeout = \"10\"", "a duration with its unit"),
-        ("[defaults]\nperoid = \"1s\"", "peroid"),
+        ("[defaults]\nper_iod = \"1s\"", "per_iod"),
         ("[defaults]\ntimeout = 1", "a duration with its unit"),
         ("[defaults]\nflapping_high = 256", "flapping_high"),
         ("[checks.db]\nfail_after = -1", "fail_after"),
