@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderValue, StatusCode, header::AUTHORIZATION, request::Parts};
+use http::{Extensions, HeaderValue, StatusCode, Uri, header::AUTHORIZATION, request::Parts};
 use subtle::ConstantTimeEq;
 
 use super::{
@@ -289,6 +289,40 @@ impl EndpointsBuilder {
         F: Fn(&Parts) -> bool + Send + Sync + 'static,
     {
         self.endpoints.rules.push(Arc::new(rule));
+        self
+    }
+
+    /// Sets how a request that is no probe is named in the log of a [drain](crate::Health::drain):
+    /// if it is still in flight when servers stop accepting, or when it is cut, the line has its
+    /// name. The function is called when the request arrives. Return a route, such as the
+    /// `MatchedPath` of axum, and not the path that the client sent. Otherwise each request has a
+    /// name of its own, and what a client sent is logged. 64 names are kept, each with at most 128
+    /// characters. A request with a further name counts without it.
+    ///
+    /// A request costs a search among these names, and two atomic additions. Other work has a name
+    /// by [`InFlightGuard::named`](crate::drain::InFlightGuard::named). Defaults to no names.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use axum::{Router, extract::MatchedPath, routing::get};
+    /// use tower_health::{Endpoints, Health};
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let endpoints = Endpoints::builder()
+    ///     .in_flight_names(|_, extensions| Some(extensions.get::<MatchedPath>()?.as_str()))
+    ///     .build()?;
+    /// let app: Router = Router::new()
+    ///     .route("/orders/{id}", get(|| async { "an order" }))
+    ///     .layer(health.layer().endpoints(endpoints));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn in_flight_names<F>(mut self, name: F) -> Self
+    where
+        F: for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync + 'static,
+    {
+        self.endpoints.namer = Some(Arc::new(name));
         self
     }
 

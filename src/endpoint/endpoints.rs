@@ -2,7 +2,7 @@
 
 use std::{fmt, panic::AssertUnwindSafe, sync::Arc};
 
-use http::{HeaderValue, Method, Request, StatusCode, request::Parts};
+use http::{Extensions, HeaderValue, Method, Request, StatusCode, Uri, request::Parts};
 
 use super::{
     Exposure,
@@ -55,10 +55,15 @@ pub struct Endpoints {
     pub(super) codes: [Option<StatusCode>; Status::Fail as usize + 1],
     pub(super) envoy: bool,
     pub(super) envoy_cluster: Option<HeaderValue>,
+    pub(super) namer: Option<Namer>,
 }
 
 /// Returns whether a caller may see everything.
 pub(super) type Rule = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
+
+/// Names an ordinary request, for the log of a drain.
+pub(super) type Namer =
+    Arc<dyn for<'a> Fn(&'a Uri, &'a Extensions) -> Option<&'a str> + Send + Sync>;
 
 impl Endpoints {
     /// Returns endpoints without paths, and with the defaults of all other settings.
@@ -70,6 +75,7 @@ impl Endpoints {
             codes: Default::default(),
             envoy: false,
             envoy_cluster: None,
+            namer: None,
         }
     }
 

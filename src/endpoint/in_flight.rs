@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header::CONNECTION};
 
-use crate::engine::Board;
+use crate::engine::{Board, Named};
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const ENVOY_IMMEDIATE_FAIL: HeaderName =
@@ -14,7 +14,11 @@ const YES: HeaderValue = HeaderValue::from_static("true");
 
 /// Guard of an ordinary request. The request is in flight until this is dropped. It does not keep
 /// the checks running.
-pub(crate) struct InFlight(Arc<Board>);
+pub(crate) struct InFlight {
+    board: Arc<Board>,
+    /// Its place among the requests with the same name, if it has one.
+    name: Option<Named>,
+}
 
 /// The headers that a response to an ordinary request has while the instance is draining.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +35,21 @@ impl InFlight {
     #[inline]
     pub(crate) fn new(board: &Arc<Board>) -> Self {
         board.control.in_flight.enter();
-        Self(Arc::clone(board))
+        Self {
+            board: Arc::clone(board),
+            name: None,
+        }
+    }
+
+    /// Counts it under this name as well.
+    pub(super) fn name(&mut self, name: &str) {
+        self.name = self.board.control.names.enter(name);
     }
 
     /// Whether the instance is draining.
     #[inline]
     pub(crate) fn is_draining(&self) -> bool {
-        self.0.is_draining()
+        self.board.is_draining()
     }
 
     /// Polls the handler of the request while the instance is draining. The request is not in
@@ -46,7 +58,7 @@ impl InFlight {
     /// `waits` keeps, between two polls, whether the handler waited at its last poll.
     #[cold]
     pub(crate) fn poll_draining<T>(&self, waits: &mut bool, poll: impl FnOnce() -> T) -> T {
-        self.0.control.in_flight.within(waits, poll)
+        self.board.control.in_flight.within(waits, poll)
     }
 }
 
@@ -54,7 +66,7 @@ impl Drop for InFlight {
     /// Not inlined, because inlining it at each place where a request may end costs a quarter more.
     #[cold]
     fn drop(&mut self) {
-        self.0.leave();
+        self.board.leave();
     }
 }
 

@@ -439,7 +439,19 @@ impl ProbeService {
             envoy: endpoints.has_envoy(),
             closes: request.version() <= Version::HTTP_11 && request.method() != Method::CONNECT,
         };
-        (InFlight::new(health.board()), headers)
+        let mut in_flight = InFlight::new(health.board());
+        if let Some(namer) = &endpoints.namer {
+            name(&mut in_flight, namer, request);
+        }
+        (in_flight, headers)
+    }
+}
+
+/// Names a request that is in flight, if it has a name.
+#[cold]
+fn name<B>(in_flight: &mut InFlight, namer: &endpoints::Namer, request: &Request<B>) {
+    if let Some(name) = namer(request.uri(), request.extensions()) {
+        in_flight.name(name);
     }
 }
 

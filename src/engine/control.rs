@@ -11,6 +11,7 @@ use super::{
     drain::{DrainEnd, DrainPolicy},
     in_flight::InFlight,
     life::{Life, LifeEvent},
+    names::Names,
 };
 use crate::model::Cause;
 
@@ -22,6 +23,8 @@ pub(crate) struct Control {
     maintenance: ArcSwapOption<Maintenance>,
     pub(crate) policy: DrainPolicy,
     pub(crate) in_flight: InFlight,
+    /// The names of what is in flight, as far as it has names.
+    pub(crate) names: Names,
     /// The futures that wait, or waited to the end, for the moment to stop accepting.
     waiters: AtomicUsize,
     /// Those among them that run a server. The process is expected to end with the server.
@@ -48,6 +51,7 @@ impl Control {
             maintenance: ArcSwapOption::empty(),
             policy,
             in_flight: InFlight::default(),
+            names: Names::default(),
             waiters: AtomicUsize::new(0),
             servers: AtomicUsize::new(0),
             signals: AtomicU8::new(0),

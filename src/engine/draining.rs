@@ -49,13 +49,15 @@ impl Engine {
                     control.close();
                     notify();
                     if in_flight > 0 {
-                        telemetry::drain_closes(service, in_flight, control.policy.close);
+                        let names = control.names.describe(in_flight);
+                        telemetry::drain_closes(service, in_flight, names, control.policy.close);
                     }
                 }
                 Step::End(end) => {
                     control.end(end);
                     notify();
-                    telemetry::drain_ended(service, end.in_flight, end.took);
+                    let names = control.names.describe(end.in_flight);
+                    telemetry::drain_ended(service, end.in_flight, names, end.took);
                 }
                 Step::Cut(in_flight) => {
                     control.cut(in_flight);
@@ -63,7 +65,9 @@ impl Engine {
                     // Requests that came after the end are cut as well.
                     let reported = control.ended().map_or(0, |end| end.in_flight);
                     if in_flight > reported {
-                        telemetry::drain_ended(service, in_flight, drain.took(now.mono));
+                        let (names, took) =
+                            (control.names.describe(in_flight), drain.took(now.mono));
+                        telemetry::drain_ended(service, in_flight, names, took);
                     }
                 }
             }

@@ -35,6 +35,7 @@ mod id;
 mod in_flight;
 mod life;
 mod message;
+mod names;
 mod operators;
 mod plan;
 mod published;
@@ -87,6 +88,7 @@ pub(crate) use self::{
     flight::Completion,
     id::Id,
     message::{Changed, Message, Refused, Registration},
+    names::Named,
     published::Published,
     pushed::Pushed,
     roots::Roots,

@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     Health,
-    engine::{Board, DrainCause, Wait},
+    engine::{Board, DrainCause, Named, Wait},
 };
 
 impl Health {
@@ -171,6 +171,7 @@ impl Health {
         self.board().control.in_flight.enter();
         InFlightGuard {
             board: Arc::clone(self.board()),
+            name: None,
         }
     }
 }
@@ -239,6 +240,33 @@ impl fmt::Debug for Draining {
 #[must_use = "it is in flight until the guard is dropped"]
 pub struct InFlightGuard {
     board: Arc<Board>,
+    name: Option<Named>,
+}
+
+impl InFlightGuard {
+    /// Names the work, for the log of a [drain](Health::drain): if it is still in flight when
+    /// servers stop accepting, or when it is cut, the line has its name and the number of all that
+    /// have the same. 64 names are kept, each with at most 128 characters. Work with a further name
+    /// counts without it. Defaults to no name.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use tower_health::Health;
+    ///
+    /// let health = Health::builder("orders").start()?;
+    /// let job = health.in_flight().named("nightly report");
+    /// // INFO servers stop accepting and finish the requests in flight
+    /// //   service="orders" in_flight=1 names="nightly report (1)" seconds_left=5.0
+    /// health.drain().await;
+    /// drop(job);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = self.board.control.names.enter(name);
+        self
+    }
 }
 
 impl Drop for InFlightGuard {
@@ -249,7 +277,9 @@ impl Drop for InFlightGuard {
 
 impl fmt::Debug for InFlightGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InFlightGuard").finish_non_exhaustive()
+        f.debug_struct("InFlightGuard")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -252,14 +252,16 @@ pub(crate) fn drain_began(service: &str, cause: &'static str, in_flight: usize) 
 }
 
 /// Logs that servers are to stop accepting although requests are in flight. `left` is the time that
-/// they have. A drain with nothing in flight does not log this.
-pub(crate) fn drain_closes(service: &str, in_flight: usize, left: Duration) {
+/// they have, and `names` what is in flight, as far as it has names. A drain with nothing in flight
+/// does not log this.
+pub(crate) fn drain_closes(service: &str, in_flight: usize, names: Option<String>, left: Duration) {
     let seconds_left = rounded(left);
     catch_panic(|| {
         tracing::info!(
             target: TARGET,
             service,
             in_flight,
+            names,
             seconds_left,
             "servers stop accepting and finish the requests in flight"
         );
@@ -267,8 +269,8 @@ pub(crate) fn drain_closes(service: &str, in_flight: usize, left: Duration) {
 }
 
 /// Logs that nothing is in flight any more, or that the requests that are still in flight will be
-/// cut. The latter is a warning, because clients see it.
-pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
+/// cut, with their names as far as they have some. The latter is a warning, because clients see it.
+pub(crate) fn drain_ended(service: &str, in_flight: usize, names: Option<String>, took: Duration) {
     let seconds = rounded(took);
     catch_panic(|| match in_flight {
         0 => {
@@ -279,6 +281,7 @@ pub(crate) fn drain_ended(service: &str, in_flight: usize, took: Duration) {
             service,
             seconds,
             in_flight,
+            names,
             "drain ended and requests in flight are cut"
         ),
     });

@@ -31,10 +31,12 @@ const CORE: Published = Published {
     allowed: &[
         "async_trait::async_trait",
         "bytes::bytes::Bytes",
+        "http::extensions::Extensions",
         "http::request::Parts",
         "http::request::Request",
         "http::response::Response",
         "http::status::StatusCode",
+        "http::uri::Uri",
         "http_body::Body",
         "http_body::frame::Frame",
         "http_body::size_hint::SizeHint",

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use axum::{Router, extract::MatchedPath, routing::get};
 use metrics::{
     Counter, Gauge, Histogram, Key, KeyName, Label, LocalRecorderGuard, Metadata, Recorder,
     SharedString, Unit, set_default_local_recorder,
@@ -1367,4 +1368,53 @@ async fn the_settings_of_each_check_are_logged_at_the_start() {
             r#"DEBUG tower_health: health check is registered service="orders" check="asked" criticality="critical" on_demand_seconds=60.0 retry_period_seconds=2.0 timeout_seconds=2.0 max_age_seconds=182.0 fail_after=3 pass_after=1 flapping_low=10 flapping_high=25"#,
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_of_a_drain_names_the_routes_and_the_work_that_are_unfinished() {
+    let (log, _guard) = Log::listen(Level::INFO);
+    let health = builder().start().unwrap();
+    let endpoints = Endpoints::builder()
+        .in_flight_names(|_, extensions| Some(extensions.get::<MatchedPath>()?.as_str()))
+        .build()
+        .unwrap();
+    let hangs = || async { std::future::pending::<()>().await };
+    let app: Router = Router::new()
+        .route("/orders/{id}", get(hangs))
+        .route("/quick", get(|| async { "done" }))
+        .fallback(hangs)
+        .layer(health.layer().endpoints(endpoints));
+    assert_eq!(ask(&app, "/quick").await.body, "done");
+    let clients = ["/orders/7", "/orders/8", "/elsewhere"].map(|path| {
+        let app = app.clone();
+        tokio::spawn(async move { ask(&app, path).await })
+    });
+    let short = health.in_flight().named("refund");
+    let job = health.in_flight().named("nightly report");
+    after(SECOND).await;
+    log.lines();
+    health.drain();
+    drop(short);
+    health.drained().await;
+    clients[0].abort();
+    after(10 * SECOND).await;
+    let lines = log.lines();
+    let closes = lines
+        .iter()
+        .find(|line| line.contains("servers stop accepting"))
+        .unwrap();
+    assert!(
+        closes.contains(
+            r#"in_flight=4 names="/orders/{id} (2), nightly report (1), 1 without a name""#
+        ),
+        "{lines:#?}"
+    );
+    let cut = lines.iter().find(|line| line.contains("are cut")).unwrap();
+    assert!(
+        cut.contains(
+            r#"in_flight=3 names="nightly report (1), /orders/{id} (1), 1 without a name""#
+        ),
+        "{lines:#?}"
+    );
+    drop(job);
 }

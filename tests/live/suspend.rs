@@ -154,8 +154,8 @@ impl Prober {
     }
 }
 
-/// Returns the code and the body of a response, without the time of the last run, because that
-/// follows the clock of that moment.
+/// Returns the code and the body of a response, without the time of the last run and that of the
+/// body, because they follow the clock of that moment.
 fn ask(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -164,6 +164,7 @@ fn ask(address: &str, path: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let mut body: serde_json::Value = serde_json::from_str(body).unwrap();
+    body.as_object_mut().unwrap().remove("asOf");
     for checks in body.get_mut("checks").into_iter() {
         let rows = checks.as_object_mut().unwrap().values_mut();
         rows.for_each(|row| _ = row[0].as_object_mut().unwrap().remove("time"));
