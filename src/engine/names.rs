@@ -1,10 +1,14 @@
 //! The names of what is in flight, for the log of a drain.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{
+    cmp::Reverse,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
-
-use super::atomic::{AtomicUsize, Ordering};
 
 /// Counts what is in flight by its name. Names are added when they first occur, and are kept.
 #[derive(Debug, Default)]

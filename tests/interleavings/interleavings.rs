@@ -45,6 +45,11 @@ pub(crate) mod sync {
 }
 
 /// What the control state carries, and does not look into while a drain begins.
+mod names {
+    #[derive(Debug, Default)]
+    pub(crate) struct Names;
+}
+
 mod clock {
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Moment;
