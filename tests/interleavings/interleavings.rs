@@ -47,7 +47,7 @@ pub(crate) mod sync {
 /// What the control state carries, and does not look into while a drain begins.
 mod names {
     #[derive(Debug, Default)]
-    pub(crate) struct Names;
+    pub(crate) struct Names(());
 }
 
 mod clock {
