@@ -151,45 +151,84 @@ impl CheckDefaults {
         let counts = counts
             .into_iter()
             .filter_map(|(setting, value)| Some((setting, count_problem(setting, value)?)));
-        let policy = self.policy();
-        let flapping = flapping_problems(policy.flapping_low, policy.flapping_high);
+        let flapping = flapping_problems(self.flapping_low, self.flapping_high);
         let mut problems: Vec<_> = durations.chain(counts).chain(flapping).collect();
-        if let Some(retry) = self.retry_period.filter(|&retry| retry > policy.period())
+        // Without a period here, each check has its own, which may be a longer one.
+        if let (Some(retry), Some(period)) = (self.retry_period, self.period)
+            && retry > period
             && problems.is_empty()
         {
-            let problem = retry_problem(retry, "period", policy.period());
+            let problem = retry_problem(retry, "period", period);
             problems.push(("retry_period", problem));
         }
         problems
     }
 
-    /// The policy of a check without settings of its own.
-    fn policy(&self) -> Policy {
-        let mut policy = Policy::default();
-        self.apply_to(&mut policy);
-        policy
-    }
-
-    /// Sets what a policy has no value for. A start-up task has its own settings.
-    pub(crate) fn apply_to(&self, policy: &mut Policy) {
-        self.apply_flapping_to(policy);
+    /// Sets what a policy has no value for. A start-up task has its own settings. Returns the names
+    /// of the settings.
+    pub(crate) fn apply_to(&self, policy: &mut Policy) -> Vec<&'static str> {
+        let mut set = self.apply_flapping_to(policy);
         if policy.is_task() {
-            return;
+            return set;
         }
         if policy.on_demand.is_none() {
-            policy.period = policy.period.or(self.period);
+            adopt(("period", &mut policy.period, self.period), &mut set);
         }
-        // A check with a shorter period than others retries as often as it runs.
-        let retry_period = self.retry_period.map(|retry| retry.min(policy.period()));
-        policy.retry_period = policy.retry_period.or(retry_period);
-        policy.timeout = policy.timeout.or(self.timeout);
-        policy.fail_after = policy.fail_after.or(self.fail_after);
-        policy.pass_after = policy.pass_after.or(self.pass_after);
+        // A check with a shorter period than others retries as often as it runs. A period that is
+        // invalid is a problem of its own.
+        let period = policy.period();
+        let bound = duration_problem("period", period)
+            .is_none()
+            .then_some(period);
+        let retry = self.retry_period;
+        let retry = retry.map(|retry| bound.map_or(retry, |bound| retry.min(bound)));
+        adopt(("retry_period", &mut policy.retry_period, retry), &mut set);
+        adopt(("timeout", &mut policy.timeout, self.timeout), &mut set);
+        for setting in [
+            ("fail_after", &mut policy.fail_after, self.fail_after),
+            ("pass_after", &mut policy.pass_after, self.pass_after),
+        ] {
+            adopt(setting, &mut set);
+        }
+        set
     }
 
-    /// Sets what also applies to what the application reports itself.
-    pub(crate) fn apply_flapping_to(&self, policy: &mut Policy) {
-        policy.flapping_low = policy.flapping_low.or(self.flapping_low);
-        policy.flapping_high = policy.flapping_high.or(self.flapping_high);
+    /// Sets what also applies to what the application reports itself. Returns the names of the
+    /// settings.
+    pub(crate) fn apply_flapping_to(&self, policy: &mut Policy) -> Vec<&'static str> {
+        let mut set = Vec::new();
+        for setting in [
+            ("flapping_low", &mut policy.flapping_low, self.flapping_low),
+            (
+                "flapping_high",
+                &mut policy.flapping_high,
+                self.flapping_high,
+            ),
+        ] {
+            adopt(setting, &mut set);
+        }
+        set
+    }
+}
+
+/// Sets a setting that has no value to its default, if there is one, and adds its name.
+fn adopt<T: Copy>(
+    (name, setting, default): (&'static str, &mut Option<T>, Option<T>),
+    set: &mut Vec<&'static str>,
+) {
+    if setting.is_none() && default.is_some() {
+        *setting = default;
+        set.push(name);
+    }
+}
+
+/// Adds to the problem of a check which of the settings it names are defaults.
+pub(crate) fn naming_defaults(problem: String, defaults: &[&'static str]) -> String {
+    let named = defaults.iter().map(|setting| format!("`{setting}`"));
+    let named: Vec<_> = named.filter(|setting| problem.contains(setting)).collect();
+    match named.len() {
+        0 => problem,
+        1 => format!("{problem} ({} is from the defaults)", named[0]),
+        _ => format!("{problem} ({} are from the defaults)", named.join(" and ")),
     }
 }

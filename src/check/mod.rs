@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use crate::model::{ComponentType, Failure, Outcome};
 pub use defaults::CheckDefaults;
+pub(crate) use defaults::naming_defaults;
 pub(crate) use foreign::{Foreign, no_thread};
 pub(crate) use guard::{guard, install as guard_panics, panicked};
 pub use into::{IntoHealthCheck, IntoOutcome, Success};

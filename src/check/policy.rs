@@ -216,6 +216,10 @@ impl Policy {
 
     /// Returns the first delay after a failure. It is at most the period.
     pub(crate) fn retry_period(&self) -> Duration {
+        if self.criticality == Criticality::Shared {
+            // All replicas see the failure at once. More load would make it worse.
+            return self.period();
+        }
         self.retry_period.unwrap_or(RETRY_PERIOD).min(self.period())
     }
 
@@ -338,13 +342,20 @@ pub(super) fn flapping_problems(low: Option<u8>, high: Option<u8>) -> Vec<(&'sta
             (setting, problem)
         })
         .collect();
+    let (setting, remedy) = match low {
+        Some(_) => ("flapping_low", "so lower the first"),
+        None => ("flapping_high", "so raise the second, or set the first"),
+    };
+    let by_default = |bound: Option<u8>| if bound.is_none() { ", the default" } else { "" };
+    let defaults = (by_default(low), by_default(high));
     let (low, high) = (low.unwrap_or(FLAPPING_LOW), high.unwrap_or(FLAPPING_HIGH));
     if low > high && problems.is_empty() {
         let problem = format!(
-            "`flapping_low` ({low} %) is higher than `flapping_high` ({high} %): a check would begin to flap and end \
-             it at once, so lower it",
+            "`flapping_low` ({low} %{}) is higher than `flapping_high` ({high} %{}): a check would begin to flap and \
+             end it at once, {remedy}",
+            defaults.0, defaults.1,
         );
-        problems.push(("flapping_low", problem));
+        problems.push((setting, problem));
     }
     problems
 }

@@ -17,6 +17,9 @@ pub(crate) struct Flapping {
     high: u8,
     /// How long nothing has to change until all of it is forgotten.
     quiet_time: Duration,
+    /// Whether the check runs when it is read. That its result expires says only that nobody has
+    /// read it.
+    on_demand: bool,
     /// One bit for each of the last runs, the last one lowest: whether it changed something.
     runs: u32,
     /// The number of changes that followed each other within that many runs, and the time of the
@@ -25,6 +28,8 @@ pub(crate) struct Flapping {
     first: Option<Moment>,
     /// The reasons of failures in that time, and of a failure that lasts longer.
     reasons: u64,
+    /// The worst status in that time.
+    worst: Option<Status>,
     /// Whether the status got worse when it last changed.
     worsened: Option<bool>,
     /// When all of it is forgotten, unless something changes before.
@@ -50,10 +55,12 @@ impl Flapping {
             low,
             high,
             quiet_time: policy.quiet_time(),
+            on_demand: policy.on_demand.is_some(),
             runs: 0,
             changes: 0,
             first: None,
             reasons: 0,
+            worst: None,
             worsened: None,
             forgotten: None,
             flaps: false,
@@ -66,35 +73,51 @@ impl Flapping {
             low,
             high,
             quiet_time,
+            on_demand,
             ..
         } = Self::new(policy);
         Self {
             low,
             high,
             quiet_time,
+            on_demand,
             ..self
         }
     }
 
     /// After a run that ended `at`.
     pub(crate) fn after_run(self, old: Shown, new: Shown, at: Moment) -> Self {
-        let next = self.after_change(old, new, at);
-        if self.counts(old, new) {
-            next
-        } else {
-            next.shifted(false).judged(new)
+        match self.after(self.judges(old), self.judges(new), at) {
+            (next, true) => next,
+            (next, false) => next.shifted(false).judged(new),
         }
     }
 
     /// After something that is no run, such as an expiry.
     pub(crate) fn after_change(self, old: Shown, new: Shown, at: Moment) -> Self {
+        self.after(self.judges(old), self.judges(new), at).0
+    }
+
+    /// Returns the next history, and whether something changed.
+    fn after(self, old: Shown, new: Shown, at: Moment) -> (Self, bool) {
         let seen = Self {
             reasons: self.reasons | bit(old.reason) | bit(new.reason),
+            worst: self.worst.max(old.status).max(new.status),
             worsened: old.worsens(new).or(self.worsened),
             ..self
         };
+        if self.flaps && seen.worst > self.worst {
+            // It is worse than it was while it flapped, so it does not merely return.
+            let begins = Self {
+                reasons: bit(new.reason),
+                worst: seen.worst,
+                worsened: Some(true),
+                ..self.reset()
+            };
+            return (begins, true);
+        }
         if !self.counts(old, new) {
-            return seen;
+            return (seen, false);
         }
         let goes_on = self.runs != 0;
         let next = Self {
@@ -107,7 +130,23 @@ impl Flapping {
             forgotten: Some(at.plus(self.quiet_time)),
             ..seen.shifted(true)
         };
-        next.judged(new)
+        (next.judged(new), true)
+    }
+
+    /// What counts of that which is shown.
+    fn judges(self, shown: Shown) -> Shown {
+        match shown.reason {
+            Some(Reason::Stale) if self.on_demand => Shown {
+                status: None,
+                ..shown
+            },
+            // A run that has timed out is still running when the next one is due.
+            Some(Reason::StillRunning) => Shown {
+                reason: Some(Reason::TimedOut),
+                ..shown
+            },
+            _ => shown,
+        }
     }
 
     /// Whether it is a change.
@@ -182,10 +221,11 @@ impl Flapping {
     }
 
     /// Forgets the runs. The number of changes stays until the next one, for what is announced.
-    fn reset(self) -> Self {
+    pub(crate) fn reset(self) -> Self {
         Self {
             runs: 0,
             reasons: 0,
+            worst: None,
             worsened: None,
             forgotten: None,
             flaps: false,
@@ -312,6 +352,51 @@ mod tests {
     }
 
     #[test]
+    fn a_status_worse_than_those_it_flapped_between_ends_it() {
+        assert!(flaps("pwpw"));
+        assert!(!flaps("pwpwa"));
+        assert!(flaps("pwpwapap"), "as any other, it may flap again");
+        assert!(flaps("papapw"), "a warning is no worse than a failure");
+    }
+
+    #[test]
+    fn a_run_that_is_still_running_has_the_reason_of_one_that_timed_out() {
+        let failing = |reason| Shown {
+            status: Some(Status::Fail),
+            reason: Some(reason),
+        };
+        let reasons = [Reason::TimedOut, Reason::StillRunning];
+        let mut flapping = Flapping::new(&Policy::default());
+        for (second, pair) in (1..10).zip([[0, 1], [1, 0]].iter().cycle()) {
+            let [old, new] = pair.map(|index| failing(reasons[index]));
+            flapping = flapping.after_run(old, new, moment(second));
+        }
+        assert_eq!(flapping.changes(moment(10)).0, 0);
+    }
+
+    #[test]
+    fn a_result_on_demand_that_expires_between_readers_has_not_changed() {
+        let flapped = |policy: &Policy| {
+            let stale = Shown {
+                status: Some(Status::Fail),
+                reason: Some(Reason::Stale),
+            };
+            let mut flapping = Flapping::new(policy);
+            for second in (0..40).step_by(2) {
+                flapping = flapping
+                    .after_change(shown('p'), stale, moment(second))
+                    .after_run(stale, shown('p'), moment(second + 1));
+            }
+            flapping.flaps()
+        };
+        assert!(flapped(&Policy::default()));
+        assert!(!flapped(&Policy {
+            on_demand: Some(Duration::from_secs(1)),
+            ..Policy::default()
+        }));
+    }
+
+    #[test]
     fn a_bound_of_100_percent_never_flaps() {
         let policy = Policy {
             flapping_high: Some(100),
@@ -345,10 +430,20 @@ mod tests {
                 _ => 2,
             };
             let mut worsened = None;
+            let mut worst = None;
             for pair in letters.windows(2) {
                 let fails = |letter: char| !matches!(letter, 'p' | 'w');
                 if fails(pair[0]) {
                     seen.push(pair[0]);
+                }
+                let before = expected.last() == Some(&true);
+                let new_worst = worst.max(Some(rank(pair[0]))).max(Some(rank(pair[1])));
+                if std::mem::replace(&mut worst, new_worst) != new_worst && before {
+                    changes.clear();
+                    seen = vec![pair[1]];
+                    worsened = Some(true);
+                    expected.push(false);
+                    continue;
                 }
                 changes.push(match (fails(pair[0]), fails(pair[1])) {
                     (true, true) => pair[0] != pair[1] && seen.contains(&pair[1]),
@@ -360,12 +455,12 @@ mod tests {
                 });
                 let last = changes.iter().rev().take(10);
                 let share = last.filter(|&&changed| changed).count() * 10;
-                let before = expected.last() == Some(&true);
                 let flaps = share > usize::from(if before { low } else { high });
                 expected.push(flaps);
                 if share == 0 && !flaps && !fails(pair[1]) {
                     seen.clear();
                     worsened = None;
+                    worst = None;
                 }
             }
             prop_assert_eq!(flapped, expected);

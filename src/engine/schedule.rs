@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::threshold::{Phase, Threshold};
-use crate::{check::Policy, model::Criticality};
+use crate::check::Policy;
 
 /// Runs that are not due soon are aligned to multiples of this.
 const GRAIN: Duration = Duration::from_millis(20);
@@ -74,10 +74,6 @@ fn random_seed() -> u64 {
 
 /// The delay before the next run, without its jitter.
 pub(crate) fn nominal(policy: &Policy, threshold: Threshold) -> Duration {
-    if policy.criticality == Criticality::Shared {
-        // All replicas see the failure at once. More load would make it worse.
-        return policy.period();
-    }
     match (threshold.failures(), threshold.phase()) {
         (0, Phase::Good) => policy.period(),
         (0, Phase::Pending | Phase::Failing) => policy.retry_period(),
@@ -99,6 +95,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::model::Criticality;
 
     fn failed(times: u32) -> Threshold {
         (0..times).fold(Threshold::pending(), |threshold, _| {

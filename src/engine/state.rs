@@ -175,7 +175,12 @@ impl State {
             returns,
             flapping: old.flapping,
         };
-        next.flapping = old.flapping.after_run(old.shown(), next.shown(), run.ended);
+        next.flapping = if policy.is_task() && threshold.phase() == Phase::Good {
+            // It is done, and does not run again.
+            old.flapping.reset()
+        } else {
+            old.flapping.after_run(old.shown(), next.shown(), run.ended)
+        };
         next
     }
 
@@ -321,6 +326,7 @@ impl State {
             blocked_by: None,
             cause: None,
             threshold: self.threshold.expire(),
+            flapping: self.flapping.reset(),
             ..self.clone()
         }
     }

@@ -29,8 +29,8 @@ use super::{
 use crate::{
     check::Policy,
     model::{
-        CheckFlapping, CheckReasonChange, CheckReport, CheckTransition, Event, Name, Outcome,
-        Reason, Status,
+        CheckFlapping, CheckReasonChange, CheckReport, CheckTransition, Event, FlappingPhase, Name,
+        Outcome, Reason, Status,
     },
     telemetry::{Note, RunResult},
 };
@@ -52,6 +52,8 @@ pub(crate) struct Writer {
     unread: Deadlines,
     /// From when on a reader has to request a run of a check on demand.
     demands: Deadlines,
+    /// When a reason that returned is announced. Readers have seen it.
+    returning_reasons: Deadlines,
     view: Arc<View>,
     /// The version of the control state that the engine last saw.
     version: u64,
@@ -70,6 +72,8 @@ pub(crate) struct Writer {
     events: Vec<Event>,
     /// The verdicts to log, which are fewer if checks flap.
     lines: Vec<Event>,
+    /// When a verdict that is not logged has to be, if it still holds then.
+    withheld: Option<Deadline>,
     operators: Operators,
 }
 
@@ -107,6 +111,7 @@ impl Writer {
             deadlines: Deadlines::default(),
             unread: Deadlines::default(),
             demands: Deadlines::default(),
+            returning_reasons: Deadlines::default(),
             view,
             version: 0,
             published: deadlines,
@@ -117,6 +122,7 @@ impl Writer {
             announced,
             events: Vec::new(),
             lines: Vec::new(),
+            withheld: None,
         };
         for cell in cells {
             let id = writer.insert(cell);
@@ -199,7 +205,12 @@ impl Writer {
             self.operators.note_gone(id, &entry.cell.definition);
             self.events.push(Event::Removed(entry.name().clone()));
         }
-        for deadlines in [&mut self.deadlines, &mut self.unread, &mut self.demands] {
+        for deadlines in [
+            &mut self.deadlines,
+            &mut self.unread,
+            &mut self.demands,
+            &mut self.returning_reasons,
+        ] {
             deadlines.remove(id);
         }
         Some(entry.cell)
@@ -344,17 +355,20 @@ impl Writer {
         };
         let stale = state.reason == Some(Reason::Stale) && !state.is_valid(now);
         entry.expired_unread = cell.is_on_demand() && stale && !entry.runs;
-        let known = state.known().filter(|_| !entry.expired_unread);
-        let Some(to) = known else {
+        let Some(to) = state.known() else {
             return;
         };
         let definition = &cell.definition;
         let (reason, by) = (state.reason, state.blocked_by.as_ref());
         let effect = state.at(now).effect(&definition.policy, now);
-        if entry.counted.replace(to) != Some(to) {
+        let flaps = entry.announced.flapping(state.flapping, now);
+        let unread = entry.expired_unread;
+        if unread && flaps != Flaps::News(FlappingPhase::Ended) {
+            return;
+        }
+        if !unread && entry.counted.replace(to) != Some(to) {
             self.operators.note(id, Note::StatusChanged(to));
         }
-        let flaps = entry.announced.flapping(state.flapping, now);
         if let Flaps::News(phase) = flaps {
             // It contains the status, so that need not be announced any more.
             entry.announced.transition(to, state.since);
@@ -425,7 +439,11 @@ impl Writer {
             // Dependents have to follow an expiry that nobody reads.
             (state.changes_at(policy, now), None)
         };
+        let entry = self.entries.get(id);
+        let returns = entry.and_then(|entry| entry.announced.returns_at());
+        let returns = returns.filter(|returns| !returns.reached(now));
         self.deadlines.set(id, timed);
+        self.returning_reasons.set(id, returns);
         self.unread.set(id, unread);
         self.demands.set(id, cell.demand_from());
     }
@@ -450,7 +468,9 @@ impl Writer {
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let maintenance = self.board.maintenance();
         let ends = maintenance.map(|(maintenance, _)| maintenance.until);
-        let first = self.deadlines.first().into_iter().chain(ends);
+        let announced = self.returning_reasons.first().into_iter();
+        let others = ends.into_iter().chain(announced).chain(self.withheld);
+        let first = self.deadlines.first().into_iter().chain(others);
         first.map(Deadline::mono).min()
     }
 

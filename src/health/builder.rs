@@ -21,7 +21,7 @@ use super::{
     problems::{Call, Problems, SetBy},
 };
 use crate::{
-    check::{Check, CheckDefaults, Code, Policy, guard, guard_panics},
+    check::{Check, CheckDefaults, Code, Policy, guard, guard_panics, naming_defaults},
     engine::{Board, Definition, DrainPolicy, Engine, Id, Pushed, Roots, Service, Settings},
     model::{Cause, ComponentType, Criticality, Name, UnknownCheck},
     telemetry,
@@ -652,9 +652,10 @@ pub(super) fn define(
     let mut seen = HashSet::new();
     let mut defined = Vec::with_capacity(checks.len());
     for (call, mut check) in checks {
-        defaults.apply_to(&mut check.policy);
+        let set = defaults.apply_to(&mut check.policy);
         let policy = check.policy.problems().into_iter();
         let invalid = policy
+            .map(|problem| naming_defaults(problem, &set))
             .chain(check.runbook.as_deref().and_then(runbook_problem))
             .chain(check.code.problems());
         for problem in invalid {

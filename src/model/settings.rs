@@ -46,6 +46,7 @@ pub struct CheckSettings {
     )]
     pub on_demand: Option<Duration>,
     /// The delay after the first failing run: [`Check::retry_period`](crate::Check::retry_period).
+    /// A shared check keeps its period.
     #[serde(
         serialize_with = "duration_text::serialize",
         skip_serializing_if = "Option::is_none"

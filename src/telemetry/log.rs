@@ -231,6 +231,7 @@ fn verdict(service: &str, transition: &VerdictTransition) {
                 reason = reason(transition.reason),
                 checks = checks(&transition.checks, transition.more),
                 cause = transition.cause.as_ref().map(Cause::redacted),
+                since = %Timestamp(transition.at),
                 lasted_seconds = rounded(transition.lasted),
                 $message
             )

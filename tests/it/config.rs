@@ -136,12 +136,12 @@ async fn every_invalid_default_and_criticality_is_reported_at_once_by_its_name()
         [
             "the defaults of checks: `pass_after` is 0: set it to at least 1",
             "check \"db\": `flapping_high` is 101 %: set it to at most 100",
-            "check \"cache\": `flapping_low` (11 %) is higher than `flapping_high` (10 %): a check would begin to flap and end it at once, so lower it",
+            "check \"cache\": `flapping_low` (11 %) is higher than `flapping_high` (10 %): a check would begin to flap and end it at once, so lower the first",
             "check \"cache\": `criticality` is \"\", which does not exist: write one of `critical`, `shared`, `non_critical`",
             "check \"db\": `criticality` is \"vital\", which does not exist: write one of `critical`, `shared`, `non_critical`",
             "the defaults of checks: `period` is 1year 18h: give it at most 365 days",
             "the defaults of checks: `timeout` is 0s: give it at least 1 ms",
-            "the defaults of checks: `flapping_low` (30 %) is higher than `flapping_high` (25 %): a check would begin to flap and end it at once, so lower it",
+            "the defaults of checks: `flapping_low` (30 %) is higher than `flapping_high` (25 %, the default): a check would begin to flap and end it at once, so lower the first",
         ]
     );
 }

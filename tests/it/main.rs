@@ -15,6 +15,7 @@ mod endpoints;
 mod engine;
 #[cfg(feature = "exec")]
 mod exec;
+mod flapping;
 mod forms;
 mod freshness;
 #[cfg(feature = "grpc")]

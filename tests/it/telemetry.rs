@@ -18,14 +18,13 @@ use metrics::{
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tower_health::{
     Check, Endpoints, Failure, Health, HealthBuilder, Outcome, Probe, Reason, Status,
-    config::CheckDefaults,
-    event::{Event, FlappingPhase},
+    config::CheckDefaults, event::Event,
 };
 use tracing::{Level, subscriber::DefaultGuard};
 
 use crate::support::{Gate, SECOND, Scripted, after, ask, ask_with, ms};
 
-fn builder() -> HealthBuilder {
+pub(crate) fn builder() -> HealthBuilder {
     Health::builder("orders").seed(7)
 }
 
@@ -38,7 +37,7 @@ fn words(key: &Key) -> String {
 
 /// A recorder that is installed on this thread until the value is dropped. The runtime of a test
 /// has no other thread.
-struct Installed {
+pub(crate) struct Installed {
     handle: PrometheusHandle,
     _guard: LocalRecorderGuard<'static>,
 }
@@ -47,7 +46,7 @@ fn recorder() -> &'static PrometheusRecorder {
     Box::leak(Box::new(PrometheusBuilder::new().build_recorder()))
 }
 
-fn install() -> Installed {
+pub(crate) fn install() -> Installed {
     let recorder = recorder();
     Installed {
         handle: recorder.handle(),
@@ -71,7 +70,7 @@ impl Installed {
     }
 
     /// Returns the value of one series, by its name and its labels after `service`.
-    fn value(&self, name: &str, labels: &str) -> Option<f64> {
+    pub(crate) fn value(&self, name: &str, labels: &str) -> Option<f64> {
         let series = format!("{name}{{service=\"orders\",{labels}}}");
         self.series()
             .get(&series)
@@ -91,7 +90,7 @@ impl Installed {
         self.value("health_check_runs_total", &labels)
     }
 
-    fn transitions(&self, check: &str, to: &str) -> Option<f64> {
+    pub(crate) fn transitions(&self, check: &str, to: &str) -> Option<f64> {
         let labels = format!("check=\"{check}\",to=\"{to}\"");
         self.value("health_check_transitions_total", &labels)
     }
@@ -104,7 +103,7 @@ impl Installed {
 
 /// The log of this thread, at every level.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -118,7 +117,7 @@ impl io::Write for Log {
 }
 
 impl Log {
-    fn listen(level: Level) -> (Self, DefaultGuard) {
+    pub(crate) fn listen(level: Level) -> (Self, DefaultGuard) {
         // Whether a line is of interest to anyone is a state of the process. Tests that run at the
         // same time change it, so somebody listens to everything, always.
         static EVERYTHING: Once = Once::new();
@@ -137,7 +136,7 @@ impl Log {
     }
 
     /// Returns the lines since the last call, without those of registered checks.
-    fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = self.all_lines();
         lines.retain(|line| !line.contains("health check is registered"));
         lines
@@ -751,7 +750,7 @@ async fn each_transition_is_logged_once_with_its_duration_and_reason() {
 }
 
 /// Returns the lines without the times and durations in them.
-fn timeless(lines: &[String]) -> Vec<String> {
+pub(crate) fn timeless(lines: &[String]) -> Vec<String> {
     let is_timed = |word: &&str| {
         let (field, _) = word.split_once('=').unwrap_or((word, ""));
         ![
@@ -1152,202 +1151,6 @@ async fn a_critical_check_that_depends_on_a_shared_one_is_a_warning_at_start() {
     drop(health);
 }
 
-/// Returns a check that runs every second, and calls `outcome` with the number of the run.
-fn every_second(
-    name: impl Into<String>,
-    outcome: impl Fn(u64) -> Outcome + Send + Sync + 'static,
-) -> Check {
-    let runs = AtomicU64::new(0);
-    let code = move || {
-        let outcome = outcome(runs.fetch_add(1, Ordering::Relaxed));
-        async move { outcome }
-    };
-    Check::new(name, code).period(SECOND).retry_period(SECOND)
-}
-
-fn alternating(run: u64) -> Outcome {
-    match run % 2 {
-        0 => Outcome::pass(),
-        _ => Outcome::fail(Reason::TimedOut),
-    }
-}
-
-const TEN_MINUTES: Duration = Duration::from_secs(600);
-
-#[tokio::test(start_paused = true)]
-async fn a_check_that_alternates_for_ten_minutes_has_four_lines_and_the_verdict_stays_quiet() {
-    let (log, _guard) = Log::listen(Level::DEBUG);
-    let metrics = install();
-    let health = builder()
-        .check(every_second("db", alternating).runbook("https://runbooks.example/db"))
-        .start()
-        .unwrap();
-    let mut events = health.subscribe();
-    after(TEN_MINUTES).await;
-    let lines = timeless(&log.lines());
-    assert_eq!(
-        lines,
-        [
-            r#"DEBUG tower_health: health check passes service="orders" check="db" to="pass" criticality="critical" runbook="https://runbooks.example/db""#,
-            r#"INFO tower_health: health verdict is pass service="orders" probe="startup" from="fail" to="pass""#,
-            r#"INFO tower_health: health verdict is pass service="orders" probe="readiness" from="fail" to="pass""#,
-            r#"WARN tower_health: health check fails service="orders" check="db" from="pass" to="fail" reason="timed out" criticality="critical" effect="not ready" runbook="https://runbooks.example/db""#,
-            r#"ERROR tower_health: health verdict is fail service="orders" probe="readiness" from="pass" to="fail" checks="db timed out (critical)""#,
-            r#"INFO tower_health: health check passes service="orders" check="db" from="fail" to="pass" criticality="critical" runbook="https://runbooks.example/db""#,
-            r#"INFO tower_health: health verdict is pass service="orders" probe="readiness" from="fail" to="pass""#,
-            r#"WARN tower_health: health check is flapping: its changes are not logged until it no longer does; probers see them unless `fail_after` or `pass_after` is raised service="orders" check="db" changes=3 status="fail" reason="timed out" criticality="critical" effect="not ready" runbook="https://runbooks.example/db" fail_after=1 pass_after=1"#,
-        ]
-    );
-    assert_eq!(
-        metrics.value("health_check_flapping", r#"check="db""#),
-        Some(1.0)
-    );
-    // Every change is counted.
-    assert!(metrics.transitions("db", "fail").unwrap() > 250.0);
-    let (mut changes, mut verdicts) = (0, 0);
-    while let Ok(Some(event)) = tokio::time::timeout(Duration::ZERO, events.next()).await {
-        match event {
-            Event::Check(_) | Event::Flapping(_) => changes += 1,
-            Event::Verdict(_) => verdicts += 1,
-            Event::Missed(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(changes <= 4 && verdicts > 100, "{changes} {verdicts}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_thousand_checks_that_alternate_have_at_most_four_lines_each() {
-    let (log, _guard) = Log::listen(Level::DEBUG);
-    let checks = (0..1_000).map(|n| every_second(format!("c{n}"), alternating).non_critical());
-    let health = builder().checks(checks).start().unwrap();
-    after(TEN_MINUTES / 10).await;
-    let mut lines = log.lines();
-    lines.retain(|line| line.contains(" check="));
-    assert!(lines.len() <= 4_000, "{}", lines.len());
-    assert!(health.report().checks.iter().all(|check| check.flapping));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reason_that_alternates_flaps_and_has_a_summary_every_ten_minutes() {
-    let (log, _guard) = Log::listen(Level::DEBUG);
-    let reasons = [Reason::TimedOut, Reason::ConnectionRefused];
-    let check = every_second("db", move |run| Outcome::fail(reasons[(run % 2) as usize]));
-    let health = builder().check(check.non_critical()).start().unwrap();
-    after(TEN_MINUTES).await;
-    let of_db = |lines: Vec<String>| -> Vec<String> {
-        let of_db = lines.into_iter();
-        of_db.filter(|line| line.contains("check=\"db\"")).collect()
-    };
-    let lines = of_db(log.lines());
-    assert!(lines.len() <= 4, "{lines:#?}");
-    assert!(lines.last().unwrap().contains("is flapping"), "{lines:#?}");
-    assert!(health.check("db").unwrap().flapping);
-    after(3 * TEN_MINUTES).await;
-    let lines = of_db(log.lines());
-    assert_eq!(lines.len(), 3, "{lines:#?}");
-    assert!(
-        lines.iter().all(|line| line.contains("is still flapping")),
-        "{lines:#?}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn probers_see_each_change_of_a_check_that_flaps() {
-    let answers = |check: Check| async move {
-        let health = builder().check(check).start().unwrap();
-        let service = health.service();
-        let mut answers = Vec::new();
-        for _ in 0..240 {
-            after(ms(500)).await;
-            answers.push(ask(&service, "/ready").await.status.as_u16());
-        }
-        answers
-    };
-    let with = answers(every_second("db", alternating)).await;
-    let without = answers(every_second("db", alternating).flapping(0, 100)).await;
-    assert_eq!(with, without);
-    assert!(with.contains(&200) && with.contains(&503));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_check_that_no_longer_flaps_says_so_and_the_verdict_is_logged_again() {
-    let (log, _guard) = Log::listen(Level::DEBUG);
-    let metrics = install();
-    let check = every_second("db", |run| match run {
-        0..20 => alternating(run),
-        _ => Outcome::fail(Reason::ConnectionRefused),
-    });
-    let cache = Scripted::new(Status::Pass);
-    let _health = builder()
-        .check(check)
-        .check(Check::new("cache", cache.clone()).period(SECOND))
-        .start()
-        .unwrap();
-    after(15 * SECOND).await;
-    log.lines();
-    // Another check fails meanwhile. The verdict is no longer decided by the flapping one alone.
-    cache.set_outcome(Status::Fail);
-    after(2 * SECOND).await;
-    let lines = log.lines();
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.contains("health check fails") && line.contains("cache"))
-    );
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.contains("verdict is fail") && line.contains("cache failed"))
-    );
-    cache.set_outcome(Status::Pass);
-    after(2 * SECOND).await;
-    log.lines();
-    after(60 * SECOND).await;
-    let lines = timeless(&log.lines());
-    let ended = r#"WARN tower_health: health check is no longer flapping service="orders" check="db" changes=19 status="fail" reason="connection refused" criticality="critical" effect="not ready" fail_after=1 pass_after=1"#;
-    assert!(lines.iter().any(|line| line == ended), "{lines:#?}");
-    let fails = lines.iter().filter(|line| line.contains("verdict is fail"));
-    assert_eq!(fails.count(), 1, "{lines:#?}");
-    assert_eq!(
-        metrics.value("health_check_flapping", r#"check="db""#),
-        Some(0.0)
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_reporter_without_a_change_for_ten_minutes_no_longer_flaps() {
-    let health = builder().start().unwrap();
-    let leader = health
-        .reporter("leader", 7 * TEN_MINUTES)
-        .non_critical()
-        .await
-        .unwrap();
-    let mut events = health.subscribe();
-    for status in [Status::Pass, Status::Fail, Status::Pass, Status::Fail] {
-        leader.report(status);
-        after(ms(10)).await;
-    }
-    assert!(health.check("leader").unwrap().flapping);
-    after(TEN_MINUTES - SECOND).await;
-    assert!(health.check("leader").unwrap().flapping);
-    after(2 * SECOND).await;
-    assert!(!health.check("leader").unwrap().flapping);
-    let mut phases = Vec::new();
-    while phases.len() < 2 {
-        if let Event::Flapping(flapping) = events.next().await.unwrap() {
-            phases.push((flapping.phase, flapping.changes, flapping.status));
-        }
-    }
-    assert_eq!(
-        phases,
-        [
-            (FlappingPhase::Began, 3, Status::Fail),
-            (FlappingPhase::Ended, 3, Status::Fail),
-        ]
-    );
-}
-
 #[tokio::test(start_paused = true)]
 async fn the_settings_of_each_check_are_logged_at_the_start() {
     let (log, _guard) = Log::listen(Level::DEBUG);
@@ -1364,7 +1167,7 @@ async fn the_settings_of_each_check_are_logged_at_the_start() {
     assert_eq!(
         log.all_lines(),
         [
-            r#"DEBUG tower_health: health check is registered service="orders" check="db" criticality="shared" period_seconds=30.0 retry_period_seconds=2.0 timeout_seconds=0.5 max_age_seconds=90.5 fail_after=3 pass_after=1 flapping_low=10 flapping_high=25"#,
+            r#"DEBUG tower_health: health check is registered service="orders" check="db" criticality="shared" period_seconds=30.0 retry_period_seconds=30.0 timeout_seconds=0.5 max_age_seconds=90.5 fail_after=3 pass_after=1 flapping_low=10 flapping_high=25"#,
             r#"DEBUG tower_health: health check is registered service="orders" check="asked" criticality="critical" on_demand_seconds=60.0 retry_period_seconds=2.0 timeout_seconds=2.0 max_age_seconds=182.0 fail_after=3 pass_after=1 flapping_low=10 flapping_high=25"#,
         ]
     );

@@ -1,34 +1,66 @@
 //! Which verdicts are announced: to subscribers each change, to the log fewer while checks flap.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::Writer;
 use crate::{
-    engine::{announced::AnnouncedVerdicts, clock::Moment, id::Id},
+    engine::{
+        announced::AnnouncedVerdict,
+        clock::{Deadline, Moment},
+        id::Id,
+    },
     model::{
         CheckReport, Event, Probe, Stage, Status, VerdictReason, VerdictReasonChange,
         VerdictTransition,
     },
 };
 
+/// How long a verdict for which only flapping checks decide has to hold until it is logged.
+const SETTLES: Duration = Duration::from_secs(60);
+
+/// The same for liveness. An orchestrator restarts an instance that is not alive, so it has less
+/// time.
+const LIVENESS_SETTLES: Duration = Duration::from_secs(10);
+
 impl Writer {
     /// Notes the verdicts whose status or reason is not the one that subscribers know, or that was
     /// logged.
     pub(super) fn note_transitions(&mut self, now: Moment) {
-        let mut announced = self.announced.clone();
-        let events = self.transitions(&mut announced, now, &|_, from, (to, _)| {
-            to <= from || self.is_news(to)
-        });
-        self.announced = announced;
-        self.events.extend(events);
+        self.withheld = None;
+        for (index, probe) in Probe::ALL.into_iter().enumerate() {
+            let verdict = &self.view.of(probe).verdict;
+            let (status, reason) = (verdict.status, verdict.reason);
+            let mut announced = self.announced.0[index].clone();
+            if (status, reason) != (announced.status, announced.reason)
+                && (status <= announced.status || self.is_news(status))
+            {
+                let to = (status, reason, now);
+                let event = self.transition(probe, &mut announced, to, now);
+                self.events.push(event);
+                self.announced.0[index] = announced.clone();
+            }
 
-        let mut logged = self.logged.clone();
-        let lines = self.transitions(&mut logged, now, &|probe, from, (to, reason)| {
-            (to <= from || self.is_news(to))
-                && (to < from || !self.only_flapping_decide(probe, to, reason))
-        });
-        self.logged = logged;
-        self.lines.extend(lines);
+            let mut logged = self.logged.0[index].clone();
+            if logged.status == announced.status {
+                // It may have changed and returned without a line.
+                logged.since = announced.since;
+            }
+            if (announced.status, announced.reason) != (logged.status, logged.reason) {
+                let known = self.known_until(probe, &logged, &announced);
+                match known.filter(|until| !until.reached(now)) {
+                    Some(until) => {
+                        let first = self.withheld.map_or(until, |first| first.min(until));
+                        self.withheld = Some(first);
+                    }
+                    None => {
+                        let to = (announced.status, announced.reason, announced.since);
+                        let line = self.transition(probe, &mut logged, to, now);
+                        self.lines.push(line);
+                    }
+                }
+            }
+            self.logged.0[index] = logged;
+        }
     }
 
     /// Whether a verdict that got worse is news. An expiry that nobody read is none.
@@ -48,71 +80,76 @@ impl Writer {
         }
     }
 
-    /// Whether every check that decides a verdict flaps. Each of them has a line that says so.
-    fn only_flapping_decide(
+    /// Until when a verdict is not logged. `None` if it is logged at once.
+    ///
+    /// A verdict that is no better than the logged one is not, if it was logged not long ago, and
+    /// if each check that decides it flaps. Each of them has a line that says so. Once the verdict
+    /// has held for a while, it is logged.
+    fn known_until(
         &self,
         probe: Probe,
-        status: Status,
-        reason: Option<VerdictReason>,
-    ) -> bool {
+        logged: &AnnouncedVerdict,
+        current: &AnnouncedVerdict,
+    ) -> Option<Deadline> {
+        let known = logged.known_until(current.status)?;
+        if current.status < logged.status {
+            return None;
+        }
         let flaps = |id: Id| {
             let cell = self.cell(id);
             cell.is_some_and(|cell| cell.current.load().state.flapping.flaps())
         };
-        let mut deciding = self.tally.deciding(probe, status, reason).peekable();
-        deciding.peek().is_some() && deciding.all(flaps)
+        let mut deciding = self.tally.deciding(probe, current.status, current.reason);
+        let only_flapping = deciding.next().is_some_and(flaps) && deciding.all(flaps);
+        let settles = match probe {
+            Probe::Liveness => LIVENESS_SETTLES,
+            _ => SETTLES,
+        };
+        only_flapping.then(|| known.min(current.since.plus(settles)))
     }
 
-    /// Returns the events of the verdicts that are not the announced ones, and that `is_news`
-    /// accepts: by the probe, the status from before, and the new status with its reason.
-    fn transitions(
+    /// Announces another verdict than the announced one, with the time since when its status has
+    /// held.
+    fn transition(
         &self,
-        announced: &mut AnnouncedVerdicts,
+        probe: Probe,
+        announced: &mut AnnouncedVerdict,
+        (to, reason, since): (Status, Option<VerdictReason>, Moment),
         now: Moment,
-        is_news: &dyn Fn(Probe, Status, (Status, Option<VerdictReason>)) -> bool,
-    ) -> Vec<Event> {
-        let mut events = Vec::new();
-        for (probe, announced) in Probe::ALL.into_iter().zip(&mut announced.0) {
-            let verdict = &self.view.of(probe).verdict;
-            let (to, reason) = (verdict.status, verdict.reason);
-            let (from, from_reason, since) = *announced;
-            if (to, reason) == (from, from_reason) || !is_news(probe, from, (to, reason)) {
-                continue;
-            }
-            let mut ids = self.tally.deciding(probe, to, reason);
-            let report = |id| Some(self.cell(id)?.report(now));
-            let listed = ids.by_ref().take(VerdictTransition::MAX_CHECKS);
-            let checks: Arc<[CheckReport]> = listed.filter_map(report).collect();
-            let more = ids.count();
-            let cause = verdict.cause.clone();
-            events.push(if to == from {
-                *announced = (to, reason, since);
-                Event::VerdictReason(VerdictReasonChange {
-                    probe,
-                    status: to,
-                    from: from_reason,
-                    to: reason,
-                    cause,
-                    checks,
-                    more,
-                    since: since.time(),
-                    lasted: since.age_at(now),
-                })
-            } else {
-                *announced = (to, reason, now);
-                Event::Verdict(VerdictTransition {
-                    probe,
-                    from,
-                    to,
-                    reason,
-                    cause,
-                    checks,
-                    more,
-                    at: now.time(),
-                    lasted: since.age_at(now),
-                })
-            });
+    ) -> Event {
+        let before = announced.clone();
+        let mut ids = self.tally.deciding(probe, to, reason);
+        let report = |id| Some(self.cell(id)?.report(now));
+        let listed = ids.by_ref().take(VerdictTransition::MAX_CHECKS);
+        let checks: Arc<[CheckReport]> = listed.filter_map(report).collect();
+        let more = ids.count();
+        let cause = self.view.of(probe).verdict.cause.clone();
+        if to == before.status {
+            announced.replace((to, reason), before.since, now);
+            Event::VerdictReason(VerdictReasonChange {
+                probe,
+                status: to,
+                from: before.reason,
+                to: reason,
+                cause,
+                checks,
+                more,
+                since: before.since.time(),
+                lasted: before.since.age_at(now),
+            })
+        } else {
+            announced.replace((to, reason), since, now);
+            Event::Verdict(VerdictTransition {
+                probe,
+                from: before.status,
+                to,
+                reason,
+                cause,
+                checks,
+                more,
+                at: since.time(),
+                lasted: before.since.age_at(since),
+            })
         }
-        events
     }
 }

@@ -19,6 +19,7 @@ impl Writer {
 
     /// Records every change that was due by `now` and has no event of its own.
     pub(crate) fn elapse(&mut self, now: Moment) {
+        self.changed |= self.withheld.is_some_and(|until| until.reached(now));
         while let Some(id) = self.deadlines.due(now).or_else(|| self.unread.due(now)) {
             let pushed = self.pushed(id);
             if let Some(pushed) = &pushed {
@@ -32,6 +33,9 @@ impl Writer {
             if let Some(pushed) = pushed {
                 self.hold(id, &pushed, now);
             }
+        }
+        while let Some(id) = self.returning_reasons.due(now) {
+            self.judge(id, now);
         }
     }
 

@@ -188,6 +188,7 @@ impl Recording<'_> {
     pub(crate) fn check_stopped(&self, check: &CheckFacts<'_>) {
         self.gauges(&CheckFacts {
             status: Status::Fail,
+            flapping: false,
             ..*check
         });
     }
