@@ -123,7 +123,8 @@
 //! | `cause` | all | the redacted cause, or the purpose of a maintenance |
 //! | `criticality`, `effect`, `runbook` | checks | what a failure means, what the check does to the instance by itself ([`CheckEffect`](event::CheckEffect)), and the page for operators |
 //! | `lasted_seconds` | transitions | how long the previous status lasted, rounded to 1 ms below 1 s and to 10 ms above |
-//! | `since`, and `failing_seconds` or `lasted_seconds` | new reasons | since when, and for how long it has had its status |
+//! | `since` | verdicts, new reasons, checks that flap | since when it has had its status |
+//! | `failing_seconds` or `lasted_seconds` | new reasons | for how long it has had its status |
 //! | `changes`, `within_seconds`, `status`, `fail_after`, `pass_after` | checks that flap | how many changes in how long, the current status, and the settings that could spare probers the changes |
 //!
 //! | event | level |
@@ -140,7 +141,8 @@
 //! Repeats are not logged. A check that fails ten thousand times in a row for the same reason
 //! produces two lines: one when it begins to fail, and one when it recovers. A reason that the same
 //! failure had before is logged again once it has held for a minute. A verdict that gets worse, or
-//! has another reason, only for checks that flap is not logged before one of them no longer does.
+//! has another reason, only for checks that flap is not logged if such a line was written in the
+//! last ten minutes, until its status has held for a minute (liveness: for ten seconds).
 //!
 //! The task of the engine writes these lines, after readers can see the change. A `tracing`
 //! subscriber whose writer blocks therefore stalls the engine, as it stalls everything else that

@@ -226,9 +226,12 @@ fn adopt<T: Copy>(
 pub(crate) fn naming_defaults(problem: String, defaults: &[&'static str]) -> String {
     let named = defaults.iter().map(|setting| format!("`{setting}`"));
     let named: Vec<_> = named.filter(|setting| problem.contains(setting)).collect();
-    match named.len() {
-        0 => problem,
-        1 => format!("{problem} ({} is from the defaults)", named[0]),
-        _ => format!("{problem} ({} are from the defaults)", named.join(" and ")),
+    match &named[..] {
+        [] => problem,
+        [one] => format!("{problem} ({one} is from the defaults)"),
+        several => format!(
+            "{problem} ({} are from the defaults)",
+            several.join(" and ")
+        ),
     }
 }

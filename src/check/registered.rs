@@ -601,7 +601,9 @@ impl Check {
     /// and a summary every ten minutes at most, instead of one of each for every change. Probers
     /// see every change all the same. If they should not, raise [`fail_after`](Self::fail_after) or
     /// [`pass_after`](Self::pass_after). After ten minutes without a change, or 20 periods if they
-    /// are longer, a check no longer flaps, however few runs it had.
+    /// are longer, a check no longer flaps, however few runs it had. Nor does it once its status is
+    /// worse than those it flapped between. A result [on demand](Self::on_demand) that expires
+    /// between readers is no change.
     ///
     /// A value above 100, and a `low` above `high`, are problems. Defaults to 10 and 25, that is
     /// from three changes in ten runs until one is left.

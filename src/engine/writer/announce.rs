@@ -26,41 +26,38 @@ impl Writer {
     /// Notes the verdicts whose status or reason is not the one that subscribers know, or that was
     /// logged.
     pub(super) fn note_transitions(&mut self, now: Moment) {
-        self.withheld = None;
-        for (index, probe) in Probe::ALL.into_iter().enumerate() {
+        let (mut announced, mut logged) = (self.announced.clone(), self.logged.clone());
+        let mut withheld: Option<Deadline> = None;
+        for ((probe, announced), logged) in Probe::ALL
+            .into_iter()
+            .zip(&mut announced.0)
+            .zip(&mut logged.0)
+        {
             let verdict = &self.view.of(probe).verdict;
             let (status, reason) = (verdict.status, verdict.reason);
-            let mut announced = self.announced.0[index].clone();
             if (status, reason) != (announced.status, announced.reason)
                 && (status <= announced.status || self.is_news(status))
             {
-                let to = (status, reason, now);
-                let event = self.transition(probe, &mut announced, to, now);
+                let event = self.transition(probe, announced, (status, reason, now), now);
                 self.events.push(event);
-                self.announced.0[index] = announced.clone();
             }
-
-            let mut logged = self.logged.0[index].clone();
             if logged.status == announced.status {
                 // It may have changed and returned without a line.
                 logged.since = announced.since;
             }
-            if (announced.status, announced.reason) != (logged.status, logged.reason) {
-                let known = self.known_until(probe, &logged, &announced);
-                match known.filter(|until| !until.reached(now)) {
-                    Some(until) => {
-                        let first = self.withheld.map_or(until, |first| first.min(until));
-                        self.withheld = Some(first);
-                    }
-                    None => {
-                        let to = (announced.status, announced.reason, announced.since);
-                        let line = self.transition(probe, &mut logged, to, now);
-                        self.lines.push(line);
-                    }
-                }
+            if (announced.status, announced.reason) == (logged.status, logged.reason) {
+                continue;
             }
-            self.logged.0[index] = logged;
+            let known = self.known_until(probe, logged, announced);
+            if let Some(until) = known.filter(|until| !until.reached(now)) {
+                withheld = Some(withheld.map_or(until, |first| first.min(until)));
+            } else {
+                let to = (announced.status, announced.reason, announced.since);
+                let line = self.transition(probe, logged, to, now);
+                self.lines.push(line);
+            }
         }
+        (self.announced, self.logged, self.withheld) = (announced, logged, withheld);
     }
 
     /// Whether a verdict that got worse is news. An expiry that nobody read is none.
